@@ -1,0 +1,54 @@
+# kns: `make` lists what can be made.
+SHELL := /bin/sh
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+KNS := $(SUDO) .venv/bin/kns
+PYTEST := .venv/bin/pytest
+LAB ?= labs/four-paths.yaml
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo check format test test-unit test-kernel bench vm vm-test clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what a lab needs and is missing, and kns in .venv
+	@scripts/setup run
+
+setup-test: ## that, and what the tests and every lab in labs/ need
+	@scripts/setup test
+
+demo: setup ## bring a lab up, prove all four paths, say what to try next
+	@scripts/demo $(LAB)
+
+check: setup-test ## lint, format, types, import layers
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup-test ## let ruff put the code into form
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+test: setup-test ## everything: unit tests, the running kernel, and a VM for what it lacks
+	@scripts/test unit kernel vm
+
+test-unit: setup-test ## the tests that need no root
+	@scripts/test unit
+
+test-kernel: setup-test ## the tests on the running kernel, in throw-away netns
+	@scripts/test kernel
+
+bench: setup-test ## kns beside the kernel's floor, CNI plugins and mininet
+	@scripts/in-throwaway .venv/bin/python -m benchmarks.run $(BENCH)
+
+vm: setup-test ## a shell in a VM with Debian's kernel (IPVS, netem, dummy)
+	@scripts/test vm-shell
+
+vm-test: setup-test ## the tests that need a kernel with IPVS, netem or dummy links, in that VM
+	@scripts/test vm
+
+clean: ## remove every lab, .venv and what builds and tests left
+	@if [ -x .venv/bin/kns ]; then $(KNS) down --all; fi
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""kns beside the kernel's floor and other programs: `make bench`."""

@@ -1,0 +1,36 @@
+"""`kns compare`: one lab in each of kube-proxy's modes, side by side."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from kns.cli.bench import modes_option
+from kns.cli.files import existing_file
+from kns.cli.options import output_option
+from kns.cluster.model import ProxyMode
+
+EXIT_FAILED = 1
+
+
+@click.command()
+@click.argument("file", metavar="LAB.yaml")
+@modes_option
+@output_option("json")
+def compare(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:
+    """Build the lab of LAB.yaml in each mode, verify it, measure it, remove it.
+
+    Side by side: rules and their size, sync times, latency of a new connection, who answered, and
+    every promise that is another in another mode. Exits with 1 if a mode breaks a promise. Modes
+    that this machine lacks are named.
+    """
+    from kns.probe.compare import compare as run_compare
+    from kns.report.compare import compare_text
+
+    report = run_compare(existing_file(file), modes, lambda line: click.echo(line, err=True))
+    if output == "json":
+        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(compare_text(report), nl=False)
+    return EXIT_FAILED if report.failed else 0

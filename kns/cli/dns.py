@@ -1,0 +1,55 @@
+"""`kns dns`."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+
+import click
+
+from kns.cli import completion
+from kns.cli.options import lab_option, output_option
+
+EXIT_FAILED = 1
+
+
+@click.command()
+@click.argument(
+    "source",
+    metavar="SRC",
+    shell_complete=partial(completion.names, kinds=("pod", "node", "internet")),
+)
+@click.argument("name", metavar="NAME")
+@click.argument("rdtype", metavar="[TYPE]", required=False, default="")
+@output_option("json")
+@lab_option
+def dns(source: str, name: str, rdtype: str, output: str | None, lab: str | None) -> int:
+    """Show every query that SRC's resolver sends for NAME, with its answer.
+
+    The queries are real: they are sent from SRC's own netns, in the order and number in which the
+    C library sends them by SRC's resolv.conf. Exit code 1 if NAME does not resolve.
+
+    \b
+      kns dns pod1 svc-a
+      kns dns pod1 www.example.com
+      kns dns pod1 _http._tcp.web.default.svc.cluster.local SRV
+      kns dns pod1 10.96.0.1
+    """
+    from kns.engine.labs import running
+    from kns.probe.dns import DNSSource, trace_name
+    from kns.probe.dns_model import question_of
+    from kns.probe.places import places_of
+    from kns.probe.target import parse_source
+    from kns.report.dns import render_trace
+
+    running_lab = running(lab)
+    places = places_of(running_lab.name, running_lab.paths)
+    found = parse_source(running_lab.cluster, source)
+    netns = places.netns_of(found)
+    question, wanted = question_of(name, rdtype)
+    trace = trace_name(DNSSource.at(found.label, netns, places.etc_of(netns)), question, wanted)
+    if output == "json":
+        click.echo(json.dumps(trace.to_json(), indent=2))
+    else:
+        click.echo(render_trace(trace), nl=False)
+    return 0 if trace.ok else EXIT_FAILED

@@ -1,0 +1,125 @@
+"""`kns validate`, `kns schema`, `kns script`: the lab file, without a lab. None needs root."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kns.cli.options import output_option, proxy_mode_option
+from kns.errors import Problem, SpecError, UsageError
+
+if TYPE_CHECKING:
+    from kns.spec.load import LoadedLab
+
+
+@click.command()
+@click.argument(
+    "files", metavar="LAB.yaml...", nargs=-1, required=True, type=click.Path(readable=False)
+)
+@output_option("json")
+def validate(files: tuple[str, ...], output: str | None) -> int:
+    """Check lab files and show every error at once, with file, line and column."""
+    problems: list[Problem] = []
+    for file in files:
+        problems += check_file(file)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if output == "json":
+        click.echo(json.dumps([_problem_json(problem) for problem in problems], indent=2))
+    else:
+        show_problems(problems)
+        if not errors:
+            click.echo(f"{', '.join(files)}: no errors")
+    return SpecError.exit_code if errors else 0
+
+
+def check_file(file: str) -> list[Problem]:
+    """Every error and warning of the file; the lab it describes is resolved too."""
+    from kns.cluster.resolve import resolve
+
+    try:
+        loaded = load(file)
+        resolution = resolve(loaded.spec)
+    except SpecError as error:
+        return list(error.problems)
+    return [*loaded.warnings, *resolution.warnings]
+
+
+def load(file: str) -> LoadedLab:
+    """Load the lab file; `-` is stdin. UsageError if it can't be read."""
+    from kns.spec.load import load_lab, load_lab_text
+
+    if file == "-":
+        return load_lab_text(sys.stdin.read(), file="<stdin>")
+    return load_lab(existing_file(file))
+
+
+def existing_file(file: str) -> Path:
+    """The path of a lab file; UsageError with what may have been meant if there is none."""
+    path = Path(file)
+    if not path.exists():
+        raise UsageError(f"{file}: no such file", hint=_nearest_lab(path))
+    if path.is_dir():
+        raise UsageError(f"{file} is a folder", hint="name a lab file in it")
+    return path
+
+
+def _nearest_lab(path: Path) -> str:
+    found = sorted(str(lab) for lab in Path("labs").glob("*.yaml"))
+    same_name = [lab for lab in found if Path(lab).stem == path.stem]
+    if same_name:
+        return f"did you mean {same_name[0]}?"
+    return f"labs here: {' '.join(found)}" if found else "name a lab file"
+
+
+def show_problems(problems: Iterable[Problem]) -> None:
+    """Print problems on stderr, each with its hint."""
+    for problem in problems:
+        click.echo(str(problem), err=True)
+        if problem.hint:
+            click.echo(f"  hint: {problem.hint}", err=True)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of the lab file, for completion and checks in an editor."""
+    from kns.spec.model import LabSpec
+
+    text = json.dumps(LabSpec.model_json_schema(by_alias=True), indent=2)
+    click.echo(text)
+
+
+@click.command()
+@click.argument("file", metavar="LAB.yaml", type=click.Path(readable=False))
+@proxy_mode_option
+def script(file: str, proxy_mode: str | None) -> None:
+    """Print a POSIX shell script that builds the lab's network by ip, sysctl, iptables-restore.
+
+    It builds from nothing, and kns down removes it; kns up afterwards adds the servers only.
+    """
+    from kns.cluster.model import ProxyMode
+    from kns.engine.up import desire
+    from kns.plan.diff import plan
+    from kns.plan.shell import script as shell_script
+    from kns.state.model import HostState
+
+    mode = ProxyMode(proxy_mode) if proxy_mode else None
+    desired = desire(existing_file(file), mode, fresh=True)
+    show_problems(desired.loaded.warnings)
+    click.echo(shell_script(plan(desired.state, HostState())), nl=False)
+
+
+def _problem_json(problem: Problem) -> dict[str, object]:
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "column": problem.column,
+        "path": problem.path,
+        "severity": str(problem.severity),
+        "message": problem.message,
+        "hint": problem.hint,
+    }

@@ -1,0 +1,69 @@
+"""The options and argument types that several verbs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import click
+
+from kns.cli import completion
+from kns.cluster.model import ProxyMode
+from kns.errors import UsageError
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def lab_option(function: Function) -> Function:
+    """`-l LAB`, or KNS_LAB: the lab that a command works on, when several are running."""
+    return click.option(
+        "-l",
+        "--lab",
+        envvar="KNS_LAB",
+        metavar="LAB",
+        shell_complete=completion.labs,
+        help="The lab; needed when several are running (or KNS_LAB).",
+    )(function)
+
+
+def lab_argument(function: Function) -> Function:
+    """`[LAB]` as an argument; combine it with `-l` by `one_lab`."""
+    return click.argument(
+        "lab_name", metavar="[LAB]", required=False, shell_complete=completion.labs
+    )(function)
+
+
+def one_lab(argument: str | None, option: str | None) -> str | None:
+    """The lab named by argument or by -l; the argument is nearer than KNS_LAB."""
+    context = click.get_current_context()
+    source = context.get_parameter_source("lab")
+    if argument and option and argument != option and source is not None:
+        if source.name == "ENVIRONMENT":
+            return argument
+        raise UsageError(f"two labs are named: {argument} and {option}", hint="name the lab once")
+    return argument or option
+
+
+def output_option(*formats: str) -> Callable[[Function], Function]:
+    """`-o FORMAT`; without it the output is for people."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(formats),
+        help="Print it in this form.",
+    )
+
+
+def target_argument(*kinds: str) -> Callable[[Function], Function]:
+    """`TARGET`: an object of one of these kinds, by name; completes the running lab's names."""
+    return click.argument("target", shell_complete=partial(completion.names, kinds=kinds))
+
+
+def proxy_mode_option(function: Function) -> Function:
+    """`--proxy-mode M`: kube-proxy's mode, in place of the file's."""
+    return click.option(
+        "--proxy-mode",
+        type=click.Choice([str(mode) for mode in ProxyMode]),
+        help="kube-proxy's mode, in place of the file's.",
+    )(function)

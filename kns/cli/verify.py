@@ -1,0 +1,111 @@
+"""`kns verify`: prove all four paths and everything the lab file promises."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kns.cli.options import lab_argument, lab_option, one_lab, output_option
+from kns.errors import UsageError
+
+if TYPE_CHECKING:
+    from kns.probe.verify import CheckResult, VerifyReport
+
+EXIT_FAILED = 1
+
+
+@click.command()
+@lab_argument
+@click.option("--only", default="", metavar="REGEX", help="Only checks whose id matches.")
+@click.option(
+    "--junit",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write JUnit XML, on every way out.",
+)
+@click.option("--all", "every", is_flag=True, help="List every check that passed.")
+@output_option("json")
+@lab_option
+def verify(
+    *,
+    lab_name: str | None,
+    only: str,
+    junit: Path | None,
+    every: bool,
+    output: str | None,
+    lab: str | None,
+) -> int:
+    """Carry out every check that the lab file implies, with real ping and curl, in parallel.
+
+    Exits with 1 if a check fails. The ids are those of -o json: --only pod-to-service/hairpin.
+    """
+    if junit is None:
+        report = _verify(one_lab(lab_name, lab), only)
+    else:
+        report = _verify_for_junit(one_lab(lab_name, lab), only, junit)
+    if output == "json":
+        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+    else:
+        from kns.report.verify import print_report, verify_console
+
+        console = verify_console(sys.stdout, terminal=sys.stdout.isatty())
+        print_report(console, report, every=every)
+    return EXIT_FAILED if report.failed else 0
+
+
+def _verify(lab: str | None, only: str) -> VerifyReport:
+    from kns.engine.labs import running
+    from kns.probe.places import places_of
+    from kns.probe.verify import verify as run_verify
+
+    found = running(lab)
+    places = places_of(found.name, found.paths)
+    if not sys.stderr.isatty():
+        return run_verify(found.cluster, places, only=only)
+    counter = _Counter()
+    try:
+        return run_verify(found.cluster, places, only=only, report=counter)
+    finally:
+        counter.clear()
+
+
+def _verify_for_junit(lab: str | None, only: str, file: Path) -> VerifyReport:
+    """The file exists afterwards whatever happened, so that CI shows the reason."""
+    from kns.report.junit import junit_error, junit_xml
+
+    try:
+        report = _verify(lab, only)
+    except BaseException as error:
+        _write(file, junit_error(f"kns verify {lab or ''}".strip(), error))
+        raise
+    _write(file, junit_xml(report))
+    return report
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--junit {file}: {error.strerror}") from error
+
+
+class _Counter:
+    """The checks done so far, on one line of the terminal."""
+
+    def __init__(self) -> None:
+        self._done = 0
+        self._failed = 0
+
+    def __call__(self, result: CheckResult) -> None:
+        self._done += 1
+        self._failed += not result.ok
+        failed = f", {self._failed} failed" if self._failed else ""
+        click.echo(f"\r{self._done} checks{failed} … {result.path:<24}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Leave the line empty."""
+        click.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,1 @@
+"""The resolved Kubernetes model: addresses, names, selectors, endpoints. No kernel, no I/O."""

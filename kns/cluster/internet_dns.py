@@ -1,0 +1,84 @@
+"""The DNS of the lab's internet: a few names, so that a query's whole way works with no network.
+
+The first internet host has a DNS server. The cluster's own servers and the nodes' resolv.conf
+point to it, unless `networking.dns.upstream` names others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kns.cluster.model import Cluster, IPAddress
+from kns.cluster.records import (
+    Answer,
+    Rcode,
+    Record,
+    address_of_reverse,
+    address_record,
+    address_type,
+    is_below,
+)
+
+#: reserved by RFC 2606 for documentation, so that no lab hides a name that somebody needs
+DOMAIN = "example.com."
+TTL = 300
+#: what the root answers for a name that does not exist: its SOA, cached for a day
+ROOT_SOA = Record(
+    ".", "SOA", 86400, "a.root-servers.net. nstld.verisign-grs.com. 1 1800 900 604800 86400"
+)
+DOMAIN_SOA = Record(DOMAIN, "SOA", TTL, f"ns.{DOMAIN} hostmaster.{DOMAIN} 1 7200 1800 86400 {TTL}")
+
+
+def upstream_servers(cluster: Cluster) -> tuple[IPAddress, ...]:
+    """Where names outside the cluster are asked for."""
+    if cluster.network.dns.upstream:
+        return cluster.network.dns.upstream
+    return cluster.internet[0].addresses if cluster.internet else ()
+
+
+def internet_names(cluster: Cluster) -> Mapping[str, tuple[IPAddress, ...]]:
+    """Name to addresses: the domain and its www are the first host, and each host has its own."""
+    names = {f"{host.name}.{DOMAIN}".lower(): host.addresses for host in cluster.internet}
+    if cluster.internet:
+        first = cluster.internet[0].addresses
+        return {DOMAIN: first, f"www.{DOMAIN}": first, f"ns.{DOMAIN}": first, **names}
+    return names
+
+
+class InternetZone:
+    """Everything outside the cluster: knows `names` and their addresses, and nothing else."""
+
+    def __init__(self, names: Mapping[str, tuple[IPAddress, ...]]) -> None:
+        self._names = names
+        self._reverse: dict[IPAddress, str] = {}
+        for name, addresses in names.items():
+            for address in addresses:
+                if name != DOMAIN:
+                    self._reverse.setdefault(address, name)
+
+    def lookup(self, qname: str, qtype: str) -> Answer:
+        """Answer for the whole tree: this is the root and all below."""
+        if qtype in {"AXFR", "IXFR"}:
+            return Answer(Rcode.REFUSED)
+        pointer = self._pointer(qname)
+        if pointer:
+            found = (Record(qname, "PTR", TTL, pointer),) if qtype == "PTR" else ()
+            return _positive(found, ROOT_SOA)
+        soa = DOMAIN_SOA if is_below(qname, DOMAIN) else ROOT_SOA
+        addresses = self._names.get(qname.lower())
+        if addresses is None:
+            if any(is_below(name, qname) for name in self._names):
+                return Answer(Rcode.NOERROR, authority=(soa,))
+            return Answer(Rcode.NXDOMAIN, authority=(soa,))
+        if qtype == "SOA" and qname.lower() == DOMAIN:
+            return Answer(Rcode.NOERROR, (DOMAIN_SOA,))
+        matching = (item for item in addresses if address_type(item) == qtype)
+        return _positive(tuple(address_record(qname, item, TTL) for item in matching), soa)
+
+    def _pointer(self, qname: str) -> str:
+        address = address_of_reverse(qname)
+        return self._reverse.get(address, "") if address is not None else ""
+
+
+def _positive(records: tuple[Record, ...], soa: Record) -> Answer:
+    return Answer(Rcode.NOERROR, records, () if records else (soa,))

@@ -1,0 +1,320 @@
+"""Services with their families, cluster IPs, node ports and load balancer addresses.
+
+Source of the rules: pkg/registry/core/service/storage/alloc.go of Kubernetes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kns.cluster.allocate import ClusterIPs, ExhaustedError, NodePorts, address_at
+from kns.cluster.leases import Leases, ServiceLease
+from kns.cluster.model import (
+    IPAddress,
+    IPFamily,
+    IPNetwork,
+    LoadBalancerIngress,
+    Network,
+    Protocol,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
+    TrafficPolicy,
+)
+from kns.spec.check_services import is_headless, written_cluster_ips
+from kns.spec.model import LabSpec, ServicePortSpec, ServiceSpec
+from kns.spec.networks import KUBERNETES_INDEX
+
+_NO_LEASE = ServiceLease()
+
+
+@dataclass(slots=True)
+class _Item:
+    """A Service while it is given its addresses and ports."""
+
+    spec: ServiceSpec
+    families: tuple[IPFamily, ...]
+    lease: ServiceLease
+    cluster_ips: dict[IPFamily, IPAddress]
+    node_ports: dict[str, int]
+    health_check_node_port: int = 0
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """`namespace/name`."""
+        return f"{self.spec.namespace}/{self.spec.name}"
+
+    @property
+    def has_cluster_ips(self) -> bool:
+        """True unless it is headless or an ExternalName."""
+        return self.spec.type != "ExternalName" and not is_headless(self.spec)
+
+
+def resolve_services(
+    spec: LabSpec, network: Network, leases: Leases
+) -> tuple[tuple[Service, ...], dict[str, ServiceLease]]:
+    """The Services by full name, cluster DNS included, and what they were given."""
+    specs = list(spec.services)
+    if network.dns.enabled:
+        specs.append(_dns_service(network))
+    items = [
+        _Item(
+            item,
+            ip_families(item, network.families),
+            leases.services.get(f"{item.namespace}/{item.name}", _NO_LEASE),
+            {},
+            {},
+        )
+        for item in sorted(specs, key=lambda item: (item.namespace, item.name))
+    ]
+    _give_cluster_ips(items, network)
+    _give_node_ports(items, NodePorts(*network.node_port_range))
+    _give_ingress(items, network)
+    return tuple(_service(item) for item in items), {i.full_name: _lease(i) for i in items}
+
+
+def _dns_service(network: Network) -> ServiceSpec:
+    """kubeadm's Service kube-dns."""
+    ips = network.dns.service_ips
+    return ServiceSpec(
+        name="kube-dns",
+        namespace="kube-system",
+        labels={
+            "k8s-app": "kube-dns",
+            "kubernetes.io/cluster-service": "true",
+            "kubernetes.io/name": "CoreDNS",
+        },
+        clusterIP=str(ips[0]),
+        clusterIPs=tuple(str(ip) for ip in ips),
+        selector={"k8s-app": "kube-dns"},
+        ports=(
+            ServicePortSpec(name="dns", port=53, protocol="UDP"),
+            ServicePortSpec(name="dns-tcp", port=53, protocol="TCP"),
+        ),
+    )
+
+
+def ip_families(spec: ServiceSpec, cluster: Sequence[IPFamily]) -> tuple[IPFamily, ...]:
+    """The families of a Service: as written, from its cluster IPs, and by ipFamilyPolicy."""
+    if spec.type == "ExternalName":
+        return ()
+    written = [IPFamily(family) for family in spec.ip_families]
+    written += [IPFamily.of(address) for address, _ in written_cluster_ips(spec)]
+    families = list(dict.fromkeys(written)) or [cluster[0]]
+    # a headless Service without a selector takes whatever its slices hold
+    open_to_all = is_headless(spec) and not spec.selector
+    undecided = spec.ip_family_policy is None and not spec.ip_families
+    if spec.ip_family_policy in {"PreferDualStack", "RequireDualStack"} or (
+        open_to_all and undecided
+    ):
+        families += [family for family in cluster if family not in families]
+    return tuple(family for family in families if family in cluster)
+
+
+# -- cluster IPs -----------------------------------------------------------------------------------
+
+
+def _give_cluster_ips(items: Sequence[_Item], network: Network) -> None:
+    """Those that are asked for first, then leased ones, then free ones by name."""
+    # the first address is that of the API server's own Service
+    pools = {
+        IPFamily.of(cidr): ClusterIPs(cidr, {address_at(cidr, KUBERNETES_INDEX)})
+        for cidr in network.service_cidrs
+    }
+    for item in items:
+        for address, _ in written_cluster_ips(item.spec) if item.has_cluster_ips else ():
+            pools[IPFamily.of(address)].take(address)
+            item.cluster_ips[IPFamily.of(address)] = address
+    for item in items:
+        for address in item.lease.cluster_ips if item.has_cluster_ips else ():
+            family = IPFamily.of(address)
+            wanted = family in item.families and family not in item.cluster_ips
+            if wanted and pools[family].take(address):
+                item.cluster_ips[family] = address
+    for item in items:
+        for family in item.families if item.has_cluster_ips else ():
+            if family not in item.cluster_ips:
+                item.cluster_ips[family] = pools[family].next(f"{item.full_name}/{family}")
+
+
+# -- node ports ------------------------------------------------------------------------------------
+
+
+def _give_node_ports(items: Sequence[_Item], pool: NodePorts) -> None:
+    """As cluster IPs: those that are asked for first, then leased ones, then free ones."""
+    for item in items:
+        _take_written(item, pool)
+    for item in items:
+        _take_leased(item, pool)
+    for item in items:
+        for port in _unassigned(item):
+            if not _share(item, port):
+                number = pool.next(f"{item.full_name}:{_port_key(port)}")
+                item.node_ports[_port_key(port)] = number
+        if _needs_health_check(item):
+            item.health_check_node_port = pool.next(f"{item.full_name}:healthcheck")
+
+
+def _take_written(item: _Item, pool: NodePorts) -> None:
+    for port in item.spec.ports:
+        if port.node_port:
+            pool.take(port.node_port)
+            item.node_ports[_port_key(port)] = port.node_port
+    if item.spec.health_check_node_port:
+        pool.take(item.spec.health_check_node_port)
+        item.health_check_node_port = item.spec.health_check_node_port
+
+
+def _take_leased(item: _Item, pool: NodePorts) -> None:
+    for port in _unassigned(item):
+        leased = item.lease.node_ports.get(_port_key(port), 0)
+        if not _share(item, port) and leased and pool.take(leased):
+            item.node_ports[_port_key(port)] = leased
+    leased = item.lease.health_check_node_port
+    if _needs_health_check(item) and leased and pool.take(leased):
+        item.health_check_node_port = leased
+
+
+def _port_key(port: ServicePortSpec) -> str:
+    return f"{port.port}/{port.protocol}"
+
+
+def _unassigned(item: _Item) -> Iterator[ServicePortSpec]:
+    """The ports that need a node port and have none."""
+    spec = item.spec
+    wants = spec.type == "NodePort" or (
+        spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports
+    )
+    for port in spec.ports if wants else ():
+        if _port_key(port) not in item.node_ports:
+            yield port
+
+
+def _share(item: _Item, port: ServicePortSpec) -> bool:
+    """One port number for TCP and UDP gets one node port, as 53 of a DNS Service does."""
+    for other in item.spec.ports:
+        number = item.node_ports.get(_port_key(other))
+        if number is not None and other.port == port.port and other.protocol != port.protocol:
+            item.node_ports[_port_key(port)] = number
+            return True
+    return False
+
+
+def _needs_health_check(item: _Item) -> bool:
+    return (
+        item.spec.type == "LoadBalancer"
+        and item.spec.external_traffic_policy == "Local"
+        and not item.health_check_node_port
+    )
+
+
+# -- load balancer addresses -----------------------------------------------------------------------
+
+
+def _give_ingress(items: Sequence[_Item], network: Network) -> None:
+    """`status.loadBalancer` as written; else, with a pool, an address of it for each family."""
+    options = network.load_balancer
+    pools = options.pools if options else ()
+    waiting: list[_Item] = []
+    taken: set[IPAddress] = set()
+    for item in items:
+        points = item.spec.status.load_balancer.ingress
+        item.ingress = tuple(
+            LoadBalancerIngress(point.ip, point.hostname or "", point.ip_mode or "VIP")
+            for point in points
+        )
+        taken |= {point.ip for point in points if point.ip is not None}
+        if item.spec.type == "LoadBalancer" and not points and not item.spec.load_balancer_class:
+            waiting.append(item)
+    # an address behind a proxy never reaches a node, so nodes must not answer for it themselves
+    ip_mode = "Proxy" if options and options.mode == "proxy" else "VIP"
+    for pool in pools:
+        given = dict(_pool_addresses(pool, waiting, taken))
+        for item in waiting:
+            if item.full_name in given:
+                point = LoadBalancerIngress(given[item.full_name], "", ip_mode)
+                item.ingress = (*item.ingress, point)
+
+
+def _pool_addresses(
+    pool: IPNetwork, items: Sequence[_Item], taken: set[IPAddress]
+) -> Iterator[tuple[str, IPAddress]]:
+    """An address of the pool for each Service of its family: asked for, leased, or the next."""
+    waiting: list[_Item] = []
+    for item in items:
+        if IPFamily.of(pool) not in item.families:
+            continue
+        asked = item.spec.load_balancer_ip
+        candidates = (asked, *item.lease.ingress) if asked else item.lease.ingress
+        kept = next((a for a in candidates if a in pool and a not in taken), None)
+        if kept is None:
+            waiting.append(item)
+        else:
+            taken.add(kept)
+            yield item.full_name, kept
+    for item in waiting:
+        # the pool may be as large as IPv6 allows; only the first addresses are ever looked at
+        places = range(min(pool.num_addresses, len(taken) + 1))
+        address = next((a for a in (address_at(pool, p) for p in places) if a not in taken), None)
+        if address is None:
+            raise ExhaustedError(f"no free address in the load balancer pool {pool}")
+        taken.add(address)
+        yield item.full_name, address
+
+
+# -- the result ------------------------------------------------------------------------------------
+
+
+def _service(item: _Item) -> Service:
+    spec = item.spec
+    affinity = spec.session_affinity_config
+    local = TrafficPolicy.LOCAL
+    return Service(
+        namespace=spec.namespace,
+        name=spec.name,
+        type=ServiceType(spec.type),
+        cluster_ips=tuple(item.cluster_ips[f] for f in item.families if f in item.cluster_ips),
+        ip_families=item.families,
+        selector=spec.selector or None,
+        ports=tuple(
+            ServicePort(
+                port=port.port,
+                name=port.name,
+                protocol=Protocol(port.protocol),
+                target_port=port.port if port.target_port is None else port.target_port,
+                node_port=item.node_ports.get(_port_key(port), 0),
+            )
+            for port in spec.ports
+        ),
+        labels=spec.labels,
+        annotations=spec.annotations,
+        session_affinity=SessionAffinity(spec.session_affinity),
+        session_affinity_timeout=affinity.client_ip.timeout_seconds if affinity else 10800,
+        external_traffic_policy=(
+            local if spec.external_traffic_policy == "Local" else TrafficPolicy.CLUSTER
+        ),
+        internal_traffic_policy=(
+            local if spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
+        ),
+        external_ips=spec.external_ips,
+        load_balancer_source_ranges=spec.load_balancer_source_ranges,
+        load_balancer_ingress=item.ingress,
+        load_balancer_class=spec.load_balancer_class,
+        health_check_node_port=item.health_check_node_port,
+        publish_not_ready_addresses=spec.publish_not_ready_addresses,
+        allocate_load_balancer_node_ports=spec.allocate_load_balancer_node_ports,
+        traffic_distribution=spec.traffic_distribution,
+        external_name=spec.external_name,
+    )
+
+
+def _lease(item: _Item) -> ServiceLease:
+    return ServiceLease(
+        cluster_ips=tuple(item.cluster_ips.values()),
+        node_ports=dict(item.node_ports),
+        health_check_node_port=item.health_check_node_port,
+        ingress=tuple(point.ip for point in item.ingress if point.ip is not None),
+    )

@@ -1,0 +1,109 @@
+"""The lab's agent process, seen from outside: start it, give it orders.
+
+The engine knows the agent by its command line and its socket alone; what it does is `kns.runtime`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from kns.compile import names
+from kns.engine.labs import agent_pid
+from kns.engine.paths import LabPaths, ensure_folder
+from kns.errors import ApplyError
+from kns.kernel import processes
+from kns.kernel.processes import Context
+
+#: seconds until a started agent must take orders; a slow machine takes two
+START = 8.0
+#: seconds for an order; a thousand pods' servers take a few hundred milliseconds
+ORDER = 120.0
+
+
+def start(lab: str) -> processes.Process:
+    """Start the agent inside the fabric netns and return at once; its words go to its log."""
+    paths = LabPaths(lab)
+    ensure_folder(paths.folder)
+    fd = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "ab") as log:
+        return processes.spawn(
+            [sys.executable, "-m", "kns.runtime", lab],
+            context=Context(names.fabric_netns(lab)),
+            stdout=log,
+            stderr=log,
+        )
+
+
+def end(lab: str) -> None:
+    """End the lab's agent, if it has one; its containers go on."""
+    pid = agent_pid(lab)
+    if pid is not None:
+        processes.kill_all([pid], grace=2.0)
+
+
+def is_running(lab: str) -> bool:
+    """True if the lab has an agent process."""
+    return agent_pid(lab) is not None
+
+
+def order(lab: str, what: str, *, process: processes.Process | None = None) -> dict[str, Any]:
+    """Send one order and return the answer. ApplyError if the agent does not answer.
+
+    `process` is the agent just started, to notice at once if it ends instead of serving.
+    """
+    paths = LabPaths(lab)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        _connect(sock, paths, process)
+        sock.settimeout(ORDER)
+        try:
+            sock.sendall(json.dumps({"op": what}).encode() + b"\n")
+            with sock.makefile("rb") as file:
+                line = file.readline()
+        except OSError as error:
+            raise _silent(paths, str(error)) from error
+    if not line:
+        raise _silent(paths, "it closed the connection")
+    answer = json.loads(line)
+    return answer if isinstance(answer, dict) else {}
+
+
+def _connect(sock: socket.socket, paths: LabPaths, process: processes.Process | None) -> None:
+    """Connect, with patience for an agent that is only just starting."""
+    deadline = time.monotonic() + START
+    while True:
+        try:
+            sock.connect(str(paths.socket))
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if _has_ended(paths.lab, process):
+                raise _silent(paths, "it has ended") from error
+            if time.monotonic() > deadline:
+                raise _silent(paths, "nobody listens") from error
+            time.sleep(0.004)
+        else:
+            return
+
+
+def _has_ended(lab: str, process: processes.Process | None) -> bool:
+    return not is_running(lab) if process is None else process.poll() is not None
+
+
+def _silent(paths: LabPaths, why: str) -> ApplyError:
+    last = _last_line(paths.log)
+    return ApplyError(
+        f"the lab's agent does not answer: {why}" + (f"; its last words: {last}" if last else ""),
+        hint=f"its log: {paths.log}; kns up starts it again",
+    )
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""

@@ -1,0 +1,79 @@
+"""`down`: remove a lab, whole or half-built, with or without its files."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from kns.compile import names
+from kns.engine import files
+from kns.engine.labs import lab_netns
+from kns.engine.lock import locked
+from kns.engine.paths import RUN_DIR, LabPaths
+from kns.errors import ApplyError, KnsError
+from kns.kernel import netns, processes
+
+#: seconds that the processes of a lab have after SIGTERM; kubelet gives 30, a lab has no state
+GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class DownResult:
+    """What `down` removed."""
+
+    lab: str
+    netns: int
+    processes: int
+    seconds: float
+
+
+def known_labs() -> tuple[str, ...]:
+    """Labs that have left anything: a netns, or files of an `up` that died early."""
+    found = {name.split(".")[1] for name in netns.list_netns(names.PREFIX) if name.count(".") > 1}
+    if RUN_DIR.is_dir():
+        found.update(entry.name for entry in RUN_DIR.iterdir() if not entry.name.startswith("."))
+    return tuple(sorted(found))
+
+
+def down(lab: str) -> DownResult:
+    """Remove the lab. Raises one ApplyError for everything that could not be removed."""
+    start = time.monotonic()
+    with locked(LabPaths(lab)):
+        spaces, ended = remove(lab)
+    files.remove_run_dir_if_empty()
+    return DownResult(lab, spaces, ended, time.monotonic() - start)
+
+
+def remove(lab: str) -> tuple[int, int]:
+    """Remove processes, netns and files of the lab, whose lock is held; how many of the first two.
+
+    First the processes: an open socket keeps a netns, and what is in it, alive.
+    """
+    spaces = lab_netns(lab)
+    ended, stubborn = _end_processes(spaces)
+    errors: list[KnsError] = [
+        ApplyError(f"process {pid} does not end", netns=lab) for pid in stubborn
+    ]
+    # pods first: their far ends then go with the nodes, in the background
+    errors += netns.delete_all(_in_order(lab, spaces))
+    files.remove_lab(LabPaths(lab))
+    netns.remove_folder_if_empty()
+    if errors:
+        raise ApplyError(
+            "; ".join(error.message for error in errors), hint="kns down tries again what is left"
+        )
+    return len(spaces), ended
+
+
+def _in_order(lab: str, spaces: tuple[str, ...]) -> tuple[str, ...]:
+    fabric = names.fabric_netns(lab)
+    return (*(name for name in spaces if name != fabric), *(n for n in spaces if n == fabric))
+
+
+def _end_processes(spaces: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
+    inodes = {found[1] for name in spaces if (found := netns.identity(name)) is not None}
+    if not inodes:
+        return 0, ()
+    pids = [pid for pid in processes.in_netns(inodes) if pid != os.getpid()]
+    return len(pids), processes.kill_all(pids, grace=GRACE)

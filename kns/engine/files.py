@@ -1,0 +1,91 @@
+"""The files of a lab: what `up` writes for the agent and for programs run in the pods."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from kns.cluster.environment import service_environment
+from kns.cluster.leases import Leases
+from kns.cluster.model import Cluster, Pod, ProxyMode
+from kns.cluster.podfiles import internet_files, node_files, pod_files
+from kns.compile import names
+from kns.engine.paths import RUN_DIR, LabPaths, ensure_folder, write_private
+
+
+def write_lab(
+    paths: LabPaths, spec_text: str, leases: Leases, proxy_mode: ProxyMode | None
+) -> None:
+    """The spec copy, leases and options; first of all, for a crash must not lose addresses."""
+    ensure_folder(paths.folder)
+    _write(paths.leases, leases.to_json())
+    options = {"proxyMode": proxy_mode.value} if proxy_mode is not None else {}
+    _write(paths.options, json.dumps(options))
+    _write(paths.spec, spec_text)
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write the file if it says something else; True if it did."""
+    try:
+        if path.read_text(encoding="utf-8") == text:
+            return False
+    except OSError:
+        pass
+    write_private(path, text)
+    return True
+
+
+def write_etc(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
+    """resolv.conf, hosts, nsswitch.conf of every netns; `env` of pods whose netns is `new`.
+
+    A pod keeps the service variables of the moment in which it was made, as a container does.
+    """
+    wanted = set()
+    ensure_folder(paths.logs)
+    for netns, files in _all_files(cluster):
+        folder = paths.pod_etc(netns)
+        wanted.add(netns)
+        ensure_folder(folder)
+        for name, text in files.items():
+            _write(folder / name, text)
+    for pod in cluster.pods:
+        netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
+        file = paths.pod_etc(netns) / "env"
+        if netns in new or not file.exists():
+            write_private(file, _environment(cluster, pod))
+    _remove_others(paths, wanted)
+
+
+def _all_files(cluster: Cluster) -> Iterator[tuple[str, Mapping[str, str]]]:
+    lab = cluster.name
+    for node in cluster.nodes:
+        yield names.netns_of_node(lab, node.name), node_files(cluster, node)
+    for host in cluster.internet:
+        yield names.netns_of_internet(lab, host.name), internet_files(cluster, host)
+    for pod in cluster.pods:
+        yield names.netns_of_pod(lab, pod.namespace, pod.name), pod_files(cluster, pod)
+
+
+def _environment(cluster: Cluster, pod: Pod) -> str:
+    return json.dumps(service_environment(cluster, pod))
+
+
+def _remove_others(paths: LabPaths, wanted: Collection[str]) -> None:
+    for folder in (paths.folder / "etc").iterdir():
+        if folder.name not in wanted:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_lab(paths: LabPaths) -> None:
+    """Remove all files of the lab; the folder of all labs too, once it is empty."""
+    shutil.rmtree(paths.folder, ignore_errors=True)
+
+
+def remove_run_dir_if_empty() -> None:
+    """Remove /run/kns when no lab has files there."""
+    try:
+        RUN_DIR.rmdir()
+    except OSError:
+        return

@@ -1,0 +1,72 @@
+"""One lock per lab, so that two commands never change the same lab at once.
+
+flock(2): the kernel releases it when its holder dies, however it dies. The file says who holds it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from kns.engine.paths import LabPaths, ensure_folder
+from kns.errors import LockedError
+
+#: how long a command waits for another one that works on the same lab
+PATIENCE = 60.0
+
+
+@contextlib.contextmanager
+def locked(
+    paths: LabPaths, *, patience: float = PATIENCE, waiting: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Hold the lab's lock for the block; LockedError says who held it for `patience` seconds.
+
+    `waiting` is called once with the holder's name if the lock is not free at once.
+    """
+    ensure_folder(paths.lock.parent)
+    fd = _acquire(paths.lock, patience, waiting or (lambda _holder: None))
+    try:
+        os.ftruncate(fd, 0)
+        os.write(fd, f"pid {os.getpid()} (kns {' '.join(sys.argv[1:3])})".encode())
+        yield
+    finally:
+        # unlinked while held: whoever waits for this file sees that its name is gone, and takes
+        # the new one
+        paths.lock.unlink(missing_ok=True)
+        os.close(fd)
+
+
+def _acquire(path: Path, patience: float, waiting: Callable[[str], None]) -> int:
+    deadline = time.monotonic() + patience
+    told = False
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 200, 0).decode(errors="replace") or "another kns process"
+            os.close(fd)
+            if time.monotonic() > deadline:
+                raise LockedError(
+                    f"{holder} works on this lab", hint="wait for it to end, then try again"
+                ) from None
+            if not told:
+                waiting(holder)
+                told = True
+            time.sleep(0.05)
+            continue
+        if _is_still(path, fd):
+            return fd
+        os.close(fd)
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(fd).st_ino
+    except FileNotFoundError:
+        return False

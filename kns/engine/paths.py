@@ -1,0 +1,91 @@
+"""Where a lab keeps its files. None of them is needed to remove the lab."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+#: all labs' files, as the design lays them out
+RUN_DIR = Path("/run/kns")
+
+
+@dataclass(frozen=True, slots=True)
+class LabPaths:
+    """The files of one lab, below a folder of mode 0700."""
+
+    lab: str
+
+    @property
+    def folder(self) -> Path:
+        """The lab's own folder."""
+        return RUN_DIR / self.lab
+
+    @property
+    def spec(self) -> Path:
+        """A copy of the lab file, as `up` last applied it."""
+        return self.folder / "lab.yaml"
+
+    @property
+    def leases(self) -> Path:
+        """What was handed out: addresses, cluster IPs, node ports."""
+        return self.folder / "leases.json"
+
+    @property
+    def options(self) -> Path:
+        """What `up`'s own options changed in the lab (`--proxy-mode`)."""
+        return self.folder / "options.json"
+
+    @property
+    def socket(self) -> Path:
+        """The agent's socket."""
+        return self.folder / "agent.sock"
+
+    @property
+    def pid(self) -> Path:
+        """The agent's pid, for people; kns itself finds it by its netns."""
+        return self.folder / "agent.pid"
+
+    @property
+    def log(self) -> Path:
+        """The agent's log."""
+        return self.folder / "agent.log"
+
+    @property
+    def lock(self) -> Path:
+        """The lock that every command that changes the lab holds.
+
+        Beside the folder, not in it: a lock that `down` unlinks while another process waits for
+        it would be held by two.
+        """
+        return RUN_DIR / f".{self.lab}.lock"
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the containers' logs."""
+        return self.folder / "logs"
+
+    def pod_etc(self, netns: str) -> Path:
+        """The folder of a netns' resolv.conf, hosts, nsswitch.conf and env."""
+        return self.folder / "etc" / netns
+
+
+def ensure_folder(path: Path) -> None:
+    """Make the folder with mode 0700, parents included."""
+    if path.is_dir():
+        return
+    ensure_folder(path.parent)  # Path.mkdir's own `parents` would be readable by everybody
+    path.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file of mode 0600 by renaming, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

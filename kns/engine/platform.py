@@ -1,0 +1,63 @@
+"""What a lab needs of this machine, checked before anything is built."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from kns.cluster.model import Cluster
+from kns.errors import PlatformError
+from kns.kernel import ipvs, processes
+from kns.state.model import HostState
+
+#: a process that may do all of this has CAP_NET_ADMIN and CAP_SYS_ADMIN: in practice, root
+_BRIDGE_NF = Path("/proc/sys/net/bridge")
+
+
+def require_root() -> None:
+    """PlatformError unless this process may make netns."""
+    if os.geteuid() != 0:
+        raise PlatformError("kns makes network namespaces, which needs root", hint="sudo kns …")
+
+
+def require(state: HostState, cluster: Cluster) -> None:
+    """PlatformError if a program or a kernel feature that the lab needs is missing."""
+    del cluster
+    require_root()
+    programs = set()
+    for space in state.netns:
+        if space.iptables:
+            programs |= {"iptables-restore", "iptables-save"}
+            programs |= {"ip6tables-restore", "ip6tables-save"}
+        if space.nftables:
+            programs.add("nft")
+        if space.ipsets:
+            programs.add("ipset")
+    for program in sorted(programs):
+        processes.which(program)
+    if any(space.ipsets for space in state.netns):
+        ipvs.require()
+    _require_bridge_netfilter(state)
+
+
+def _require_bridge_netfilter(state: HostState) -> None:
+    """Load br_netfilter where it is a module, and keep the host's own bridges as they were.
+
+    A netns has the sysctls once the module is there. In the host's root netns the module turns
+    bridge-nf-call-iptables on, which would send the host's bridged packets through its rules.
+    """
+    wanted = any(
+        sysctl.key.startswith("bridge/") for space in state.netns for sysctl in space.sysctls
+    )
+    if not wanted or _BRIDGE_NF.is_dir():
+        return
+    with contextlib.suppress(PlatformError):
+        processes.run(["modprobe", "br_netfilter"], timeout=20)
+    if not _BRIDGE_NF.is_dir():
+        raise PlatformError(
+            "this kernel has no bridge netfilter: pods of one node could not use services",
+            hint="modprobe br_netfilter",
+        )
+    for file in _BRIDGE_NF.glob("bridge-nf-call-*"):
+        file.write_text("0", encoding="ascii")

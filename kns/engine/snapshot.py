@@ -1,0 +1,56 @@
+"""The resolved cluster beside the lab's files, so that a command needn't resolve it again.
+
+Reading YAML, validating and resolving costs a few hundred milliseconds, mostly imports. The
+snapshot bears a digest of the files that it was made of: if one of them is not as it was then, or
+if the snapshot is of another kns, or damaged, there is no snapshot.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import pickle
+from pathlib import Path
+
+import kns
+from kns.cluster import model
+from kns.cluster.model import Cluster
+from kns.engine.paths import LabPaths, write_private
+
+
+def save(paths: LabPaths, cluster: Cluster) -> None:
+    """Keep the cluster that the lab's files, as they are now, lead to."""
+    kept = base64.b64encode(pickle.dumps(cluster, 5)).decode()
+    write_private(_path(paths), f"{_digest(paths)} {kept}")
+
+
+def restore(paths: LabPaths) -> Cluster | None:
+    """The cluster of the lab's files, if they are as they were when it was saved.
+
+    The folder is its owner's alone (0700), as every file that decides what kns does as root.
+    """
+    try:
+        if _path(paths).stat().st_uid != os.geteuid():
+            return None
+        digest, kept = _path(paths).read_text(encoding="ascii").split(" ")
+        if digest != _digest(paths):
+            return None
+        cluster = pickle.loads(base64.b64decode(kept))  # noqa: S301 - our own file
+    except Exception:  # whatever is wrong with it, the files themselves are still there
+        return None
+    return cluster if isinstance(cluster, Cluster) else None
+
+
+def _path(paths: LabPaths) -> Path:
+    return paths.folder / "cluster.snapshot"
+
+
+def _digest(paths: LabPaths) -> str:
+    hashed = hashlib.sha256(kns.__version__.encode())
+    status = Path(model.__file__).stat()
+    hashed.update(f" {status.st_mtime_ns} {status.st_size}".encode())
+    for path in (paths.spec, paths.leases, paths.options):
+        content = path.read_bytes() if path.exists() else b""
+        hashed.update(f" {len(content)} ".encode() + content)
+    return hashed.hexdigest()

@@ -1,0 +1,47 @@
+"""`status`: one lab's health, and what in the kernel is not as its file says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kns.compile.lab import compile_lab
+from kns.engine import agent
+from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
+from kns.engine.up import change_lines
+from kns.errors import KnsError
+from kns.kernel.observe import interests, observe
+from kns.plan.diff import plan
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A lab's health. `drift` has a line for each change that `up` would make to mend it."""
+
+    lab: RunningLab
+    drift: tuple[str, ...]
+    agent_pid: int | None
+    agent: dict[str, Any]
+    netns: int
+
+    @property
+    def healthy(self) -> bool:
+        """True if the kernel is as the file says and the agent serves everything."""
+        return not self.drift and bool(self.agent.get("ok")) and not self.agent.get("errors")
+
+
+def status(lab: str | None = None) -> Status:
+    """Observe the lab and compare it with its file as `up` last applied it."""
+    found = running(lab)
+    desired = compile_lab(found.cluster)
+    present = lab_netns(found.name)
+    observation = observe(present, interests(desired))
+    ops = plan(desired, observation.state)
+    pid = agent_pid(found.name)
+    answer: dict[str, Any] = {}
+    if pid is not None:
+        try:
+            answer = agent.order(found.name, "status")
+        except KnsError as error:
+            answer = {"ok": False, "error": error.message}
+    return Status(found, tuple(change_lines(found.name, ops)), pid, answer, len(present))

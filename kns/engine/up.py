@@ -1,0 +1,303 @@
+"""`up`: make the kernel what the lab file says, and nothing else.
+
+load → resolve → compile → observe → plan ─▶ apply ─▶ agent converges
+                                               └ on failure or a signal: back to what was
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from kns.cluster.leases import Leases
+from kns.cluster.model import Cluster, ProxyMode
+from kns.compile import names
+from kns.compile.lab import compile_lab
+from kns.engine import agent, files, platform, snapshot
+from kns.engine.down import remove
+from kns.engine.labs import Loaded, lab_netns, read_leases, resolved
+from kns.engine.lock import locked
+from kns.engine.paths import LabPaths
+from kns.errors import ApplyError, KnsError, Problem
+from kns.kernel import processes
+from kns.kernel.apply import CancelledError, apply
+from kns.kernel.observe import Observation, interests, observe
+from kns.plan import shell
+from kns.plan.diff import plan
+from kns.plan.ops import CreateNetns, Op
+from kns.state.model import HostState
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UpResult:
+    """What `up` did. `ops` is empty when the kernel was already as the file says."""
+
+    lab: str
+    cluster: Cluster
+    created: bool
+    ops: tuple[Op, ...]
+    agent_started: bool
+    seconds: float
+    warnings: tuple[Problem, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """One line for each change: where, and what."""
+        return tuple(change_lines(self.lab, self.ops))
+
+
+@dataclass(slots=True)
+class Desired:
+    """A lab file on its way to the kernel."""
+
+    loaded: Loaded
+    text: str
+    proxy_mode: ProxyMode | None
+    state: HostState = field(default_factory=HostState)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The resolved cluster."""
+        return self.loaded.cluster
+
+
+def change_lines(lab: str, ops: Sequence[Op]) -> Iterator[str]:
+    """The ops in words, without the lab's prefix."""
+    prefix = names.lab_prefix(lab)
+    for op in ops:
+        yield f"{op.netns.removeprefix(prefix)}: {shell.describe(op)}".replace(prefix, "")
+
+
+def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> Desired:
+    """The lab file as desired state; `fresh`: as on a machine that never saw the lab.
+
+    Raises SpecError with everything that is wrong in the file.
+    """
+    from kns.spec.load import load_lab_text, read_lab
+
+    content = read_lab(path)
+    spec = load_lab_text(content, file=str(path))
+    leases = Leases() if fresh else read_leases(LabPaths(spec.spec.metadata.name))
+    loaded = resolved(spec.spec, leases, proxy_mode)
+    warnings = tuple(sorted({*spec.warnings, *loaded.warnings}))
+    complete = Loaded(loaded.cluster, loaded.leases, warnings)
+    return Desired(complete, content.decode(), proxy_mode, compile_lab(loaded.cluster))
+
+
+def look(desired: Desired) -> Observation:
+    """Observe all netns of the lab, those that it should not have included."""
+    present = lab_netns(desired.cluster.name)
+    return observe(present, interests(desired.state))
+
+
+def script(path: Path, proxy_mode: ProxyMode | None = None) -> str:
+    """A POSIX shell script that builds the lab's network on a machine that has none of it."""
+    desired = desire(path, proxy_mode, fresh=True)
+    return shell.script(plan(desired.state, HostState()))
+
+
+def dry_run(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[Op, ...]:
+    """The ops that `up` would carry out now. Touches nothing."""
+    desired = desire(path, proxy_mode)
+    return plan(desired.state, look(desired).state)
+
+
+def up(
+    path: Path,
+    *,
+    proxy_mode: ProxyMode | None = None,
+    report: Report = lambda _line: None,
+    on_op: Callable[[Op], None] | None = None,
+) -> UpResult:
+    """Create the lab or converge it to the file. `report` gets a line a phase.
+
+    Raises SpecError, PlatformError, LockedError; ApplyError after everything that this run made
+    was taken back.
+    """
+    start = time.monotonic()
+    desired = desire(path, proxy_mode)
+    paths = LabPaths(desired.cluster.name)
+    platform.require(desired.state, desired.cluster)
+    with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
+        # another run may have handed out addresses since the file was resolved
+        desired = desire(path, proxy_mode)
+        try:
+            return _converge(desired, paths, report, on_op, start)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise ApplyError(
+                f"{place}{error.strerror or error}", hint="kns down removes what may be left"
+            ) from error
+
+
+def _converge(
+    desired: Desired,
+    paths: LabPaths,
+    report: Report,
+    on_op: Callable[[Op], None] | None,
+    start: float,
+) -> UpResult:
+    before = look(desired)
+    ops = plan(desired.state, before.state)
+    created = not before.state.netns
+    report(_phase(desired.cluster, created=created, ops=ops))
+    files.write_lab(paths, desired.text, desired.loaded.leases, desired.proxy_mode)
+    snapshot.save(paths, desired.cluster)
+    starter = _AgentStarter(desired.cluster.name, on_op)
+    with _signals() as cancelled:
+        try:
+            files.write_etc(desired.cluster, paths, _created(ops))
+            apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
+            if ops and not created:
+                _settle(desired, report)
+            problems, started = _serve(starter, report, desired.cluster.name)
+            _check(cancelled)
+        except BaseException:
+            _roll_back(desired, before, created=created, report=report)
+            raise
+        finally:
+            starter.release()
+    return UpResult(
+        lab=desired.cluster.name,
+        cluster=desired.cluster,
+        created=created,
+        ops=ops,
+        agent_started=started,
+        seconds=time.monotonic() - start,
+        warnings=desired.loaded.warnings,
+        problems=problems,
+    )
+
+
+def _check(cancelled: threading.Event) -> None:
+    if cancelled.is_set():
+        raise CancelledError("interrupted", hint="nothing of this run is left behind")
+
+
+def _phase(cluster: Cluster, *, created: bool, ops: Sequence[Op]) -> str:
+    if created:
+        counts = f"{len(cluster.nodes)} nodes, {len(cluster.pods)} pods"
+        return f"building {cluster.name}: {counts}, {len(cluster.services)} services"
+    return f"converging {cluster.name}: {len(ops)} changes"
+
+
+def _created(ops: Sequence[Op]) -> frozenset[str]:
+    return frozenset(op.netns for op in ops if isinstance(op, CreateNetns))
+
+
+class _AgentStarter:
+    """Starts the agent as soon as the fabric netns is there, while the rest is being built."""
+
+    def __init__(self, lab: str, on_op: Callable[[Op], None] | None) -> None:
+        self._lab = lab
+        self._fabric = names.fabric_netns(lab)
+        self._on_op = on_op
+        self._fabric_made = False
+        self.process: processes.Process | None = None
+
+    def on_op(self, op: Op) -> None:
+        """Called before each op."""
+        if self._fabric_made and self.process is None and op.netns != self._fabric:
+            self.process = agent.start(self._lab)
+        if isinstance(op, CreateNetns) and op.netns == self._fabric:
+            self._fabric_made = True
+        if self._on_op is not None:
+            self._on_op(op)
+
+    def ensure(self) -> bool:
+        """Start the agent if there is none; True if this run started it."""
+        if self.process is None and not agent.is_running(self._lab):
+            self.process = agent.start(self._lab)
+        return self.process is not None
+
+    def release(self) -> None:
+        """The agent lives on without us (or was ended with the rest of the lab)."""
+        if self.process is not None:
+            processes.release(self.process)
+
+
+def _serve(starter: _AgentStarter, report: Report, lab: str) -> tuple[tuple[str, ...], bool]:
+    """Let the agent serve what the lab now holds; what it could not do, and if it is new."""
+    started = starter.ensure()
+    report("starting servers" if started else "updating servers")
+    # always: the agent compares for itself, and a file may have changed what no netns shows
+    try:
+        answer = agent.order(lab, "converge", process=starter.process)
+    except ApplyError:
+        if started:
+            raise
+        # it lives and is deaf: somebody removed its socket, or it hangs
+        agent.end(lab)
+        started = starter.ensure()
+        answer = agent.order(lab, "converge", process=starter.process)
+    problems = tuple(
+        f"{item.get('subject', '')}: {item.get('message', '')}" for item in answer.get("errors", ())
+    )
+    if not answer.get("ok") and not problems:
+        raise ApplyError(str(answer.get("error", "the agent failed")), hint=answer.get("hint", ""))
+    return problems, started
+
+
+def _settle(desired: Desired, report: Report) -> None:
+    """After a change: look again, and mend what the change itself took away.
+
+    The kernel drops routes with the address or the link that they stood on. Raises ApplyError if
+    the state is still not as desired after a second plan.
+    """
+    for _ in range(2):
+        now = look(desired)
+        rest = plan(desired.state, now.state)
+        if not rest:
+            return
+        report(f"settling: {len(rest)} more")
+        apply(rest, now.indexes)
+    now = look(desired)
+    rest = plan(desired.state, now.state)
+    if rest:
+        lines = "; ".join(change_lines(desired.cluster.name, rest[:3]))
+        raise ApplyError(
+            f"the kernel does not keep what was set: {lines}",
+            hint="does another program change this lab's netns?",
+        )
+
+
+# -- interruption ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """SIGINT and SIGTERM set the event instead of ending the process in the middle of an op."""
+    cancelled = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield cancelled
+        return
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        cancelled.set()
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancelled
+    finally:
+        for number, action in before.items():
+            signal.signal(number, action)
+
+
+def _roll_back(desired: Desired, before: Observation, *, created: bool, report: Report) -> None:
+    """Take back what this run made. Never raises: the first error is the one to tell."""
+    report("taking back what this run made")
+    with contextlib.suppress(KnsError, OSError):
+        if created:
+            remove(desired.cluster.name)
+            return
+        now = look(desired)
+        apply(plan(before.state, now.state), now.indexes)

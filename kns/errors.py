@@ -1,0 +1,100 @@
+"""The exceptions that kns raises on purpose; anything else that escapes is a bug.
+
+KnsError                   message + hint; the command line prints both and exits with `exit_code`
+├── UsageError         2   a name, option or combination that makes no sense for this lab
+├── SpecError          2   the lab file is wrong; carries every `Problem` of the file at once
+├── PlatformError      3   this machine lacks a kernel feature, a tool or a privilege
+├── ApplyError         4   the kernel (or a tool that programs it) refused an operation
+├── LockedError        4   another kns process works on this lab
+└── ProbeError         4   a probe could not be carried out (its failing is a result, not an error)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class KnsError(Exception):
+    """Base of every error that a user can cause; `hint` says what to do about it."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(KnsError):
+    """A name, option or combination that makes no sense for this lab."""
+
+    exit_code = 2
+
+
+class Severity(StrEnum):
+    """How bad a `Problem` is: errors stop, warnings are printed."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in a file. `line` and `column` count from 1; 0 means the file as a whole."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    hint: str = ""
+    severity: Severity = Severity.ERROR
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        where = f"{self.path}: " if self.path else ""
+        prefix = "warning: " if self.severity is Severity.WARNING else ""
+        return f"{place}: {prefix}{where}{self.message}"
+
+
+class SpecError(KnsError):
+    """The file is wrong; `problems` holds every error of it, in file order."""
+
+    exit_code = 2
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        count = len(problems)
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the file")
+        self.problems = problems
+
+
+class PlatformError(KnsError):
+    """This machine lacks a kernel feature, a tool or a privilege."""
+
+    exit_code = 3
+
+
+class ApplyError(KnsError):
+    """The kernel, or a tool that programs it, refused `op` in `netns`."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, op: str = "", netns: str = "", hint: str = "") -> None:
+        place = f"{netns}: " if netns else ""
+        what = f"{op}: " if op else ""
+        super().__init__(f"{place}{what}{message}", hint=hint)
+        self.op = op
+        self.netns = netns
+
+
+class LockedError(KnsError):
+    """Another kns process holds the lab's lock."""
+
+    exit_code = 4
+
+
+class ProbeError(KnsError):
+    """A probe could not be carried out at all."""
+
+    exit_code = 4

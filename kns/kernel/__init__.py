@@ -1,0 +1,1 @@
+"""The only side effects: rtnetlink, netns, netfilter, ipvs, sysctl, processes, capabilities."""

@@ -1,0 +1,395 @@
+"""Carry out ops. The one place where a plan becomes system calls.
+
+All netlink work is done by one worker thread that moves from netns to netns, and consecutive
+messages of one netns go out in one send. Programs that load rules (`iptables-restore`, `nft`) run
+beside it: the kernel takes links and rules under different locks.
+
+A veth's message names the ifindexes of both ends, chosen here and unique in the lab, so that
+nothing has to be asked back between a link and its addresses, and a dump tells which two ends
+belong together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from kns.errors import ApplyError, KnsError, PlatformError
+from kns.kernel import iptables, ipvs, links, netns, nftables
+from kns.kernel.rtnetlink import Message, Socket
+from kns.plan.ops import (
+    AddAddress,
+    AddFdb,
+    AddNeighbor,
+    AddRoute,
+    AddRule,
+    ChangeLink,
+    CreateLink,
+    CreateNetns,
+    CreateVeth,
+    DeleteAddress,
+    DeleteFdb,
+    DeleteLink,
+    DeleteNeighbor,
+    DeleteNetns,
+    DeleteRoute,
+    DeleteRule,
+    LoadNft,
+    Op,
+    RestoreIpsets,
+    RestoreIptables,
+    SetVirtualServers,
+    WriteSysctl,
+)
+from kns.plan.shell import describe
+from kns.state.model import Family
+
+#: the kernel's own fallback devices, which every new netns may hold, take the first indexes
+FIRST_INDEX = 16
+
+#: an op that finds its work done already, by errno; a vanished link takes its addresses with it
+_DONE_ALREADY = {
+    DeleteLink: {errno.ENODEV},
+    DeleteAddress: {errno.EADDRNOTAVAIL, errno.ENODEV},
+    DeleteRoute: {errno.ESRCH, errno.ENODEV, errno.ENETUNREACH},
+    DeleteRule: {errno.ENOENT, errno.ESRCH},
+    DeleteNeighbor: {errno.ENOENT, errno.ENODEV},
+    DeleteFdb: {errno.ENOENT, errno.ENODEV},
+    AddAddress: {errno.EEXIST},
+    AddRoute: {errno.EEXIST},
+    AddRule: {errno.EEXIST},
+}
+
+_RULE_OPS = (RestoreIptables, RestoreIpsets, LoadNft, SetVirtualServers)
+
+
+class CancelledError(KnsError):
+    """Somebody asked to stop in the middle of a plan."""
+
+    #: 128 + SIGINT, as shells count
+    exit_code = 130
+
+
+def apply(
+    ops: Sequence[Op],
+    indexes: Mapping[str, Mapping[str, int]],
+    *,
+    cancelled: threading.Event | None = None,
+    on_op: Callable[[Op], None] | None = None,
+) -> None:
+    """Carry out the ops in order. Raises ApplyError at the first that the kernel refuses.
+
+    `indexes` are the ifindexes observed; `on_op` is called before each op, from the worker.
+    """
+    if not ops:
+        return
+    _raise_file_limit()
+    netns.prepare_folder()
+    worker = _Worker(indexes, cancelled or threading.Event(), on_op or (lambda _op: None))
+    netns.in_thread(worker.work, ops)
+
+
+def _raise_file_limit() -> None:
+    """A netns costs two descriptors while its lab is built; the soft limit is often 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+class _Worker:
+    """The thread that applies: its netns, its sockets, and the messages not yet sent."""
+
+    def __init__(
+        self,
+        indexes: Mapping[str, Mapping[str, int]],
+        cancelled: threading.Event,
+        on_op: Callable[[Op], None],
+    ) -> None:
+        self._indexes = {name: dict(table) for name, table in indexes.items()}
+        self._next = 1 + max(
+            (index for table in indexes.values() for index in table.values()),
+            default=FIRST_INDEX - 1,
+        )
+        self._next = max(self._next, FIRST_INDEX)
+        self._cancelled = cancelled
+        self._on_op = on_op
+        self._sockets: dict[str, Socket] = {}
+        self._files: dict[str, int] = {}
+        self._here = ""
+        self._pending: list[tuple[Op, Message]] = []
+        self._pending_netns = ""
+        self._programs: dict[str, list[Op]] = {}
+
+    def work(self, ops: Sequence[Op]) -> None:
+        """Apply all; runs in the worker thread, which ends with it."""
+        try:
+            with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+                started = self._start_programs(ops, pool)
+                try:
+                    self._run(ops, started)
+                finally:
+                    started.cancel()
+        finally:
+            for sock in self._sockets.values():
+                sock.close()
+            for fd in self._files.values():
+                os.close(fd)
+
+    def _start_programs(self, ops: Sequence[Op], pool: ThreadPoolExecutor) -> _Programs:
+        programs = _Programs(pool)
+        for op in ops:
+            if isinstance(op, _RULE_OPS):
+                programs.add(op)
+        return programs
+
+    def _run(self, ops: Sequence[Op], programs: _Programs) -> None:
+        # once netns and sysctls are there, rules can be loaded while links are made
+        ready = max(
+            (i for i, op in enumerate(ops) if isinstance(op, CreateNetns | WriteSysctl)), default=-1
+        )
+        for position, op in enumerate(ops):
+            if self._cancelled.is_set():
+                raise CancelledError("interrupted", hint="nothing of this run is left behind")
+            if position == ready + 1:
+                programs.start()
+            self._on_op(op)
+            if not isinstance(op, _RULE_OPS):
+                self._apply(op)
+        self._flush()
+        programs.start()
+        programs.wait()
+
+    def _apply(self, op: Op) -> None:
+        match op:
+            case CreateNetns():
+                self._flush()
+                self._create_netns(op.netns)
+            case DeleteNetns():
+                self._flush()
+                with _op_errors(op):
+                    netns.delete(op.netns)
+            case WriteSysctl():
+                self._flush()
+                self._write_sysctl(op)
+            case _:
+                self._queue(op)
+
+    # -- netns and sysctls -------------------------------------------------------------------------
+
+    def _create_netns(self, name: str) -> None:
+        with _op_errors(CreateNetns(name)):
+            netns.create_here(name)
+        self._here = name
+        self._indexes[name] = {"lo": 1}
+        self._sockets[name] = Socket()
+
+    def _enter(self, name: str) -> None:
+        if self._here != name:
+            netns.enter(name)
+            self._here = name
+
+    def _write_sysctl(self, op: WriteSysctl) -> None:
+        self._enter(op.netns)
+        key = op.sysctl.key
+        try:
+            Path("/proc/sys/net", key).write_text(op.sysctl.value, encoding="ascii")
+        except FileNotFoundError as error:
+            if op.sysctl.value == "0" or key == "ipv6/conf/all/disable_ipv6":
+                return  # what is to be off and does not exist is off
+            raise PlatformError(
+                f"this kernel has no /proc/sys/net/{key}", hint=_missing_sysctl_hint(key)
+            ) from error
+        except OSError as error:
+            raise ApplyError(str(error), op=describe(op), netns=op.netns) from error
+
+    # -- netlink -----------------------------------------------------------------------------------
+
+    def _queue(self, op: Op) -> None:
+        if self._pending_netns != op.netns:
+            self._flush()
+            self._pending_netns = op.netns
+        message = self._message(op)
+        if message is not None:
+            self._pending.append((op, message))
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        results = self._socket(self._pending_netns).request([message for _op, message in pending])
+        for (op, _message), number in zip(pending, results, strict=True):
+            if number and number not in _DONE_ALREADY.get(type(op), ()):
+                raise ApplyError(
+                    os.strerror(number), op=describe(op), netns=op.netns, hint=_hint(op, number)
+                )
+
+    def _socket(self, name: str) -> Socket:
+        if name not in self._sockets:
+            self._enter(name)
+            self._sockets[name] = Socket()
+        return self._sockets[name]
+
+    def _file(self, name: str) -> int:
+        if name not in self._files:
+            self._files[name] = os.open(netns.path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+        return self._files[name]
+
+    def _take_index(self, name: str, ifname: str) -> int:
+        index = self._next
+        self._next += 1
+        self._indexes.setdefault(name, {})[ifname] = index
+        return index
+
+    def _message(self, op: Op) -> Message | None:
+        table = self._indexes.get(op.netns, {})
+        match op:
+            case CreateLink():
+                index = self._take_index(op.netns, op.link.name)
+                return links.create_link(op.link, index, self._indexes[op.netns])
+            case CreateVeth():
+                return links.create_veth(
+                    op.link,
+                    op.peer,
+                    self._take_index(op.netns, op.link.name),
+                    self._take_index(op.peer_netns, op.peer.name),
+                    table.get(op.link.master, 0),
+                    self._file(op.peer_netns),
+                )
+            case ChangeLink():
+                return links.change_link(op.link, op.fields, table[op.link.name], table)
+            case DeleteLink():
+                return links.delete_link(table[op.ifname]) if op.ifname in table else None
+            case _:
+                return _layer3_message(op, table)
+
+
+def _layer3_message(op: Op, table: Mapping[str, int]) -> Message:
+    """Messages on addresses and routes."""
+    match op:
+        case AddAddress():
+            return links.add_address(op.address, table[op.address.ifname])
+        case DeleteAddress():
+            return links.delete_address(op.address, table[op.address.ifname])
+        case AddRoute():
+            return links.add_route(op.route, table)
+        case DeleteRoute():
+            return links.delete_route(op.route, table)
+        case AddRule():
+            return links.add_rule(op.rule)
+        case DeleteRule():
+            return links.delete_rule(op.rule)
+        case _:
+            return _neighbor_message(op, table)
+
+
+def _neighbor_message(op: Op, table: Mapping[str, int]) -> Message:
+    """Messages on neighbors and forwarding entries."""
+    match op:
+        case AddNeighbor():
+            return links.add_neighbor(op.neighbor, table[op.neighbor.ifname])
+        case DeleteNeighbor():
+            return links.delete_neighbor(op.neighbor, table[op.neighbor.ifname])
+        case AddFdb():
+            return links.add_fdb(op.entry, table[op.entry.ifname])
+        case DeleteFdb():
+            return links.delete_fdb(op.entry, table[op.entry.ifname])
+        case _:
+            msg = f"no message for {op}"
+            raise TypeError(msg)
+
+
+class _Programs:
+    """The ops that other programs carry out: in order within a netns, side by side across."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._ops: dict[str, list[Op]] = {}
+        self._futures: list[Future[None]] = []
+        self._stop = threading.Event()
+
+    def add(self, op: Op) -> None:
+        self._ops.setdefault(op.netns, []).append(op)
+
+    def start(self) -> None:
+        pending, self._ops = self._ops, {}
+        for name, ops in pending.items():
+            for lane in _lanes(ops):
+                self._futures.append(self._pool.submit(self._run, name, lane))
+
+    def _run(self, name: str, ops: Sequence[Op]) -> None:
+        if not self._stop.is_set():
+            netns.call_in(name, _run_programs, ops)
+
+    def wait(self) -> None:
+        for future in self._futures:
+            future.result()
+
+    def cancel(self) -> None:
+        self._stop.set()
+
+
+def _lanes(ops: Sequence[Op]) -> tuple[Sequence[Op], ...]:
+    """What may go side by side: the families' iptables have nothing to do with each other.
+
+    Unless rules name ipsets, which have to be there before and go after them.
+    """
+    if any(isinstance(op, RestoreIpsets) for op in ops):
+        return (ops,)
+    lanes: tuple[list[Op], list[Op]] = ([], [])
+    for op in ops:
+        lanes[isinstance(op, RestoreIptables) and op.family is Family.IPV6].append(op)
+    return tuple(lane for lane in lanes if lane)
+
+
+def _run_programs(ops: Sequence[Op]) -> None:
+    """Runs in a thread that is inside the netns."""
+    for op in ops:
+        match op:
+            case RestoreIptables():
+                iptables.apply_here(op)
+            case RestoreIpsets():
+                ipvs.restore_ipsets_here(op)
+            case LoadNft():
+                nftables.apply_here(op)
+            case SetVirtualServers():
+                ipvs.apply_here(op)
+            case _:
+                msg = f"no program for {op}"
+                raise TypeError(msg)
+
+
+@contextlib.contextmanager
+def _op_errors(op: Op) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.EACCES):
+            raise PlatformError(
+                f"not allowed: {describe(op)}: {error.strerror}", hint="run kns as root (sudo)"
+            ) from error
+        raise ApplyError(error.strerror or str(error), op=describe(op), netns=op.netns) from error
+
+
+def _hint(op: Op, number: int) -> str:
+    if number == errno.EOPNOTSUPP and isinstance(op, CreateLink | CreateVeth):
+        kind = type(op.link).__name__.lower()
+        return f"this kernel has no {kind} links: modprobe {kind}; kns doctor tells more"
+    if number == errno.ENOBUFS:
+        return "the kernel is out of memory for this table"
+    if number == errno.EXFULL:
+        return "a Linux bridge has at most 1,024 ports"
+    return ""
+
+
+def _missing_sysctl_hint(key: str) -> str:
+    if key.startswith("bridge/"):
+        return "modprobe br_netfilter"
+    if key.startswith("netfilter/"):
+        return "modprobe nf_conntrack"
+    return "kns doctor tells what this kernel lacks"

@@ -1,0 +1,251 @@
+"""What this machine can and can't do: every fact tried out, each with the command that mends it.
+
+Kernel features are tried in a throw-away netns (`unshare --net PROGRAM …`), because what a kernel
+says of itself differs from what it does: a feature may be built in, a module loaded, a module that
+is loaded on demand, or one whose package is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kns.errors import PlatformError
+from kns.kernel import processes
+from kns.kernel.requirements import FEATURES, TOOLS, Feature, Need, Tool
+
+#: linux/capability.h
+CAP_NET_ADMIN = 12
+CAP_SYS_ADMIN = 21
+#: the first kernel with everything that kns asks of rtnetlink: Debian 11's, Ubuntu 22.04's is newer
+OLDEST_KERNEL = (5, 10)
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is so on this machine, or not.
+
+    `use` is what in kns wants it, `found` what was seen, `mend` the command that puts it right.
+    """
+
+    area: str
+    name: str
+    need: Need
+    ok: bool
+    use: str
+    found: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Every fact, in the order in which they are told."""
+
+    facts: tuple[Fact, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True if everything is there that a lab in the default mode wants."""
+        return all(fact.ok for fact in self.facts if fact.need is Need.REQUIRED)
+
+
+def examine() -> Diagnosis:
+    """Look at this machine. Without root only the tools and the kernel's version can be told."""
+    privileges = _privileges()
+    facts = [privileges, _kernel_version()]
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        pending = [pool.submit(tool_fact, tool) for tool in TOOLS]
+        if privileges.ok:
+            pending += [pool.submit(_feature, feature) for feature in FEATURES]
+            pending += [pool.submit(check) for check in (_bridge_netfilter, _ipvs)]
+        facts += [future.result() for future in pending]
+    if privileges.ok:
+        facts.append(_neighbor_limit())
+    return Diagnosis(tuple(sorted(facts, key=lambda fact: AREAS.index(fact.area))))
+
+
+AREAS = ("privileges", "kernel", "tools", "limits")
+
+
+# -- privileges and version ------------------------------------------------------------------------
+
+
+def capabilities() -> int:
+    """The effective capabilities of this process, as the bits of linux/capability.h."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def is_privileged() -> bool:
+    """True if this process may make netns and links."""
+    have = capabilities()
+    return all(have >> number & 1 for number in (CAP_NET_ADMIN, CAP_SYS_ADMIN))
+
+
+def _privileges() -> Fact:
+    ok = is_privileged()
+    return Fact(
+        area="privileges",
+        name="root",
+        need=Need.REQUIRED,
+        ok=ok,
+        use="make netns, links and rules",
+        found=f"uid {os.geteuid()}" + ("" if ok else ", without CAP_NET_ADMIN and CAP_SYS_ADMIN"),
+        mend="" if ok else "sudo kns doctor",
+    )
+
+
+def _kernel_version() -> Fact:
+    release = platform.release()
+    numbers = tuple(int(part) for part in re.findall(r"\d+", release)[:2])
+    ok = numbers >= OLDEST_KERNEL
+    oldest = ".".join(map(str, OLDEST_KERNEL))
+    return Fact(
+        area="kernel",
+        name="version",
+        need=Need.REQUIRED,
+        ok=ok,
+        use=f"Linux {oldest} or newer",
+        found=f"Linux {release} {platform.machine()}",
+        mend="" if ok else "apt-get install linux-image-amd64, then reboot",
+    )
+
+
+# -- tools -----------------------------------------------------------------------------------------
+
+
+def tool_fact(tool: Tool) -> Fact:
+    """Whether the program is installed, and its version."""
+    try:
+        path = processes.which(tool.program)
+        found = f"{_version(tool)} ({path})"
+        mend = ""
+    except PlatformError as error:
+        found, mend = "not installed", error.hint
+    return Fact(
+        area="tools",
+        name=tool.program,
+        need=tool.need,
+        ok=not mend,
+        use=tool.use,
+        found=found,
+        mend=mend,
+    )
+
+
+def _version(tool: Tool) -> str:
+    done = processes.run([tool.program, *tool.version], timeout=_SECONDS)
+    if done.returncode != 0:  # ipvsadm tells nothing on a kernel without IPVS
+        return "installed"
+    # the version is the first word that looks like one: `ipset v7.17, …`, `iproute2-6.1.0`
+    said = f"{done.stdout}\n{done.stderr}"
+    found = re.search(r"\d+\.\d+[\w.]*", said) or re.search(r"\d{8}", said)
+    variant = re.search(r"\((nf_tables|legacy)\)", said)
+    return " ".join(part[0] for part in (found, variant) if part) or "version unknown"
+
+
+# -- kernel features -------------------------------------------------------------------------------
+
+
+def _feature(feature: Feature) -> Fact:
+    found, ok = "yes", True
+    try:
+        program = processes.which(feature.argv[0])
+        done = processes.run(
+            ["unshare", "--net", program, *feature.argv[1:]], timeout=_SECONDS, input=feature.text
+        )
+    except PlatformError as error:
+        return _fact(feature, ok=False, found=f"not tried: {error.message}", mend=error.hint)
+    if done.returncode != 0:
+        ok = False
+        found = _last_line(done.stderr) or f"exit code {done.returncode}"
+    return _fact(feature, ok=ok, found=found, mend="" if ok else modprobe(feature.module))
+
+
+def _fact(feature: Feature, *, ok: bool, found: str, mend: str) -> Fact:
+    return Fact(
+        area="kernel",
+        name=feature.name,
+        need=feature.need,
+        ok=ok,
+        use=feature.use,
+        found=found,
+        mend=mend,
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+def modprobe(modules: str) -> str:
+    """How to get these kernel modules: load them, or install them, or use another kernel."""
+    folder = Path("/lib/modules") / platform.release()
+    if not modules:
+        return "a kernel with CONFIG_NET_NS"
+    if folder.is_dir():
+        return f"sudo modprobe -a {modules}"
+    return f"this kernel has no modules; use one with {modules} (make vm starts Debian's)"
+
+
+def _bridge_netfilter() -> Fact:
+    """Without br_netfilter the frames that a bridge forwards skip iptables.
+
+    The reply of a backend on the client's own bridge would go straight back, not translated, and
+    the client would drop it.
+    """
+    ok = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
+    return Fact(
+        area="kernel",
+        name="br_netfilter",
+        need=Need.REQUIRED,
+        ok=ok,
+        use="pod to service to pod on one bridge",
+        found="yes" if ok else "not loaded",
+        mend="" if ok else modprobe("br_netfilter"),
+    )
+
+
+def _ipvs() -> Fact:
+    """IPVS shows itself by /proc/net/ip_vs once it is built in or loaded."""
+    ok = Path("/proc/net/ip_vs").exists()
+    loadable = not ok and _is_loadable("ip_vs")
+    found = "yes" if ok else "a module, loaded on demand" if loadable else "not in this kernel"
+    modules = "ip_vs ip_vs_rr ip_vs_wrr ip_vs_sh"
+    return Fact(
+        area="kernel",
+        name="ipvs",
+        need=Need.OPTIONAL,
+        ok=ok or loadable,
+        use="kubeProxyMode: ipvs",
+        found=found,
+        mend="" if ok or loadable else modprobe(modules),
+    )
+
+
+def _is_loadable(module: str) -> bool:
+    try:
+        return processes.run(["modprobe", "-n", module], timeout=_SECONDS).returncode == 0
+    except PlatformError:
+        return False
+
+
+def _neighbor_limit() -> Fact:
+    """The neighbor table is one for the whole kernel, its size settable in the init netns only."""
+    file = Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+    found = file.read_text(encoding="ascii").strip() if file.exists() else "set outside this netns"
+    return Fact(
+        area="limits",
+        name="neighbors",
+        need=Need.OPTIONAL,
+        ok=True,
+        use="one table for all labs; kns adds permanent entries beyond it",
+        found=found,
+    )

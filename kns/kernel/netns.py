@@ -1,0 +1,179 @@
+"""Netns by name under /run/netns, as iproute2 keeps them, so that `ip netns exec` works on them.
+
+The calling thread is what enters a netns, never the main thread: the network namespace is a
+property of a thread, and a main thread left inside one would send everything else there too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from kns.errors import ApplyError, PlatformError
+from kns.kernel import syscalls
+
+#: iproute2's NETNS_RUN_DIR
+NETNS_DIR = Path("/run/netns")
+#: the root netns of the calling thread is reached through the main thread's own file
+OWN_NETNS = "/proc/thread-self/ns/net"
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def path_of(name: str) -> Path:
+    """Where the netns is mounted."""
+    return NETNS_DIR / name
+
+
+def list_netns(prefix: str = "") -> tuple[str, ...]:
+    """The names under /run/netns that start with `prefix`, sorted."""
+    try:
+        names = os.listdir(NETNS_DIR)  # noqa: PTH208 - one readdir, no Path per entry
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(name for name in names if name.startswith(prefix)))
+
+
+def identity(name: str) -> tuple[int, int] | None:
+    """Device and inode of the netns: equal exactly while it is the same one. None if absent."""
+    try:
+        status = path_of(name).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_netns(name: str) -> bool:
+    """True if a netns is mounted at the name, False if it is only a file left by a crash."""
+    found = identity(name)
+    return found is not None and found[0] == Path("/proc/self/ns/net").stat().st_dev
+
+
+def prepare_folder() -> None:
+    """Make /run/netns a shared mount, as iproute2 does before it makes its first netns.
+
+    Without it a later `ip netns add` of somebody else would mount /run/netns over itself, and ours
+    could be unmounted only above that mount: their files would stay busy for ever.
+    """
+    NETNS_DIR.mkdir(mode=0o755, parents=True, exist_ok=True)
+    try:
+        syscalls.mount("", str(NETNS_DIR), "none", syscalls.MS_SHARED | syscalls.MS_REC)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        here = str(NETNS_DIR)
+        syscalls.mount(here, here, "none", syscalls.MS_BIND | syscalls.MS_REC)
+        syscalls.mount("", here, "none", syscalls.MS_SHARED | syscalls.MS_REC)
+
+
+def remove_folder_if_empty() -> None:
+    """Undo `prepare_folder` when no netns is left; harmless when somebody else needs it."""
+    with contextlib.suppress(OSError):
+        if not any(NETNS_DIR.iterdir()):
+            syscalls.umount(str(NETNS_DIR))
+            NETNS_DIR.rmdir()
+
+
+def create_here(name: str) -> None:
+    """Make a netns, name it, and leave the calling thread inside it. Worker threads only.
+
+    A file of that name with no netns on it is what a crash between the two steps leaves: it is
+    taken over.
+    """
+    target = path_of(name)
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+    syscalls.unshare(syscalls.CLONE_NEWNET)
+    syscalls.mount(OWN_NETNS, str(target), "none", syscalls.MS_BIND)
+
+
+def delete(name: str) -> None:
+    """Unmount and unlink the name; the kernel frees the netns when its last user is gone."""
+    target = str(path_of(name))
+    try:
+        while True:  # a name may have been mounted on twice by two runs that raced
+            syscalls.umount(target)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(target)  # noqa: PTH108 - hot path
+
+
+def delete_all(names: Sequence[str]) -> list[ApplyError]:
+    """Delete netns by name, going on after errors; the errors that came up."""
+    errors: list[ApplyError] = []
+    for name in names:
+        try:
+            delete(name)
+        except OSError as error:
+            errors.append(ApplyError(error.strerror or str(error), op="delete netns", netns=name))
+    return errors
+
+
+def enter(name: str) -> None:
+    """Move the calling thread into the netns for good."""
+    try:
+        fd = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise PlatformError(
+            f"netns {name} does not exist", hint="kns up makes it again; kns ls shows the labs"
+        ) from error
+    try:
+        syscalls.setns(fd, syscalls.CLONE_NEWNET)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def entered(name: str) -> Iterator[None]:
+    """The calling worker thread is inside the netns for the length of the block."""
+    if threading.current_thread() is threading.main_thread():
+        msg = "the main thread never enters a netns; use call_in"
+        raise RuntimeError(msg)
+    home = os.open(OWN_NETNS, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(name)
+        try:
+            yield
+        finally:
+            syscalls.setns(home, syscalls.CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in a thread of its own and hand on its result or exception."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            results.append(function(*args, **kwargs))
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=body, daemon=True)
+    thread.start()
+    # in short turns: a signal that another thread took wakes nobody who waits without a limit
+    while thread.is_alive():
+        thread.join(0.05)
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+def call_in(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in a worker thread that is inside the netns, and return its result."""
+
+    def body() -> T:
+        enter(name)
+        return function(*args, **kwargs)
+
+    return in_thread(body)

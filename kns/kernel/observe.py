@@ -1,0 +1,171 @@
+"""Read the kernel: which netns a lab has, and what is in them, as a HostState.
+
+Rules and sysctls are read only where somebody asks for them (`Interest`): an `iptables-save` is a
+process, and a pod's netns has no rules.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from kns.kernel import dumps, iptables, ipvs, netns, nftables
+from kns.kernel.dumps import FoundLink
+from kns.kernel.peers import veth_peers
+from kns.kernel.rtnetlink import Socket
+from kns.state.model import FdbEntry, HostState, Link, Neighbor, Netns, Rule, Sysctl, Veth, Vxlan
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What is worth reading in one netns besides its links, addresses and routes."""
+
+    sysctls: tuple[str, ...] = ()
+    iptables: bool = False
+    nft: bool = False
+    ipvs: bool = False
+    neighbors: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What was read, and the ifindex of each link by netns and name."""
+
+    state: HostState
+    indexes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+def interests(state: HostState) -> Mapping[str, Interest]:
+    """What must be read of each netns to compare it with what is desired there.
+
+    Rules of all modes are read where any are desired: a lab may come from another mode.
+    """
+    return {space.name: _interest(space) for space in state.netns}
+
+
+def _interest(space: Netns) -> Interest:
+    node = bool(space.iptables or space.nftables or space.ipsets)
+    return Interest(
+        sysctls=tuple(sysctl.key for sysctl in space.sysctls),
+        iptables=node,
+        nft=node,
+        ipvs=node,
+        neighbors=node,
+    )
+
+
+def observe(names: Iterable[str], interests: Mapping[str, Interest]) -> Observation:
+    """Read the named netns. A name without a netns on it (left by a crash) reads as absent."""
+    present = [name for name in names if netns.is_netns(name)]
+    if not present:
+        return Observation(HostState())
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        # the slow part is other programs: they run while this thread decodes dumps
+        slow = {
+            name: pool.submit(netns.call_in, name, _read_rules, name, interests[name])
+            for name in present
+            if name in interests and _has_rules(interests[name])
+        }
+        found = netns.in_thread(_read_all, present, interests)
+        merged = {}
+        for name, (space, links) in found.items():
+            complete = slow[name].result()(space) if name in slow else space
+            merged[name] = (complete, links)
+    return _joined(merged)
+
+
+def _has_rules(interest: Interest) -> bool:
+    return interest.iptables or interest.nft or interest.ipvs
+
+
+class _RuleReader:
+    """Adds the rules that were read to a netns."""
+
+    def __init__(self, **parts: object) -> None:
+        self._parts = parts
+
+    def __call__(self, space: Netns) -> Netns:
+        return replace(space, **self._parts)  # type: ignore[arg-type]
+
+
+def _read_rules(name: str, interest: Interest) -> _RuleReader:
+    """Runs in a thread that is inside the netns."""
+    parts: dict[str, object] = {}
+    if interest.iptables:
+        parts["iptables"] = iptables.read_here()
+    if interest.nft:
+        parts["nftables"] = nftables.observe(name)
+    if interest.ipvs:
+        parts["ipsets"] = ipvs.read_ipsets_here()
+        parts["virtual_servers"] = ipvs.read_virtual_servers_here()
+        parts["ipvs_timeouts"] = ipvs.read_timeouts_here()
+    return _RuleReader(**parts)
+
+
+def _read_all(
+    names: Iterable[str], interests: Mapping[str, Interest]
+) -> dict[str, tuple[Netns, list[FoundLink]]]:
+    found = {}
+    for name in names:
+        netns.enter(name)
+        sock = Socket()
+        try:
+            found[name] = _read_netns(name, sock, interests.get(name, Interest()))
+        finally:
+            sock.close()
+    return found
+
+
+def _read_netns(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[FoundLink]]:
+    links = dumps.links(sock)
+    names = {item.index: item.link.name for item in links}
+    neighbors: tuple[Neighbor, ...] = ()
+    fdb: tuple[FdbEntry, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    if interest.neighbors:
+        neighbors = dumps.neighbors(sock, names)
+        rules = dumps.policy_rules(sock)
+    if any(isinstance(item.link, Vxlan) for item in links):
+        fdb = dumps.fdb(sock, {item.index for item in links if isinstance(item.link, Vxlan)}, names)
+    space = Netns(
+        name=name,
+        links=(),
+        addresses=dumps.addresses(sock, names),
+        routes=dumps.routes(sock, names),
+        rules=rules,
+        neighbors=neighbors,
+        fdb=fdb,
+        sysctls=_sysctls(interest.sysctls),
+    )
+    return space, links
+
+
+def _joined(found: Mapping[str, tuple[Netns, list[FoundLink]]]) -> Observation:
+    """Put the links into their netns, each veth with the name and netns of its other end."""
+    peers = veth_peers({name: links for name, (_space, links) in found.items()})
+    spaces = []
+    indexes: dict[str, dict[str, int]] = {}
+    for name, (space, links) in found.items():
+        indexes[name] = {item.link.name: item.index for item in links}
+        complete: list[Link] = []
+        for item in links:
+            link = item.link
+            if isinstance(link, Veth):
+                peer_netns, peer = peers.get((name, link.name), ("", ""))
+                link = replace(link, peer_netns=peer_netns, peer=peer)
+            complete.append(link)
+        spaces.append(replace(space, links=tuple(complete)))
+    return Observation(HostState(tuple(spaces)), indexes)
+
+
+def _sysctls(keys: Iterable[str]) -> tuple[Sysctl, ...]:
+    """Read in the calling thread's netns; a key that this kernel lacks is left out."""
+    found = []
+    for key in keys:
+        with contextlib.suppress(OSError):
+            value = Path("/proc/sys/net", key).read_text(encoding="ascii")
+            found.append(Sysctl(key, "\t".join(value.split())))
+    return tuple(found)

@@ -1,0 +1,276 @@
+"""The one door to other programs: argv lists, LC_ALL=C, a timeout, no shell.
+
+A child inherits the namespaces of the *thread* that starts it. So a program is put into a netns by
+starting it from a worker thread that has entered it: no nsenter, no extra exec.
+
+A `Context` with `etc` gives the program what a container has: its own resolv.conf, hosts and
+nsswitch.conf bound over /etc's in a private mount namespace, and its own hostname. Without the
+private nsswitch.conf a host with nss-resolve would answer names from the host's resolver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from kns.errors import PlatformError
+from kns.kernel import netns, syscalls
+
+#: a program that was started and goes on
+Process = subprocess.Popen[bytes]
+#: files of `Context.etc` that are bound over the ones in /etc
+ETC_FILES = ("resolv.conf", "hosts", "nsswitch.conf")
+#: the Debian package of a program whose name is not its package's
+PACKAGES = {
+    "iptables-restore": "iptables",
+    "iptables-save": "iptables",
+    "ip6tables-restore": "iptables",
+    "ip6tables-save": "iptables",
+    "nft": "nftables",
+    "ping": "iputils-ping",
+    "ip": "iproute2",
+    "dig": "bind9-dnsutils",
+    "nginx": "nginx-light",
+    "bird": "bird2",
+    "birdc": "bird2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where a program runs: a netns, and optionally a pod's own files, hostname, environment."""
+
+    netns: str
+    etc: Path | None = None
+    hostname: str = ""
+    env: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that has ended. `seconds` is its wall-clock time."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+    timed_out: bool = False
+
+
+def which(program: str) -> str:
+    """The program's path; PlatformError with the package to install if it is missing."""
+    path = os.environ.get("PATH", os.defpath)
+    found = shutil.which(program, path=f"{path}:/usr/sbin:/sbin")
+    if found is None:
+        package = PACKAGES.get(program, program)
+        raise PlatformError(
+            f"the program {program} is not installed", hint=f"apt-get install {package}"
+        )
+    return found
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    context: Context | None = None,
+    timeout: float = 30.0,
+    input: str = "",  # noqa: A002 - subprocess' own word
+) -> Completed:
+    """Run a program to its end and return what it said; it is killed after `timeout` seconds."""
+    command = [which(argv[0]), *argv[1:]]
+    if context is None:
+        return _run_here(command, dict(os.environ), timeout, input)
+
+    def body() -> Completed:
+        enter(context)
+        return _run_here(command, environment(context), timeout, input)
+
+    return netns.in_thread(body)
+
+
+def _run_here(command: list[str], env: dict[str, str], timeout: float, text: str) -> Completed:
+    env["LC_ALL"] = "C"
+    start = time.monotonic()
+    timed_out = False
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+    ) as process:
+        try:
+            out, err = process.communicate(text.encode(), timeout=timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            timed_out = True
+        except BaseException:
+            process.kill()
+            raise
+    return Completed(
+        argv=tuple(command),
+        returncode=process.returncode,
+        stdout=out.decode(errors="replace"),
+        stderr=err.decode(errors="replace"),
+        seconds=time.monotonic() - start,
+        timed_out=timed_out,
+    )
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    context: Context | None = None,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    stdout: int | IO[bytes] = subprocess.DEVNULL,
+    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own and return at once."""
+    command = [which(argv[0]), *argv[1:]]
+
+    def body() -> subprocess.Popen[bytes]:
+        if context is not None:
+            enter(context)
+        return subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=environment(context),
+            pass_fds=tuple(pass_fds),
+            start_new_session=True,
+        )
+
+    return netns.in_thread(body)
+
+
+def release(process: Process) -> None:
+    """Let a process live on by itself: nobody waits for it, and Python does not warn of that."""
+    if process.returncode is None:
+        process.returncode = 0
+
+
+def replace(argv: Sequence[str], *, context: Context) -> None:
+    """Become the program (execve): exit code, terminal and signals are the program's own.
+
+    Enters the context with the calling thread, which may be the main one: nothing comes after.
+    """
+    enter(context)
+    env = environment(context)
+    program = shutil.which(argv[0], path=env.get("PATH", os.defpath))
+    if program is None:
+        raise PlatformError(
+            f"{argv[0]}: no such program", hint="programs come from this machine's own PATH"
+        )
+    # Python ignores SIGPIPE and the child would inherit that: `… | head` would not end it
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execve(program, list(argv), env)  # noqa: S606 - that is the point
+
+
+def environment(context: Context | None) -> dict[str, str]:
+    """The environment of a program in the context: the caller's, or exactly the context's own."""
+    if context is None or context.env is None:
+        return dict(os.environ)
+    base = {key: os.environ[key] for key in ("PATH", "TERM", "LANG", "HOME") if key in os.environ}
+    return {**base, **context.env}
+
+
+def enter(context: Context) -> None:
+    """Put the calling thread into the context for good; end the thread (or exec) afterwards."""
+    if context.etc is None and not context.hostname:
+        netns.enter(context.netns)
+        return
+    # CLONE_FS: a thread that shares its root directory with others can't change mount namespace
+    syscalls.unshare(syscalls.CLONE_FS)
+    netns.enter(context.netns)
+    syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
+    syscalls.mount("", "/", "none", syscalls.MS_REC | syscalls.MS_SLAVE)
+    # sysfs shows the netns in which it was mounted: without it /sys/class/net lists the host's
+    with contextlib.suppress(OSError):
+        syscalls.mount("sysfs", "/sys", "sysfs")
+    if context.hostname:
+        syscalls.sethostname(context.hostname)
+    if context.etc is not None:
+        _bind_etc(context.etc)
+
+
+def _bind_etc(folder: Path) -> None:
+    wanted = [name for name in ETC_FILES if (folder / name).exists()]
+    try:
+        for name in wanted:
+            syscalls.mount(str(folder / name), f"/etc/{name}", "none", syscalls.MS_BIND)
+    except FileNotFoundError:
+        # the host has no such file, or a dangling link: lay the folder over /etc as a whole
+        syscalls.mount("overlay", "/etc", "overlay", 0, f"lowerdir={folder}:/etc")
+    if Path("/run/nscd").is_dir():  # the host's name cache would answer before resolv.conf is read
+        syscalls.mount("tmpfs", "/run/nscd", "tmpfs")
+
+
+def in_netns(inodes: set[int]) -> Iterator[int]:
+    """The pids of processes whose main thread is in one of the netns, given by inode."""
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hot loop
+        if not name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{name}/ns/net").st_ino in inodes:  # noqa: PTH116 - hot loop
+                yield int(name)
+
+
+def kill_all(pids: Sequence[int], *, grace: float) -> tuple[int, ...]:
+    """SIGTERM, then SIGKILL after `grace` seconds; returns the pids that are still there.
+
+    Through pidfds, so that a pid that was handed out again is never hit.
+    """
+    handles: dict[int, int] = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handles[pid] = os.pidfd_open(pid)
+    try:
+        for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, 2.0)):
+            for fd in handles.values():
+                with contextlib.suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(fd, number)
+            _wait_for_all(handles, patience)
+            if not handles:
+                break
+        return tuple(handles)
+    finally:
+        for fd in handles.values():
+            os.close(fd)
+
+
+def _wait_for_all(handles: dict[int, int], seconds: float) -> None:
+    """Drop those that ended from `handles`; a pidfd becomes readable when its process ends."""
+    import select
+
+    poller = select.poll()
+    for fd in handles.values():
+        poller.register(fd, select.POLLIN)
+    by_fd = {fd: pid for pid, fd in handles.items()}
+    deadline = time.monotonic() + seconds
+    while handles and (left := deadline - time.monotonic()) > 0:
+        for fd, _event in poller.poll(left * 1000):
+            poller.unregister(fd)
+            pid = by_fd[fd]
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+            os.close(handles.pop(pid))
+
+
+def command_line(pid: int) -> bytes:
+    """A process' argv, NUL-separated; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,391 @@
+"""plan(desired, observed): the ops that turn the observed state into the desired one, in order.
+
+    1. what must go: netns of vanished pods, links, routes, addresses …   (dependants first)
+    2. netns, each with its sysctls: a sysctl of `all` or `default` acts on links made after it
+    3. links: bridges, veth pairs in one message, then what a message can't say (hairpin, alias)
+    4. addresses, neighbors, forwarding entries, routes
+    5. rules: ipsets before the iptables rules that name them
+    6. bridges up: on a running bridge each new port floods all others with IPv6 discovery
+
+Within a phase ops keep the order of the state, so that those of one netns stand together and can
+be sent in one batch. A plan for two equal states is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from kns.plan import ipset_text, ipvs
+from kns.plan.ops import (
+    AddAddress,
+    AddFdb,
+    AddNeighbor,
+    AddRoute,
+    AddRule,
+    ChangeLink,
+    CreateLink,
+    CreateNetns,
+    CreateVeth,
+    DeleteAddress,
+    DeleteFdb,
+    DeleteLink,
+    DeleteNeighbor,
+    DeleteNetns,
+    DeleteRoute,
+    DeleteRule,
+    LoadNft,
+    Op,
+    RestoreIpsets,
+    RestoreIptables,
+    SetVirtualServers,
+    TableChange,
+    WriteSysctl,
+)
+from kns.state.model import (
+    Bridge,
+    Dummy,
+    Family,
+    HostState,
+    IptablesTable,
+    IpvsTimeouts,
+    Link,
+    Loopback,
+    Netns,
+    NftTable,
+    Route,
+    Veth,
+    Vxlan,
+)
+
+T = TypeVar("T")
+#: every desired end of a veth pair, by netns and name
+_Veths = Mapping[tuple[str, str], Veth]
+
+
+@dataclass(slots=True)
+class _Phases:
+    """The ops of a plan by phase; joined in this order."""
+
+    remove: list[Op] = field(default_factory=list)
+    create: list[Op] = field(default_factory=list)
+    links: list[Op] = field(default_factory=list)
+    ports: list[Op] = field(default_factory=list)
+    layer3: list[Op] = field(default_factory=list)
+    rules: list[Op] = field(default_factory=list)
+    bridges: list[Op] = field(default_factory=list)
+
+    def joined(self) -> tuple[Op, ...]:
+        return (
+            *self.remove,
+            *self.create,
+            *self.links,
+            *self.ports,
+            *self.layer3,
+            *self.rules,
+            *self.bridges,
+        )
+
+
+def plan(desired: HostState, observed: HostState) -> tuple[Op, ...]:
+    """The ops that turn `observed` into `desired`."""
+    phases = _Phases()
+    wanted = {netns.name: netns for netns in desired.netns}
+    found = {netns.name: netns for netns in observed.netns}
+    _delete_netns(phases, wanted, found)
+    gone = _stale_links(phases, wanted, found)
+    veths = {
+        (netns.name, link.name): link
+        for netns in desired.netns
+        for link in netns.links
+        if isinstance(link, Veth)
+    }
+    for netns in desired.netns:
+        before = found.get(netns.name)
+        if before is None:
+            phases.create.append(CreateNetns(netns.name))
+        base = before or Netns(netns.name, links=(Loopback(up=False),))
+        _sysctls(phases, netns, base)
+        _links(phases, netns, base, veths, gone)
+        _layer3(phases, netns, base, gone.get(netns.name, frozenset()))
+        _rules(phases, netns, base)
+    return phases.joined()
+
+
+def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], found: Mapping[str, Netns]) -> None:
+    """Remove netns nobody wants, and first the far ends of their veths that stay behind.
+
+    The kernel frees a netns in the background: until then its veths' other ends would still be
+    there, under names that a new pod may want.
+    """
+    for netns in found.values():
+        if netns.name in wanted:
+            continue
+        phases.remove.extend(
+            DeleteLink(link.peer_netns, link.peer)
+            for link in netns.links
+            if isinstance(link, Veth) and link.peer_netns in wanted and link.peer_netns in found
+        )
+        phases.remove.append(DeleteNetns(netns.name))
+
+
+def _stale_links(
+    phases: _Phases, wanted: Mapping[str, Netns], found: Mapping[str, Netns]
+) -> dict[str, frozenset[str]]:
+    """Remove links that are unwanted or can't be mended; the names gone, by netns."""
+    gone: dict[str, set[str]] = {}
+    for netns in wanted.values():
+        before = found.get(netns.name)
+        if before is None:
+            continue
+        links = {link.name: link for link in netns.links}
+        for link in before.links:
+            if link.name in gone.get(netns.name, ()):
+                continue
+            want = links.get(link.name)
+            if want is not None and not _must_recreate(want, link):
+                continue
+            if isinstance(link, Veth) and link.peer_netns and link.peer_netns not in wanted:
+                gone.setdefault(netns.name, set()).add(link.name)
+                continue  # goes by the DeleteLink that came before its peer's DeleteNetns
+            phases.remove.append(DeleteLink(netns.name, link.name))
+            gone.setdefault(netns.name, set()).add(link.name)
+            if isinstance(link, Veth) and link.peer_netns:
+                gone.setdefault(link.peer_netns, set()).add(link.peer)
+    return {name: frozenset(names) for name, names in gone.items()}
+
+
+def _must_recreate(want: Link, have: Link) -> bool:
+    """True if `have` can't be turned into `want` by setting attributes."""
+    if type(want) is not type(have):
+        return True
+    return _identity(want) != _identity(have)
+
+
+def _identity(link: Link) -> tuple[object, ...]:
+    """What the kernel lets nobody change after a link was made."""
+    match link:
+        case Veth():
+            return (link.peer_netns, link.peer)
+        case Vxlan():
+            return (link.vni, link.local, link.device, link.port)
+        case Loopback() | Bridge() | Dummy():
+            return ()
+
+
+def _sysctls(phases: _Phases, netns: Netns, before: Netns) -> None:
+    have = {sysctl.key: sysctl.value for sysctl in before.sysctls}
+    phases.create.extend(
+        WriteSysctl(netns.name, sysctl)
+        for sysctl in netns.sysctls
+        if have.get(sysctl.key) != sysctl.value
+    )
+
+
+def _links(
+    phases: _Phases,
+    netns: Netns,
+    before: Netns,
+    veths: _Veths,
+    gone: Mapping[str, frozenset[str]],
+) -> None:
+    lost = gone.get(netns.name, frozenset())
+    have = {link.name: link for link in before.links if link.name not in lost}
+    for link in netns.links:
+        found = have.get(link.name)
+        if found is None:
+            found = _create(phases, netns, link, veths)
+        changed = _changed_fields(link, found)
+        if not changed:
+            continue
+        if isinstance(link, Bridge) and "up" in changed and link.up:
+            phases.bridges.append(ChangeLink(netns.name, link, ("up",)))
+            changed = tuple(name for name in changed if name != "up")
+        if "master" in changed:
+            # a message of its own: hairpin is an attribute of the port that this makes
+            phases.ports.append(ChangeLink(netns.name, link, ("master",)))
+            changed = tuple(name for name in changed if name != "master")
+        if changed:
+            phases.ports.append(ChangeLink(netns.name, link, changed))
+
+
+def _create(phases: _Phases, netns: Netns, link: Link, veths: _Veths) -> Link | None:
+    """Add the op that makes the link; returns what it is then, before any ChangeLink."""
+    if not isinstance(link, Veth):
+        phases.links.append(CreateLink(netns.name, link))
+        return _as_created(link)
+    peer = veths.get((link.peer_netns, link.peer))
+    if peer is None or not _makes_pair(netns.name, link, peer):
+        return replace(link, master="", hairpin=False, alias="", up=False)
+    phases.links.append(CreateVeth(netns.name, link, peer))
+    return replace(link, hairpin=False, alias="", up=True)
+
+
+def _makes_pair(name: str, link: Veth, peer: Veth) -> bool:
+    """One message makes both ends: it is sent where the bridge is, so that it can name it."""
+    if bool(link.master) != bool(peer.master):
+        return bool(link.master)
+    return (name, link.name) < (link.peer_netns, peer.name)
+
+
+def _as_created(link: Link) -> Link:
+    """The link as its creating message leaves it: what that can't say is still to be set."""
+    match link:
+        case Loopback():
+            return link
+        case _:
+            return replace(link, alias="", up=False)
+
+
+_CHANGEABLE = ("mac", "mtu", "master", "hairpin", "alias", "up")
+
+
+def _changed_fields(want: Link, have: Link | None) -> tuple[str, ...]:
+    if have is None:
+        return ()
+    return tuple(
+        name
+        for name in _CHANGEABLE
+        if hasattr(want, name) and getattr(want, name) != getattr(have, name)
+    )
+
+
+def _layer3(phases: _Phases, netns: Netns, before: Netns, lost: frozenset[str]) -> None:
+    """Addresses, neighbors, fdb, routes, rules. What stood on a lost link is gone with it."""
+    name = netns.name
+    kept_addresses = [item for item in before.addresses if item.ifname not in lost]
+    kept_neighbors = [item for item in before.neighbors if item.ifname not in lost]
+    kept_fdb = [item for item in before.fdb if item.ifname not in lost]
+    kept_routes = _surviving_routes(netns, before, lost)
+    _set_difference(
+        phases,
+        netns.addresses,
+        kept_addresses,
+        lambda item: AddAddress(name, item),
+        lambda item: DeleteAddress(name, item),
+    )
+    _set_difference(
+        phases,
+        netns.neighbors,
+        kept_neighbors,
+        lambda item: AddNeighbor(name, item),
+        lambda item: DeleteNeighbor(name, item),
+    )
+    _set_difference(
+        phases,
+        netns.fdb,
+        kept_fdb,
+        lambda item: AddFdb(name, item),
+        lambda item: DeleteFdb(name, item),
+    )
+    _set_difference(
+        phases,
+        netns.routes,
+        kept_routes,
+        lambda item: AddRoute(name, item),
+        lambda item: DeleteRoute(name, item),
+    )
+    _set_difference(
+        phases,
+        netns.rules,
+        before.rules,
+        lambda item: AddRule(name, item),
+        lambda item: DeleteRule(name, item),
+    )
+
+
+def _surviving_routes(netns: Netns, before: Netns, lost: frozenset[str]) -> list[Route]:
+    """The observed routes that the ops before this phase leave in place.
+
+    A route goes with its link, with the link's going down, and with the address that makes its
+    gateway reachable.
+    """
+    unsteady = set(lost)
+    wanted = set(netns.addresses)
+    unsteady.update(item.ifname for item in before.addresses if item not in wanted)
+    return [
+        route
+        for route in before.routes
+        if not any(hop.ifname in lost for hop in route.hops)
+        and not (route not in netns.routes and any(hop.ifname in unsteady for hop in route.hops))
+    ]
+
+
+def _set_difference(
+    phases: _Phases,
+    want: Iterable[T],
+    have: Iterable[T],
+    add: Callable[[T], Op],
+    delete: Callable[[T], Op],
+) -> None:
+    wanted, found = set(want), set(have)
+    phases.remove.extend(delete(item) for item in have if item not in wanted)
+    phases.layer3.extend(add(item) for item in want if item not in found)
+
+
+def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:
+    name = netns.name
+    sets = ipset_text.changes(netns.ipsets, before.ipsets)
+    if sets:
+        phases.rules.append(RestoreIpsets(name, sets))
+    for family in Family:
+        changes = table_changes(
+            [table for table in netns.iptables if table.family is family],
+            [table for table in before.iptables if table.family is family],
+        )
+        if changes:
+            phases.rules.append(RestoreIptables(name, family, changes))
+    unwanted = ipset_text.leftovers(netns.ipsets, before.ipsets)
+    if unwanted:
+        phases.rules.append(RestoreIpsets(name, unwanted))
+    phases.rules.extend(_nft(netns, before))
+    phases.rules.extend(_virtual_servers(netns, before))
+
+
+def _virtual_servers(netns: Netns, before: Netns) -> Iterable[Op]:
+    timeouts = ipvs.timeouts_to_set(netns.ipvs_timeouts, before.ipvs_timeouts)
+    wanted, found = netns.virtual_servers, before.virtual_servers
+    if timeouts != IpvsTimeouts() or ipvs.steps(wanted, found, netns.ipvs_exclude):
+        yield SetVirtualServers(netns.name, wanted, found, netns.ipvs_exclude, timeouts)
+
+
+def _nft(netns: Netns, before: Netns) -> Iterable[Op]:
+    wanted = {(table.family, table.name): table for table in netns.nftables}
+    found = {(table.family, table.name): table for table in before.nftables}
+    for family, name in {**found, **wanted}:
+        desired: NftTable | None = wanted.get((family, name))
+        observed = found.get((family, name))
+        if desired != observed:
+            yield LoadNft(netns.name, family, name, desired, observed)
+
+
+def table_changes(
+    desired: Iterable[IptablesTable], observed: Iterable[IptablesTable]
+) -> tuple[TableChange, ...]:
+    """What differs, table by table; empty if nothing does.
+
+    A table that nobody desires any more is emptied: its built-in chains get their policy back.
+    """
+    wanted = {table.name: table for table in desired}
+    found = {table.name: table for table in observed}
+    changes = []
+    for name in sorted({*wanted, *found}):
+        have = found.get(name)
+        want = wanted.get(name) or _emptied(found[name])
+        before = {chain.name: chain for chain in have.chains} if have else {}
+        write = tuple(chain.name for chain in want.chains if before.get(chain.name) != chain)
+        names = {chain.name for chain in want.chains}
+        remove = tuple(sorted(chain for chain in before if chain not in names))
+        if write or remove:
+            changes.append(TableChange(want, write, remove, fresh=not before))
+    return tuple(changes)
+
+
+def _emptied(table: IptablesTable) -> IptablesTable:
+    return replace(
+        table,
+        chains=tuple(
+            replace(chain, rules=(), policy="ACCEPT") for chain in table.chains if chain.policy
+        ),
+    )

@@ -1,0 +1,313 @@
+"""Each op as the shell command that does the same by hand, and in one line of words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+from kns.plan import iptables_text, ipvs, ipvs_text, nft_text
+from kns.plan.ops import (
+    AddAddress,
+    AddFdb,
+    AddNeighbor,
+    AddRoute,
+    AddRule,
+    ChangeLink,
+    CreateLink,
+    CreateNetns,
+    CreateVeth,
+    DeleteAddress,
+    DeleteFdb,
+    DeleteLink,
+    DeleteNeighbor,
+    DeleteNetns,
+    DeleteRoute,
+    DeleteRule,
+    LoadNft,
+    Op,
+    RestoreIpsets,
+    RestoreIptables,
+    SetVirtualServers,
+    TableChange,
+    WriteSysctl,
+)
+from kns.state.model import (
+    Bridge,
+    Dummy,
+    Family,
+    IpvsTimeouts,
+    Link,
+    Loopback,
+    NextHop,
+    Route,
+    RouteType,
+    Rule,
+    Veth,
+    Vxlan,
+)
+
+#: the word that ends a here-document; no rule holds a line of only this
+_END = "END"
+
+
+def script(ops: Iterable[Op]) -> str:
+    """A POSIX shell script that carries out the ops; it stops at the first that fails."""
+    lines = ["#!/bin/sh", "set -eu", *(command for op in ops for command in commands(op))]
+    return "\n".join(lines) + "\n"
+
+
+def commands(op: Op) -> Iterator[str]:
+    """The commands that do the same as the op."""
+    match op:
+        case CreateNetns():
+            yield f"ip netns add {op.netns}"
+        case DeleteNetns():
+            yield f"ip netns delete {op.netns}"
+        case WriteSysctl():
+            setting = shlex.quote(f"net/{op.sysctl.key}={op.sysctl.value}")
+            yield f"ip netns exec {op.netns} sysctl -qw {setting}"
+        case CreateLink() | CreateVeth() | ChangeLink() | DeleteLink():
+            yield from _link_commands(op)
+        case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
+            yield from _rule_commands(op)
+        case _:
+            yield _layer3_command(op)
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+def _link_commands(op: CreateLink | CreateVeth | ChangeLink | DeleteLink) -> Iterator[str]:
+    match op:
+        case CreateLink():
+            yield f"ip -n {op.netns} link add {_new_link(op.link)}"
+        case CreateVeth():
+            master = f" master {op.link.master}" if op.link.master else ""
+            yield (
+                f"ip -n {op.netns} link add {op.link.name} address {op.link.mac}"
+                f" mtu {op.link.mtu}{master} up type veth"
+                f" peer name {op.peer.name} address {op.peer.mac} mtu {op.peer.mtu}"
+                f" netns {op.peer_netns}"
+            )
+        case ChangeLink():
+            yield from _change_link(op)
+        case DeleteLink():
+            yield f"ip -n {op.netns} link delete {op.ifname}"
+
+
+def _new_link(link: Link) -> str:
+    match link:
+        case Bridge():
+            return f"{link.name} address {link.mac} mtu {link.mtu} type bridge"
+        case Dummy():
+            mac = f" address {link.mac}" if link.mac else ""
+            return f"{link.name}{mac} mtu {link.mtu} type dummy"
+        case Vxlan():
+            return (
+                f"{link.name} address {link.mac} mtu {link.mtu} type vxlan id {link.vni}"
+                f" local {link.local} dev {link.device} dstport {link.port} nolearning"
+            )
+        case Loopback() | Veth():
+            msg = f"{link.name} is not made on its own"
+            raise TypeError(msg)
+        case _:
+            assert_never(link)
+
+
+def _change_link(op: ChangeLink) -> Iterator[str]:
+    link = op.link
+    words: list[str] = []
+    if not isinstance(link, Loopback):
+        if "mtu" in op.fields:
+            words.append(f"mtu {link.mtu}")
+        if "mac" in op.fields and link.mac:
+            words.append(f"address {link.mac}")
+        if "alias" in op.fields:
+            words.append(f"alias {shlex.quote(link.alias)}")
+    if isinstance(link, Veth) and "master" in op.fields:
+        words.append(f"master {link.master}" if link.master else "nomaster")
+    if "up" in op.fields:
+        words.append("up" if link.up else "down")
+    if words:
+        yield f"ip -n {op.netns} link set {link.name} {' '.join(words)}"
+    if isinstance(link, Veth) and "hairpin" in op.fields and link.master:
+        mode = "on" if link.hairpin else "off"
+        yield f"bridge -n {op.netns} link set dev {link.name} hairpin {mode}"
+
+
+# -- addresses, routes, neighbors ------------------------------------------------------------------
+
+
+def _layer3_command(op: Op) -> str:
+    netns = f"-n {op.netns}"
+    match op:
+        case AddAddress():
+            nodad = " nodad" if op.address.interface.version == 6 else ""
+            return f"ip {netns} addr add {op.address.interface} dev {op.address.ifname}{nodad}"
+        case DeleteAddress():
+            return f"ip {netns} addr del {op.address.interface} dev {op.address.ifname}"
+        case AddRoute():
+            return f"ip {netns} route add {route_text(op.route)}"
+        case DeleteRoute():
+            return f"ip {netns} route del {route_text(op.route)}"
+        case AddRule():
+            return f"ip {netns}{_family(op.rule.family)} rule add {_rule(op.rule)}"
+        case DeleteRule():
+            return f"ip {netns}{_family(op.rule.family)} rule del {_rule(op.rule)}"
+        case _:
+            return _neighbor_command(op, netns)
+
+
+def _neighbor_command(op: Op, netns: str) -> str:
+    match op:
+        case AddNeighbor():
+            item = op.neighbor
+            return (
+                f"ip {netns} neigh replace {item.address} lladdr {item.mac}"
+                f" dev {item.ifname} nud permanent"
+            )
+        case DeleteNeighbor():
+            return f"ip {netns} neigh del {op.neighbor.address} dev {op.neighbor.ifname}"
+        case AddFdb():
+            entry = op.entry
+            where = f"dev {entry.ifname} dst {entry.destination} self permanent"
+            return f"bridge {netns} fdb replace {entry.mac} {where}"
+        case DeleteFdb():
+            entry = op.entry
+            return f"bridge {netns} fdb del {entry.mac} dev {entry.ifname} dst {entry.destination}"
+        case _:
+            msg = f"no command for {op}"
+            raise TypeError(msg)
+
+
+def _family(family: Family) -> str:
+    return " -6" if family is Family.IPV6 else ""
+
+
+def route_text(route: Route) -> str:
+    """A route as `ip route add` takes it."""
+    words = [] if route.type is RouteType.UNICAST else [route.type.value]
+    words.append(str(route.destination))
+    if len(route.hops) == 1:
+        words.append(_hop(route.hops[0]))
+    else:
+        words += [f"nexthop {_hop(hop)}" for hop in route.hops]
+    if route.source is not None:
+        words.append(f"src {route.source}")
+    if route.table != 254:
+        words.append(f"table {route.table}")
+    if route.metric:
+        words.append(f"metric {route.metric}")
+    return " ".join(words)
+
+
+def _hop(hop: NextHop) -> str:
+    words = [f"via {hop.gateway}"] if hop.gateway is not None else []
+    if hop.ifname:
+        words.append(f"dev {hop.ifname}")
+    if hop.onlink:
+        words.append("onlink")
+    return " ".join(words)
+
+
+def _rule(rule: Rule) -> str:
+    words = [f"priority {rule.priority}"]
+    if rule.source is not None:
+        words.append(f"from {rule.source}")
+    if rule.destination is not None:
+        words.append(f"to {rule.destination}")
+    if rule.mark:
+        words.append(f"fwmark {rule.mark:#x}")
+    return " ".join([*words, f"table {rule.table}"])
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+
+def _rule_commands(
+    op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers,
+) -> Iterator[str]:
+    netns = f"ip netns exec {op.netns}"
+    match op:
+        case RestoreIptables():
+            program = "ip6tables-restore" if op.family is Family.IPV6 else "iptables-restore"
+            text = iptables_text.restore_text(op.changes)
+            yield _fed(f"{netns} {program} -w 5 --noflush --counters", text)
+        case RestoreIpsets():
+            yield _fed(f"{netns} ipset restore", op.text)
+        case LoadNft():
+            change = nft_text.change(op.observed, op.desired)
+            yield _fed(f"{netns} nft -f -", change.text + change.cleanup)
+        case SetVirtualServers():
+            if op.timeouts != IpvsTimeouts():
+                yield f"{netns} {ipvs_text.timeouts_command(op.timeouts)}"
+            for step in ipvs.steps(op.desired, op.observed, op.exclude):
+                yield f"{netns} {ipvs_text.command(step)}"
+
+
+def _fed(command: str, text: str) -> str:
+    return f"{command} <<'{_END}'\n{text}{_END}"
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def describe(op: Op) -> str:
+    """The op in one line, without its netns: what it does, to what."""
+    match op:
+        case CreateNetns():
+            return "create netns"
+        case DeleteNetns():
+            return "delete netns"
+        case CreateLink():
+            return f"create {type(op.link).__name__.lower()} {op.link.name}"
+        case CreateVeth():
+            return f"create veth {op.link.name} – {op.peer_netns} {op.peer.name}"
+        case ChangeLink():
+            return f"set {op.link.name} {_changes(op)}"
+        case DeleteLink():
+            return f"delete link {op.ifname}"
+        case WriteSysctl():
+            return f"sysctl net.{op.sysctl.key.replace('/', '.')} = {op.sysctl.value}"
+        case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
+            return _describe_rules(op)
+        case _:
+            return _layer3_command(op).replace(f" -n {op.netns}", "", 1).removeprefix("ip ")
+
+
+def _changes(op: ChangeLink) -> str:
+    words = []
+    for name in op.fields:
+        value = getattr(op.link, name)
+        if name == "up":
+            words.append("up" if value else "down")
+        elif name == "hairpin":
+            words.append(f"hairpin {'on' if value else 'off'}")
+        else:
+            words.append(f"{name} {value or 'none'}")
+    return ", ".join(words)
+
+
+def _describe_rules(op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers) -> str:
+    match op:
+        case RestoreIptables():
+            program = "ip6tables" if op.family is Family.IPV6 else "iptables"
+            return f"{program}: {'; '.join(_describe_table(change) for change in op.changes)}"
+        case RestoreIpsets():
+            return f"ipset: {op.text.count(chr(10))} changes"
+        case LoadNft():
+            family = "ip6" if op.family is Family.IPV6 else "ip"
+            verb = "remove" if op.desired is None else "write"
+            return f"nft: {verb} table {family} {op.name}"
+        case SetVirtualServers():
+            changes = len(ipvs.steps(op.desired, op.observed, op.exclude))
+            return f"ipvs: {changes} changes to {len(op.desired)} virtual servers"
+
+
+def _describe_table(change: TableChange) -> str:
+    if change.fresh:
+        return f"write table {change.table.name}"
+    shown = [*change.write, *(f"-{name}" for name in change.remove)]
+    more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
+    return f"{change.table.name} {', '.join(shown[:4])}{more}"

@@ -1,0 +1,43 @@
+"""How much a netns' rules are, in one measure for all kinds of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kns.plan import ipset_text, iptables_text, ipvs_text, nft_text
+from kns.plan.ops import TableChange
+from kns.state.model import IptablesTable, Netns
+
+
+@dataclass(frozen=True, slots=True)
+class RulesetSize:
+    """Rules; elements of sets and maps, virtual and real servers; bytes of the text of it all."""
+
+    rules: int
+    elements: int
+    size: int
+
+
+def ruleset_size(netns: Netns) -> RulesetSize:
+    """The size of everything that a proxy keeps in the netns."""
+    iptables = sum(len(chain.rules) for table in netns.iptables for chain in table.chains)
+    nft = sum(len(chain.rules) for table in netns.nftables for chain in table.chains)
+    elements = sum(len(item.elements) for table in netns.nftables for item in table.sets)
+    entries = sum(len(item.entries) for item in netns.ipsets)
+    servers = sum(1 + len(item.real_servers) for item in netns.virtual_servers)
+    return RulesetSize(iptables + nft, elements + entries + servers, len(_text(netns)))
+
+
+def _text(netns: Netns) -> str:
+    return "".join(
+        (
+            iptables_text.restore_text(_whole(table) for table in netns.iptables),
+            *(nft_text.table_text(table) for table in netns.nftables),
+            ipset_text.changes(netns.ipsets, ()),
+            ipvs_text.save_text(netns.virtual_servers),
+        )
+    )
+
+
+def _whole(table: IptablesTable) -> TableChange:
+    return TableChange(table, tuple(chain.name for chain in table.chains), fresh=True)

@@ -1,0 +1,1 @@
+"""Measuring kube-proxy's modes against the number of services."""

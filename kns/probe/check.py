@@ -1,0 +1,171 @@
+"""A check: what Kubernetes promises about one path, in a form that a probe can decide. Pure.
+
+Check ── id, path, source, target, expected (for people)
+  └── Step ── ask: what to do at the source        Http, Datagram, Echo, Addresses, …
+           └─ want: what must come back            Want
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kns.probe.model import Outcome
+from kns.probe.names import Found
+
+
+class Cover(StrEnum):
+    """How the backends that answered relate to those that may."""
+
+    #: each of them answered, and no other
+    ALL = "all"
+    #: no other answered
+    SUBSET = "subset"
+    #: one of them answered every time: session affinity
+    ONE = "one"
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """`count` GET requests with curl, each on a new connection."""
+
+    address: str
+    port: int
+    count: int = 1
+    path: str = "/whoami"
+    #: seconds to wait for the connection
+    patience: float = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Datagrams:
+    """`count` exchanges over UDP or SCTP, each on a socket of its own."""
+
+    protocol: str
+    address: str
+    port: int
+    count: int = 1
+    patience: float = 2.5
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """ICMP echo requests with ping."""
+
+    address: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Read eth0's addresses and MAC from the kernel, in the source's netns."""
+
+    ifname: str = "eth0"
+
+
+@dataclass(frozen=True, slots=True)
+class AffinityExpiry:
+    """Connect, stay away longer than the affinity's timeout, connect again; up to `rounds` times.
+
+    Passes when the choice was made anew at least once: a different backend answered. `sources`
+    are further clients that do the same at the same time, each with an affinity of its own.
+    """
+
+    address: str
+    port: int
+    seconds: int
+    rounds: int
+    others: tuple[Found, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Resolve a name as the source's C library does. No `rdtype`: for its addresses.
+
+    `server` is asked instead of the ones that resolv.conf names.
+    """
+
+    name: str
+    rdtype: str = ""
+    server: str = ""
+
+
+Ask = Http | Datagrams | Echo | Addresses | AffinityExpiry | Resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """Environment variables with their values: all of a group, or if it is optional, none."""
+
+    entries: tuple[tuple[str, str], ...]
+    optional: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What must come back. Empty tuples and None: not part of the promise."""
+
+    outcomes: tuple[Outcome, ...] = (Outcome.CONNECTED,)
+    backends: tuple[str, ...] = ()
+    cover: Cover = Cover.ALL
+    #: shares must be plausible for random balancing
+    is_even: bool = False
+    #: backend → the source address that it must see
+    seen: tuple[tuple[str, str], ...] = ()
+    status: int | None = None
+    #: `localEndpoints` in the body of a health check's answer
+    local_endpoints: int | None = None
+    #: a failure must come at once: REJECT answers, DROP leaves the client waiting
+    within_ms: float | None = None
+    #: the addresses that the link must have, and no other
+    addresses: tuple[str, ...] = ()
+    #: the container of the pod that must answer
+    container: str = ""
+    #: the address at which the server must have been reached, after all translation
+    server_address: str = ""
+    #: the data of the records of a name, in any order; empty: the name must not resolve
+    records: tuple[str, ...] | None = None
+    #: in the body of `/env`
+    variables: tuple[Variables, ...] = ()
+    #: why the promise is broken whatever the network does; empty: it isn't
+    fault: str = ""
+
+
+CONNECTS = Want()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do and what must come of it."""
+
+    ask: Ask
+    want: Want = CONNECTS
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One promise. `expected` is the promise in words, with the reason where modes differ."""
+
+    id: str
+    path: str
+    source: Found
+    target: str
+    expected: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Checks that are left out, how many and why: a report must not look fuller than it is."""
+
+    what: str
+    reason: str
+    count: int = 1
+
+
+@dataclass(slots=True)
+class Expectations:
+    """The checks of a cluster, as they are collected; `skips` says what was left out."""
+
+    checks: list[Check] = field(default_factory=list)
+    skips: list[Skip] = field(default_factory=list)

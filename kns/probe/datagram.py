@@ -1,0 +1,118 @@
+"""UDP and SCTP probes: a tiny client in a thread inside the netns.
+
+A connected UDP socket gets the ICMP errors of its own flow, so refused, unreachable and lost are
+told apart as for TCP. Each attempt uses a socket (and source port) of its own: a new flow, so a
+new choice of endpoint.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kns.errors import ProbeError
+from kns.kernel import netns
+from kns.probe.model import Attempt, Outcome
+
+#: a server of the lab answers with the JSON of /whoami
+PAYLOAD = b"whoami"
+#: IANA's number; Python's socket module has no constant on every build
+IPPROTO_SCTP = 132
+_ANSWER_MAX = 65_535
+_REFUSED = {errno.ECONNREFUSED, errno.ECONNRESET}
+_UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+_UNSUPPORTED = {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT}
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """What to send where, from which netns."""
+
+    netns: str
+    address: str
+    port: int
+    count: int = 1
+    timeout: float = 2.0
+    payload: bytes = PAYLOAD
+
+
+def udp(request: Datagram) -> tuple[Attempt, ...]:
+    """One datagram an attempt, sent again half-way: a lost datagram is not a broken path."""
+    return netns.call_in(request.netns, _each, request, _udp_exchange)
+
+
+def sctp(request: Datagram) -> tuple[Attempt, ...]:
+    """One association an attempt. ProbeError if this kernel has no SCTP."""
+    return netns.call_in(request.netns, _each, request, _sctp_exchange)
+
+
+def has_sctp() -> bool:
+    """True if this kernel can open an SCTP socket; opening one loads the module if it is there."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
+def _each(
+    request: Datagram, exchange: Callable[[Datagram], tuple[bytes, str]]
+) -> tuple[Attempt, ...]:
+    return tuple(_attempt(request, exchange) for _ in range(request.count))
+
+
+def _attempt(request: Datagram, exchange: Callable[[Datagram], tuple[bytes, str]]) -> Attempt:
+    start = time.monotonic()
+    try:
+        answer, server = exchange(request)
+    except TimeoutError as error:
+        return Attempt(Outcome.TIMEOUT, detail=str(error))
+    except OSError as error:
+        return Attempt(_outcome(error), detail=error.strerror or str(error))
+    return Attempt(
+        Outcome.CONNECTED,
+        server_address=server,
+        latency_ms=round((time.monotonic() - start) * 1000, 3),
+        body=answer.decode(errors="replace"),
+    )
+
+
+def _outcome(error: OSError) -> Outcome:
+    if error.errno in _REFUSED:
+        return Outcome.REFUSED
+    if error.errno in _UNREACHABLE:
+        return Outcome.UNREACHABLE
+    if error.errno == errno.ETIMEDOUT:
+        return Outcome.TIMEOUT
+    if error.errno in _UNSUPPORTED:
+        raise ProbeError(
+            f"this kernel has no such protocol: {error.strerror}", hint="modprobe sctp"
+        ) from error
+    return Outcome.OTHER
+
+
+def _udp_exchange(request: Datagram) -> tuple[bytes, str]:
+    with socket.socket(_family(request.address), socket.SOCK_DGRAM) as sock:
+        sock.connect((request.address, request.port))
+        sock.settimeout(request.timeout / 2)
+        sock.send(request.payload)
+        try:
+            return sock.recv(_ANSWER_MAX), request.address
+        except TimeoutError:
+            sock.send(request.payload)
+            return sock.recv(_ANSWER_MAX), request.address
+
+
+def _sctp_exchange(request: Datagram) -> tuple[bytes, str]:
+    with socket.socket(_family(request.address), socket.SOCK_STREAM, IPPROTO_SCTP) as sock:
+        sock.settimeout(request.timeout)
+        sock.connect((request.address, request.port))
+        sock.sendall(request.payload + b"\n")
+        return sock.recv(_ANSWER_MAX), request.address
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -1,0 +1,321 @@
+"""What Kubernetes promises of names and environment variables: service discovery. Pure.
+
+Written from the Kubernetes DNS specification 1.1.0 and the documentation of Service environment
+variables, not from the zone that kns serves: else a mistake in that would prove itself right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kns.cluster.model import (
+    Cluster,
+    DNSConfig,
+    DNSPolicy,
+    EndpointPort,
+    IPAddress,
+    Pod,
+    Protocol,
+    Service,
+    ServiceType,
+)
+from kns.probe.check import Check, Expectations, Http, Resolve, Skip, Step, Variables, Want
+from kns.probe.expectations.endpoints import is_dns, serves_http
+from kns.probe.expectations.pods import of_pod
+from kns.probe.expectations.sampling import spread, workloads
+from kns.probe.names import label
+from kns.probe.target import has_dns
+
+NAMES = "name-resolution"
+ENVIRONMENT = "environment"
+#: pairs of a namespace and a service that are tried in every legal form
+PAIRS_MAX = 200
+#: pods whose variables are looked at
+PODS_MAX = 100
+_CLUSTER_FIRST = (DNSPolicy.CLUSTER_FIRST, DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET)
+
+
+def discovery_checks(cluster: Cluster) -> Expectations:
+    """The checks of cluster DNS, if the lab has it, and of the pods' variables."""
+    found = Expectations()
+    if has_dns(cluster):
+        _names(found, cluster)
+    environments = list(_environments(cluster))
+    found.checks += spread(environments, PODS_MAX)
+    if len(environments) > PODS_MAX:
+        found.skips.append(Skip(ENVIRONMENT, "a sample of the pods", len(environments) - PODS_MAX))
+    return found
+
+
+def _names(found: Expectations, cluster: Cluster) -> None:
+    askers = _askers(cluster)
+    if not askers:
+        found.skips.append(Skip(NAMES, "no pod asks cluster DNS (dnsPolicy, dnsConfig)"))
+        return
+    pairs = [(pod, service) for pod in askers for service in cluster.services]
+    chosen = spread(pairs, PAIRS_MAX)
+    if len(chosen) < len(pairs):
+        found.skips.append(Skip(NAMES, "a sample of the services", len(pairs) - len(chosen)))
+    found.checks += [_forms(cluster, pod, service) for pod, service in chosen]
+    for service in dict.fromkeys(service.full_name for _, service in chosen):
+        (item,) = (s for s in cluster.services if s.full_name == service)
+        found.checks += [*_srv(cluster, askers[0], item), *_reverse(cluster, askers[0], item)]
+    found.checks += [
+        *_pod_records(cluster, askers[0]),
+        *_servers(cluster, askers[0]),
+        *_outside(cluster, askers[0]),
+        _unknown(cluster, askers[0]),
+    ]
+
+
+def _askers(cluster: Cluster) -> tuple[Pod, ...]:
+    """One pod of each namespace whose resolv.conf is the one that kubelet writes by default."""
+    first: dict[str, Pod] = {}
+    for pod in workloads(cluster):
+        if pod.dns_policy in _CLUSTER_FIRST and pod.dns_config == DNSConfig():
+            first.setdefault(pod.namespace, pod)
+    return tuple(first.values())
+
+
+# -- names of services -----------------------------------------------------------------------------
+
+
+def _forms(cluster: Cluster, pod: Pod, service: Service) -> Check:
+    names = _legal_forms(cluster, pod, service)
+    addresses = _addresses(cluster, service)
+    steps = [Step(Resolve(name), _records(addresses)) for name in names]
+    expected = f"{', '.join(names)}: {', '.join(addresses) or 'no address'}"
+    if service.type is ServiceType.EXTERNAL_NAME:
+        target = f"{service.external_name.rstrip('.')}."
+        want = _records((target,))
+        steps = [Step(Resolve(name, "CNAME"), want) for name in names]
+        if known := _internet_names(cluster).get(target):
+            steps += [Step(Resolve(name), _records(_texts(known))) for name in names]
+        expected = f"{', '.join(names)}: CNAME {target}"
+    return _check("forms", pod, label(service), expected, steps)
+
+
+def _legal_forms(cluster: Cluster, pod: Pod, service: Service) -> tuple[str, ...]:
+    """Every way to write the service's name that leads to it from the pod's namespace.
+
+    `a.b` is tried in the pod's own namespace first: if that has a service b, it could be b's
+    endpoint a.
+    """
+    own = {other.name for other in cluster.services if other.namespace == pod.namespace}
+    zone = _zone(cluster)
+    full = f"{service.name}.{service.namespace}.svc"
+    forms = [service.name] if service.namespace == pod.namespace else []
+    if service.namespace not in own:
+        forms.append(f"{service.name}.{service.namespace}")
+    if "svc" not in own:
+        forms.append(full)
+    return (*forms, f"{full}.{zone}", f"{full}.{zone}.")
+
+
+def _addresses(cluster: Cluster, service: Service) -> tuple[str, ...]:
+    """What an address query gives: the cluster IPs, or every ready endpoint."""
+    if not service.headless:
+        return _texts(service.cluster_ips)
+    return tuple(dict.fromkeys(str(entry.address) for entry in _endpoints(cluster, service)))
+
+
+def _srv(cluster: Cluster, pod: Pod, service: Service) -> Iterator[Check]:
+    """Each named port: where it is, in equal shares of 100."""
+    zone = _zone(cluster)
+    name = f"{service.name}.{service.namespace}.svc.{zone}."
+    if service.type is ServiceType.EXTERNAL_NAME:
+        return
+    for port in service.ports:
+        if not port.name:
+            continue
+        if service.headless:
+            places = [
+                (f"{entry.label}.{name}", entry_port.port)
+                for entry in _endpoints(cluster, service)
+                for entry_port in entry.ports
+                if (entry_port.name, entry_port.protocol) == (port.name, port.protocol)
+            ]
+        else:
+            places = [(name, port.port) for _ in service.cluster_ips]
+        weight = max(1, 100 // len(places)) if places else 0
+        records = tuple(dict.fromkeys(f"0 {weight} {number} {at}" for at, number in places))
+        question = f"_{port.name}._{port.protocol.lower()}.{name}"
+        expected = f"{question} SRV: {', '.join(records) or 'none'}"
+        steps = [Step(Resolve(question, "SRV"), _records(records))]
+        yield _check("srv", pod, f"{label(service)}:{port.name}", expected, steps)
+
+
+def _reverse(cluster: Cluster, pod: Pod, service: Service) -> Iterator[Check]:
+    """From each cluster IP back to the service's name."""
+    name = f"{service.name}.{service.namespace}.svc.{_zone(cluster)}."
+    steps = [
+        Step(Resolve(f"{address.reverse_pointer}.", "PTR"), _records((name,)))
+        for address in service.cluster_ips
+    ]
+    if steps:
+        expected = f"{', '.join(_texts(service.cluster_ips))} PTR: {name}"
+        yield _check("reverse", pod, label(service), expected, steps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One address behind a service, under the label that it has below the service's name."""
+
+    label: str
+    address: IPAddress
+    ports: tuple[EndpointPort, ...]
+
+
+def _endpoints(cluster: Cluster, service: Service) -> tuple[_Entry, ...]:
+    """The addresses that are published: ready ones, or all if the service says so."""
+    return tuple(
+        _Entry(endpoint.hostname or _dashed(address), address, piece.ports)
+        for piece in cluster.endpoint_slices
+        if (piece.namespace, piece.service) == (service.namespace, service.name)
+        for endpoint in piece.endpoints
+        if endpoint.ready is not False or service.publish_not_ready_addresses
+        for address in endpoint.addresses
+    )
+
+
+# -- other names -----------------------------------------------------------------------------------
+
+
+def _pod_records(cluster: Cluster, pod: Pod) -> Iterator[Check]:
+    zone, mode = _zone(cluster), cluster.network.dns.pod_records
+    name = f"{_dashed(pod.addresses[0])}.{pod.namespace}.pod.{zone}."
+    records = () if mode == "disabled" else _texts(pod.addresses[:1])
+    expected = f"{name}: {', '.join(records) or 'NXDOMAIN'} (podRecords: {mode})"
+    steps = [Step(Resolve(name), _records(records))]
+    yield _check("pod-record", pod, label(pod), expected, steps)
+
+
+def _servers(cluster: Cluster, pod: Pod) -> Iterator[Check]:
+    """Each DNS pod knows all names by itself, so that the loss of the others does no harm."""
+    (service, *_) = (s for s in cluster.services if s.name == "kube-dns")
+    name = f"{service.name}.{service.namespace}.svc.{_zone(cluster)}."
+    want = _records(_texts(service.cluster_ips))
+    for server in cluster.pods:
+        if is_dns(server):
+            steps = [Step(Resolve(name, server=str(a)), want) for a in server.addresses]
+            expected = f"{label(server)} answers alone at {', '.join(_texts(server.addresses))}"
+            yield _check("server", pod, label(server), expected, steps)
+
+
+def _outside(cluster: Cluster, pod: Pod) -> Iterator[Check]:
+    """A name of the lab's internet, through the cluster's servers; the user's own are unknown."""
+    name = "www.example.com."
+    addresses = _internet_names(cluster).get(name)
+    if addresses:
+        expected = f"{name}: {', '.join(_texts(addresses))}, by the upstream server"
+        steps = [Step(Resolve(text), _records(_texts(addresses))) for text in (name[:-1], name)]
+        yield _check("outside", pod, name, expected, steps)
+
+
+def _unknown(cluster: Cluster, pod: Pod) -> Check:
+    name = f"kns-no-such-service.{pod.namespace}.svc.{_zone(cluster)}."
+    return _check("unknown", pod, name, f"{name}: NXDOMAIN", [Step(Resolve(name), _records(()))])
+
+
+def _internet_names(cluster: Cluster) -> dict[str, tuple[IPAddress, ...]]:
+    """What the lab's own upstream knows; nothing if the user named another."""
+    if cluster.network.dns.upstream or not cluster.internet:
+        return {}
+    first = cluster.internet[0].addresses
+    return {"example.com.": first, "www.example.com.": first}
+
+
+# -- environment -----------------------------------------------------------------------------------
+
+
+def _environments(cluster: Cluster) -> Iterator[Check]:
+    """Each pod with a built-in server tells the variables that its programs have."""
+    for pod in workloads(cluster):
+        port = _http_port(pod)
+        if port is None:
+            continue
+        want = Want(variables=_variables(cluster, pod))
+        if want.variables:
+            yield Check(
+                id=f"{ENVIRONMENT}/{label(pod)}",
+                path=ENVIRONMENT,
+                source=of_pod(pod),
+                target=label(pod),
+                expected="its own variables, and those of services that were there before it",
+                steps=(Step(Http("127.0.0.1", port, path="/env"), want),),
+            )
+
+
+def _http_port(pod: Pod) -> int | None:
+    if pod.addresses[0].version != 4:
+        return None
+    ports = (port for container in pod.containers[:1] for port in container.ports)
+    return next((p.port for p in ports if serves_http(pod, p.port, Protocol.TCP)), None)
+
+
+def _variables(cluster: Cluster, pod: Pod) -> tuple[Variables, ...]:
+    """The container's own plain variables, and a group for each service the pod may know.
+
+    A group is there as a whole or, if the service is younger than the pod, not at all. Names that
+    two services make, or the container itself sets, are left out.
+    """
+    container = pod.containers[0]
+    own = {variable.name: variable.value for variable in container.env}
+    plain = tuple((name, value) for name, value in own.items() if "$" not in value)
+    groups = [dict(_of_service(service)) for service in _visible(cluster, pod)]
+    names = [name for group in groups for name in group]
+    shared = {name for name in names if names.count(name) > 1}
+    found = [
+        Variables(tuple(item for item in group.items() if item[0] not in {*own, *shared}))
+        for group in groups
+    ]
+    return (*((Variables(plain, optional=False),) if plain else ()), *found)
+
+
+def _visible(cluster: Cluster, pod: Pod) -> Iterator[Service]:
+    for service in cluster.services:
+        is_master = service.full_name == "default/kubernetes"
+        is_linked = pod.enable_service_links and service.namespace == pod.namespace
+        if service.cluster_ips and (is_linked or (is_master and pod.namespace == "default")):
+            yield service
+
+
+def _of_service(service: Service) -> Iterator[tuple[str, str]]:
+    """The documented variables: host, first port, each named port, and the links' URLs."""
+    prefix = service.name.upper().replace("-", "_")
+    address = service.cluster_ips[0]
+    host = f"[{address}]" if address.version == 6 else str(address)
+    yield f"{prefix}_SERVICE_HOST", str(address)
+    yield f"{prefix}_SERVICE_PORT", str(service.ports[0].port)
+    for number, port in enumerate(service.ports):
+        url = f"{port.protocol.lower()}://{host}:{port.port}"
+        if number == 0:
+            yield f"{prefix}_PORT", url
+        yield f"{prefix}_PORT_{port.port}_{port.protocol}", url
+        if port.name:
+            yield f"{prefix}_SERVICE_PORT_{port.name.upper().replace('-', '_')}", str(port.port)
+
+
+# -- small things ----------------------------------------------------------------------------------
+
+
+def _check(kind: str, pod: Pod, target: str, expected: str, steps: list[Step]) -> Check:
+    identifier = f"{NAMES}/{kind}/{label(pod)}->{target}"
+    return Check(identifier, NAMES, of_pod(pod), target, expected, tuple(steps))
+
+
+def _records(records: tuple[str, ...]) -> Want:
+    return Want(records=records)
+
+
+def _texts(addresses: tuple[IPAddress, ...]) -> tuple[str, ...]:
+    return tuple(str(address) for address in addresses)
+
+
+def _zone(cluster: Cluster) -> str:
+    return cluster.network.dns.domain.rstrip(".")
+
+
+def _dashed(address: IPAddress) -> str:
+    return str(address).replace(".", "-").replace(":", "-")

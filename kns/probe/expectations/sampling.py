@@ -1,0 +1,90 @@
+"""Which pairs are probed: all in a small lab, a fixed sample in a big one. Pure, no randomness.
+
+A sample is a promise too: it covers every pod as a source and as a target, on its own node and
+across nodes, and the report says how many pairs it left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from kns.cluster.model import Cluster, Node, Pod
+from kns.probe.expectations.endpoints import is_dns
+
+T = TypeVar("T")
+#: up to so many pods, every pair is probed (56 pairs)
+FULL_MESH = 8
+#: beyond, so many pods are sources of a probe on their node and one across nodes
+SAMPLED_PODS = 120
+#: up to so many nodes, every pair of nodes is probed
+NODE_MESH = 5
+#: clients and hairpins that are tried for one service in a big lab
+PER_SERVICE = 4
+
+
+def spread(items: Sequence[T], limit: int) -> tuple[T, ...]:
+    """At most `limit` items, evenly spaced, the first one included."""
+    if len(items) <= limit:
+        return tuple(items)
+    return tuple(items[index * len(items) // limit] for index in range(limit))
+
+
+def workloads(cluster: Cluster) -> tuple[Pod, ...]:
+    """The user's pods, in file order: those of cluster DNS are no clients of anybody."""
+    return tuple(pod for pod in cluster.pods if not is_dns(pod))
+
+
+def is_small(cluster: Cluster) -> bool:
+    """True if every pod can be tried with everything."""
+    return len(workloads(cluster)) <= FULL_MESH
+
+
+def pod_pairs(cluster: Cluster) -> tuple[tuple[Pod, Pod], ...]:
+    """Ordered pairs of different pods.
+
+    Sampled: each pod to the next one of its own node, and to one of the next node.
+    """
+    if is_small(cluster):
+        pods = workloads(cluster)
+        return tuple((a, b) for a in pods for b in pods if a is not b)
+    by_node = [pods for node in cluster.nodes if (pods := pods_of(cluster, node))]
+    pairs: list[tuple[Pod, Pod]] = []
+    for number, pods in enumerate(by_node):
+        following = by_node[(number + 1) % len(by_node)]
+        for index, pod in enumerate(pods):
+            if len(pods) > 1:
+                pairs.append((pod, pods[(index + 1) % len(pods)]))
+            if following is not pods:
+                pairs.append((pod, following[index % len(following)]))
+    return spread(pairs, 2 * SAMPLED_PODS)
+
+
+def node_pairs(cluster: Cluster) -> tuple[tuple[Node, Node], ...]:
+    """Ordered pairs of different nodes; many nodes: each one and the next."""
+    nodes = cluster.nodes
+    if len(nodes) <= NODE_MESH:
+        return tuple((a, b) for a in nodes for b in nodes if a is not b)
+    return tuple((node, nodes[(index + 1) % len(nodes)]) for index, node in enumerate(nodes))
+
+
+def pods_of(cluster: Cluster, node: Node) -> tuple[Pod, ...]:
+    """The user's pods on the node, in file order."""
+    return tuple(pod for pod in workloads(cluster) if pod.node == node.name)
+
+
+def one_per_node(cluster: Cluster) -> tuple[Pod, ...]:
+    """The first pod of each node."""
+    return tuple(pods[0] for node in cluster.nodes if (pods := pods_of(cluster, node)))
+
+
+def clients(cluster: Cluster, backends: Sequence[Pod]) -> tuple[Pod, ...]:
+    """Pods that try a service: all in a small lab, else one a node, rather none of its backends."""
+    if is_small(cluster):
+        return tuple(pod for pod in workloads(cluster) if pod not in backends)
+    chosen: list[Pod] = []
+    for node in cluster.nodes:
+        pods = pods_of(cluster, node)
+        strangers = [pod for pod in pods if pod not in backends]
+        chosen += strangers[:1] or pods[:1]
+    return spread(chosen, PER_SERVICE)

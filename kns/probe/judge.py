@@ -1,0 +1,251 @@
+"""Compares what a step found with what was promised. Pure; every verdict carries its evidence."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from kns.probe.check import Cover, Variables, Want
+from kns.probe.chisquare import SIGNIFICANCE, uniform_p_value
+from kns.probe.dns_model import DNSTrace, Resolution
+from kns.probe.model import Attempt, Outcome, PingResult
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFacts:
+    """What the kernel says of a link."""
+
+    addresses: tuple[str, ...]
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """Which backend each client was given in each round, in order."""
+
+    clients: tuple[tuple[str, ...], ...]
+
+
+Observation = tuple[Attempt, ...] | PingResult | LinkFacts | Picks | DNSTrace
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`actual` says what was seen in a few words, `evidence` the numbers behind it."""
+
+    ok: bool
+    actual: str
+    evidence: str
+
+
+def judge(want: Want, seen: Observation) -> Verdict:
+    """Whether the observation keeps the promise."""
+    match seen:
+        case PingResult():
+            return _ping(want, seen)
+        case LinkFacts():
+            return _link(want, seen)
+        case Picks():
+            return _picks(seen)
+        case DNSTrace():
+            return _names(want, seen)
+        case _:
+            return _attempts(want, seen)
+
+
+def _ping(want: Want, seen: PingResult) -> Verdict:
+    ok = seen.outcome in want.outcomes
+    if seen.received:
+        latency = f" in {seen.average_ms:.3f} ms" if seen.average_ms is not None else ""
+        evidence = f"ping {seen.received}/{seen.sent}{latency}"
+        return Verdict(ok, "answers ping" if ok else f"ping {seen.outcome}", evidence)
+    words = f" ({seen.detail})" if seen.detail else ""
+    return Verdict(ok, f"ping {seen.outcome}{words}", f"ping 0/{seen.sent} to {seen.address}")
+
+
+def _link(want: Want, seen: LinkFacts) -> Verdict:
+    found = ", ".join(seen.addresses) or "no address"
+    evidence = f"eth0 has {found} and MAC {seen.mac}"
+    if want.fault:
+        return Verdict(False, want.fault, evidence)
+    ok = {ip_address(a) for a in seen.addresses} == {ip_address(a) for a in want.addresses}
+    return Verdict(ok, found, evidence)
+
+
+def _picks(seen: Picks) -> Verdict:
+    moved = [picks for picks in seen.clients if len(set(picks)) > 1]
+    rounds = max((len(picks) for picks in seen.clients), default=1) - 1
+    shown = moved[0] if moved else next(iter(seen.clients), ())
+    evidence = (
+        f"{len(moved)} of {len(seen.clients)} clients moved in {rounds} rounds: "
+        + " → ".join(shown)
+    )
+    return Verdict(bool(moved), "chosen anew" if moved else "still the same backends", evidence)
+
+
+def _names(want: Want, seen: DNSTrace) -> Verdict:
+    """The records that came; a name that must not resolve is absent, which no failure proves."""
+    found = tuple(sorted(set(seen.from_hosts) | {record.data for record in seen.records}))
+    count = len(seen.queries)
+    evidence = f"{seen.name} {'+'.join(seen.types)}: {count} {'query' if count == 1 else 'queries'}"
+    latencies = [query.latency_ms for query in seen.queries if query.latency_ms is not None]
+    if latencies:
+        evidence += f" in {sum(latencies):.1f} ms"
+    absent = seen.outcome in {Resolution.NXDOMAIN, Resolution.NODATA}
+    ok = found == tuple(sorted(want.records or ())) and (bool(found) or absent)
+    shown = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+    return Verdict(ok, f"{seen.name}: {shown or seen.outcome}", evidence)
+
+
+# -- connections -----------------------------------------------------------------------------------
+
+
+def _attempts(want: Want, seen: tuple[Attempt, ...]) -> Verdict:
+    problems = tuple(_problems(want, seen))
+    evidence = _evidence(want, seen)
+    if problems:
+        return Verdict(False, "; ".join(problems), evidence)
+    return Verdict(True, _summary(want, seen), evidence)
+
+
+def _problems(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
+    wrong = [attempt for attempt in seen if attempt.outcome not in want.outcomes]
+    if wrong:
+        counts = Counter(attempt.outcome for attempt in wrong)
+        total = "" if len(seen) == 1 else f"{len(wrong)} of {len(seen)} "
+        yield total + ", ".join(f"{outcome}" for outcome in counts) + _words(wrong)
+    yield from _wrong_backends(want, seen)
+    yield from _wrong_sources(want, seen)
+    yield from _wrong_details(want, seen)
+    p_value = _p_value(want, seen)
+    if p_value is not None and p_value < SIGNIFICANCE and not wrong:
+        yield f"shares are not random: p = {p_value:.1e}"
+
+
+def _words(wrong: Sequence[Attempt]) -> str:
+    """What the tools said; who answered where nobody should have."""
+    who = sorted({a.backend for a in wrong if a.outcome is Outcome.CONNECTED and a.backend})
+    details = sorted({attempt.detail for attempt in wrong if attempt.detail})
+    said = [f"{', '.join(who)} answered"] if who else []
+    said += details[:1]
+    return f" ({'; '.join(said)})" if said else ""
+
+
+def _wrong_backends(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
+    if not want.backends:
+        return
+    connected = [attempt for attempt in seen if attempt.outcome is Outcome.CONNECTED]
+    answered = {attempt.backend for attempt in connected}
+    strangers = sorted(name or "somebody unknown" for name in answered - set(want.backends))
+    if strangers:
+        yield f"{', '.join(strangers)} answered, and is no backend"
+    missing = sorted(set(want.backends) - answered)
+    if connected and missing and want.cover is Cover.ALL:
+        yield f"{', '.join(missing)} never answered"
+    if want.cover is Cover.ONE and len(answered) > 1:
+        yield f"{', '.join(sorted(answered))} answered: no affinity"
+
+
+def _wrong_sources(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
+    promised = dict(want.seen)
+    wrong = {
+        (attempt.backend, attempt.client_address_seen)
+        for attempt in seen
+        if attempt.outcome is Outcome.CONNECTED
+        and attempt.backend in promised
+        and attempt.client_address_seen != promised[attempt.backend]
+    }
+    for backend, address in sorted(wrong)[:3]:
+        yield f"{backend} saw {address or 'no address'} instead of {promised[backend]}"
+
+
+def _wrong_details(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
+    for attempt in seen:
+        if want.within_ms is not None and (attempt.latency_ms or 0) > want.within_ms:
+            yield f"took {attempt.latency_ms:.0f} ms: not at once"
+        if attempt.outcome is not Outcome.CONNECTED:
+            continue
+        if want.status is not None and attempt.status != want.status:
+            yield f"HTTP status {attempt.status} instead of {want.status}"
+        if want.container and attempt.container != want.container:
+            yield f"container {attempt.container or 'unknown'} answered"
+        if want.server_address and attempt.server_address != want.server_address:
+            yield f"answered at {attempt.server_address}"
+        yield from _wrong_variables(want.variables, attempt.body)
+        if want.local_endpoints is not None:
+            yield from _wrong_health(want.local_endpoints, attempt.body)
+
+
+def _wrong_variables(groups: Sequence[Variables], body: str) -> Iterator[str]:
+    present = dict(line.partition("=")[::2] for line in body.splitlines())
+    for group in groups:
+        if group.optional and not any(name in present for name, _ in group.entries):
+            continue
+        for name, value in group.entries:
+            if present.get(name) != value:
+                yield f"{name} is {present.get(name, 'not set')} instead of {value}"
+
+
+def _wrong_health(promised: int, body: str) -> Iterator[str]:
+    import json
+
+    try:
+        counted = json.loads(body)["localEndpoints"]
+    except (ValueError, KeyError, TypeError):
+        yield "the health check's body is not kube-proxy's JSON"
+        return
+    if counted != promised:
+        yield f"localEndpoints is {counted} instead of {promised}"
+
+
+def _p_value(want: Want, seen: Sequence[Attempt]) -> float | None:
+    if not want.is_even or len(want.backends) < 2:
+        return None
+    counts = Counter(attempt.backend for attempt in seen if attempt.backend in want.backends)
+    return uniform_p_value([counts[name] for name in want.backends]) if counts else None
+
+
+def _summary(want: Want, seen: Sequence[Attempt]) -> str:
+    connected = [attempt for attempt in seen if attempt.outcome is Outcome.CONNECTED]
+    if not connected:
+        words = seen[0].detail if seen else ""
+        return f"{seen[0].outcome}{f' ({words})' if words else ''}" if seen else "nothing"
+    if want.status is not None and not want.backends:
+        return f"HTTP {connected[0].status}"
+    who = sorted({a.backend for a in connected if a.backend})
+    shown = ", ".join(who[:4]) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
+    addresses = sorted({a.client_address_seen for a in connected if a.client_address_seen})
+    saw = f", saw {' and '.join(addresses)}" if addresses else ""
+    return f"{shown or 'somebody'} answered{saw}"
+
+
+def _evidence(want: Want, seen: Sequence[Attempt]) -> str:
+    if not seen:
+        return "no attempt"
+    connected = [attempt for attempt in seen if attempt.outcome is Outcome.CONNECTED]
+    if not connected:
+        latencies = [a.latency_ms for a in seen if a.latency_ms is not None]
+        after = f" after {statistics.median(latencies):.1f} ms" if latencies else ""
+        counts = Counter(attempt.outcome for attempt in seen)
+        words = (str(o) if len(seen) == 1 else f"{o} {n}×" for o, n in counts.items())
+        return ", ".join(words) + after
+    parts = [f"{len(connected)}/{len(seen)}"] if len(seen) > 1 else _status(seen[0])
+    counts_by_backend = Counter(a.backend for a in connected if a.backend)
+    if len(counts_by_backend) > 1 or len(seen) > 1:
+        share = [f"{name} {count}" for name, count in sorted(counts_by_backend.items())]
+        parts.append(", ".join(share[:6]) + (" …" if len(share) > 6 else ""))
+    p_value = _p_value(want, seen)
+    if p_value is not None:
+        parts.append(f"χ² p={p_value:.2g}")
+    addresses = sorted({a.client_address_seen for a in connected if a.client_address_seen})
+    if addresses:
+        parts.append(f"saw {', '.join(addresses)}")
+    return " · ".join(parts)
+
+
+def _status(attempt: Attempt) -> list[str]:
+    """What a single answer was; who answered is what was expected."""
+    return [f"HTTP {attempt.status}"] if attempt.status else ["answered"]

@@ -1,0 +1,159 @@
+"""Finds the object that a user means by a name: `pod1`, `namespace/pod1`, `svc/x`, `internet`.
+
+Pure: reads the Cluster only. A bare name is looked up in the namespace `default`; a name that fits
+a pod and a service or node alike is refused with the two spellings that are unambiguous.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kns.cluster.model import Cluster, InternetHost, Node, Pod, Service
+from kns.errors import UsageError
+
+DEFAULT_NAMESPACE = "default"
+INTERNET = "internet"
+
+
+class Kind(StrEnum):
+    """What a name stands for."""
+
+    POD = "pod"
+    SERVICE = "service"
+    NODE = "node"
+    INTERNET = "internet"
+
+
+_KIND_WORDS = {
+    "pod": Kind.POD,
+    "pods": Kind.POD,
+    "po": Kind.POD,
+    "svc": Kind.SERVICE,
+    "service": Kind.SERVICE,
+    "services": Kind.SERVICE,
+    "node": Kind.NODE,
+    "nodes": Kind.NODE,
+    "no": Kind.NODE,
+    "internet": Kind.INTERNET,
+}
+_SHORT = {Kind.POD: "pod", Kind.SERVICE: "svc", Kind.NODE: "node", Kind.INTERNET: INTERNET}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object of the cluster."""
+
+    kind: Kind
+    item: Pod | Service | Node | InternetHost
+
+    @property
+    def label(self) -> str:
+        """Its name as people write it: the namespace only where it isn't `default`."""
+        return label(self.item)
+
+    @property
+    def explicit(self) -> str:
+        """The spelling that can't be mistaken for another kind."""
+        return f"{_SHORT[self.kind]}/{self.label}"
+
+
+def label(item: Pod | Service | Node | InternetHost) -> str:
+    """`name`, or `namespace/name` outside the namespace `default`."""
+    if isinstance(item, (Pod, Service)) and item.namespace != DEFAULT_NAMESPACE:
+        return f"{item.namespace}/{item.name}"
+    return item.name
+
+
+def find(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> Found:
+    """The one object of these kinds that `text` names; UsageError if there is none or several."""
+    found = search(cluster, text, kinds)
+    if not found:
+        raise UsageError(
+            f"there is no {_alternatives(kinds)} {text!r}", hint=_hint(cluster, text, kinds)
+        )
+    if len(found) > 1:
+        spellings = " or ".join(match.explicit for match in found)
+        raise UsageError(
+            f"{text!r} is ambiguous: {_alternatives(tuple(match.kind for match in found), 'and')}"
+            " have that name",
+            hint=f"write {spellings}",
+        )
+    return found[0]
+
+
+def search(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> tuple[Found, ...]:
+    """Every object of these kinds that `text` names."""
+    first, _, rest = text.partition("/")
+    kind = _KIND_WORDS.get(first) if rest else None
+    if kind is not None:
+        matches = _named(cluster, rest, (kind,)) if kind in kinds else ()
+        if matches:
+            return matches
+    return _named(cluster, text, kinds)
+
+
+def _named(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> tuple[Found, ...]:
+    namespace, slash, name = text.rpartition("/")
+    found: list[Found] = []
+    wanted = (namespace or DEFAULT_NAMESPACE, name)
+    for kind in kinds:
+        match kind:
+            case Kind.POD:
+                found += [Found(kind, p) for p in cluster.pods if (p.namespace, p.name) == wanted]
+            case Kind.SERVICE:
+                found += [
+                    Found(kind, s) for s in cluster.services if (s.namespace, s.name) == wanted
+                ]
+            case Kind.NODE if not slash:
+                found += [Found(kind, n) for n in cluster.nodes if n.name == name]
+            case Kind.INTERNET if not slash:
+                found += _internet(cluster, name)
+            case _:
+                pass
+    return tuple(found)
+
+
+def _internet(cluster: Cluster, name: str) -> list[Found]:
+    """The host of that name; `internet` alone means the first one."""
+    hosts = [host for host in cluster.internet if host.name == name]
+    if not hosts and name == INTERNET:
+        hosts = list(cluster.internet[:1])
+    return [Found(Kind.INTERNET, host) for host in hosts]
+
+
+def known_names(cluster: Cluster, kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+    """Every name that `find` would accept."""
+    items: list[Pod | Service | Node | InternetHost] = []
+    if Kind.POD in kinds:
+        items += cluster.pods
+    if Kind.SERVICE in kinds:
+        items += cluster.services
+    if Kind.NODE in kinds:
+        items += cluster.nodes
+    if Kind.INTERNET in kinds:
+        items += cluster.internet
+    return tuple(label(item) for item in items)
+
+
+def _hint(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> str:
+    names = known_names(cluster, kinds)
+    first, _, rest = text.partition("/")
+    wanted = rest if rest and first in _KIND_WORDS else text
+    elsewhere = [name for name in names if name.rpartition("/")[2] == wanted]
+    near = elsewhere or difflib.get_close_matches(wanted, names, n=1)
+    if near:
+        return f"did you mean {near[0]}?"
+    if len(names) <= 12:
+        return f"known: {', '.join(names)}" if names else "the lab has none"
+    return "kns get pods, kns get services and kns get nodes list the names"
+
+
+def _alternatives(kinds: tuple[Kind, ...], word: str = "or") -> str:
+    names = [
+        f"{kind} host" if kind is Kind.INTERNET else str(kind) for kind in dict.fromkeys(kinds)
+    ]
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} {word} {names[-1]}"

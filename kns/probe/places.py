@@ -1,0 +1,50 @@
+"""Where a lab's pods, nodes and hosts are in the kernel: the netns a probe starts in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from kns.cluster.model import Pod
+from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod
+from kns.engine.paths import LabPaths
+from kns.kernel.processes import Context
+from kns.probe.names import Found, Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """`netns_of` names an object's netns; `etc_of` the folder of its resolv.conf, if it has one."""
+
+    netns_of: Callable[[Found], str]
+    etc_of: Callable[[str], Path | None]
+
+    def context(self, found: Found) -> Context:
+        """To run a program there that resolves no names."""
+        return Context(netns=self.netns_of(found))
+
+    def resolving_context(self, found: Found) -> Context:
+        """To run a program there that resolves names as the pod does."""
+        name = self.netns_of(found)
+        item = found.item
+        hostname = (item.hostname or item.name) if isinstance(item, Pod) else item.name
+        return Context(netns=name, etc=self.etc_of(name), hostname=hostname)
+
+
+def places_of(lab: str, paths: LabPaths) -> Places:
+    """The places of a lab that `kns up` built."""
+
+    def netns_of(found: Found) -> str:
+        item = found.item
+        if isinstance(item, Pod):
+            return netns_of_pod(lab, item.namespace, item.name)
+        if found.kind is Kind.NODE:
+            return netns_of_node(lab, item.name)
+        return netns_of_internet(lab, item.name)
+
+    def etc_of(netns: str) -> Path | None:
+        folder = paths.pod_etc(netns)
+        return folder if folder.is_dir() else None
+
+    return Places(netns_of, etc_of)

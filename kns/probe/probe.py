@@ -1,0 +1,208 @@
+"""`kns probe`: one source, one target; real ping and curl; who answered, and how it went."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+from kns.cluster.model import Cluster, IPFamily, Node, Pod, Protocol
+from kns.errors import KnsError, UsageError
+from kns.probe import curl, datagram
+from kns.probe import ping as pinging
+from kns.probe.addresses import in_url, owners
+from kns.probe.diagnose import explain
+from kns.probe.expectations.endpoints import promise
+from kns.probe.expectations.sources import node_of
+from kns.probe.identify import identify
+from kns.probe.model import Attempt, Outcome, PingResult, ProbeResult, overall
+from kns.probe.names import Found, Kind
+from kns.probe.places import Places
+from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
+
+ICMP = "icmp"
+#: Linux sends one client at most 6 ICMP errors at once and one a second after (icmp_ratelimit)
+ICMP_BURST = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `kns probe` was asked for besides source and target."""
+
+    port: str = ""
+    #: tcp, udp, sctp or icmp
+    protocol: str = "tcp"
+    count: int = 1
+    #: seconds to wait for a connection or an answer
+    timeout: float = 2.0
+
+
+def probe(
+    cluster: Cluster, places: Places, source: str, target: str, options: Options
+) -> ProbeResult:
+    """Probe and explain. UsageError for names that mean nothing; a failed probe is a result."""
+    start = parse_source(cluster, source)
+    is_icmp = options.protocol == ICMP
+    if is_icmp and options.port:
+        raise UsageError("ICMP has no ports", hint="leave out --port")
+    protocol = Protocol.TCP if is_icmp else Protocol(options.protocol.upper())
+    goal = parse_target(cluster, start, target, Wish(options.port, protocol))
+    known = owners(cluster)
+    if is_icmp or goal.port is None:
+        return _ping_only(cluster, places, start, goal, options.count)
+    echo = _Echo(places, start, goal)
+    attempts = _connect(places, start, goal, options)
+    attempts = tuple(identify(attempt, known) for attempt in attempts)
+    address = goal.address or next((a.server_address for a in attempts if a.server_address), "")
+    return ProbeResult(
+        source=start.label,
+        target=goal.text,
+        path=path_of(start, goal),
+        outcome=overall(tuple(attempt.outcome for attempt in attempts)),
+        reason=explain(cluster, start, goal, attempts),
+        address=address,
+        attempts=attempts,
+        ping=echo.result(),
+        owners=known,
+        candidates=_candidates(cluster, start, goal),
+        notes=_notes(cluster, start, goal, attempts),
+        protocol=options.protocol,
+        port=goal.port,
+        hostname=goal.hostname,
+    )
+
+
+def _ping_only(
+    cluster: Cluster, places: Places, start: Found, goal: Target, count: int
+) -> ProbeResult:
+    if not goal.address:
+        raise UsageError(f"{goal.text!r} has no address to ping", hint="name a pod, node or IP")
+    known = owners(cluster)
+    result = pinging.ping(goal.address, places.context(start), count=count)
+    attempts = pinging.attempts(result, known.get(goal.address, goal.label))
+    reason = explain(cluster, start, goal, attempts)
+    if goal.kind is Kind.SERVICE and result.outcome is not Outcome.CONNECTED:
+        reason = (
+            "a cluster IP exists only in kube-proxy's rules, port by port: in iptables and"
+            " nftables mode nothing answers ping there"
+        )
+    return ProbeResult(
+        source=start.label,
+        target=goal.text,
+        path=path_of(start, goal),
+        outcome=result.outcome,
+        reason=reason,
+        address=goal.address,
+        attempts=attempts,
+        ping=result,
+        owners=known,
+        protocol=ICMP,
+    )
+
+
+class _Echo:
+    """One ping beside the curl, where the target is a host: it tells routing from the rest."""
+
+    def __init__(self, places: Places, start: Found, goal: Target) -> None:
+        self._found: PingResult | None = None
+        self._thread: threading.Thread | None = None
+        is_host = goal.service is None and goal.kind is not Kind.SERVICE
+        if is_host and goal.address and goal.item is not start.item:
+            arguments = (goal.address, places, start)
+            self._thread = threading.Thread(target=self._ping, args=arguments, daemon=True)
+            self._thread.start()
+
+    def _ping(self, address: str, places: Places, start: Found) -> None:
+        try:
+            self._found = pinging.ping(address, places.context(start))
+        except KnsError as error:  # the curl tells what there is to tell
+            self._found = PingResult(address, Outcome.OTHER, 0, 0, None, error.message)
+
+    def result(self) -> PingResult | None:
+        """What ping said; None where there was nothing to ping."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._found
+
+
+def _connect(places: Places, start: Found, goal: Target, options: Options) -> tuple[Attempt, ...]:
+    assert goal.port is not None  # noqa: S101 - the caller pings otherwise
+    if goal.protocol is not Protocol.TCP:
+        if not goal.address:
+            raise UsageError(
+                f"{goal.text!r}: only TCP probes resolve names", hint="use its address"
+            )
+        request = datagram.Datagram(
+            places.netns_of(start), goal.address, goal.port, options.count, options.timeout
+        )
+        return datagram.udp(request) if goal.protocol is Protocol.UDP else datagram.sctp(request)
+    context = places.resolving_context(start) if goal.hostname else places.context(start)
+    return curl.get(_request(goal, options), context)
+
+
+def _request(goal: Target, options: Options) -> curl.Request:
+    request = curl.Request(
+        url=goal.url or f"http://{in_url(goal.host)}:{goal.port}{DEFAULT_PATH}",
+        count=options.count,
+        connect_timeout=options.timeout,
+        timeout=options.timeout + 2.0,
+    )
+    if goal.url and goal.address and not goal.hostname:
+        # a URL by the name of an object: pinned to its address, since no resolver knows it
+        from urllib.parse import urlsplit
+
+        host = urlsplit(goal.url).hostname
+        request = replace(request, resolve=(f"{host}:{goal.port}:{goal.address}",))
+    return request
+
+
+def _candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
+    """All backends that may answer, so that the share shows those that did not."""
+    node = _node(cluster, start, goal)
+    if goal.service is None or node is None:
+        return ()
+    for port in goal.service.ports:
+        number = port.node_port if goal.kind is Kind.NODE else port.port
+        if number == goal.port and port.protocol is goal.protocol:
+            family = IPFamily.IPV6 if ":" in goal.address else IPFamily.IPV4
+            backends = promise(cluster, goal.service, port, node, family).cluster
+            return tuple(backend.name for backend in backends)
+    return ()
+
+
+def _node(cluster: Cluster, start: Found, goal: Target) -> Node | None:
+    for item in (goal.item, start.item):
+        if isinstance(item, Node):
+            return item
+    if isinstance(start.item, Pod):
+        return node_of(cluster, start.item)
+    return cluster.nodes[0] if cluster.nodes else None
+
+
+def _notes(
+    cluster: Cluster, start: Found, goal: Target, attempts: tuple[Attempt, ...]
+) -> tuple[str, ...]:
+    """What the addresses mean: translated or not, and by whom."""
+    notes: list[str] = []
+    known = owners(cluster)
+    own = {address for address, owner in known.items() if owner == start.label}
+    seen = sorted({a.client_address_seen for a in attempts if a.client_address_seen})
+    if goal.address in ("127.0.0.1", "::1"):
+        notes.append("over loopback: the containers of a pod share one network namespace")
+    elif seen and all(address in own for address in seen):
+        notes.append(f"the server saw {start.label}'s own address: no source NAT")
+    else:
+        translated = [address for address in seen if address not in own]
+        notes += [_translated(known.get(a, "somebody"), a, start) for a in translated[:3]]
+    refused = [a for a in attempts if a.outcome is Outcome.REFUSED]
+    if len(refused) >= ICMP_BURST < len(attempts):
+        notes.append(
+            f"Linux sends a client {ICMP_BURST} ICMP errors at once and then one a second"
+            " (icmp_ratelimit): later refusals come late or look like timeouts"
+        )
+    return tuple(notes)
+
+
+def _translated(owner: str, address: str, start: Found) -> str:
+    if start.kind is Kind.NODE:
+        return f"the server saw {address} ({owner}): the address of the link by which it left"
+    return f"the server saw {address} ({owner}): masqueraded, {start.label} is hidden"

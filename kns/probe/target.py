@@ -1,0 +1,390 @@
+"""SRC and DST of a probe: what the user wrote → where it starts, what it asks, which path it is.
+
+    SRC   pod1 · namespace/pod1 · pod/x · node1 · internet
+    DST   the same, services too, each with :PORT or :PORTNAME · IP[:PORT] · DNS name · URL
+
+Pure: reads the Cluster only.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from kns.cluster.model import (
+    Cluster,
+    InternetHost,
+    IPAddress,
+    IPFamily,
+    Node,
+    Pod,
+    Protocol,
+    Service,
+    ServiceType,
+)
+from kns.errors import UsageError
+from kns.probe.addresses import is_address
+from kns.probe.names import Found, Kind, find, label, search
+
+SOURCES = (Kind.POD, Kind.NODE, Kind.INTERNET)
+TARGETS = (Kind.POD, Kind.SERVICE, Kind.NODE, Kind.INTERNET)
+#: agnhost's and kns' built-in server answer it with who they are
+DEFAULT_PATH = "/whoami"
+CONTAINER_TO_CONTAINER = "container-to-container"
+_BRACKETED = re.compile(r"^\[(?P<host>[^\]]+)\](?::(?P<port>[^:]+))?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a probe asks. `address` is empty when only the resolver knows it."""
+
+    text: str
+    #: pod, service, node or internet: what the address or name belongs to
+    kind: Kind
+    label: str
+    address: str
+    #: the DNS name to connect to; empty: connect to `address`
+    hostname: str = ""
+    #: None: nothing to connect to, only ICMP
+    port: int | None = None
+    protocol: Protocol = Protocol.TCP
+    #: the URL as the user wrote it
+    url: str = ""
+    item: Pod | Service | Node | InternetHost | None = None
+    #: the service behind a node port or a service address
+    service: Service | None = None
+
+    @property
+    def host(self) -> str:
+        """What the client connects to."""
+        return self.hostname or self.address
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """The options that say more of the target than its text."""
+
+    port: str = ""
+    protocol: Protocol = Protocol.TCP
+    family: IPFamily | None = None
+
+
+def parse_source(cluster: Cluster, text: str) -> Found:
+    """The pod, node or internet host at which a probe starts."""
+    if search(cluster, text, (Kind.SERVICE,)) and not search(cluster, text, SOURCES):
+        raise UsageError(
+            f"{text!r} is a service; a probe starts at a pod, a node or the internet",
+            hint=f"kns probe pod1 {text}",
+        )
+    return find(cluster, text, SOURCES)
+
+
+def parse_target(cluster: Cluster, source: Found, text: str, wish: Wish = Wish()) -> Target:
+    """What `text` means, seen from `source`; UsageError with a hint if it means nothing."""
+    if "://" in text:
+        return _of_url(cluster, source, text, wish)
+    host, port = split_port(text)
+    if port and wish.port and port != wish.port:
+        raise UsageError(
+            f"{text!r} names port {port}, and --port says {wish.port}", hint="name the port once"
+        )
+    target = _of_host(cluster, source, host, replace(wish, port=port or wish.port))
+    return replace(target, text=text)
+
+
+def path_of(source: Found, target: Target) -> str:
+    """Which communication path it is: `pod-to-pod`, `internet-to-service`, …"""
+    if source.kind is Kind.POD and target.item is source.item:
+        return CONTAINER_TO_CONTAINER
+    kind = Kind.SERVICE if target.service is not None else target.kind
+    return f"{source.kind}-to-{kind}"
+
+
+def split_port(text: str) -> tuple[str, str]:
+    """`host` and `port` of `host[:port]`; an IPv6 address needs brackets to have a port."""
+    bracketed = _BRACKETED.match(text)
+    if bracketed:
+        return bracketed["host"], bracketed["port"] or ""
+    if is_address(text):
+        return text, ""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text, ""
+    if not host or not port:
+        raise UsageError(f"{text!r}: a name and a port are needed, as in pod1:8080")
+    return host, port
+
+
+def _of_url(cluster: Cluster, source: Found, text: str, wish: Wish) -> Target:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a URL: {error}") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{text!r}: only http:// and https:// URLs can be probed")
+    port = port or (443 if parts.scheme == "https" else 80)
+    if wish.port and wish.port != str(port):
+        raise UsageError(f"{text!r} names port {port}, and --port says {wish.port}")
+    target = _of_host(cluster, source, parts.hostname, replace(wish, port=str(port)))
+    return replace(target, text=text, url=text)
+
+
+def _of_host(cluster: Cluster, source: Found, host: str, wish: Wish) -> Target:
+    if host == "localhost":
+        family = wish.family or cluster.network.families[0]
+        host = "127.0.0.1" if family is IPFamily.IPV4 else "::1"
+    if is_address(host):
+        return _of_address(cluster, source, ip_address(host), wish)
+    found = search(cluster, host, TARGETS)
+    if len(found) == 1:
+        return _of_object(cluster, source, found[0], wish)
+    if not found and "." in host and "/" not in host:
+        return _of_name(cluster, host, wish)
+    return _of_object(cluster, source, find(cluster, host, TARGETS), wish)
+
+
+# -- objects ---------------------------------------------------------------------------------------
+
+
+def _of_object(cluster: Cluster, source: Found, found: Found, wish: Wish) -> Target:
+    item = found.item
+    if isinstance(item, Pod):
+        return _of_pod(cluster, source, item, wish)
+    if isinstance(item, Service):
+        return _of_service(cluster, source, item, wish)
+    if isinstance(item, Node):
+        return _of_node(
+            cluster, item, str(_address(cluster, item.addresses, item.name, wish)), wish
+        )
+    address = _address(cluster, item.addresses, item.name, wish)
+    port = _number(wish.port, item.name) if wish.port else item.port
+    return Target(
+        item.name,
+        Kind.INTERNET,
+        item.name,
+        str(address),
+        port=port,
+        protocol=wish.protocol,
+        item=item,
+    )
+
+
+def _of_pod(cluster: Cluster, source: Found, pod: Pod, wish: Wish) -> Target:
+    address = _address(cluster, pod.addresses, label(pod), wish)
+    if source.item is pod:  # containers of one pod share its loopback
+        address = ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return Target(
+        label(pod),
+        Kind.POD,
+        label(pod),
+        str(address),
+        port=_pod_port(pod, wish),
+        protocol=wish.protocol,
+        item=pod,
+    )
+
+
+def _pod_port(pod: Pod, wish: Wish) -> int | None:
+    """The port wished for by number, port name or container name; by default the pod's first."""
+    if wish.port.isdigit():
+        return _number(wish.port, label(pod))
+    offered = [(c.name, p) for c in pod.containers for p in c.ports if p.protocol is wish.protocol]
+    if not wish.port:
+        return offered[0][1].port if offered else None
+    for container, port in offered:
+        if wish.port in (port.name, container):
+            return port.port
+    names = dict.fromkeys(n for c, p in offered for n in (p.name, c) if n)
+    raise UsageError(
+        f"pod {label(pod)} has no {wish.protocol} port {wish.port!r}",
+        hint=f"it has {', '.join(names)}" if names else "it has none; give a number",
+    )
+
+
+def _of_service(cluster: Cluster, source: Found, service: Service, wish: Wish) -> Target:
+    by_name = source.kind is Kind.POD and has_dns(cluster)
+    hostname = ""
+    if by_name and isinstance(source.item, Pod):
+        same = source.item.namespace == service.namespace
+        hostname = service.name if same else f"{service.name}.{service.namespace}"
+    if not service.cluster_ips:
+        return _of_headless(service, hostname, wish)
+    address = _address(cluster, service.cluster_ips, label(service), wish)
+    return Target(
+        label(service),
+        Kind.SERVICE,
+        label(service),
+        str(address),
+        hostname=hostname if wish.protocol is Protocol.TCP else "",
+        port=_service_port(service, wish),
+        protocol=wish.protocol,
+        item=service,
+        service=service,
+    )
+
+
+def _of_headless(service: Service, hostname: str, wish: Wish) -> Target:
+    name = label(service)
+    if not hostname or wish.protocol is not Protocol.TCP:
+        what = "ExternalName" if service.type is ServiceType.EXTERNAL_NAME else "headless"
+        raise UsageError(
+            f"service {name} is {what}: it has no address of its own",
+            hint="probe one of its pods, or from a pod with the lab's DNS",
+        )
+    # no proxy in between: the name leads straight to a pod, so the port is the pod's own
+    port = _service_port(service, wish) if service.ports or wish.port else 80
+    return Target(
+        name, Kind.SERVICE, name, "", hostname=hostname, port=port, item=service, service=service
+    )
+
+
+def _service_port(service: Service, wish: Wish) -> int:
+    name = label(service)
+    if wish.port.isdigit():
+        return _number(wish.port, name)
+    offered = [port for port in service.ports if port.protocol is wish.protocol]
+    matching = [port for port in offered if not wish.port or port.name == wish.port]
+    if matching:
+        return matching[0].port
+    others = ", ".join(f"{p.name or p.port}/{p.protocol}" for p in service.ports)
+    raise UsageError(
+        f"service {name} has no {wish.protocol} port{f' {wish.port!r}' if wish.port else ''}",
+        hint=f"it has {others}" if others else "it has no ports",
+    )
+
+
+def _of_node(cluster: Cluster, node: Node, address: str, wish: Wish) -> Target:
+    """A node; a node port of a service makes it that service, seen from outside."""
+    if wish.port and not wish.port.isdigit():
+        raise UsageError(
+            f"node {node.name} has no named ports", hint=f"give a number, as in {node.name}:30080"
+        )
+    port = _number(wish.port, node.name) if wish.port else None
+    service = _by_node_port(cluster, port, wish.protocol) if port else None
+    return Target(
+        node.name,
+        Kind.NODE,
+        node.name,
+        address,
+        port=port,
+        protocol=wish.protocol,
+        item=node,
+        service=service,
+    )
+
+
+def _by_node_port(cluster: Cluster, port: int, protocol: Protocol) -> Service | None:
+    for service in cluster.services:
+        for candidate in service.ports:
+            if candidate.node_port == port and candidate.protocol is protocol:
+                return service
+    return None
+
+
+# -- addresses and DNS names -----------------------------------------------------------------------
+
+
+def _of_address(cluster: Cluster, source: Found, address: IPAddress, wish: Wish) -> Target:
+    wish = replace(wish, family=IPFamily.of(address))
+    if address.is_loopback:
+        target = _of_object(cluster, source, source, wish)
+        return replace(target, address=str(address), label="localhost")
+    for pod in cluster.pods:
+        if address in pod.addresses:
+            # by address also from the pod itself: the user asked for the address, not the loopback
+            return replace(_of_pod(cluster, source, pod, wish), address=str(address))
+    for node in cluster.nodes:
+        if address in (*node.addresses, *node.host_addresses):
+            return _of_node(cluster, node, str(address), wish)
+    for service in cluster.services:
+        if address in _service_addresses(service):
+            target = _of_service(cluster, source, service, replace(wish, family=None))
+            return replace(target, address=str(address), hostname="")
+    for host in cluster.internet:
+        if address in host.addresses:
+            target = _of_object(cluster, source, Found(Kind.INTERNET, host), wish)
+            return replace(target, address=str(address))
+    port = _number(wish.port, str(address)) if wish.port else None
+    kind = _kind_by_range(cluster, address)
+    return Target(str(address), kind, str(address), str(address), port=port, protocol=wish.protocol)
+
+
+def _service_addresses(service: Service) -> tuple[IPAddress, ...]:
+    balancer = tuple(entry.ip for entry in service.load_balancer_ingress if entry.ip is not None)
+    return (*service.cluster_ips, *service.external_ips, *balancer)
+
+
+def _kind_by_range(cluster: Cluster, address: IPAddress) -> Kind:
+    network = cluster.network
+    ranges = (
+        (Kind.POD, network.pod_cidrs),
+        (Kind.SERVICE, network.service_cidrs),
+        (Kind.NODE, network.node_cidrs),
+    )
+    for kind, cidrs in ranges:
+        if any(address.version == cidr.version and address in cidr for cidr in cidrs):
+            return kind
+    return Kind.INTERNET
+
+
+def _of_name(cluster: Cluster, name: str, wish: Wish) -> Target:
+    """A DNS name: left to the source's own resolver; the cluster domain tells its kind."""
+    service = _service_by_dns_name(cluster, name)
+    if wish.port and not wish.port.isdigit():
+        wish = wish if service else replace(wish, port=str(_number(wish.port, name)))
+    if service is not None:
+        port = _service_port(service, wish)
+    else:
+        port = _number(wish.port, name) if wish.port else 80
+    return Target(
+        name,
+        Kind.SERVICE if service else Kind.INTERNET,
+        name,
+        "",
+        hostname=name,
+        port=port,
+        protocol=wish.protocol,
+        item=service,
+        service=service,
+    )
+
+
+def _service_by_dns_name(cluster: Cluster, name: str) -> Service | None:
+    domain = cluster.network.dns.domain
+    stripped = name.rstrip(".").removesuffix(f".{domain}").removesuffix(".svc")
+    service, _, namespace = stripped.partition(".")
+    for candidate in cluster.services:
+        if (candidate.name, candidate.namespace) == (service, namespace):
+            return candidate
+    return None
+
+
+def has_dns(cluster: Cluster) -> bool:
+    """True if the lab runs cluster DNS, so that pods resolve names as pods do."""
+    return cluster.network.dns.enabled and any(
+        service.namespace == "kube-system" and service.name == "kube-dns"
+        for service in cluster.services
+    )
+
+
+def _address(
+    cluster: Cluster, addresses: tuple[IPAddress, ...], name: str, wish: Wish
+) -> IPAddress:
+    """The address of the family wished for, by default of the cluster's first family."""
+    families = (wish.family,) if wish.family else cluster.network.families
+    for family in families:
+        for address in addresses:
+            if address.version == family.version:
+                return address
+    if wish.family is None and addresses:
+        return addresses[0]
+    raise UsageError(f"{name} has no {wish.family or ''} address".replace("  ", " "))
+
+
+def _number(text: str, name: str) -> int:
+    if text.isdigit() and 0 < int(text) < 65_536:
+        return int(text)
+    raise UsageError(f"{name}: {text!r} is not a port", hint="a number from 1 to 65535")

@@ -1,0 +1,207 @@
+"""`kns verify`: carries out every check of a lab at once and compares with what was promised.
+
+Cluster ─expectations─▶ Check… ─asking (thread pool, each in its netns)─▶ judge ─▶ VerifyReport
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from kns.cluster.model import Cluster
+from kns.errors import KnsError, UsageError
+from kns.kernel import processes
+from kns.probe import datagram
+from kns.probe.addresses import owners
+from kns.probe.asking import Asker
+from kns.probe.check import AffinityExpiry, Check, Datagrams, Expectations, Http, Skip, Step
+from kns.probe.diagnose import advice
+from kns.probe.expectations import expectations
+from kns.probe.judge import Verdict, judge
+from kns.probe.model import Attempt
+from kns.probe.places import Places
+
+#: most probes wait for the network or for a process, so more of them than processors
+WORKERS = 16
+PROGRAMS = ("curl", "ping", "ip")
+
+Progress = Callable[["CheckResult"], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A check and what came of it. `advice` says what to look at when it failed."""
+
+    id: str
+    path: str
+    source: str
+    target: str
+    expected: str
+    actual: str
+    ok: bool
+    evidence: str
+    advice: str = ""
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, object]:
+        """The documented form."""
+        return {
+            "id": self.id,
+            "path": self.path,
+            "source": self.source,
+            "target": self.target,
+            "expected": self.expected,
+            "actual": self.actual,
+            "ok": self.ok,
+            "evidence": self.evidence,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """All checks of a lab, in the order of the paths, and what was left out and why."""
+
+    lab: str
+    checks: tuple[CheckResult, ...]
+    skips: tuple[Skip, ...]
+    seconds: float
+
+    @property
+    def failed(self) -> int:
+        """How many promises are broken."""
+        return sum(not check.ok for check in self.checks)
+
+    @property
+    def passed(self) -> int:
+        """How many promises are kept."""
+        return len(self.checks) - self.failed
+
+    @property
+    def skipped(self) -> int:
+        """How many checks were left out."""
+        return sum(skip.count for skip in self.skips)
+
+    def to_json(self) -> dict[str, object]:
+        """The documented form."""
+        return {
+            "lab": self.lab,
+            "passed": self.passed,
+            "failed": self.failed,
+            "skipped": self.skipped,
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+def verify(
+    cluster: Cluster, places: Places, *, only: str = "", report: Progress = lambda _: None
+) -> VerifyReport:
+    """Check everything that the cluster promises; `only` is a regular expression on the ids.
+
+    `report` is called from this thread for each result, in the order of the report.
+    """
+    for program in PROGRAMS:
+        processes.which(program)
+    started = time.monotonic()
+    chosen = choose(expectations(cluster), only)
+    asker = Asker(places, owners(cluster))
+    results = []
+    for result in _run_all(chosen.checks, lambda check: _carry_out(cluster, asker, check)):
+        report(result)
+        results.append(result)
+    seconds = time.monotonic() - started
+    return VerifyReport(cluster.name, tuple(results), tuple(chosen.skips), seconds)
+
+
+def choose(found: Expectations, only: str) -> Expectations:
+    """The checks whose ids match, without those that this kernel can't carry out."""
+    try:
+        pattern = re.compile(only)
+    except re.error as error:
+        raise UsageError(f"--only {only!r} is no regular expression: {error}") from error
+    matching = [check for check in found.checks if pattern.search(check.id)]
+    if only and not matching:
+        raise UsageError(
+            f"--only {only!r} matches no check", hint="kns verify -o json lists the ids"
+        )
+    skips = [] if only else list(found.skips)
+    if len(matching) < len(found.checks):
+        left_out = len(found.checks) - len(matching)
+        skips.append(Skip("other checks", f"--only {only}", left_out))
+    possible = [check for check in matching if not _needs_sctp(check) or datagram.has_sctp()]
+    if len(possible) < len(matching):
+        reason = "this kernel has no SCTP: modprobe sctp"
+        skips.append(Skip("SCTP", reason, len(matching) - len(possible)))
+    return Expectations(possible, skips)
+
+
+def _needs_sctp(check: Check) -> bool:
+    asks = (step.ask for step in check.steps)
+    return any(isinstance(ask, Datagrams) and ask.protocol == "sctp" for ask in asks)
+
+
+def _run_all(
+    checks: Sequence[Check], carry_out: Callable[[Check], CheckResult]
+) -> Iterable[CheckResult]:
+    """Results in the order of `checks`. Those that wait for silence start first, beside the others.
+
+    An affinity's end is checked when all else is done: any connection of its clients would keep
+    the affinity alive.
+    """
+    prompt = [check for check in checks if not _is_last(check)]
+    last = [check for check in checks if _is_last(check)]
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        try:
+            waiting = sorted(prompt, key=_patience)
+            futures = {check.id: pool.submit(carry_out, check) for check in waiting}
+            for check in prompt:
+                yield futures[check.id].result()
+            futures = {check.id: pool.submit(carry_out, check) for check in last}
+            for check in last:
+                yield futures[check.id].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _is_last(check: Check) -> bool:
+    return any(isinstance(step.ask, AffinityExpiry) for step in check.steps)
+
+
+def _patience(check: Check) -> float:
+    asks = (step.ask for step in check.steps)
+    return min((a.patience for a in asks if isinstance(a, (Http, Datagrams))), default=9.0)
+
+
+def _carry_out(cluster: Cluster, asker: Asker, check: Check) -> CheckResult:
+    started = time.monotonic()
+    verdicts: list[Verdict] = []
+    hint = ""
+    for step in check.steps:
+        verdict, seen = _take(asker, check, step)
+        verdicts.append(verdict)
+        if not verdict.ok:
+            hint = advice(cluster, check, step, seen)
+            break
+    return CheckResult(
+        id=check.id,
+        path=check.path,
+        source=check.source.label,
+        target=check.target,
+        expected=check.expected,
+        actual=verdicts[-1].actual,
+        ok=all(verdict.ok for verdict in verdicts),
+        evidence=" · ".join(dict.fromkeys(verdict.evidence for verdict in verdicts)),
+        advice=hint,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _take(asker: Asker, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
+    try:
+        seen = asker.observe(check.source, step.ask)
+    except KnsError as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        return Verdict(False, f"could not be probed: {error.message}{hint}", "no evidence"), ()
+    return judge(step.want, seen), seen if isinstance(seen, tuple) else ()

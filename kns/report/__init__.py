@@ -1,0 +1,1 @@
+"""Results as rich tables, JSON, JUnit, SVG or HTML. No logic, no I/O."""

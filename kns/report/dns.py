@@ -1,0 +1,82 @@
+"""`kns dns` for people: one line a query, in the order in which they were sent."""
+
+from __future__ import annotations
+
+from kns.probe.dns_model import DNSQuery, DNSTrace, Resolution, ResolverOptions
+from kns.report.table import Table, render_table
+
+#: records of one answer that are shown; the rest is counted
+SHOWN = 3
+_WORDS = {
+    Resolution.RESOLVED: "resolved",
+    Resolution.NXDOMAIN: "does not exist",
+    Resolution.NODATA: "exists, but has no such record",
+    Resolution.SERVFAIL: "not resolved: the server failed",
+    Resolution.TIMEOUT: "not resolved: no server answered in time",
+    Resolution.REFUSED: "not resolved: nothing listens at the server's address",
+    Resolution.NO_SERVER: "not resolved: resolv.conf names no server",
+}
+
+
+def render_trace(trace: DNSTrace) -> str:
+    """The resolver's files, every query with its answer, and what it came to."""
+    parts = [f"{trace.source} asks for {trace.name} {'+'.join(trace.types)}\n", _resolver(trace)]
+    if trace.queries:
+        heads = ("#", "QUERY", "TYPE", "SERVER", "ANSWER", "TIME")
+        rows = tuple(
+            (str(number), query.name, query.type, _server(query), answer(query), _time(query))
+            for number, query in enumerate(trace.queries, 1)
+        )
+        parts += ["\n", render_table(Table(heads, rows))]
+    return "".join([*parts, "\n", _conclusion(trace), "\n", *_advice(trace)])
+
+
+def answer(query: DNSQuery) -> str:
+    """The answer's code; its records if it has some, NODATA if it should have and has none."""
+    if query.rcode != "NOERROR":
+        return query.rcode
+    if query.truncated:
+        return "truncated"
+    shown = [
+        f"{record.type} {record.data}" if record.type != query.type else record.data
+        for record in query.answers[:SHOWN]
+    ]
+    more = len(query.answers) - len(shown)
+    return ", ".join([*shown, *([f"+{more}"] if more else [])]) or "NODATA"
+
+
+def _resolver(trace: DNSTrace) -> str:
+    conf = trace.conf
+    lines = [f"  search     {' '.join(conf.searches)}"] if conf.searches else []
+    lines += [f"  nameserver {server}" for server in conf.nameservers]
+    lines += [f"  options    {' '.join(conf.options)}"] if conf.options else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _server(query: DNSQuery) -> str:
+    return query.server if query.protocol == "udp" else f"{query.server} {query.protocol}"
+
+
+def _time(query: DNSQuery) -> str:
+    return "-" if query.latency_ms is None else f"{query.latency_ms:.1f} ms"
+
+
+def _conclusion(trace: DNSTrace) -> str:
+    if trace.from_hosts:
+        return f"{trace.name} is {', '.join(trace.from_hosts)}, by /etc/hosts: no server was asked"
+    found = ", ".join(dict.fromkeys(record.data for record in trace.records))
+    what = f"is {found}" if found else _WORDS[trace.outcome]
+    count = len(trace.queries)
+    return f"{trace.name} {what} ({count} {'query' if count == 1 else 'queries'})"
+
+
+def _advice(trace: DNSTrace) -> list[str]:
+    """Say what ndots cost when the name itself was the last one tried."""
+    as_is = f"{trace.name.rstrip('.')}."
+    wasted = sum(query.name != as_is for query in trace.queries)
+    if trace.name.endswith(".") or trace.resolved_name != as_is or not wasted:
+        return []
+    ndots = ResolverOptions.of(trace.conf).ndots
+    return [
+        f"{wasted} of them for the search list, because of ndots:{ndots}; {as_is} asks only once\n"
+    ]

@@ -1,0 +1,58 @@
+"""`kns doctor`: the facts about this machine as text and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kns.kernel.doctor import AREAS, Diagnosis, Fact
+from kns.kernel.requirements import Need
+from kns.report.table import Table, render_table
+
+
+def doctor_text(diagnosis: Diagnosis) -> str:
+    """A table for each area, then what to do about what is missing, the required first."""
+    parts = [_area_text(area, diagnosis) for area in AREAS]
+    parts = [part for part in parts if part]
+    missing = [fact for fact in diagnosis.facts if not fact.ok]
+    required = [fact for fact in missing if fact.need is Need.REQUIRED]
+    optional = [fact for fact in missing if fact.need is Need.OPTIONAL]
+    if required:
+        parts.append("To mend, needed by every lab:\n" + _mend_text(required))
+    if optional:
+        parts.append("To mend, needed by some labs only:\n" + _mend_text(optional))
+    parts.append(_verdict(required))
+    return "\n".join(parts)
+
+
+def _area_text(area: str, diagnosis: Diagnosis) -> str:
+    rows = tuple(
+        (_mark(fact), fact.name, fact.found, fact.use)
+        for fact in diagnosis.facts
+        if fact.area == area
+    )
+    return render_table(Table(("", area.upper(), "FOUND", "FOR"), rows)) if rows else ""
+
+
+def _mark(fact: Fact) -> str:
+    if fact.ok:
+        return "ok"
+    return "MISSING" if fact.need is Need.REQUIRED else "-"
+
+
+def _mend_text(facts: list[Fact]) -> str:
+    return "".join(f"  {fact.name}: {fact.mend}\n" for fact in facts)
+
+
+def _verdict(required: list[Fact]) -> str:
+    if not required:
+        return "This machine can run labs in kube-proxy's default mode (iptables).\n"
+    names = ", ".join(fact.name for fact in required)
+    return f"This machine can't run labs yet: {names}.\n"
+
+
+def doctor_json(diagnosis: Diagnosis) -> dict[str, object]:
+    """`{"ok", "facts": [{"area", "name", "need", "ok", "use", "found", "mend"}]}`."""
+    return {
+        "ok": diagnosis.ok,
+        "facts": [dataclasses.asdict(fact) for fact in diagnosis.facts],
+    }

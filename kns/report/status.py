@@ -1,0 +1,105 @@
+"""`kns ls` and `kns status` as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from kns.engine.status import Status
+from kns.report.table import Table, render_table
+from kns.report.words import cluster_size, counted
+
+UNKNOWN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class LabLine:
+    """One lab of `kns ls`; the numbers are None if its files are gone."""
+
+    name: str
+    netns: int
+    agent: bool
+    nodes: int | None = None
+    pods: int | None = None
+    services: int | None = None
+    proxy_mode: str = ""
+
+
+def ls_text(labs: Iterable[LabLine]) -> str:
+    """A line for each lab."""
+    rows = tuple(
+        (
+            lab.name,
+            *(UNKNOWN if n is None else str(n) for n in (lab.nodes, lab.pods, lab.services)),
+            lab.proxy_mode or UNKNOWN,
+            str(lab.netns),
+            "running" if lab.agent else "stopped",
+        )
+        for lab in labs
+    )
+    heads = ("NAME", "NODES", "PODS", "SERVICES", "PROXY-MODE", "NETNS", "AGENT")
+    return render_table(Table(heads, rows))
+
+
+def ls_json(labs: Iterable[LabLine]) -> list[dict[str, object]]:
+    """`[{"name", "netns", "agent", "nodes", "pods", "services", "proxy_mode"}]`."""
+    return [asdict(lab) for lab in labs]
+
+
+def status_text(status: Status) -> str:
+    """What there is, whether it is as the file says, and what `up` would change."""
+    cluster = status.lab.cluster
+    lines = [
+        f"{status.lab.name}: {'healthy' if status.healthy else 'not as its file says'}",
+        f"  cluster  {cluster_size(cluster)}, kube-proxy in {cluster.network.kube_proxy.mode} mode",
+        f"  kernel   {status.netns} netns, {_drift_size(status)}",
+        f"  agent    {_agent(status)}",
+    ]
+    if status.drift:
+        lines += ["drift, and what kns up does about it:"]
+        lines += [f"  {line}" for line in status.drift]
+    lines += [f"server error: {line}" for line in _errors(status)]
+    return "\n".join(lines) + "\n"
+
+
+def _drift_size(status: Status) -> str:
+    return counted(len(status.drift), "difference") if status.drift else "no difference"
+
+
+def _agent(status: Status) -> str:
+    if status.agent_pid is None:
+        return "not running: nobody serves the pods' ports, the network itself goes on"
+    if not status.agent.get("ok"):
+        return f"pid {status.agent_pid} does not answer: {status.agent.get('error', '')}"
+    servers = counted(int(status.agent.get("servers", 0)), "server")
+    memory = int(status.agent.get("rss_kb", 0)) // 1024
+    return f"pid {status.agent_pid}, {servers}, {memory} MB"
+
+
+def _errors(status: Status) -> list[str]:
+    return [
+        f"{item.get('subject', '')}: {item.get('message', '')}"
+        for item in status.agent.get("errors", ())
+    ]
+
+
+def status_json(status: Status) -> dict[str, object]:
+    """The same: `{"lab", "healthy", "proxy_mode", …, "drift": [line], "agent": {…}}`."""
+    cluster = status.lab.cluster
+    return {
+        "lab": status.lab.name,
+        "healthy": status.healthy,
+        "proxy_mode": str(cluster.network.kube_proxy.mode),
+        "nodes": len(cluster.nodes),
+        "pods": len(cluster.pods),
+        "services": len(cluster.services),
+        "netns": status.netns,
+        "drift": list(status.drift),
+        "agent": {
+            "running": status.agent_pid is not None,
+            "pid": status.agent_pid,
+            "servers": status.agent.get("servers"),
+            "rss_kb": status.agent.get("rss_kb"),
+            "errors": _errors(status),
+        },
+    }

@@ -1,0 +1,135 @@
+"""The containers of a lab that are real processes, kept as the lab file wants them.
+
+    stop_others(specs)     stop what is not wanted any more, or not any more like this
+    start_missing(specs)   take over what still runs from an earlier agent, start what is missing
+
+Like a kubelet's, containers outlive their agent: an agent that is started anew finds them
+(`process_table`) and does not start a second one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+
+from kns.engine.paths import LabPaths
+from kns.kernel import netns, processes
+from kns.runtime import process_table
+from kns.runtime.container import GRACE_SECONDS, Container, Status
+from kns.runtime.listeners import Failure
+from kns.runtime.process_table import Record
+from kns.runtime.server import Inode
+from kns.runtime.servers import ContainerSpec
+
+
+class Containers:
+    """Every container process of a lab that this agent watches."""
+
+    def __init__(self, worker: Executor, paths: LabPaths) -> None:
+        self._worker = worker
+        self._paths = paths
+        self._watched: dict[str, Container] = {}
+        self._looked_back = False
+        self._left: dict[str, Record] = {}
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """What each of them does, in the order in which they were started."""
+        return tuple(container.status for container in self._watched.values())
+
+    async def stop_others(self, specs: Sequence[ContainerSpec]) -> None:
+        """Stop every container that `specs` doesn't hold just so, and in the same netns."""
+        wanted = {spec.key: spec for spec in specs}
+        inodes = await self._inodes(specs)
+        going = [
+            container
+            for key, container in self._watched.items()
+            if wanted.get(key) != container.spec or inodes.get(key) != container.inode
+        ]
+        await self._stop(going)
+        if not self._looked_back:
+            loop = asyncio.get_running_loop()
+            self._left = await loop.run_in_executor(
+                self._worker, survivors, specs, inodes, self._paths
+            )
+            self._looked_back = True
+
+    async def start_missing(self, specs: Sequence[ContainerSpec]) -> tuple[Failure, ...]:
+        """Start what doesn't run yet; returns those that could not be started (yet)."""
+        inodes = await self._inodes(specs)
+        failures: list[Failure] = []
+        for spec in specs:
+            if spec.key in self._watched:
+                continue
+            if spec.key not in inodes:
+                failures.append(Failure(spec.key, f"netns {spec.netns} does not exist"))
+                continue
+            container = Container(spec, inodes[spec.key], self._paths, self._worker)
+            self._watched[spec.key] = container
+            left = self._left.pop(spec.key, None)
+            if left is None or not container.adopt(left):
+                failure = await container.start()
+                failures.extend([failure] if failure is not None else [])
+        return tuple(failures)
+
+    async def _inodes(self, specs: Sequence[ContainerSpec]) -> dict[str, Inode]:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._worker, _inodes, specs)
+
+    async def stop(self) -> None:
+        """Stop all of them."""
+        await self._stop(list(self._watched.values()))
+
+    def release(self) -> None:
+        """Let all of them be, for the next agent."""
+        for container in self._watched.values():
+            container.release()
+        self._watched.clear()
+
+    async def _stop(self, going: Sequence[Container]) -> None:
+        await asyncio.gather(*(container.stop() for container in going))
+        for container in going:
+            self._watched.pop(container.spec.key, None)
+
+
+def survivors(
+    specs: Sequence[ContainerSpec], inodes: Mapping[str, Inode], paths: LabPaths
+) -> dict[str, Record]:
+    """The wanted containers that an earlier agent has left running; all others of its are killed.
+
+    Wanted means: of that spec, and in the netns that the pod has now.
+    """
+    wanted = {spec.key: spec for spec in specs if spec.key in inodes}
+    running = dict(_left_by_others(wanted, inodes, paths))
+    kept: dict[str, Record] = {}
+    for key, record in running.items():
+        inode = process_table.netns_inode(record.pid)
+        spec = wanted.get(key)
+        if spec is not None and record.digest == spec.digest and inode == inodes[key][1]:
+            kept[key] = record
+        else:
+            processes.kill_all([record.pid], grace=GRACE_SECONDS)
+            process_table.kill_members(key, record.pid, inode)
+    return kept
+
+
+def _left_by_others(
+    wanted: Mapping[str, ContainerSpec], inodes: Mapping[str, Inode], paths: LabPaths
+) -> Iterator[tuple[str, Record]]:
+    noted = process_table.read_records(paths.logs)
+    for key, (path, record) in noted.items():
+        if process_table.is_running(record):
+            yield key, record
+        else:
+            path.unlink(missing_ok=True)
+    for key in wanted:
+        if key not in noted:
+            marked = process_table.main_process(key, inodes[key][1])
+            if marked is not None:
+                yield key, marked
+
+
+def _inodes(specs: Iterable[ContainerSpec]) -> dict[str, Inode]:
+    found = ((spec.key, netns.identity(spec.netns)) for spec in specs)
+    return {key: inode for key, inode in found if inode is not None}

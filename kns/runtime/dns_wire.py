@@ -1,0 +1,250 @@
+"""DNS messages: a question off the wire, an Answer onto it.
+
+    bytes ──read_query()──▶ Query ──Zone.lookup()──▶ Answer ──response()──▶ bytes
+                                                               fits the client's size, or TC is set
+
+Names keep the client's upper and lower case, which dnspython's own rendering would fold: here a
+name is compressed only against one that is equal letter for letter, as CoreDNS does.
+
+The record types are imported here and now: dnspython would import each at the first record of its
+type, and the first client would wait for that.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rdtypes.ANY.CNAME
+import dns.rdtypes.ANY.NS
+import dns.rdtypes.ANY.PTR
+import dns.rdtypes.ANY.SOA
+import dns.rdtypes.ANY.TXT
+import dns.rdtypes.IN.A
+import dns.rdtypes.IN.AAAA
+import dns.rdtypes.IN.SRV
+import dns.rrset
+
+from kns.cluster.records import Answer, Rcode, Record
+
+#: RFC 1035 4.2.1: what a client without EDNS takes by UDP
+PLAIN_SIZE = 512
+#: what we say that we take, and more than which we never send by UDP (RFC 6891 6.2.5 and the DNS
+#: flag day 2020: an answer that needs no IP fragment; a client may ask for more, up to this)
+OWN_PAYLOAD = 1232
+MAX_UDP = 4096
+MAX_TCP = 65535
+HEADER = struct.Struct("!HHHHHH")
+#: a record's owner as labels, its type, class and TTL, its RDATA
+WireRecord = tuple[tuple[bytes, ...], bytes, bytes]
+
+_LENGTH = struct.Struct("!H")
+_TYPE_CLASS = struct.Struct("!HH")
+_FIXED = struct.Struct("!HHI")
+#: OPT: the root as owner, type, payload size, extended rcode and flags, no options (RFC 6891)
+_OPT = struct.Struct("!BHHIH")
+_OPT_SIZE = _OPT.size
+#: a pointer has 14 bits
+_POINTER_MAX = 0x4000
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question that can be answered; `limit` is how many bytes the client takes."""
+
+    id: int
+    name: str
+    type: str
+    limit: int
+    message: dns.message.Message
+
+
+class UnanswerableError(Exception):
+    """A message that gets `reply` and no lookup; an empty reply means that it gets none at all."""
+
+    def __init__(self, reply: bytes = b"") -> None:
+        super().__init__()
+        self.reply = reply
+
+
+def read_query(wire: bytes, *, tcp: bool = False) -> Query:
+    """Parse a message from a client; UnanswerableError with the error reply if it is no question.
+
+    What is not a query gets no answer at all, lest two servers answer each other for ever.
+    """
+    if len(wire) < HEADER.size:
+        raise UnanswerableError
+    identifier, flags, *_counts = HEADER.unpack_from(wire)
+    if flags & dns.flags.QR:
+        raise UnanswerableError
+    try:
+        message = dns.message.from_wire(wire, ignore_trailing=True)
+    except dns.exception.DNSException as error:
+        raise UnanswerableError(_bare_reply(identifier, flags, dns.rcode.FORMERR)) from error
+    if message.opcode() != dns.opcode.QUERY:
+        raise UnanswerableError(_bare_reply(identifier, flags, dns.rcode.NOTIMP))
+    if len(message.question) != 1:
+        raise UnanswerableError(_bare_reply(identifier, flags, dns.rcode.FORMERR))
+    question = message.question[0]
+    if message.edns > 0:
+        raise UnanswerableError(_error_reply(message, dns.rcode.BADVERS))
+    if question.rdclass != dns.rdataclass.IN:
+        raise UnanswerableError(_error_reply(message, dns.rcode.REFUSED))
+    return Query(
+        identifier,
+        question.name.to_text(),
+        dns.rdatatype.to_text(question.rdtype),
+        MAX_TCP if tcp else _limit(message),
+        message,
+    )
+
+
+def response(
+    query: Query,
+    answer: Answer,
+    *,
+    more: Iterable[WireRecord] = (),
+    truncated: bool = False,
+) -> bytes:
+    """The reply to a query; `more` are records that another server gave for `answer.pending`.
+
+    Records that don't fit into the client's size are left out and TC says so; additional ones are
+    left out in silence (RFC 2181 section 9).
+    """
+    flags = dns.flags.QR | (query.message.flags & (dns.flags.RD | dns.flags.CD))
+    if answer.rcode is not Rcode.REFUSED:
+        flags |= dns.flags.AA
+    out = _Writer(query)
+    authority = additional = 0
+    count, whole = out.add((*map(_wire_record, answer.answer), *more))
+    if whole:
+        authority, whole = out.add(map(_wire_record, answer.authority))
+    if whole:
+        additional, _ = out.add(map(_wire_record, answer.additional))
+    if truncated or not whole:
+        flags |= dns.flags.TC
+    return out.finish(flags | dns.rcode.from_text(answer.rcode), (count, authority, additional))
+
+
+def failure(query: Query) -> bytes:
+    """SERVFAIL: nobody answered the question that we handed on."""
+    flags = dns.flags.QR | dns.flags.RA | (query.message.flags & dns.flags.RD)
+    return _Writer(query).finish(flags | dns.rcode.SERVFAIL, (0, 0, 0))
+
+
+def question_wire(name: str, rdtype: str, identifier: int) -> bytes:
+    """A query of our own to another server."""
+    message = dns.message.make_query(name, rdtype, use_edns=0, payload=OWN_PAYLOAD)
+    message.id = identifier
+    return message.to_wire()
+
+
+def rotated(records: tuple[Record, ...], turns: int) -> tuple[Record, ...]:
+    """CoreDNS' loadbalance plugin: CNAMEs first, then the rest, then the addresses in turn."""
+    addresses = [record for record in records if record.type in {"A", "AAAA"}]
+    aliases = [record for record in records if record.type == "CNAME"]
+    rest = [record for record in records if record.type not in {"A", "AAAA", "CNAME"}]
+    if addresses:
+        start = turns % len(addresses)
+        addresses = addresses[start:] + addresses[:start]
+    return (*aliases, *rest, *addresses)
+
+
+class _Writer:
+    """A reply under construction, from the header and question to the last record that fits."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._has_edns = query.message.edns >= 0
+        self._limit = query.limit - (_OPT_SIZE if self._has_edns else 0)
+        self._buffer = bytearray(HEADER.size)
+        self._names: dict[tuple[bytes, ...], int] = {}
+        question = query.message.question[0]
+        self._add_name(question.name.labels)
+        self._buffer += _TYPE_CLASS.pack(question.rdtype, question.rdclass)
+
+    def add(self, records: Iterable[WireRecord]) -> tuple[int, bool]:
+        """Append a section: how many of its records fitted, and whether all did."""
+        count = 0
+        for labels, fixed, rdata in records:
+            before = len(self._buffer)
+            self._add_name(labels)
+            self._buffer += fixed
+            self._buffer += _LENGTH.pack(len(rdata)) + rdata
+            if len(self._buffer) > self._limit:
+                del self._buffer[before:]
+                return count, False
+            count += 1
+        return count, True
+
+    def finish(self, flags: int, counts: tuple[int, int, int]) -> bytes:
+        """The message, with an OPT record if the client sent one."""
+        answer, authority, additional = counts
+        if self._has_edns:
+            dnssec_ok = self._query.message.ednsflags & dns.flags.DO
+            self._buffer += _OPT.pack(0, dns.rdatatype.OPT, OWN_PAYLOAD, dnssec_ok, 0)
+            additional += 1
+        HEADER.pack_into(self._buffer, 0, self._query.id, flags, 1, answer, authority, additional)
+        return bytes(self._buffer)
+
+    def _add_name(self, labels: tuple[bytes, ...]) -> None:
+        """Write the name, its end as a pointer to where the same end was written before."""
+        while labels[0]:
+            position = self._names.get(labels)
+            if position is not None:
+                self._buffer += _LENGTH.pack(0xC000 | position)
+                return
+            if len(self._buffer) < _POINTER_MAX:
+                self._names[labels] = len(self._buffer)
+            self._buffer.append(len(labels[0]))
+            self._buffer += labels[0]
+            labels = labels[1:]
+        self._buffer.append(0)
+
+
+def _wire_record(record: Record) -> WireRecord:
+    rdtype = dns.rdatatype.from_text(record.type)
+    rdata = dns.rdata.from_text(dns.rdataclass.IN, rdtype, record.data)
+    fixed = _FIXED.pack(rdtype, dns.rdataclass.IN, record.ttl)
+    return dns.name.from_text(record.name).labels, fixed, rdata.to_wire() or b""
+
+
+def wire_records(rrsets: Iterable[dns.rrset.RRset]) -> tuple[WireRecord, ...]:
+    """The records of a message that was received, to be put into another."""
+    return tuple(
+        (
+            rrset.name.labels,
+            _FIXED.pack(rrset.rdtype, rrset.rdclass, rrset.ttl),
+            rdata.to_wire() or b"",
+        )
+        for rrset in rrsets
+        for rdata in rrset
+    )
+
+
+def _limit(message: dns.message.Message) -> int:
+    if message.edns < 0:
+        return PLAIN_SIZE
+    return min(max(message.payload, PLAIN_SIZE), MAX_UDP)
+
+
+def _bare_reply(identifier: int, flags: int, rcode: int) -> bytes:
+    """A reply with no question: for what could not be read."""
+    opcode_and_rd = flags & (0x7800 | dns.flags.RD)
+    return HEADER.pack(identifier, dns.flags.QR | opcode_and_rd | rcode, 0, 0, 0, 0)
+
+
+def _error_reply(message: dns.message.Message, rcode: dns.rcode.Rcode) -> bytes:
+    reply = dns.message.make_response(message, our_payload=OWN_PAYLOAD)
+    reply.set_rcode(rcode)
+    return reply.to_wire()

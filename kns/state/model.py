@@ -1,0 +1,336 @@
+"""What a set of netns holds: links, addresses, routes, sysctls, rules. No Kubernetes.
+
+One type serves for what is desired (`kns.compile` writes it) and what is observed
+(`kns.kernel.observe` reads it), in one normal form: rules as `iptables-save` prints them, nft
+statements as `nft -s list` prints them, sysctl values as the kernel prints them. So a difference
+of two states is a difference of values.
+
+    HostState
+    └── Netns                 one per node, pod, internet host, and the fabric
+        ├── Loopback, Bridge, Veth, Vxlan, Dummy      links, with their addresses
+        ├── Route, Neighbor, FdbEntry, Rule
+        ├── Sysctl
+        ├── IptablesTable ── Chain
+        ├── NftTable ── NftSet, NftChain
+        ├── IpSet
+        └── VirtualServer ── RealServer, IpvsTimeouts
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
+
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
+
+#: linux/if.h IFNAMSIZ is 16 with the terminating NUL
+IFNAME_MAX = 15
+
+
+class Family(IntEnum):
+    """An address family by its number in linux/socket.h."""
+
+    IPV4 = 2
+    IPV6 = 10
+
+    @staticmethod
+    def of(item: IPAddress | IPInterface | IPNetwork) -> Family:
+        """The family of an address, interface or network."""
+        return Family.IPV4 if item.version == 4 else Family.IPV6
+
+
+# -- links -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Loopback:
+    """The `lo` that every netns has."""
+
+    name: str = "lo"
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """A Linux bridge. `mac` is pinned so that it does not change as ports come and go."""
+
+    name: str
+    mac: str
+    mtu: int = 1500
+    alias: str = ""
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Veth:
+    """One end of a veth pair; the other is `peer` in netns `peer_netns`.
+
+    `hairpin` lets a frame leave by the bridge port it came in by; only with a `master`.
+    """
+
+    name: str
+    peer_netns: str
+    peer: str
+    mac: str
+    mtu: int = 1500
+    master: str = ""
+    hairpin: bool = False
+    alias: str = ""
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Vxlan:
+    """A VXLAN device without learning, bound to `device` of the same netns."""
+
+    name: str
+    vni: int
+    local: IPAddress
+    device: str
+    mac: str
+    port: int = 8472
+    mtu: int = 1450
+    alias: str = ""
+    up: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Dummy:
+    """A dummy device: holds addresses, sends nothing (kube-ipvs0)."""
+
+    name: str
+    mac: str = ""
+    mtu: int = 1500
+    alias: str = ""
+    up: bool = False
+
+
+Link = Loopback | Bridge | Veth | Vxlan | Dummy
+
+
+# -- addresses, routes, neighbors ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on a link. The kernel's own 127.0.0.1, ::1 and link-local ones are not listed."""
+
+    ifname: str
+    interface: IPInterface
+
+
+class RouteType(StrEnum):
+    """A route's type, as `ip route` names it."""
+
+    UNICAST = "unicast"
+    UNREACHABLE = "unreachable"
+    BLACKHOLE = "blackhole"
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """One next hop of a route: a gateway, a link, or both."""
+
+    gateway: IPAddress | None = None
+    ifname: str = ""
+    onlink: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route that is not the kernel's own (protocol kernel). Several hops make it multipath."""
+
+    destination: IPNetwork
+    hops: tuple[NextHop, ...] = ()
+    table: int = 254
+    type: RouteType = RouteType.UNICAST
+    source: IPAddress | None = None
+    metric: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A policy routing rule: packets `source` → `destination` with `mark` look up `table`."""
+
+    priority: int
+    table: int
+    source: IPNetwork | None = None
+    destination: IPNetwork | None = None
+    mark: int = 0
+    family: Family = Family.IPV4
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A permanent ARP or NDP entry."""
+
+    ifname: str
+    address: IPAddress
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class FdbEntry:
+    """A permanent forwarding entry of a VXLAN device: frames for `mac` go to `destination`."""
+
+    ifname: str
+    mac: str
+    destination: IPAddress
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl:
+    """A file below /proc/sys/net of the netns: `ipv4/ip_forward`, and its value as read."""
+
+    key: str
+    value: str
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain of an iptables table. `policy` is empty for a user-defined chain.
+
+    `rules` are in the normal form of `iptables-save`, without the leading `-A CHAIN `.
+    """
+
+    name: str
+    rules: tuple[str, ...] = ()
+    policy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IptablesTable:
+    """A whole iptables table of one family: every chain, the built-in ones included."""
+
+    family: Family
+    name: str
+    chains: tuple[Chain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet:
+    """A set or map of an nft table. `header` is what stands between the braces before `elements`.
+
+    `kind` is `set` or `map`; `header` lines, `elements` and the comment are in `nft -s list` form
+    (elements sorted). `dynamic` sets are filled by packets: their elements are not compared.
+    """
+
+    kind: str
+    name: str
+    header: tuple[str, ...]
+    elements: tuple[str, ...] = ()
+    dynamic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NftChain:
+    """A chain of an nft table. `hook` is the `type … hook … priority …; policy …;` line, if any."""
+
+    name: str
+    hook: str = ""
+    rules: tuple[str, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable:
+    """A whole nft table of one family (`ip` or `ip6`)."""
+
+    family: Family
+    name: str
+    sets: tuple[NftSet, ...] = ()
+    chains: tuple[NftChain, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IpSet:
+    """An ipset. `options` are its create options as `ipset save` prints them, `entries` sorted."""
+
+    name: str
+    type: str
+    options: str
+    entries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RealServer:
+    """A real server (masquerading) of an IPVS virtual server.
+
+    `connections` is how many it has, active or ending, when it was read; it never makes a
+    difference between two states.
+    """
+
+    address: IPAddress
+    port: int
+    weight: int = 1
+    connections: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualServer:
+    """An IPVS virtual server. `protocol` is tcp, udp or sctp; `persistent` in seconds, 0: not.
+
+    `flags` are those of the scheduler alone (linux/ip_vs.h IP_VS_SVC_F_SCHED*).
+    """
+
+    protocol: str
+    address: IPAddress
+    port: int
+    scheduler: str = "rr"
+    persistent: int = 0
+    flags: int = 0
+    real_servers: tuple[RealServer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IpvsTimeouts:
+    """How long IPVS keeps an idle connection, in seconds (`ipvsadm --set`); 0: as it is."""
+
+    tcp: int = 0
+    tcp_fin: int = 0
+    udp: int = 0
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """Everything in one netns that kns answers for."""
+
+    name: str
+    links: tuple[Link, ...] = (Loopback(),)
+    addresses: tuple[Address, ...] = ()
+    routes: tuple[Route, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    neighbors: tuple[Neighbor, ...] = ()
+    fdb: tuple[FdbEntry, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    iptables: tuple[IptablesTable, ...] = ()
+    nftables: tuple[NftTable, ...] = ()
+    ipsets: tuple[IpSet, ...] = ()
+    virtual_servers: tuple[VirtualServer, ...] = ()
+    ipvs_timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
+    #: virtual servers in these are somebody else's (kube-proxy's --ipvs-exclude-cidrs)
+    ipvs_exclude: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """The netns of a lab, in the order in which they are built."""
+
+    netns: tuple[Netns, ...] = ()

@@ -1,0 +1,45 @@
+"""Runs `kns` as a whole process, and a small lab to run it on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+KNS = [sys.executable, "-m", "kns.cli.main"]
+_TEXT = """\
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: LAB}
+networking: {dns: {enabled: false}}
+nodes: [{name: node1}, {name: node2}]
+pods:
+- name: pod1
+  node: node1
+  labels: {app: a}
+  containers:
+  - {name: web, port: 8080, env: [{name: COLOUR, value: blue}]}
+  - {name: sidecar, port: 9090, env: [{name: COLOUR, value: red}]}
+- {name: pod2, node: node2, labels: {app: a}, containers: [{name: web, port: 8080}]}
+services:
+- {name: svc-a, selector: {app: a}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+Done = subprocess.CompletedProcess[str]
+
+
+def lab_text(name: str) -> str:
+    """Two nodes, two pods, one service."""
+    return _TEXT.replace("LAB", name)
+
+
+def kns(*arguments: str, stdin: str = "", **env: str) -> Done:
+    return subprocess.run(
+        [*KNS, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **env},
+    )

@@ -1,0 +1,38 @@
+"""What `kns bench` and `kns compare` refuse before they build anything."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from kns.cli.bench import bench, numbers, proxy_modes, services
+from kns.cluster.model import ProxyMode
+
+CONTEXT = click.Context(bench)
+PARAMETER = services.params[0]
+
+
+def test_numbers_are_sorted_and_each_taken_once() -> None:
+    assert numbers(CONTEXT, PARAMETER, "100,1,10,1") == (1, 10, 100)
+
+
+@pytest.mark.parametrize("text", ["", "a", "1,,2", "0", "-5", "1000000"])
+def test_numbers_refuse(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        numbers(CONTEXT, PARAMETER, text)
+
+
+def test_modes_keep_their_order() -> None:
+    found = proxy_modes(CONTEXT, PARAMETER, "nftables,iptables,nftables")
+    assert found == (ProxyMode.NFTABLES, ProxyMode.IPTABLES)
+
+
+@pytest.mark.parametrize("text", ["", "ebpf", "iptables,"])
+def test_modes_refuse(text: str) -> None:
+    with pytest.raises(click.BadParameter):
+        proxy_modes(CONTEXT, PARAMETER, text)
+
+
+def test_modes_default_to_all_of_them() -> None:
+    (option,) = [item for item in services.params if item.name == "modes"]
+    assert proxy_modes(CONTEXT, PARAMETER, str(option.default)) == tuple(ProxyMode)

@@ -1,0 +1,209 @@
+"""The entry: help, version, and the exit code and message of everything that goes wrong."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+
+import click
+import pytest
+
+from kns import __version__
+from kns.cli import main as entry
+from kns.cli.registry import VERBS
+from kns.errors import ApplyError, LockedError, PlatformError, Problem, SpecError, UsageError
+
+KNS = [sys.executable, "-m", "kns.cli.main"]
+#: what `kns --help` must not import: each costs more than the rest of the start
+HEAVY = ("pydantic", "yaml", "rich", "pyroute2", "dns", "asyncio", "json", "subprocess")
+
+
+def run_kns(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*KNS, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **env},
+    )
+
+
+def raising(error: BaseException) -> click.Command:
+    def callback() -> None:
+        raise error
+
+    return click.Command("broken", callback=callback)
+
+
+@pytest.fixture
+def run_raising(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> object:
+    """Runs `kns ls` with a body that raises; gives exit code and stderr."""
+
+    def run(error: BaseException, *options: str) -> tuple[int, str]:
+        monkeypatch.setattr(entry.KnsGroup, "get_command", lambda *_: raising(error))
+        code = entry.main([*options, "ls"])
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def test_help_lists_every_verb_once() -> None:
+    done = run_kns("--help")
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert done.returncode == 0
+    assert [word for word in listed if word in VERBS] == list(VERBS)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from kns.cli.main import main; main(['--help']);"
+        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr.strip() == "[]"
+
+
+def test_no_command_prints_the_help_as_a_usage_error() -> None:
+    done = run_kns()
+    assert (done.returncode, "Build and remove:" in done.stdout + done.stderr) == (2, True)
+
+
+def test_version() -> None:
+    assert run_kns("--version").stdout == f"kns {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
+def test_every_verb_has_its_command_and_help(verb: object) -> None:
+    """The registry names modules as text: nothing else would notice a wrong one."""
+    from kns.cli.registry import Verb
+
+    assert isinstance(verb, Verb)
+    command = getattr(importlib.import_module(verb.module), verb.attribute or verb.name)
+    assert isinstance(command, click.Command)
+    assert command.help
+
+
+def test_unknown_verb_suggests_the_nearest() -> None:
+    done = run_kns("prob", "pod1")
+    assert done.returncode == 2
+    assert done.stderr == "error: there is no command 'prob'\nhint: did you mean kns probe?\n"
+
+
+def test_unknown_option_is_a_usage_error() -> None:
+    done = run_kns("ls", "--nonsense")
+    assert done.returncode == 2
+    assert done.stderr == "error: No such option '--nonsense'.\nhint: kns ls --help\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (PlatformError("x"), 3),
+        (ApplyError("x"), 4),
+        (LockedError("x"), 4),
+        (click.exceptions.Exit(1), 1),
+        (KeyboardInterrupt(), 130),
+        (entry.Terminated(), 143),
+        (ZeroDivisionError("x"), 70),
+        (ExceptionGroup("two", [UsageError("x"), ApplyError("y")]), 4),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_code_by_class(run_raising: object, error: BaseException, code: int) -> None:
+    assert callable(run_raising)
+    assert run_raising(error)[0] == code
+
+
+def test_message_and_hint_are_two_lines(run_raising: object) -> None:
+    assert callable(run_raising)
+    _code, said = run_raising(UsageError("what is wrong", hint="what to do"))
+    assert said == "error: what is wrong\nhint: what to do\n"
+
+
+def test_spec_error_says_every_problem(run_raising: object) -> None:
+    assert callable(run_raising)
+    problems = (
+        Problem("lab.yaml", 3, 5, "pods[0].node", "there is no node n9", "nodes: node1"),
+        Problem("lab.yaml", 0, 0, "", "no document of kind Lab"),
+    )
+    code, said = run_raising(SpecError(problems))
+    assert code == 2
+    assert said == (
+        "lab.yaml:3:5: pods[0].node: there is no node n9\n"
+        "  hint: nodes: node1\n"
+        "lab.yaml: no document of kind Lab\n"
+        "error: 2 problems in the file\n"
+    )
+
+
+def test_bug_has_no_traceback_without_debug(run_raising: object) -> None:
+    assert callable(run_raising)
+    _code, said = run_raising(ZeroDivisionError("division by zero"))
+    assert (
+        said.splitlines()[0] == "error: this is a bug in kns: ZeroDivisionError: division by zero"
+    )
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback(run_raising: object) -> None:
+    assert callable(run_raising)
+    assert "Traceback" in run_raising(ZeroDivisionError("x"), "--debug")[1]
+
+
+def test_debug_is_taken_after_the_verb_too() -> None:
+    done = run_kns("get", "--debug", "nonsense")
+    assert "Traceback" in done.stderr
+
+
+def test_reader_that_went_away_is_no_failed_check() -> None:
+    """`kns --help | true`: 141 as for other programs, no complaint."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:
+        done = subprocess.run(
+            [*KNS, "--help"], stdout=pipe, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_ends_it_with_one_line(number: int, code: int) -> None:
+    script = (
+        "import sys, time; import kns.cli.main as m, click\n"
+        "def wait():\n print('ready', flush=True); time.sleep(30)\n"
+        "m.KnsGroup.get_command = lambda *_: click.Command('w', callback=wait)\n"
+        "sys.exit(m.main(['ls']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        _out, said = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_asks_kns(shell: str) -> None:
+    done = run_kns("completion", shell)
+    assert done.returncode == 0
+    assert f"_KNS_COMPLETE={shell}_complete" in done.stdout
+
+
+def test_completes_verbs() -> None:
+    done = run_kns(_KNS_COMPLETE="bash_complete", COMP_WORDS="kns sta", COMP_CWORD="1")
+    assert done.stdout == "plain,status\n"
+
+
+def test_completes_kinds() -> None:
+    done = run_kns(_KNS_COMPLETE="bash_complete", COMP_WORDS="kns get s", COMP_CWORD="2")
+    assert done.stdout == "plain,services\n"

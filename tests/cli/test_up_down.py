@@ -1,0 +1,114 @@
+"""`up`, `down` and `script` from nothing to nothing, and on machines that lack something."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import KNS, kns, lab_text
+
+pytestmark = pytest.mark.kernel
+
+
+def test_down_leaves_nothing_and_again_does_nothing(tmp_path: Path) -> None:
+    name = "cli-down"
+    file = tmp_path / "lab.yaml"
+    file.write_text(lab_text(name), encoding="utf-8")
+    assert kns("up", str(file)).returncode == 0
+    done = kns("down", name)
+    assert (done.returncode, done.stdout.startswith(f"{name} is gone: ")) == (0, True)
+    left = [path.name for path in Path("/run/netns").glob(f"kns.{name}.*")]
+    assert (left, Path(f"/run/kns/{name}").exists()) == ([], False)
+    again = kns("down", name)
+    assert (again.returncode, again.stdout) == (0, f"no lab {name} is running\n")
+
+
+def test_script_builds_what_up_builds(tmp_path: Path) -> None:
+    """Run by hand, and then `up` finds nothing to change but servers to start."""
+    name = "cli-script"
+    file = tmp_path / "lab.yaml"
+    file.write_text(lab_text(name), encoding="utf-8")
+    try:
+        script = kns("script", str(file))
+        assert (script.returncode, script.stderr) == (0, "")
+        ran = subprocess.run(
+            ["sh"], input=script.stdout, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (ran.returncode, ran.stderr) == (0, "")
+        plan = kns("up", "--dry-run", str(file))
+        assert plan.stdout == "#!/bin/sh\nset -eu\n"
+    finally:
+        kns("down", name)
+
+
+def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    return subprocess.run(
+        [*nobody, *KNS, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+def test_up_without_root_is_refused() -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(lab_text("cli-nobody"))
+        file.flush()
+        Path(file.name).chmod(0o644)
+        done = as_nobody("up", file.name)
+    assert (done.returncode, "root" in done.stderr, "sudo kns" in done.stderr) == (3, True, True)
+
+
+def test_validate_and_script_need_no_root() -> None:
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(lab_text("cli-nobody"))
+        file.flush()
+        Path(file.name).chmod(0o644)
+        assert as_nobody("validate", file.name).returncode == 0
+        assert "ip netns add" in as_nobody("script", file.name).stdout
+
+
+def test_file_that_is_not_there_suggests_the_lab_of_that_name() -> None:
+    done = kns("up", "four-paths.yaml")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: four-paths.yaml: no such file\nhint: did you mean labs/four-paths.yaml?\n"
+    )
+
+
+def test_bad_file_tells_every_error_with_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    text = (
+        lab_text("cli-bad").replace("node: node1", "node: node9").replace("selector:", "selektor:")
+    )
+    file.write_text(text, encoding="utf-8")
+    done = kns("up", str(file))
+    places = [line for line in done.stderr.splitlines() if line.startswith(str(file))]
+    assert (done.returncode, len(places)) == (2, 2)
+    assert all(":" in line.removeprefix(f"{file}:") for line in places)
+    assert kns("validate", str(file)).returncode == 2
+
+
+def test_up_without_iptables_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    """In a mount namespace of its own where the program is not executable."""
+    name = "cli-lacking"
+    file = tmp_path / "lab.yaml"
+    file.write_text(lab_text(name), encoding="utf-8")
+    hide = 'mount --bind /dev/null "$(readlink -f /usr/sbin/iptables-restore)"; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", hide, "sh", *KNS, "up", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 3
+    assert "hint: apt-get install iptables" in done.stderr
+    assert list(Path("/run").glob(f"netns/kns.{name}.*")) == []

@@ -1,0 +1,100 @@
+"""The rules that the real kube-proxy wrote, case by case, and how two of them are compared.
+
+Order has no meaning between chains, nor in the chains each of whose rules matches another Service.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.shared import SHARED
+
+CASES = SHARED / "golden" / "kube-proxy"
+FLAGS = ("--cluster-cidr=10.244.0.0/16",)
+NODE = "node1"
+UNORDERED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
+LAST_RULE = "NOTE: this must be the last rule in this chain"
+CANARY = "KUBE-PROXY-CANARY"
+SUFFIX = {"ipv4": "save", "ipv6": "save6"}
+
+Tables = dict[str, dict[str, tuple[str, tuple[str, ...]]]]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One captured state: the objects that kube-proxy saw, its flags, and what it left."""
+
+    label: str
+    objects: tuple[Mapping[str, Any], ...]
+    flags: tuple[str, ...]
+    folder: Path
+
+    @property
+    def text(self) -> str:
+        """The objects as `kubectl get -o json` prints them."""
+        return json.dumps({"apiVersion": "v1", "kind": "List", "items": self.objects}, indent=4)
+
+    def captured(self, family: str) -> Tables:
+        """Its nat and filter tables, canary chains left out."""
+        names = [self.folder / f"{table}.{SUFFIX[family]}" for table in ("nat", "filter")]
+        return parse_save("".join(name.read_text() for name in names))
+
+
+def case_names() -> list[str]:
+    """Every case, or none without the shared folder."""
+    return sorted(folder.name for folder in CASES.iterdir()) if CASES.is_dir() else []
+
+
+def states(case: str) -> Iterator[State]:
+    """The case's first state and those after each of its steps."""
+    folder = CASES / case
+    flags_file = folder / "flags"
+    flags = FLAGS + (tuple(flags_file.read_text().split()) if flags_file.exists() else ())
+    documents = list(yaml.safe_load_all((folder / "objects.yaml").read_text()))
+    objects = {_key(item): item for item in documents if item}
+    yield State(case, tuple(objects.values()), flags, folder / "iptables")
+    for step in sorted((folder / "steps").glob("*.yaml")):
+        change = yaml.safe_load(step.read_text())
+        for item in change.get("apply", ()):
+            objects[_key(item)] = item
+        for item in change.get("delete", ()):
+            del objects[item["kind"], item["namespace"], item["name"]]
+        after = folder / "iptables" / f"step-{step.stem}"
+        yield State(f"{case}/{step.stem}", tuple(objects.values()), flags, after)
+
+
+def _key(item: Mapping[str, Any]) -> tuple[str, str, str]:
+    meta = item["metadata"]
+    return item["kind"], meta.get("namespace", ""), meta["name"]
+
+
+def parse_save(text: str) -> Tables:
+    """Tables, their chains, their policy and rules; canary chains left out."""
+    tables: Tables = {}
+    policies: dict[str, str] = {}
+    rules: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            name, policies, rules = line[1:], {}, {}
+        elif line.startswith(":"):
+            chain, policy, _ = line[1:].split(" ", 2)
+            policies[chain], rules[chain] = policy, []
+        elif line.startswith("-A "):
+            rules[line.split(" ", 2)[1]].append(line)
+        elif line == "COMMIT":
+            chains = (chain for chain in policies if chain != CANARY)
+            tables[name] = {c: (policies[c], _in_order(c, rules[c])) for c in chains}
+    return tables
+
+
+def _in_order(chain: str, rules: list[str]) -> tuple[str, ...]:
+    if chain in UNORDERED:
+        rules = sorted(rules, key=lambda rule: (LAST_RULE in rule, rule))
+    return tuple(rules)

@@ -1,0 +1,34 @@
+"""A tier of tests in which everything was skipped has shown nothing: it fails.
+
+`scripts/test` names the tier by KNS_TIER; without it pytest behaves as ever.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def shows_nothing(config: pytest.Config) -> bool:
+    """True if this run is a tier in which no test was carried out."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("KNS_TIER") or config.option.collectonly:
+        return False
+    if not isinstance(reporter, pytest.TerminalReporter):
+        return False
+    return not any(reporter.stats.get(outcome) for outcome in ("passed", "failed", "error"))
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    if shows_nothing(config):
+        tier = os.environ["KNS_TIER"]
+        terminalreporter.write_line(f"tier {tier}: no test ran, which counts as failed", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if shows_nothing(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,66 @@
+"""The resolved cluster beside the lab's files: used only while it is true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from kns.cluster.model import Cluster, IPFamily, Network, Node
+from kns.engine import paths, snapshot
+from kns.engine.paths import LabPaths
+
+CLUSTER = Cluster(
+    "lab",
+    Network((IPFamily.IPV4,), (), (), (), ()),
+    (Node("node1", (ip_address("172.18.0.2"), ip_address("fc00::2")), labels={"zone": "a"}),),
+)
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LabPaths:
+    monkeypatch.setattr(paths, "RUN_DIR", tmp_path)
+    made = LabPaths("lab")
+    made.folder.mkdir()
+    made.spec.write_text("kind: Lab")
+    made.leases.write_text("{}")
+    snapshot.save(made, CLUSTER)
+    return made
+
+
+def file_of(lab: LabPaths) -> Path:
+    return lab.folder / "cluster.snapshot"
+
+
+def test_snapshot_gives_the_same_cluster_back(lab: LabPaths) -> None:
+    assert snapshot.restore(lab) == CLUSTER
+    assert file_of(lab).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lab: lab.spec.write_text("kind: lab"),
+        lambda lab: lab.leases.write_text("{ }"),
+        lambda lab: lab.options.write_text("{}"),
+        lambda lab: lab.spec.unlink(),
+        lambda lab: file_of(lab).write_text("x"),
+        lambda lab: file_of(lab).write_text(file_of(lab).read_text()[:-9]),
+        lambda lab: file_of(lab).unlink(),
+    ],
+    ids=["spec", "leases", "options", "no-spec", "garbage", "cut", "absent"],
+)
+def test_snapshot_of_other_files_or_a_damaged_one_is_none(
+    lab: LabPaths, change: Callable[[LabPaths], object]
+) -> None:
+    change(lab)
+    assert snapshot.restore(lab) is None
+
+
+def test_snapshot_of_another_release_is_none(
+    lab: LabPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kns.__version__", "0")
+    assert snapshot.restore(lab) is None

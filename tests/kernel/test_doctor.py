@@ -1,0 +1,79 @@
+"""What doctor says is what this machine does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kns.kernel import doctor
+from kns.kernel.requirements import FEATURES, TOOLS, Feature, Need
+from kns.report.doctor import doctor_text
+
+pytestmark = pytest.mark.kernel
+
+KNS = [sys.executable, "-m", "kns.cli.main"]
+NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+
+
+def named(diagnosis: doctor.Diagnosis, name: str) -> doctor.Fact:
+    return next(fact for fact in diagnosis.facts if fact.name == name)
+
+
+def test_every_requirement_is_told_once() -> None:
+    names = [fact.name for fact in doctor.examine().facts]
+    expected = {feature.name for feature in FEATURES} | {tool.program for tool in TOOLS}
+    assert len(names) == len(set(names))
+    assert expected <= set(names)
+
+
+def test_what_is_missing_says_how_to_mend_it() -> None:
+    wrong = [fact for fact in doctor.examine().facts if fact.ok != (not fact.mend)]
+    assert wrong == []
+
+
+def test_bridge_is_found_and_the_netns_left_alone() -> None:
+    before = Path("/proc/net/dev").read_text(encoding="ascii").count("\n")
+    assert named(doctor.examine(), "bridge").ok
+    assert Path("/proc/net/dev").read_text(encoding="ascii").count("\n") == before
+
+
+def test_feature_that_the_kernel_lacks_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    argv = ("ip", "link", "add", "kns0", "type", "no-such-kind")
+    feature = Feature("nothing", Need.REQUIRED, "a test", argv, "no_such_module")
+    monkeypatch.setattr(doctor, "FEATURES", (feature,))
+    diagnosis = doctor.examine()
+    fact = named(diagnosis, "nothing")
+    assert (fact.ok, diagnosis.ok) == (False, False)
+    assert "no_such_module" in fact.mend
+    assert "This machine can't run labs yet: nothing." in doctor_text(diagnosis)
+
+
+def test_missing_tool_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_args, **_options: None)
+    fact = named(doctor.Diagnosis(tuple(doctor.tool_fact(tool) for tool in TOOLS)), "nft")
+    assert (fact.ok, fact.mend) == (False, "apt-get install nftables")
+
+
+def test_exit_code_follows_the_verdict() -> None:
+    done = subprocess.run(
+        [*KNS, "doctor", "-o", "json"], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == (0 if json.loads(done.stdout)["ok"] else 3)
+
+
+def test_without_root_it_says_so_and_fails() -> None:
+    done = subprocess.run(
+        [*NOBODY, *KNS, "doctor"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.returncode == 3
+    assert "root: sudo kns doctor" in done.stdout

@@ -1,0 +1,88 @@
+"""What `kns render` prints, loaded into an empty netns, reads back as the real kube-proxy's rules.
+
+One test a captured case, all its steps and both families, and a count of all at the end.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from click.testing import CliRunner
+
+from kns.cli.render import render
+from kns.kernel import netns, processes
+from kns.kernel.processes import Context
+from tests.compile.captured_iptables import (
+    CASES,
+    NODE,
+    SUFFIX,
+    State,
+    case_names,
+    parse_save,
+    states,
+)
+from tests.shared import needs_shared
+
+pytestmark = [pytest.mark.kernel, needs_shared]
+
+PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
+
+
+@pytest.fixture
+def space() -> Iterator[str]:
+    """The name of an empty netns."""
+    name = f"t-ipt-{uuid.uuid4().hex[:8]}"
+    netns.prepare_folder()
+    netns.in_thread(netns.create_here, name)
+    try:
+        yield name
+    finally:
+        netns.delete(name)
+
+
+@pytest.fixture(scope="module")
+def compared() -> Iterator[list[str]]:
+    """The cases that were found equal; prints how many."""
+    equal: list[str] = []
+    yield equal
+    print(f"\nkube-proxy iptables: {len(equal)} of {len(case_names())} captured cases equal")
+
+
+def run(space: str, *argv: str, text: str = "") -> str:
+    done = processes.run(argv, context=Context(space), input=text, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def reload(space: str, state: State, family: str) -> None:
+    """Replace the netns' rules by those of `state`: iptables-restore flushes what it declares."""
+    arguments = ["-", "--node", NODE, "--family", family, *state.flags]
+    result = CliRunner().invoke(render, arguments, input=state.text, catch_exceptions=False)
+    run(space, f"{PROGRAMS[family]}-restore", text=result.stdout)
+
+
+@pytest.mark.parametrize("case", case_names())
+def test_rules_read_back_equal_kube_proxys(space: str, case: str, compared: list[str]) -> None:
+    for state in states(case):
+        for family in SUFFIX:
+            reload(space, state, family)
+            actual = parse_save(run(space, f"{PROGRAMS[family]}-save"))
+            assert actual == state.captured(family), f"{state.label} {family}"
+    compared.append(case)
+
+
+def test_every_captured_case_was_compared(
+    request: pytest.FixtureRequest, compared: list[str]
+) -> None:
+    """N of N; where only some cases were asked for, those."""
+    asked = {
+        item.callspec.params["case"]
+        for item in request.session.items
+        if item.path == request.path and "case" in getattr(item, "fixturenames", ())
+        if hasattr(item, "callspec")
+    }
+    folders = {folder.name for folder in CASES.iterdir() if (folder / "iptables").is_dir()}
+    assert set(compared) == asked <= folders
+    assert len(case_names()) == len(folders)

@@ -1,0 +1,216 @@
+"""nft itself agrees: what is loaded is what is observed, and every change leads where it should."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_address, ip_network
+
+import pytest
+
+from kns.cluster.model import (
+    Endpoint,
+    EndpointPort,
+    EndpointSlice,
+    IPFamily,
+    KubeProxyOptions,
+    LoadBalancerIngress,
+    Node,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
+    TrafficPolicy,
+)
+from kns.compile.nftables_base import source_set_text
+from kns.compile.services_nftables import nft_tables
+from kns.errors import ApplyError
+from kns.kernel import netns, nftables, processes
+from kns.kernel.processes import Context
+from kns.plan.nft_text import NftChange, change, table_text
+from kns.state.model import Family, NftChain, NftTable
+
+pytestmark = pytest.mark.kernel
+
+NODE = Node("node1", (ip_address("192.168.50.11"),), (ip_network("10.244.1.0/24"),))
+OPTIONS = KubeProxyOptions(cluster_cidrs=(ip_network("10.244.0.0/16"),))
+
+
+@pytest.fixture
+def space() -> Iterator[str]:
+    """The name of an empty netns."""
+    name = f"t-nft-{uuid.uuid4().hex[:8]}"
+    netns.prepare_folder()
+    netns.in_thread(netns.create_here, name)
+    try:
+        yield name
+    finally:
+        netns.delete(name)
+
+
+def nft(space: str, *arguments: str) -> str:
+    done = processes.run(["nft", *arguments], context=Context(space))
+    assert done.stderr == ""
+    return done.stdout
+
+
+def random_services(source: random.Random) -> tuple[list[Service], list[EndpointSlice]]:
+    services, slices = [], []
+    for index in range(6):
+        if source.random() < 0.3:
+            continue
+        name = f"svc-{index}"
+        services.append(
+            Service(
+                "default",
+                name,
+                ServiceType.LOAD_BALANCER,
+                (IPv4Address(f"10.96.0.{index + 1}"),),
+                ports=(ServicePort(80, "http", node_port=30000 + index),),
+                session_affinity=source.choice(list(SessionAffinity)),
+                session_affinity_timeout=source.choice([60, 10800]),
+                external_traffic_policy=source.choice(list(TrafficPolicy)),
+                internal_traffic_policy=source.choice(list(TrafficPolicy)),
+                load_balancer_ingress=(LoadBalancerIngress(IPv4Address(f"203.0.113.{index + 1}")),),
+                load_balancer_source_ranges=source.choice(
+                    [(), ("10.0.0.0/8",), ("10.0.0.0/8", "10.1.0.0/16"), ("192.168.50.0/24",)]
+                ),
+            )
+        )
+        endpoints = tuple(
+            Endpoint(
+                (IPv4Address(f"10.244.{host}.{index * 10 + 1}"),), True, node_name=f"node{host}"
+            )
+            for host in (1, 2, 3)
+            if source.random() < 0.5
+        )
+        slices.append(
+            EndpointSlice(
+                "default", name, name, IPFamily.IPV4, (EndpointPort(8080, "http"),), endpoints
+            )
+        )
+    return services, slices
+
+
+def random_table(source: random.Random) -> NftTable:
+    (table,) = nft_tables(*random_services(source), NODE, OPTIONS, IPFamily.IPV4)
+    return table
+
+
+def test_observing_an_empty_netns_finds_nothing(space: str) -> None:
+    assert nftables.observe(space) == ()
+
+
+def test_observing_leaves_other_tables_out(space: str) -> None:
+    nft(space, "add", "table", "inet", "kube-proxy")
+    nft(space, "add", "table", "ip", "other")
+    assert nftables.observe(space) == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_change_leads_to_the_desired_table(space: str, seed: int) -> None:
+    """A walk over states: after each transaction the kernel holds the desired value."""
+    source = random.Random(seed)
+    current: NftTable | None = None
+    for _ in range(12):
+        desired = random_table(source)
+        nftables.apply(space, change(current, desired))
+        assert nftables.observe(space) == (desired,)
+        current = desired
+    nftables.apply(space, change(current, None))
+    assert nftables.observe(space) == ()
+
+
+def test_drift_is_put_back_without_touching_the_rest(space: str) -> None:
+    desired = random_table(random.Random(5))
+    nftables.apply(space, change(None, desired))
+    handles = nft(space, "-a", "list", "chain", "ip", "kube-proxy", "nat-postrouting")
+    nft(space, "flush", "chain", "ip", "kube-proxy", "masquerading")
+    nft(space, "flush", "map", "ip", "kube-proxy", "service-nodeports")
+    nft(space, "add", "chain", "ip", "kube-proxy", "stranger")
+    nft(space, "add", "rule", "ip", "kube-proxy", "services", "drop")
+    (observed,) = nftables.observe(space)
+    wanted = change(observed, desired)
+    nftables.apply(space, wanted)
+    assert nftables.observe(space) == (desired,)
+    assert nft(space, "-a", "list", "chain", "ip", "kube-proxy", "nat-postrouting") == handles
+
+
+def test_changed_hook_is_put_back(space: str) -> None:
+    desired = random_table(random.Random(5))
+    nftables.apply(space, change(None, desired))
+    nft(space, "add chain ip kube-proxy filter-input { policy drop; }")
+    (observed,) = nftables.observe(space)
+    nftables.apply(space, change(observed, desired))
+    assert nftables.observe(space) == (desired,)
+
+
+def test_affinity_survives_a_change_of_another_service(space: str) -> None:
+    service = Service(
+        "default",
+        "a",
+        cluster_ips=(IPv4Address("10.96.0.1"),),
+        ports=(ServicePort(80),),
+        session_affinity=SessionAffinity.CLIENT_IP,
+    )
+    item = EndpointSlice(
+        "default",
+        "a-1",
+        "a",
+        IPFamily.IPV4,
+        (EndpointPort(8080),),
+        (Endpoint((IPv4Address("10.244.1.2"),), ready=True),),
+    )
+    (before,) = nft_tables((service,), (item,), NODE, OPTIONS, IPFamily.IPV4)
+    nftables.apply(space, change(None, before))
+    (known,) = [found.name for found in before.sets if found.dynamic]
+    nft(space, "add", "element", "ip", "kube-proxy", known, "{ 10.244.1.9 }")
+    assert nftables.observe(space) == (before,)
+    other = replace(service, name="b", cluster_ips=(IPv4Address("10.96.0.2"),))
+    (after,) = nft_tables((service, other), (item,), NODE, OPTIONS, IPFamily.IPV4)
+    nftables.apply(space, change(before, after))
+    assert "10.244.1.9" in nft(space, "list", "set", "ip", "kube-proxy", known)
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        ("203.0.113.0/24",),
+        ("203.0.113.5/32",),
+        ("0.0.0.0/0",),
+        ("10.0.0.0/8", "10.1.0.0/16"),
+        ("10.0.0.0/9", "10.128.0.0/9"),
+        ("10.0.0.0/24", "10.0.1.0/24", "10.0.2.0/24"),
+        ("10.0.0.2/32", "10.0.0.1/32"),
+        ("10.0.0.3/32", "10.0.0.1/32"),
+        ("10.0.0.0/24", "10.0.0.0/24"),
+        ("0.0.0.0/0", "203.0.113.10/32"),
+        ("10.0.0.0/24", "192.168.0.1/32", "192.168.0.2/32"),
+        ("2001:db8::/64", "2001:db8:0:1::/64", "fd00::1/128"),
+        ("::ffff:192.0.2.1/128", "2001:db8::/64", "2001:db8:0:1:1:1:1:1/128"),
+    ],
+)
+def test_source_set_comes_back_as_written(space: str, ranges: tuple[str, ...]) -> None:
+    """What kube-proxy writes is printed as `source_set_text` says, and loading that is stable."""
+    family = Family.IPV6 if ":" in ranges[0] else Family.IPV4
+    ip = "ip6" if family is Family.IPV6 else "ip"
+    fed = f"{ip} saddr != {{ {', '.join(ranges)} }} drop"
+    normal = f"{ip} saddr != {source_set_text(ranges, ())} drop"
+    nftables.apply(space, NftChange(f"table {ip} kube-proxy {{\n chain fed {{\n{fed}\n}}\n}}\n"))
+    expected = NftTable(family, "kube-proxy", chains=(NftChain("fed", rules=(normal,)),))
+    assert nftables.observe(space) == (expected,)
+    nftables.apply(space, NftChange(f"delete table {ip} kube-proxy\n{table_text(expected)}"))
+    assert nftables.observe(space) == (expected,)
+
+
+def test_refused_transaction_tells_why_and_changes_nothing(space: str) -> None:
+    before = random_table(random.Random(1))
+    nftables.apply(space, change(None, before))
+    broken = NftChange("add rule ip kube-proxy services jump nowhere\n")
+    with pytest.raises(ApplyError) as refusal:
+        nftables.apply(space, broken)
+    assert refusal.value.netns == space
+    assert "nowhere" in refusal.value.message or "No such file" in refusal.value.message
+    assert nftables.observe(space) == (before,)

@@ -1,0 +1,173 @@
+"""plan(desired, observed): what is planned for which difference, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import ip_interface
+
+import pytest
+
+from kns.compile.lab import compile_lab
+from kns.plan.diff import plan
+from kns.plan.ops import (
+    AddAddress,
+    AddRoute,
+    ChangeLink,
+    CreateNetns,
+    CreateVeth,
+    DeleteAddress,
+    DeleteLink,
+    DeleteNetns,
+    RestoreIptables,
+    WriteSysctl,
+)
+from kns.state.model import Address, HostState, Netns, Sysctl, Veth
+from tests.clusters import make_cluster
+
+STATE = compile_lab(make_cluster())
+NODE1, POD1 = "kns.test.node1", "kns.test.pod1"
+
+
+def changed(name: str, change: Callable[[Netns], Netns]) -> HostState:
+    return HostState(tuple(change(space) if space.name == name else space for space in STATE.netns))
+
+
+def test_plan_is_empty_for_equal_states() -> None:
+    assert plan(STATE, STATE) == ()
+
+
+def test_plan_on_nothing_creates_every_netns_and_each_pair_once() -> None:
+    ops = plan(STATE, HostState())
+    created = [op.netns for op in ops if isinstance(op, CreateNetns)]
+    assert created == [space.name for space in STATE.netns]
+    ends = [end for op in ops if isinstance(op, CreateVeth) for end in (
+        (op.netns, op.link.name), (op.peer_netns, op.peer.name))]  # fmt: skip
+    assert sorted(ends) == sorted(
+        (space.name, link.name)
+        for space in STATE.netns
+        for link in space.links
+        if isinstance(link, Veth)
+    )
+
+
+def test_bridges_come_up_last() -> None:
+    last = plan(STATE, HostState())[-4:]
+    assert [(type(op).__name__, op.link.name) for op in last if isinstance(op, ChangeLink)] == [
+        ("ChangeLink", "underlay"),
+        ("ChangeLink", "internet0"),
+        ("ChangeLink", "cni0"),
+        ("ChangeLink", "cni0"),
+    ]
+
+
+def test_deleted_route_is_all_that_is_put_back() -> None:
+    observed = changed(NODE1, lambda space: replace(space, routes=space.routes[:-1]))
+    route = next(space for space in STATE.netns if space.name == NODE1).routes[-1]
+    assert plan(STATE, observed) == (AddRoute(NODE1, route),)
+
+
+def test_changed_sysctl_is_all_that_is_written() -> None:
+    wrong = Sysctl("ipv4/ip_forward", "0")
+    right = Sysctl("ipv4/ip_forward", "1")
+    observed = changed(
+        NODE1,
+        lambda space: replace(
+            space, sysctls=tuple(wrong if item == right else item for item in space.sysctls)
+        ),
+    )
+    assert plan(STATE, observed) == (WriteSysctl(NODE1, right),)
+
+
+def test_link_set_down_is_set_up() -> None:
+    observed = changed(
+        POD1,
+        lambda space: replace(
+            space,
+            links=tuple(
+                replace(link, up=False) if link.name == "eth0" else link for link in space.links
+            ),
+        ),
+    )
+    eth0 = next(
+        link
+        for space in STATE.netns
+        if space.name == POD1
+        for link in space.links
+        if link.name == "eth0"
+    )
+    assert plan(STATE, observed) == (ChangeLink(POD1, eth0, ("up",)),)
+
+
+def test_flushed_chain_is_the_only_one_written() -> None:
+    def flush(space: Netns) -> Netns:
+        return replace(
+            space,
+            iptables=tuple(
+                replace(
+                    table,
+                    chains=tuple(
+                        replace(chain, rules=())
+                        if (table.name, chain.name) == ("nat", "KUBE-SERVICES")
+                        else chain
+                        for chain in table.chains
+                    ),
+                )
+                for table in space.iptables
+            ),
+        )
+
+    (op,) = (
+        op for op in plan(STATE, changed(NODE1, flush)) if isinstance(op, RestoreIptables)
+        and op.family == 2
+    )  # fmt: skip
+    assert [(change.table.name, change.write, change.remove) for change in op.changes] == [
+        ("nat", ("KUBE-SERVICES",), ())
+    ]
+
+
+def test_wrong_address_is_removed_and_the_right_one_added() -> None:
+    stray = Address("eth0", ip_interface("10.9.9.9/24"))
+    observed = changed(POD1, lambda space: replace(space, addresses=(stray,)))
+    (right,) = next(space for space in STATE.netns if space.name == POD1).addresses
+    assert plan(STATE, observed) == (DeleteAddress(POD1, stray), AddAddress(POD1, right))
+
+
+def test_vanished_pod_goes_with_its_port() -> None:
+    fewer = compile_lab(make_cluster(pods=2))
+    removed = [op for op in plan(fewer, STATE) if isinstance(op, DeleteLink | DeleteNetns)]
+    pod3 = next(space for space in STATE.netns if space.name == "kns.test.pod3")
+    port = next(link.peer for link in pod3.links if isinstance(link, Veth))
+    assert removed == [DeleteLink(NODE1, port), DeleteNetns("kns.test.pod3")]
+
+
+def test_pod_netns_that_vanished_alone_gets_a_new_pair() -> None:
+    """Its far end may still be there, without a peer, kept by an open socket."""
+
+    def orphan(space: Netns) -> Netns:
+        return replace(
+            space,
+            links=tuple(
+                replace(link, peer_netns="", peer="")
+                if isinstance(link, Veth) and link.peer_netns == POD1
+                else link
+                for link in space.links
+            ),
+        )
+
+    observed = HostState(
+        tuple(space for space in changed(NODE1, orphan).netns if space.name != POD1)
+    )
+    ops = plan(STATE, observed)
+    kinds = [type(op) for op in ops]
+    assert kinds.index(DeleteLink) < kinds.index(CreateNetns) < kinds.index(CreateVeth)
+    assert [op.netns for op in ops if isinstance(op, CreateNetns)] == [POD1]
+    assert sum(isinstance(op, CreateVeth) for op in ops) == 1
+
+
+@pytest.mark.parametrize("pods", [0, 1, 5])
+def test_plan_leads_from_any_number_of_pods_to_another(pods: int) -> None:
+    desired = compile_lab(make_cluster(pods=pods))
+    touched = {op.netns for op in plan(desired, STATE)}
+    assert "kns.test.fabric" not in touched
+    assert "kns.test.internet" not in touched

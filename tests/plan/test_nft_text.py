@@ -1,0 +1,203 @@
+"""nft tables as text: loading, changing, reading; that nft agrees is shown in tests/kernel."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kns.plan.nft_text import NftChange, change, parse_tables, table_text
+from kns.state.model import Family, NftChain, NftSet, NftTable
+
+CLUSTER_IPS = NftSet("set", "cluster-ips", ("type ipv4_addr",), ("10.96.0.1", "10.96.0.2"))
+SERVICES = NftSet(
+    "map",
+    "service-ips",
+    ("type ipv4_addr . inet_proto . inet_service : verdict", 'comment "by address"'),
+    (
+        "10.96.0.1 . tcp . 80 : goto service-a",
+        '10.96.0.2 . tcp . 80 comment "ns/b:http, or so" : drop',
+    ),
+)
+KNOWN = NftSet(
+    "set", "affinity-a", ("type ipv4_addr", "flags dynamic,timeout", "timeout 3h"), (), dynamic=True
+)
+HOOK = NftChain(
+    "nat-prerouting",
+    "type nat hook prerouting priority dstnat; policy accept;",
+    ("ip daddr . meta l4proto . th dport vmap @service-ips",),
+)
+SERVICE_A = NftChain(
+    "service-a",
+    rules=("ip saddr @affinity-a goto ep-1", "numgen random mod 1 vmap { 0 : goto ep-1 }"),
+)
+ENDPOINT = NftChain("ep-1", rules=("meta l4proto tcp dnat to 10.244.1.2:8080",), comment="one")
+TABLE = NftTable(
+    Family.IPV4,
+    "kube-proxy",
+    (KNOWN, CLUSTER_IPS, SERVICES),
+    (ENDPOINT, HOOK, SERVICE_A),
+    comment="rules",
+)
+TEXT = """\
+table ip kube-proxy {
+\tcomment "rules"
+\tset affinity-a {
+\t\ttype ipv4_addr
+\t\tflags dynamic,timeout
+\t\ttimeout 3h
+\t}
+\tset cluster-ips {
+\t\ttype ipv4_addr
+\t\telements = { 10.96.0.1, 10.96.0.2 }
+\t}
+\tmap service-ips {
+\t\ttype ipv4_addr . inet_proto . inet_service : verdict
+\t\tcomment "by address"
+\t\telements = { 10.96.0.1 . tcp . 80 : goto service-a, \
+10.96.0.2 . tcp . 80 comment "ns/b:http, or so" : drop }
+\t}
+\tchain ep-1 {
+\t\tcomment "one"
+\t\tmeta l4proto tcp dnat to 10.244.1.2:8080
+\t}
+\tchain nat-prerouting {
+\t\ttype nat hook prerouting priority dstnat; policy accept;
+\t\tip daddr . meta l4proto . th dport vmap @service-ips
+\t}
+\tchain service-a {
+\t\tip saddr @affinity-a goto ep-1
+\t\tnumgen random mod 1 vmap { 0 : goto ep-1 }
+\t}
+}
+"""
+
+
+def with_set(item: NftSet, table: NftTable = TABLE) -> NftTable:
+    return replace(table, sets=tuple(item if s.name == item.name else s for s in table.sets))
+
+
+def with_chain(item: NftChain, table: NftTable = TABLE) -> NftTable:
+    chains = {chain.name: chain for chain in table.chains} | {item.name: item}
+    return replace(table, chains=tuple(chains[name] for name in sorted(chains)))
+
+
+def without_chain(name: str, table: NftTable) -> NftTable:
+    return replace(table, chains=tuple(chain for chain in table.chains if chain.name != name))
+
+
+def test_table_is_one_block() -> None:
+    assert table_text(TABLE) == TEXT
+
+
+def test_reading_is_the_inverse_of_writing() -> None:
+    assert parse_tables(TEXT) == (TABLE,)
+
+
+def test_reading_sorts_and_joins_what_nft_wraps() -> None:
+    text = """\
+table ip kube-proxy {
+\tcomment "rules"
+\tmap service-ips {
+\t\ttype ipv4_addr . inet_proto . inet_service : verdict
+\t\tcomment "by address"
+\t\telements = { 10.96.0.2 . tcp . 80 comment "ns/b:http, or so" : drop,
+\t\t\t     10.96.0.1 . tcp . 80 : goto service-a }
+\t}
+
+\tset cluster-ips {
+\t\ttype ipv4_addr
+\t\telements = { 10.96.0.2, 10.96.0.1 }
+\t}
+
+\tset affinity-a {
+\t\ttype ipv4_addr
+\t\tflags dynamic,timeout
+\t\ttimeout 3h
+\t\telements = { 10.244.1.7 expires 2h59m, 10.244.1.8 expires 1h }
+\t}
+
+\tchain nat-prerouting {
+\t\ttype nat hook prerouting priority dstnat; policy accept;
+\t\tip daddr . meta l4proto . th dport vmap @service-ips
+\t}
+
+\tchain service-a {
+\t\tip saddr @affinity-a goto ep-1
+\t\tnumgen random mod 1 vmap { 0 : goto ep-1 }
+\t}
+
+\tchain ep-1 {
+\t\tcomment "one"
+\t\tmeta l4proto tcp dnat to 10.244.1.2:8080
+\t}
+}
+table inet other {
+\tchain input {
+\t\ttype filter hook input priority filter; policy drop;
+\t}
+}
+"""
+    assert parse_tables(text) == (TABLE,)
+
+
+def test_equal_tables_need_nothing() -> None:
+    assert change(TABLE, TABLE) == NftChange("")
+
+
+def test_absent_tables_need_nothing() -> None:
+    assert change(None, None) == NftChange("")
+
+
+def test_unwanted_table_goes_whole() -> None:
+    assert change(TABLE, None) == NftChange("delete table ip kube-proxy\n")
+
+
+def test_changed_element_is_deleted_by_its_key_and_added() -> None:
+    changed = (SERVICES.elements[0], "10.96.0.2 . tcp . 80 : goto service-a")
+    assert change(TABLE, with_set(replace(SERVICES, elements=changed))) == NftChange(
+        "delete element ip kube-proxy service-ips { 10.96.0.2 . tcp . 80 }\n"
+        "add element ip kube-proxy service-ips { 10.96.0.2 . tcp . 80 : goto service-a }\n"
+    )
+
+
+def test_replaced_endpoint_writes_two_chains_and_leaves_the_rest() -> None:
+    fresh = NftChain("ep-2", rules=("meta l4proto tcp dnat to 10.244.1.3:8080",))
+    service = replace(SERVICE_A, rules=("numgen random mod 1 vmap { 0 : goto ep-2 }",))
+    desired = without_chain("ep-1", with_chain(service, with_chain(fresh)))
+    assert change(TABLE, desired) == NftChange(
+        "flush chain ip kube-proxy service-a\n"
+        "flush chain ip kube-proxy ep-1\n"
+        "table ip kube-proxy {\n"
+        '\tcomment "rules"\n'
+        "\tchain ep-2 {\n"
+        "\t\tmeta l4proto tcp dnat to 10.244.1.3:8080\n"
+        "\t}\n"
+        "\tchain service-a {\n"
+        "\t\tnumgen random mod 1 vmap { 0 : goto ep-2 }\n"
+        "\t}\n"
+        "}\n",
+        "delete chain ip kube-proxy ep-1\n",
+    )
+
+
+def test_set_with_another_timeout_is_made_anew_and_its_rules_rewritten() -> None:
+    found = change(TABLE, with_set(replace(KNOWN, header=(*KNOWN.header[:2], "timeout 1h"))))
+    assert found.text.startswith(
+        "flush chain ip kube-proxy service-a\n"
+        "delete set ip kube-proxy affinity-a\n"
+        "table ip kube-proxy {\n"
+    )
+    assert "\t\ttimeout 1h\n" in found.text
+    assert "chain ep-1" not in found.text
+
+
+def test_another_hook_loads_the_table_anew() -> None:
+    """A base chain keeps the hook, priority and policy that it was made with."""
+    tampered = with_chain(replace(HOOK, hook=HOOK.hook.replace("accept", "drop")))
+    assert change(tampered, TABLE) == NftChange(f"delete table ip kube-proxy\n{TEXT}")
+
+
+def test_lone_range_in_braces_is_named_twice_to_stay_in_braces() -> None:
+    rules = ("ip saddr != { 10.0.0.0/8 } drop", "ip6 saddr != { ::/0 } drop")
+    text = table_text(NftTable(Family.IPV4, "t", chains=(NftChain("c", rules=rules),)))
+    assert "ip saddr != { 10.0.0.0/8, 10.0.0.0/8 } drop\n" in text
+    assert "ip6 saddr != { ::/0, ::/0 } drop\n" in text

@@ -1,0 +1,119 @@
+"""The ```console blocks of the README: commands, and what they print.
+
+    scripts/in-throwaway .venv/bin/python -m tests.readme_console
+
+runs them and writes their output into the README.
+A command line starts with `$ `; `# exit 1` after it says that it is meant to fail so.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+README = PROJECT / "README.md"
+#: stands in the README for lines that are left out
+CUT = "..."
+_EXIT = re.compile(r"\s+# exit (\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of the README, the exit code and the output that it shows."""
+
+    line: int
+    text: str
+    exit_code: int
+    output: tuple[str, ...]
+
+    @property
+    def argv(self) -> list[str]:
+        """The command; `kns` is the one of this interpreter."""
+        words = shlex.split(_EXIT.sub("", self.text))
+        return [sys.executable, "-m", "kns.cli.main", *words[1:]] if words[0] == "kns" else words
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command did."""
+
+    exit_code: int
+    output: tuple[str, ...]
+
+
+def steps(text: str) -> tuple[Step, ...]:
+    """Every command of every ```console block, in order."""
+    found: list[Step] = []
+    inside = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("```"):
+            inside = line == "```console"
+        elif inside and line.startswith("$ "):
+            said = _EXIT.search(line)
+            found.append(Step(number, line[2:], int(said[1]) if said else 0, ()))
+        elif inside and found:
+            last = found[-1]
+            found[-1] = Step(last.line, last.text, last.exit_code, (*last.output, line))
+    return tuple(found)
+
+
+def run(step: Step) -> Ran:
+    """Run the command in a terminal's width; what it says on either stream, in order."""
+    done = subprocess.run(
+        step.argv,
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Ran(done.returncode, tuple(line.rstrip() for line in done.stdout.splitlines()))
+
+
+def cut(ran: tuple[str, ...], shown: tuple[str, ...]) -> tuple[str, ...]:
+    """What was printed, left out where the README has a line `...`: as much before and after it."""
+    if CUT not in shown:
+        return ran
+    head = shown.index(CUT)
+    tail = len(shown) - head - 1
+    return (*ran[:head], CUT, *ran[len(ran) - tail :])
+
+
+def normal_form(lines: tuple[str, ...]) -> list[str]:
+    """The output without what differs from run to run: numbers, order, the width of columns.
+
+    Nor what is in brackets: which backend a packet was sent to decides whose address it is.
+    """
+    shortened = [re.sub(r"\d+(\.\d+)?", "N", line) for line in lines]
+    plain = [re.sub(r"[█▉▊▋▌▍▎▏]+|\([^)]*\)", " ", line) for line in shortened]
+    return sorted(" ".join(line.split()) for line in plain if line.strip())
+
+
+def with_output(text: str) -> Iterator[str]:
+    """The README's lines with the output of its commands as they are now."""
+    by_line = {step.line: step for step in steps(text)}
+    inside = skipping = False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith("```"):
+            inside, skipping = line == "```console", False
+        step = by_line.get(number)
+        if step is not None:
+            yield line
+            ran = run(step)
+            print(f"{ran.exit_code} {line}", file=sys.stderr)
+            yield from cut(ran.output, step.output)
+            skipping = True
+        elif not (inside and skipping):
+            yield line
+
+
+if __name__ == "__main__":
+    lines = list(with_output(README.read_text(encoding="utf-8")))
+    README.write_text("\n".join(lines) + "\n", encoding="utf-8")

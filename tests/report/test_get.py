@@ -1,0 +1,312 @@
+"""kubectl's columns, cell by cell, and Kubernetes objects."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv6Address, ip_address, ip_network
+
+import pytest
+
+from kns.cluster.manifests import load_objects
+from kns.cluster.model import (
+    Cluster,
+    Container,
+    ContainerPort,
+    Endpoint,
+    EndpointPort,
+    EndpointSlice,
+    IPFamily,
+    LoadBalancerIngress,
+    Network,
+    Node,
+    Pod,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
+)
+from kns.report.get import (
+    Kind,
+    Presence,
+    Selection,
+    age_text,
+    endpoints_text,
+    external_ip_text,
+    get_table,
+    ports_text,
+)
+from kns.report.objects import get_objects, service_object
+from kns.report.table import Table, render_table
+
+NETWORK = Network(
+    families=(IPFamily.IPV4,),
+    pod_cidrs=(ip_network("10.244.0.0/16"),),
+    service_cidrs=(ip_network("10.96.0.0/16"),),
+    node_cidrs=(ip_network("172.18.0.0/24"),),
+    internet_cidrs=(ip_network("203.0.113.0/24"),),
+)
+WEB = Container("web", (ContainerPort(8080, "http"),))
+SIDECAR = Container("sidecar", (ContainerPort(9090),))
+
+
+def pod(name: str, address: str, *, namespace: str = "default", ready: bool = True) -> Pod:
+    return Pod(
+        namespace=namespace,
+        name=name,
+        node="node1",
+        addresses=(ip_address(address),),
+        labels={"app": "a", "a": "first"},
+        containers=(WEB, SIDECAR),
+        ready=ready,
+    )
+
+
+def service(name: str = "svc-a", **fields: object) -> Service:
+    defaults: dict[str, object] = {
+        "namespace": "default",
+        "name": name,
+        "cluster_ips": (ip_address("10.96.0.5"),),
+        "selector": {"app": "a"},
+        "ports": (ServicePort(80, target_port=8080),),
+    }
+    return Service(**{**defaults, **fields})  # type: ignore[arg-type]
+
+
+def endpoint_slice(*endpoints: Endpoint) -> EndpointSlice:
+    return EndpointSlice(
+        namespace="default",
+        name="svc-a-abc",
+        service="svc-a",
+        address_type=IPFamily.IPV4,
+        ports=(EndpointPort(8080),),
+        endpoints=endpoints,
+    )
+
+
+CLUSTER = Cluster(
+    name="t",
+    network=NETWORK,
+    nodes=(
+        Node("node1", (ip_address("172.18.0.2"),), (ip_network("10.244.0.0/24"),)),
+        Node("node2", (ip_address("172.18.0.3"),), (ip_network("10.244.1.0/24"),), {"z": "1"}),
+    ),
+    pods=(
+        pod("pod1", "10.244.0.2"),
+        pod("pod2", "10.244.0.3", ready=False),
+        pod("dns", "10.244.0.4", namespace="kube-system"),
+    ),
+    services=(service(),),
+    endpoint_slices=(endpoint_slice(Endpoint((ip_address("10.244.0.2"),), ready=True)),),
+)
+ALL_THERE = Presence(
+    nodes=frozenset({"node1"}),
+    pods=frozenset({"default/pod1", "default/pod2", "kube-system/dns"}),
+    ages={"default/pod1": 61.0},
+)
+
+
+def test_table_pads_columns_and_strips_line_ends() -> None:
+    text = render_table(Table(("A", "LONG"), (("xyz", "1"), ("y", ""))))
+    assert text == "A     LONG\nxyz   1\ny\n"
+
+
+def test_pods_of_one_namespace() -> None:
+    table = get_table(Kind.PODS, CLUSTER, Selection(), ALL_THERE)
+    assert table.heads == ("NAME", "READY", "STATUS", "AGE")
+    assert table.rows == (
+        ("pod1", "2/2", "Running", "61s"),
+        ("pod2", "0/2", "Running", "<unknown>"),
+    )
+
+
+def test_pods_of_all_namespaces_have_a_column_more() -> None:
+    table = get_table(Kind.PODS, CLUSTER, Selection(""), ALL_THERE)
+    assert [row[:2] for row in table.rows] == [
+        ("default", "pod1"),
+        ("default", "pod2"),
+        ("kube-system", "dns"),
+    ]
+
+
+def test_pods_wide_has_address_node_and_sorted_labels() -> None:
+    table = get_table(Kind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE, wide=True)
+    assert table.rows == (
+        ("pod1", "2/2", "Running", "61s", "10.244.0.2", "node1", "a=first,app=a"),
+    )
+
+
+def test_pod_whose_netns_is_gone_is_missing() -> None:
+    table = get_table(Kind.PODS, CLUSTER, Selection(names=("pod1",)), Presence())
+    assert table.rows == (("pod1", "0/2", "Missing", "<unknown>"),)
+
+
+def test_pod_without_agent_is_not_ready() -> None:
+    presence = Presence(pods=frozenset({"default/pod1"}), serving=False)
+    table = get_table(Kind.PODS, CLUSTER, Selection(names=("pod1",)), presence)
+    assert table.rows[0][1:3] == ("0/2", "Running")
+
+
+def test_nodes() -> None:
+    table = get_table(Kind.NODES, CLUSTER, Selection(""), ALL_THERE, wide=True)
+    assert table.rows == (
+        ("node1", "Ready", "172.18.0.2", "10.244.0.0/24", "<none>"),
+        ("node2", "Missing", "172.18.0.3", "10.244.1.0/24", "z=1"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (service(), "<none>"),
+        (service(external_ips=(ip_address("192.0.2.1"),)), "192.0.2.1"),
+        (service(type=ServiceType.LOAD_BALANCER), "<pending>"),
+        (
+            service(
+                type=ServiceType.LOAD_BALANCER,
+                load_balancer_ingress=(
+                    LoadBalancerIngress(ip=ip_address("192.0.2.9")),
+                    LoadBalancerIngress(hostname="lb.example.com"),
+                ),
+            ),
+            "192.0.2.9,lb.example.com",
+        ),
+        (service(type=ServiceType.EXTERNAL_NAME, external_name="a.example.com"), "a.example.com"),
+    ],
+    ids=["none", "external-ips", "pending", "ingress", "external-name"],
+)
+def test_external_ip(item: Service, expected: str) -> None:
+    assert external_ip_text(item) == expected
+
+
+def test_headless_service_has_none_as_cluster_ip() -> None:
+    cluster = Cluster("t", NETWORK, (), services=(service(cluster_ips=()),))
+    table = get_table(Kind.SERVICES, cluster, Selection(), Presence())
+    assert table.rows == (("svc-a", "ClusterIP", "None", "<none>", "80/TCP"),)
+
+
+def test_ports_show_node_ports() -> None:
+    ports = (ServicePort(80, node_port=30080), ServicePort(53))
+    assert ports_text(service(ports=ports)) == "80:30080/TCP,53/TCP"
+
+
+def test_endpoints_are_cut_after_three_and_leave_out_the_unready() -> None:
+    addresses = [ip_address(f"10.244.0.{n}") for n in range(2, 8)]
+    found = [Endpoint((address,), ready=address != addresses[0]) for address in addresses]
+    expected = "10.244.0.3:8080,10.244.0.4:8080,10.244.0.5:8080 + 2 more..."
+    assert endpoints_text(service(), [endpoint_slice(*found)]) == expected
+
+
+def test_endpoints_of_none_and_of_ipv6() -> None:
+    v6 = endpoint_slice(Endpoint((IPv6Address("fd00::2"),)))
+    assert endpoints_text(service(), []) == "<none>"
+    assert endpoints_text(service(), [v6]) == "[fd00::2]:8080"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (-1, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (599, "9m59s"),
+        (600, "10m"),
+        (10799, "179m"),
+        (10800, "3h"),
+        (11000, "3h3m"),
+        (28800, "8h"),
+        (172799, "47h"),
+        (172800, "2d"),
+        (180000, "2d2h"),
+        (691200, "8d"),
+    ],
+)
+def test_age_is_kubectls(seconds: float, expected: str) -> None:
+    """k8s.io/apimachinery/pkg/util/duration HumanDuration."""
+    assert age_text(seconds) == expected
+
+
+def test_pod_objects() -> None:
+    listed = get_objects(Kind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE)
+    assert listed == {
+        "apiVersion": "v1",
+        "kind": "List",
+        "items": [
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": "pod1",
+                    "namespace": "default",
+                    "labels": {"app": "a", "a": "first"},
+                },
+                "spec": {
+                    "nodeName": "node1",
+                    "dnsPolicy": "ClusterFirst",
+                    "enableServiceLinks": True,
+                    "containers": [
+                        {
+                            "name": "web",
+                            "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
+                        },
+                        {"name": "sidecar", "ports": [{"containerPort": 9090, "protocol": "TCP"}]},
+                    ],
+                },
+                "status": {
+                    "phase": "Running",
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                    "hostIP": "172.18.0.2",
+                    "podIP": "10.244.0.2",
+                    "podIPs": [{"ip": "10.244.0.2"}],
+                    "containerStatuses": [
+                        {"name": "web", "ready": True},
+                        {"name": "sidecar", "ready": True},
+                    ],
+                },
+            }
+        ],
+    }
+
+
+def test_service_object_keeps_what_the_api_has() -> None:
+    item = service(
+        type=ServiceType.NODE_PORT,
+        ports=(ServicePort(80, "http", target_port="web", node_port=30080),),
+        session_affinity=SessionAffinity.CLIENT_IP,
+        session_affinity_timeout=60,
+    )
+    assert service_object(item)["spec"] == {
+        "type": "NodePort",
+        "ports": [
+            {
+                "name": "http",
+                "protocol": "TCP",
+                "port": 80,
+                "targetPort": "web",
+                "nodePort": 30080,
+            }
+        ],
+        "sessionAffinity": "ClientIP",
+        "internalTrafficPolicy": "Cluster",
+        "clusterIP": "10.96.0.5",
+        "clusterIPs": ["10.96.0.5"],
+        "ipFamilies": ["IPv4"],
+        "selector": {"app": "a"},
+        "externalTrafficPolicy": "Cluster",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
+    }
+
+
+def test_objects_read_back_are_the_cluster() -> None:
+    """What `kns get -o json` prints, `kns render` reads."""
+    listed = [
+        get_objects(kind, CLUSTER, Selection(""), ALL_THERE)
+        for kind in (Kind.SERVICES, Kind.ENDPOINTS, Kind.NODES)
+    ]
+    objects = load_objects([(f"{n}.json", json.dumps(item)) for n, item in enumerate(listed)])
+    assert objects.services == CLUSTER.services
+    assert [item.endpoints for item in objects.endpoint_slices] == [
+        item.endpoints for item in CLUSTER.endpoint_slices
+    ]
+    assert [(node.name, node.addresses) for node in objects.nodes] == [
+        (node.name, node.addresses) for node in CLUSTER.nodes
+    ]
