@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
@@ -23,9 +24,9 @@ def test_every_command_does_what_the_readme_shows() -> None:
         output = readme_console.cut(ran.output, step.output)
         shown, found = (readme_console.normal_form(lines) for lines in (step.output, output))
         if (ran.exit_code, found) != (step.exit_code, shown):
-            there = "\n".join(ran.output)
-            wrong.append(f"README.md:{step.line}: {step.text}: exit {ran.exit_code}\n{there}")
-    assert "\n\n".join(wrong) == ""
+            difference = "\n".join(difflib.ndiff(shown, found))
+            wrong.append(f"README.md:{step.line}: {step.text}: exit {ran.exit_code}\n{difference}")
+    assert not wrong, "\n\n".join([*wrong, "mend it with: python -m tests.readme_console"])
 
 
 def test_readme_has_commands_and_their_output() -> None:

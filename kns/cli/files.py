@@ -87,10 +87,9 @@ def show_problems(problems: Iterable[Problem]) -> None:
 @click.command()
 def schema() -> None:
     """Print the JSON schema of the lab file, for completion and checks in an editor."""
-    from kns.spec.model import LabSpec
+    from kns.spec.schema import lab_schema
 
-    text = json.dumps(LabSpec.model_json_schema(by_alias=True), indent=2)
-    click.echo(text)
+    click.echo(json.dumps(lab_schema(), indent=2))
 
 
 @click.command()

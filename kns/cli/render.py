@@ -174,8 +174,8 @@ def render(files: tuple[str, ...], **flags: Any) -> None:
     """Print the rules kube-proxy would write on a node for these Kubernetes objects.
 
     FILE is what `kubectl get svc,endpointslices,nodes -A -o yaml` (or json) prints; `-` is stdin.
-    The output loads into an empty netns: by iptables-restore or ip6tables-restore, by `nft -f`, or
-    with sh for ipvs. The options below are kube-proxy's own.
+    The output loads into an empty netns: by iptables-restore or ip6tables-restore, or by `nft -f`;
+    for ipvs each part by the program in its comment line. The options below are kube-proxy's own.
     """
     from kns.cluster.manifests import load_objects
     from kns.compile.render import as_host

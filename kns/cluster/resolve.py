@@ -59,7 +59,7 @@ def _resolve(spec: LabSpec, leases: Leases) -> Resolution:
     nodes, node_leases = resolve_nodes(spec, network, leases)
     internet, internet_leases = resolve_internet(spec, network, leases)
     pods, pod_leases, last = resolve_pods(spec, nodes, leases)
-    services, service_leases = resolve_services(spec, network, leases)
+    services, service_leases = resolve_services(spec, network, nodes, leases)
     slices = (*_explicit(spec, pods), *derive_slices(services, pods, nodes))
     cluster = Cluster(
         name=spec.metadata.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kns.cluster.allocate import ExhaustedError, address_at, free_subnets
 from kns.cluster.leases import HostLease, Leases
@@ -24,11 +24,12 @@ from kns.cluster.model import (
     ProxyMode,
 )
 from kns.spec.check_network import written_addresses, written_pod_cidrs
-from kns.spec.model import InternetSpec, KubeProxySpec, LabSpec, NetworkingSpec, NodeSpec
+from kns.spec.model import InternetSpec, LabSpec, NodeSpec
+from kns.spec.model_networking import KubeProxySpec, NetworkingSpec
 from kns.spec.networks import DNS_INDEX, networks, node_mask_size
 
-#: the first host outside the cluster that names no address
-INTERNET_INDEX = 10
+#: the first host outside the cluster that names no address: 203.0.113.10, 2001:db8:203::10
+INTERNET_INDEX = {4: 10, 6: 0x10}
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
 
@@ -113,7 +114,7 @@ def resolve_nodes(
     spec: LabSpec, network: Network, leases: Leases
 ) -> tuple[tuple[Node, ...], dict[str, HostLease]]:
     """The nodes in file order, with addresses and pod CIDRs of each family."""
-    addresses = _host_addresses(spec.nodes, network.node_cidrs, leases, first=2)
+    addresses = _host_addresses(spec.nodes, network.node_cidrs, leases, {4: 2, 6: 2})
     cidrs = _pod_cidrs(spec, network, leases)
     nodes: list[Node] = []
     for item in spec.nodes:
@@ -145,10 +146,12 @@ def _host_addresses(
     parts: Sequence[NodeSpec | InternetSpec],
     subnets: tuple[IPNetwork, ...],
     leases: Leases,
-    *,
-    first: int,
+    first: Mapping[int, int],
 ) -> dict[str, tuple[IPAddress, ...]]:
-    """Each host's addresses: as written, as leased, else the next free one from `first` on."""
+    """Each host's addresses: as written, as leased, else the next free one from `first` on.
+
+    `first` gives the offset in the subnet by IP version.
+    """
     found: dict[str, list[IPAddress]] = {part.name: [] for part in parts}
     for subnet in subnets:
         chosen: dict[str, IPAddress] = {}
@@ -164,7 +167,7 @@ def _host_addresses(
             if part.name not in chosen and kept is not None:
                 chosen[part.name] = kept
                 taken.add(kept)
-        free = _free_addresses(subnet, taken, first)
+        free = _free_addresses(subnet, taken, first[subnet.version])
         for part in parts:
             if part.name not in chosen:
                 chosen[part.name] = next(free)
@@ -234,7 +237,7 @@ def resolve_internet(
 ) -> tuple[tuple[InternetHost, ...], dict[str, HostLease]]:
     """The hosts outside the cluster; a file that says nothing about them has one, `internet`."""
     written = (InternetSpec(name="internet"),) if spec.internet is None else spec.internet
-    addresses = _host_addresses(written, network.internet_cidrs, leases, first=INTERNET_INDEX)
+    addresses = _host_addresses(written, network.internet_cidrs, leases, INTERNET_INDEX)
     hosts = tuple(
         InternetHost(host.name, addresses[host.name], host.port if host.server else 0)
         for host in written

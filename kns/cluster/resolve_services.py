@@ -16,6 +16,7 @@ from kns.cluster.model import (
     IPNetwork,
     LoadBalancerIngress,
     Network,
+    Node,
     Protocol,
     Service,
     ServicePort,
@@ -54,7 +55,7 @@ class _Item:
 
 
 def resolve_services(
-    spec: LabSpec, network: Network, leases: Leases
+    spec: LabSpec, network: Network, nodes: Sequence[Node], leases: Leases
 ) -> tuple[tuple[Service, ...], dict[str, ServiceLease]]:
     """The Services by full name, cluster DNS included, and what they were given."""
     specs = list(spec.services)
@@ -72,7 +73,7 @@ def resolve_services(
     ]
     _give_cluster_ips(items, network)
     _give_node_ports(items, NodePorts(*network.node_port_range))
-    _give_ingress(items, network)
+    _give_ingress(items, network, _underlay_addresses(network, nodes))
     return tuple(_service(item) for item in items), {i.full_name: _lease(i) for i in items}
 
 
@@ -214,12 +215,17 @@ def _needs_health_check(item: _Item) -> bool:
 # -- load balancer addresses -----------------------------------------------------------------------
 
 
-def _give_ingress(items: Sequence[_Item], network: Network) -> None:
+def _underlay_addresses(network: Network, nodes: Sequence[Node]) -> set[IPAddress]:
+    """What a pool that is part of the node subnet can't hand out: the nodes, their router, ends."""
+    ends = {cidr[place] for cidr in network.node_cidrs for place in (0, 1, -1)}
+    return ends | {address for node in nodes for address in node.addresses}
+
+
+def _give_ingress(items: Sequence[_Item], network: Network, taken: set[IPAddress]) -> None:
     """`status.loadBalancer` as written; else, with a pool, an address of it for each family."""
     options = network.load_balancer
     pools = options.pools if options else ()
     waiting: list[_Item] = []
-    taken: set[IPAddress] = set()
     for item in items:
         points = item.spec.status.load_balancer.ingress
         item.ingress = tuple(
@@ -257,7 +263,9 @@ def _pool_addresses(
             yield item.full_name, kept
     for item in waiting:
         # the pool may be as large as IPv6 allows; only the first addresses are ever looked at
-        places = range(min(pool.num_addresses, len(taken) + 1))
+        # a network's first address is passed over, as MetalLB does with avoidBuggyIPs
+        first = 1 if pool.num_addresses > 2 else 0
+        places = range(first, min(pool.num_addresses, first + len(taken) + 1))
         address = next((a for a in (address_at(pool, p) for p in places) if a not in taken), None)
         if address is None:
             raise ExhaustedError(f"no free address in the load balancer pool {pool}")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kns.cluster.model import Cluster, Node, Pod
-from kns.compile.fabric import compile_fabric, compile_internet_host, gateway
+from kns.compile import load_balancer
+from kns.compile.cables import gateway
+from kns.compile.fabric import compile_fabric, compile_internet_host
 from kns.compile.node import compile_node
 from kns.compile.pod_network import compile_pod
 from kns.state.model import HostState
@@ -16,12 +18,14 @@ def compile_lab(cluster: Cluster) -> HostState:
     on_node: dict[str, list[Pod]] = {node.name: [] for node in cluster.nodes}
     for pod in cluster.pods:
         on_node[pod.node].append(pod)
+    proxied = load_balancer.has_cloud_lb(cluster)
     nodes = {node.name: with_host_addresses(node) for node in cluster.nodes}
     return HostState(
         (
             compile_fabric(cluster),
             *(compile_node(cluster, nodes[name], tuple(pods)) for name, pods in on_node.items()),
             *(compile_internet_host(cluster, host) for host in cluster.internet),
+            *([load_balancer.compile_cloud_lb(cluster)] if proxied else []),
             *(compile_pod(cluster, pod, nodes[pod.node]) for pod in cluster.pods),
         )
     )

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from kns.cluster.model import Cluster, IPFamily, Node, Pod, ProxyMode
 from kns.compile import egress, names, pod_network
-from kns.compile.fabric import default_routes, interface, router_sysctls, uplink
+from kns.compile.cables import default_routes, interface, router_sysctls, uplink
+from kns.compile.kube_proxy import localhost_node_ports
 from kns.compile.services_iptables import iptables_tables
 from kns.compile.services_ipvs import IpvsRules, ipvs_rules
 from kns.compile.services_nftables import nft_tables
@@ -45,7 +46,7 @@ def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
         sysctls=(
             *router_sysctls(network),
             *pod_network.bridge_sysctls(network),
-            *_kube_proxy_sysctls(cluster),
+            *_kube_proxy_sysctls(cluster, node),
             *ipvs.sysctls,
         ),
         iptables=_iptables(cluster, node, ipvs.tables),
@@ -57,7 +58,7 @@ def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
     )
 
 
-def _kube_proxy_sysctls(cluster: Cluster) -> tuple[Sysctl, ...]:
+def _kube_proxy_sysctls(cluster: Cluster, node: Node) -> tuple[Sysctl, ...]:
     """What kube-proxy writes at its start; conntrack's sizes are the host's and stay."""
     options = cluster.network.kube_proxy
     sysctls = [
@@ -65,7 +66,9 @@ def _kube_proxy_sysctls(cluster: Cluster) -> tuple[Sysctl, ...]:
         Sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
         Sysctl("netfilter/nf_conntrack_tcp_be_liberal", str(int(options.conntrack_tcp_be_liberal))),
     ]
-    localnet = options.mode is ProxyMode.IPTABLES and options.localhost_nodeports
+    localnet = options.mode is ProxyMode.IPTABLES and localhost_node_ports(
+        options, node, IPFamily.IPV4
+    )
     # a packet from 127.0.0.1 that DNAT sends out of the node is dropped as a martian without it
     sysctls.append(Sysctl("ipv4/conf/all/route_localnet", str(int(localnet))))
     if options.mode is not ProxyMode.IPVS or not options.ipvs.strict_arp:

@@ -17,7 +17,7 @@ from ipaddress import ip_interface
 
 from kns.cluster.model import Cluster, IPFamily, IPNetwork, Network, Node, Pod, PodNetworkMode
 from kns.compile import names
-from kns.compile.fabric import default_routes, family_sysctls, gateway, interface
+from kns.compile.cables import default_routes, family_sysctls, gateway, interface
 from kns.state.model import (
     Address,
     Bridge,

@@ -2,26 +2,23 @@
 
 iptables   `iptables-restore` (or `ip6tables-restore`) brings an empty netns to it
 nftables   `nft -f` does, for one family or both
-ipvs       `sh` does: a script of sysctl, ipset, iptables-restore, ip and ipvsadm
+ipvs       a part for each program, each under a comment line that names it (ipvs_render.py)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
 from kns.cluster.manifests import ClusterObjects
 from kns.cluster.model import IPAddress, IPFamily, KubeProxyOptions, Node, ProxyMode
 from kns.compile.iptables_save import save_text
+from kns.compile.ipvs_render import render_text
 from kns.compile.services_iptables import iptables_tables
-from kns.compile.services_ipvs import IpvsRules, ipvs_rules
+from kns.compile.services_ipvs import ipvs_rules
 from kns.compile.services_nftables import nft_tables
-from kns.plan import ipset_text, ipvs_text, nft_text
-from kns.state.model import Family, IpvsTimeouts
-
-#: the word that ends a here-document; no line of rules is only this
-_END = "END"
+from kns.plan import nft_text
 
 
 def render(
@@ -44,34 +41,9 @@ def render(
         case ProxyMode.IPVS:
             rules = [ipvs_rules(services, slices, node, options, f) for f in families]
             joined = rules[0].joined(rules[1]) if len(rules) == 2 else rules[0]
-            return "".join(f"{line}\n" for line in _ipvs_script(joined))
+            return render_text(joined)
         case unknown:
             assert_never(unknown)
-
-
-def _ipvs_script(rules: IpvsRules) -> Iterator[str]:
-    """Sets before the rules that name them; the device before the addresses on it."""
-    yield "#!/bin/sh"
-    yield "set -eu"
-    for sysctl in rules.sysctls:
-        yield f"sysctl -qw net/{sysctl.key}={sysctl.value}"
-    yield from _fed("ipset restore", ipset_text.changes(rules.ipsets, ()))
-    for family, program in ((Family.IPV4, "iptables"), (Family.IPV6, "ip6tables")):
-        tables = [table for table in rules.tables if table.family is family]
-        yield from _fed(f"{program}-restore", save_text(tables))
-    for link in rules.links:
-        yield f"ip link add {link.name} type dummy"
-    for address in rules.addresses:
-        yield f"ip addr add {address.interface} dev {address.ifname}"
-    yield from _fed("ipvsadm -R", ipvs_text.save_text(rules.virtual_servers))
-    if rules.timeouts != IpvsTimeouts():
-        yield ipvs_text.timeouts_command(rules.timeouts)
-
-
-def _fed(command: str, text: str) -> Iterator[str]:
-    if text:
-        yield f"{command} <<'{_END}'"
-        yield f"{text}{_END}"
 
 
 def as_host(node: Node, options: KubeProxyOptions, extra: Iterable[IPAddress] = ()) -> Node:

@@ -122,7 +122,8 @@ def recompile(
         key = (service.namespace, service.name)
         own = by_service.get(key, ())
         part = before.parts.get(key)
-        if part is not None and part.service == service and part.slices == own:
+        same_service = part is not None and (part.service is service or part.service == service)
+        if part is not None and same_service and part.slices == own:
             found.append((service, own, part.views))
         else:
             views = ports_of_service(service, own, before.node, before.family)

@@ -65,6 +65,10 @@ class LabPaths:
         """The folder of the containers' logs."""
         return self.folder / "logs"
 
+    def component(self, name: str) -> Path:
+        """The folder of a component's (nginx, BIRD, HAProxy) configuration."""
+        return self.folder / "components" / name
+
     def pod_etc(self, netns: str) -> Path:
         """The folder of a netns' resolv.conf, hosts, nsswitch.conf and env."""
         return self.folder / "etc" / netns

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -62,7 +62,9 @@ class Desired:
     loaded: Loaded
     text: str
     proxy_mode: ProxyMode | None
-    state: HostState = field(default_factory=HostState)
+    state: HostState
+    #: the leases that the file was resolved with
+    before: Leases
 
     @property
     def cluster(self) -> Cluster:
@@ -90,7 +92,7 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
     loaded = resolved(spec.spec, leases, proxy_mode)
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
-    return Desired(complete, content.decode(), proxy_mode, compile_lab(loaded.cluster))
+    return Desired(complete, content.decode(), proxy_mode, compile_lab(loaded.cluster), leases)
 
 
 def look(desired: Desired) -> Observation:
@@ -128,8 +130,9 @@ def up(
     paths = LabPaths(desired.cluster.name)
     platform.require(desired.state, desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
-        # another run may have handed out addresses since the file was resolved
-        desired = desire(path, proxy_mode)
+        if read_leases(paths) != desired.before:
+            # another run has handed out addresses since the file was resolved
+            desired = desire(path, proxy_mode)
         try:
             return _converge(desired, paths, report, on_op, start)
         except OSError as error:

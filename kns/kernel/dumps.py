@@ -82,8 +82,9 @@ from kns.state.model import (
 
 RT_TABLE_LOCAL = 255
 RT_TABLE_MAIN = 254
-#: kernel's own and those of router advertisements
-RTPROT_KERNEL, RTPROT_RA = 2, 9
+#: `ip route` (boot) and ours (static). The kernel's own, router advertisements' and a routing
+#: daemon's (BIRD: 12) are theirs to keep
+OURS = (3, 4)
 #: ip rule's own three: local, main, default
 OWN_RULES = frozenset({0, 32766, 32767})
 _NAMES_OF_TYPES = {number: kind for kind, number in ROUTE_TYPES.items()}
@@ -220,7 +221,7 @@ def routes(sock: Socket, names: Mapping[int, str]) -> tuple[Route, ...]:
         family, length, _src, _tos, table, protocol, _scope, kind, flags = struct.unpack_from(
             "=BBBBBBBBI", data
         )
-        if protocol in (RTPROT_KERNEL, RTPROT_RA) or kind not in _NAMES_OF_TYPES:
+        if protocol not in OURS or kind not in _NAMES_OF_TYPES:
             continue
         if family not in (Family.IPV4, Family.IPV6):
             continue

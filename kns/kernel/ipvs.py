@@ -15,7 +15,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
@@ -221,16 +221,23 @@ def restore_ipsets_here(op: RestoreIpsets) -> None:
 
 def apply_here(op: SetVirtualServers) -> None:
     """Carry out what is left to do between the op's two states."""
-    pending = steps(op.desired, op.observed, op.exclude)
+    if op.timeouts != IpvsTimeouts():
+        _set_timeouts(op)
+    carry_out_here(op.netns, steps(op.desired, op.observed, op.exclude))
+
+
+def carry_out_here(name: str, pending: Sequence[Step]) -> None:
+    """Carry out the steps in the calling thread's netns, which `name` is for messages."""
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
         family = _require_family(sock)
-        if op.timeouts != IpvsTimeouts():
-            _set_timeouts(sock, family, op)
         results = sock.request([_message(family, step) for step in pending])
     for step, number in zip(pending, results, strict=True):
         if number not in {0, *_already(step.verb)}:
             raise ApplyError(
-                os.strerror(number), op=ipvs_text.command(step), netns=op.netns, hint=_hint(number)
+                os.strerror(number),
+                op=ipvs_text.command(step),
+                netns=name,
+                hint=_hint(step, number),
             )
 
 
@@ -247,13 +254,13 @@ def _already(verb: Verb) -> Iterable[int]:
             return ()
 
 
-def _hint(number: int) -> str:
-    if number == errno.ENOENT:
-        return "the scheduler's module is missing: modprobe ip_vs_<scheduler>"
+def _hint(step: Step, number: int) -> str:
+    if number == errno.ENOENT and step.server is None:
+        return modprobe(f"ip_vs_{step.service.scheduler}")
     return ""
 
 
-def _set_timeouts(sock: Socket, family: int, op: SetVirtualServers) -> None:
+def _set_timeouts(op: SetVirtualServers) -> None:
     wanted = (
         (CMD_ATTR_TIMEOUT_TCP, op.timeouts.tcp),
         (CMD_ATTR_TIMEOUT_TCP_FIN, op.timeouts.tcp_fin),
@@ -261,9 +268,11 @@ def _set_timeouts(sock: Socket, family: int, op: SetVirtualServers) -> None:
     )
     body = _GENERIC.pack(CMD_SET_CONFIG, VERSION, 0)
     body += b"".join(attr_u32(kind, seconds) for kind, seconds in wanted if seconds)
-    number = sock.request([Message(family, 0, body)])[0]
+    with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
+        number = sock.request([Message(_require_family(sock), 0, body)])[0]
     if number:
-        raise ApplyError(os.strerror(number), op="ipvsadm --set", netns=op.netns)
+        command = ipvs_text.timeouts_command(op.timeouts)
+        raise ApplyError(os.strerror(number), op=command, netns=op.netns)
 
 
 def _message(family: int, step: Step) -> Message:

@@ -49,6 +49,12 @@ def identity(name: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def identity_here() -> tuple[int, int]:
+    """Device and inode of the calling thread's netns."""
+    status = os.stat(OWN_NETNS)  # noqa: PTH116 - beside its likes
+    return status.st_dev, status.st_ino
+
+
 def is_netns(name: str) -> bool:
     """True if a netns is mounted at the name, False if it is only a file left by a crash."""
     found = identity(name)

@@ -44,6 +44,12 @@ PACKAGES = {
 }
 
 
+#: what to do about a program that Debian doesn't have
+ELSEWHERE = {
+    "coredns": "put the program from coredns.io into the PATH, or leave out dns.server: coredns",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Where a program runs: a netns, and optionally a pod's own files, hostname, environment."""
@@ -72,9 +78,8 @@ def which(program: str) -> str:
     found = shutil.which(program, path=f"{path}:/usr/sbin:/sbin")
     if found is None:
         package = PACKAGES.get(program, program)
-        raise PlatformError(
-            f"the program {program} is not installed", hint=f"apt-get install {package}"
-        )
+        hint = ELSEWHERE.get(program, f"apt-get install {package}")
+        raise PlatformError(f"the program {program} is not installed", hint=hint)
     return found
 
 

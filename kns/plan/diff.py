@@ -3,9 +3,10 @@
     1. what must go: netns of vanished pods, links, routes, addresses …   (dependants first)
     2. netns, each with its sysctls: a sysctl of `all` or `default` acts on links made after it
     3. links: bridges, veth pairs in one message, then what a message can't say (hairpin, alias)
-    4. addresses, neighbors, forwarding entries, routes
-    5. rules: ipsets before the iptables rules that name them
-    6. bridges up: on a running bridge each new port floods all others with IPv6 discovery
+    4. bridges up, after their ports: on a running bridge each new port floods all the others
+       with IPv6 discovery, N² frames in all
+    5. addresses, neighbors, forwarding entries, routes: a route needs its link up
+    6. rules: ipsets before the iptables rules that name them
 
 Within a phase ops keep the order of the state, so that those of one netns stand together and can
 be sent in one batch. A plan for two equal states is empty.
@@ -72,9 +73,9 @@ class _Phases:
     create: list[Op] = field(default_factory=list)
     links: list[Op] = field(default_factory=list)
     ports: list[Op] = field(default_factory=list)
+    bridges: list[Op] = field(default_factory=list)
     layer3: list[Op] = field(default_factory=list)
     rules: list[Op] = field(default_factory=list)
-    bridges: list[Op] = field(default_factory=list)
 
     def joined(self) -> tuple[Op, ...]:
         return (
@@ -82,9 +83,9 @@ class _Phases:
             *self.create,
             *self.links,
             *self.ports,
+            *self.bridges,
             *self.layer3,
             *self.rules,
-            *self.bridges,
         )
 
 

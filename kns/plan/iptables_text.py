@@ -30,6 +30,11 @@ def _table_lines(change: TableChange) -> Iterator[str]:
         yield f":{chain.name} {chain.policy or '-'} [0:0]"
     for name in change.remove:
         yield f":{name} - [0:0]"
+    if change.fresh:
+        # with a command that names no chain iptables-nft-restore fetches all chains once; without
+        # one it looks each rule's chain up in a list of those named so far (20 s for 3,000
+        # services instead of 4)
+        yield "-F"
     for chain in chains:
         if chain.policy and not change.fresh:
             yield f"-F {chain.name}"

@@ -175,7 +175,7 @@ def parse_tables(text: str) -> tuple[NftTable, ...]:
     lines = iter(text.splitlines())
     for line in lines:
         words = line.split()
-        if len(words) == 4 and words[0] == "table":
+        if words[:1] == ["table"] and words[3:4] == ["{"]:
             table = _parse_table(lines, families.get(words[1]), words[2])
             if table is not None:
                 tables.append(table)

@@ -24,6 +24,8 @@ IPPROTO_SCTP = 132
 _ANSWER_MAX = 65_535
 _REFUSED = {errno.ECONNREFUSED, errno.ECONNRESET}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
+#: sendto() tells the sender that a rule of its own host dropped the packet; nothing went out
+_DROPPED_HERE = {errno.EPERM, errno.ETIMEDOUT}
 _UNSUPPORTED = {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT}
 
 
@@ -85,7 +87,7 @@ def _outcome(error: OSError) -> Outcome:
         return Outcome.REFUSED
     if error.errno in _UNREACHABLE:
         return Outcome.UNREACHABLE
-    if error.errno == errno.ETIMEDOUT:
+    if error.errno in _DROPPED_HERE:
         return Outcome.TIMEOUT
     if error.errno in _UNSUPPORTED:
         raise ProbeError(

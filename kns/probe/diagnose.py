@@ -15,21 +15,17 @@ from kns.cluster.model import (
     IPFamily,
     Node,
     Pod,
-    Protocol,
     ProxyMode,
     Service,
     ServicePort,
     TrafficPolicy,
 )
-from kns.errors import UsageError
-from kns.probe.addresses import in_url
-from kns.probe.check import Check, Datagrams, Echo, Http, Step
 from kns.probe.curl import CONNECTED_THEN_SILENT
 from kns.probe.expectations.endpoints import Backend, Promise, promise
 from kns.probe.expectations.sources import node_of
 from kns.probe.model import Attempt, Outcome, overall
 from kns.probe.names import Found, Kind, label
-from kns.probe.target import Target, Wish, parse_target
+from kns.probe.target import Target
 
 DRIFT = "kns status names what differs from the lab file"
 
@@ -58,24 +54,6 @@ def _failure(cluster: Cluster, source: Found, target: Target, attempts: Sequence
     if target.service is not None and target.service.cluster_ips:
         return _service(cluster, source, target, attempts)
     return _plain(cluster, source, target, overall(tuple(a.outcome for a in attempts)))
-
-
-def advice(cluster: Cluster, check: Check, step: Step, seen: Sequence[Attempt]) -> str:
-    """`explain` for a failed check."""
-    ask = step.ask
-    if isinstance(ask, (Http, Datagrams)):
-        text = f"{in_url(ask.address)}:{ask.port}"
-        protocol = Protocol.TCP if isinstance(ask, Http) else Protocol(ask.protocol.upper())
-    elif isinstance(ask, Echo):
-        text, protocol = ask.address, Protocol.TCP
-        seen = (Attempt(Outcome.TIMEOUT),)
-    else:
-        return ""
-    try:
-        target = parse_target(cluster, check.source, text, Wish(protocol=protocol))
-    except UsageError:
-        return ""
-    return explain(cluster, check.source, target, seen) if seen else ""
 
 
 def _dns(source: Found, target: Target) -> str:

@@ -212,7 +212,8 @@ def _of_service(cluster: Cluster, source: Found, service: Service, wish: Wish) -
         hostname = service.name if same else f"{service.name}.{service.namespace}"
     if not service.cluster_ips:
         return _of_headless(service, hostname, wish)
-    address = _address(cluster, service.cluster_ips, label(service), wish)
+    outside = _outer_addresses(service) if source.kind is Kind.INTERNET else ()
+    address = _address(cluster, outside or service.cluster_ips, label(service), wish)
     return Target(
         label(service),
         Kind.SERVICE,
@@ -313,8 +314,13 @@ def _of_address(cluster: Cluster, source: Found, address: IPAddress, wish: Wish)
 
 
 def _service_addresses(service: Service) -> tuple[IPAddress, ...]:
+    return (*service.cluster_ips, *_outer_addresses(service))
+
+
+def _outer_addresses(service: Service) -> tuple[IPAddress, ...]:
+    """The addresses at which the world outside finds a service, a load balancer's first."""
     balancer = tuple(entry.ip for entry in service.load_balancer_ingress if entry.ip is not None)
-    return (*service.cluster_ips, *service.external_ips, *balancer)
+    return (*balancer, *service.external_ips)
 
 
 def _kind_by_range(cluster: Cluster, address: IPAddress) -> Kind:

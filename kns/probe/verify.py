@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kns.cluster.model import Cluster
+from kns.cluster.model import Cluster, Protocol
 from kns.errors import KnsError, UsageError
 from kns.kernel import processes
 from kns.probe import datagram
-from kns.probe.addresses import owners
+from kns.probe.addresses import in_url, owners
 from kns.probe.asking import Asker
-from kns.probe.check import AffinityExpiry, Check, Datagrams, Expectations, Http, Skip, Step
-from kns.probe.diagnose import advice
+from kns.probe.check import AffinityExpiry, Check, Datagrams, Echo, Expectations, Http, Skip, Step
+from kns.probe.diagnose import explain
 from kns.probe.expectations import expectations
 from kns.probe.judge import Verdict, judge
-from kns.probe.model import Attempt
+from kns.probe.model import Attempt, Outcome
 from kns.probe.places import Places
+from kns.probe.target import Wish, parse_target
 
 #: most probes wait for the network or for a process, so more of them than processors
 WORKERS = 16
@@ -100,7 +101,7 @@ def verify(
 ) -> VerifyReport:
     """Check everything that the cluster promises; `only` is a regular expression on the ids.
 
-    `report` is called from this thread for each result, in the order of the report.
+    `report` is called from this thread for each result.
     """
     for program in PROGRAMS:
         processes.which(program)
@@ -112,6 +113,8 @@ def verify(
         report(result)
         results.append(result)
     seconds = time.monotonic() - started
+    order = {check.id: number for number, check in enumerate(chosen.checks)}
+    results.sort(key=lambda result: order[result.id])
     return VerifyReport(cluster.name, tuple(results), tuple(chosen.skips), seconds)
 
 
@@ -182,7 +185,7 @@ def _carry_out(cluster: Cluster, asker: Asker, check: Check) -> CheckResult:
         verdict, seen = _take(asker, check, step)
         verdicts.append(verdict)
         if not verdict.ok:
-            hint = advice(cluster, check, step, seen)
+            hint = _advice(cluster, check, step, seen)
             break
     return CheckResult(
         id=check.id,
@@ -205,3 +208,21 @@ def _take(asker: Asker, check: Check, step: Step) -> tuple[Verdict, tuple[Attemp
         hint = f" ({error.hint})" if error.hint else ""
         return Verdict(False, f"could not be probed: {error.message}{hint}", "no evidence"), ()
     return judge(step.want, seen), seen if isinstance(seen, tuple) else ()
+
+
+def _advice(cluster: Cluster, check: Check, step: Step, seen: Sequence[Attempt]) -> str:
+    """`explain` for a failed check."""
+    ask = step.ask
+    if isinstance(ask, (Http, Datagrams)):
+        text = f"{in_url(ask.address)}:{ask.port}"
+        protocol = Protocol.TCP if isinstance(ask, Http) else Protocol(ask.protocol.upper())
+    elif isinstance(ask, Echo):
+        text, protocol = ask.address, Protocol.TCP
+        seen = (Attempt(Outcome.TIMEOUT),)
+    else:
+        return ""
+    try:
+        target = parse_target(cluster, check.source, text, Wish(protocol=protocol))
+    except UsageError:
+        return ""
+    return explain(cluster, check.source, target, seen) if seen else ""

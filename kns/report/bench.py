@@ -85,8 +85,9 @@ def bench_svg(report: BenchReport) -> str:
         ),
     )
     options = report.options
+    endpoints = "one endpoint" if options.endpoints == 1 else f"{options.endpoints} endpoints"
     caption = (
-        f"kns bench services: {options.endpoints} endpoints a service,"
+        f"kns bench services: {endpoints} a service,"
         f" {options.connections} connections, seed {options.seed};"
         f" Linux {report.kernel}, {report.cpus} CPUs"
     )

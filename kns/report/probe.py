@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import textwrap
 from collections import Counter
 from collections.abc import Iterator
@@ -98,7 +97,7 @@ def _latency(result: ProbeResult, paint: Painter) -> str:
     if len(found) == 1:
         return paint(f"  {found[0]:.2f} ms", Style.QUIET)
     spread = f"{min(found):.2f} to {max(found):.2f}"
-    return paint(f"  median {statistics.median(found):.2f} ms ({spread})", Style.QUIET)
+    return paint(f"  median {sorted(found)[len(found) // 2]:.2f} ms ({spread})", Style.QUIET)
 
 
 def _who(result: ProbeResult, paint: Painter) -> Iterator[str]:

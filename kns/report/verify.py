@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import TextIO
 
@@ -43,7 +44,7 @@ LESSONS = {
 #: passed checks of one kind that are shown before "… and N more"
 SHOWN = 6
 PLAIN_WIDTH = 132
-NAME_MAX = 40
+NAME_MAX = 32
 
 
 def verify_console(file: TextIO, *, terminal: bool) -> Console:
@@ -59,7 +60,7 @@ def print_report(console: Console, report: VerifyReport, *, every: bool = False)
     """The checks by path, what was left out, and the count."""
     names = max((len(_name(check)) for check in report.checks), default=0)
     columns = _columns(console, min(names, NAME_MAX))
-    for path, group in groupby(report.checks, key=lambda check: check.path):
+    for path, group in groupby(_once_advised(report.checks), key=lambda check: check.path):
         checks = tuple(group)
         _print(console, _heading(path, checks))
         for kind, members in groupby(checks, key=_kind):
@@ -68,6 +69,17 @@ def print_report(console: Console, report: VerifyReport, *, every: bool = False)
     for skip in report.skips:
         _print(console, Text(f"– {skip.what}: {skip.reason}", "yellow"))
     _print(console, _summary(report))
+
+
+def _once_advised(checks: Sequence[CheckResult]) -> Iterator[CheckResult]:
+    """The same advice again and again would hide the others."""
+    given: dict[str, str] = {}
+    for check in checks:
+        first = given.setdefault(check.advice, _name(check))
+        if check.advice and first != _name(check):
+            yield replace(check, advice=f"as at {first}")
+        else:
+            yield check
 
 
 def _print(console: Console, item: Text | Table) -> None:

@@ -24,7 +24,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,13 @@ from kns.engine.labs import applied_cluster
 from kns.engine.paths import LabPaths, ensure_folder
 from kns.errors import KnsError, LockedError
 from kns.kernel import netns
+from kns.runtime.container import Status
 from kns.runtime.containers import Containers
+from kns.runtime.draining import Draining
 from kns.runtime.listeners import Failure, Listeners
 from kns.runtime.name_servers import NameServers
 from kns.runtime.servers import desired
+from kns.runtime.speaker import Speaker
 
 #: an order is short: a line that is longer is none
 MAX_ORDER = 64 * 1024
@@ -56,6 +59,8 @@ class Agent:
         self._name_servers = NameServers()
         self._listeners = Listeners(self._worker, paths.pod_etc, self._name_servers)
         self._containers = Containers(self._worker, paths)
+        self._draining = Draining(self._worker)
+        self._speaker = Speaker(self._worker)
         self._failures: tuple[Failure, ...] = ()
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
@@ -71,8 +76,10 @@ class Agent:
             await self._over.wait()
         finally:
             server.close()
+            self._draining.close()
             self._listeners.close()
             self._containers.release()
+            self._speaker.close()
             self._worker.shutdown(cancel_futures=True)
 
     def end(self) -> None:
@@ -104,22 +111,38 @@ class Agent:
         cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
         wanted = desired(cluster)
         self._name_servers.update(cluster)
+        self._draining.update(cluster)
         # what goes makes room for what comes: a port may pass from one container to another
         await self._containers.stop_others(wanted.containers)
         await self._listeners.close_others(wanted.servers)
-        failures = [
+        self._failures = (
             *await self._listeners.open_missing(wanted.servers),
             *await self._containers.start_missing(wanted.containers),
-        ]
-        self._failures = tuple(failures)
-        return {"ok": not failures, **self._counts()}
+        )
+        await self._speaker.converge(cluster)
+        return {"ok": not self._failures, **self._counts(), "errors": _plain(self._failures)}
 
     def _status(self) -> dict[str, Any]:
-        containers = [dataclasses.asdict(status) for status in self._containers.statuses]
+        statuses = self._containers.statuses
+        # what a container does now says more than how its first start went
+        known = {status.container for status in statuses}
+        errors = [failure for failure in self._failures if failure.subject not in known]
+        errors += [
+            Failure(status.container, f"{status.message}; it is going to be started again")
+            for status in statuses
+            if status.state == "waiting"
+        ]
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         rss = pages * resource.getpagesize() // 1024
-        found = {**self._counts(), "containers": containers}
-        return {"ok": True, "pid": os.getpid(), "rss_kb": rss, **found}
+        return {
+            "ok": True,
+            "addresses": self._speaker.owners,
+            "pid": os.getpid(),
+            "servers": len(self._listeners),
+            "containers": _plain(statuses),
+            "rss_kb": rss,
+            "errors": _plain(errors),
+        }
 
     async def _stop(self) -> dict[str, Any]:
         self._listeners.close()
@@ -131,7 +154,6 @@ class Agent:
         return {
             "servers": len(self._listeners),
             "containers": len(self._containers.statuses),
-            "errors": [dataclasses.asdict(failure) for failure in self._failures],
         }
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -145,6 +167,10 @@ class Agent:
                 writer.write(json.dumps(answer).encode() + b"\n")
                 await writer.drain()
         writer.close()
+
+
+def _plain(items: Sequence[Failure] | Sequence[Status]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(item) for item in items]
 
 
 def run(lab: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from kns.engine.paths import LabPaths, ensure_folder
+from kns.engine.paths import LabPaths, ensure_folder, write_private
 from kns.errors import PlatformError
 from kns.kernel import processes
 from kns.runtime import environment, process_table
@@ -22,7 +22,7 @@ from kns.runtime.backoff import Backoff
 from kns.runtime.listeners import Failure
 from kns.runtime.process_table import Record
 from kns.runtime.server import Inode
-from kns.runtime.servers import ContainerSpec
+from kns.runtime.specs import ContainerSpec
 
 #: seconds between SIGTERM and SIGKILL; kubelet's 30 would make every `down` wait
 GRACE_SECONDS = 2.0
@@ -114,6 +114,12 @@ class Container:
         self._adopted = True
         return True
 
+    async def update(self, spec: ContainerSpec) -> None:
+        """Write the spec's files; the process reads them anew if one of them changed."""
+        self.spec = spec
+        if await self._loop.run_in_executor(self._worker, write_files, spec):
+            self._signal(signal.Signals(spec.reload_signal))
+
     async def stop(self) -> None:
         """SIGTERM, after the grace SIGKILL, its children too; when it returns, nothing is left."""
         self._stopping = True
@@ -126,7 +132,8 @@ class Container:
             await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
         except TimeoutError:
             self._signal(signal.SIGKILL)
-            await self._ended.wait()
+            with contextlib.suppress(TimeoutError):  # one that the kernel holds in a system call
+                await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
         await self._kill_rest()
 
     def release(self) -> None:
@@ -196,8 +203,21 @@ class Container:
             self._pidfd = -1
 
 
+def write_files(spec: ContainerSpec) -> bool:
+    """Write the files of a spec that are not as it says; True if there was one."""
+    changed = False
+    for name, text in spec.files:
+        path = Path(name)
+        ensure_folder(path.parent)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_private(path, text)
+            changed = True
+    return changed
+
+
 def spawn(spec: ContainerSpec, paths: LabPaths) -> Child:
     """Start the container's process, its output appended to its log. Blocks for milliseconds."""
+    write_files(spec)
     etc = paths.pod_etc(spec.netns)
     services = environment.read_service_variables(etc)
     variables = dict(environment.of_container(services, spec.env, hostname=spec.hostname))

@@ -10,17 +10,26 @@ Like a kubelet's, containers outlive their agent: an agent that is started anew 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
 
 from kns.engine.paths import LabPaths
 from kns.kernel import netns, processes
 from kns.runtime import process_table
-from kns.runtime.container import GRACE_SECONDS, Container, Status
+from kns.runtime.container import GRACE_SECONDS, Container, Status, log_path
 from kns.runtime.listeners import Failure
 from kns.runtime.process_table import Record
 from kns.runtime.server import Inode
-from kns.runtime.servers import ContainerSpec
+from kns.runtime.specs import ContainerSpec
+
+#: kubelet's containerLogMaxSize; one older file is kept. A lab's files are in memory
+LOG_MAX = 10 * 1024 * 1024
+SIZE_CHECK_SECONDS = 10.0
 
 
 class Containers:
@@ -31,6 +40,7 @@ class Containers:
         self._paths = paths
         self._watched: dict[str, Container] = {}
         self._looked_back = False
+        self._size_check: asyncio.TimerHandle | None = None
         self._left: dict[str, Record] = {}
 
     @property
@@ -45,7 +55,8 @@ class Containers:
         going = [
             container
             for key, container in self._watched.items()
-            if wanted.get(key) != container.spec or inodes.get(key) != container.inode
+            if not _same_process(wanted.get(key), container.spec)
+            or inodes.get(key) != container.inode
         ]
         await self._stop(going)
         if not self._looked_back:
@@ -54,6 +65,7 @@ class Containers:
                 self._worker, survivors, specs, inodes, self._paths
             )
             self._looked_back = True
+            self._check_sizes_later()
 
     async def start_missing(self, specs: Sequence[ContainerSpec]) -> tuple[Failure, ...]:
         """Start what doesn't run yet; returns those that could not be started (yet)."""
@@ -61,6 +73,7 @@ class Containers:
         failures: list[Failure] = []
         for spec in specs:
             if spec.key in self._watched:
+                await self._watched[spec.key].update(spec)
                 continue
             if spec.key not in inodes:
                 failures.append(Failure(spec.key, f"netns {spec.netns} does not exist"))
@@ -68,7 +81,9 @@ class Containers:
             container = Container(spec, inodes[spec.key], self._paths, self._worker)
             self._watched[spec.key] = container
             left = self._left.pop(spec.key, None)
-            if left is None or not container.adopt(left):
+            if left is not None and container.adopt(left):
+                await container.update(spec)
+            else:
                 failure = await container.start()
                 failures.extend([failure] if failure is not None else [])
         return tuple(failures)
@@ -86,11 +101,27 @@ class Containers:
         for container in self._watched.values():
             container.release()
         self._watched.clear()
+        if self._size_check is not None:
+            self._size_check.cancel()
+
+    def _check_sizes_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._size_check = loop.call_later(SIZE_CHECK_SECONDS, self._check_sizes)
+
+    def _check_sizes(self) -> None:
+        logs = [log_path(self._paths, container.spec) for container in self._watched.values()]
+        asyncio.get_running_loop().run_in_executor(self._worker, rotate, logs)
+        self._check_sizes_later()
 
     async def _stop(self, going: Sequence[Container]) -> None:
         await asyncio.gather(*(container.stop() for container in going))
         for container in going:
             self._watched.pop(container.spec.key, None)
+
+
+def _same_process(wanted: ContainerSpec | None, spec: ContainerSpec) -> bool:
+    """True if the process of `spec` serves `wanted` too, by a reload of its files at most."""
+    return wanted is not None and replace(wanted, files=()) == replace(spec, files=())
 
 
 def survivors(
@@ -128,6 +159,21 @@ def _left_by_others(
             marked = process_table.main_process(key, inodes[key][1])
             if marked is not None:
                 yield key, marked
+
+
+def rotate(logs: Iterable[Path]) -> None:
+    """Move what is in a log that has grown too large to `NAME.1`.
+
+    The process keeps its file open, so the file is emptied in place; it is written by appending.
+    What is written between the copy and that moment is lost.
+    """
+    for log in logs:
+        with contextlib.suppress(OSError):
+            if log.stat().st_size > LOG_MAX:
+                older = log.with_name(f"{log.name}.1")
+                older.unlink(missing_ok=True)
+                shutil.copy(log, older)
+                os.truncate(log, 0)
 
 
 def _inodes(specs: Iterable[ContainerSpec]) -> dict[str, Inode]:

@@ -17,7 +17,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dns.exception
@@ -30,11 +30,11 @@ from kns.runtime.dns_forward import Forwarder, NoAnswerError
 from kns.runtime.dns_wire import (
     Query,
     UnanswerableError,
+    WireAnswer,
     failure,
     question_wire,
     read_query,
     response,
-    rotated,
     wire_records,
 )
 
@@ -62,10 +62,23 @@ class DNSCounters:
 
 @dataclass(slots=True)
 class _Stored:
-    """The replies to one question without their ids, one for each order of the addresses."""
+    """The replies to one question without their ids, one for each order of the addresses.
 
-    bodies: tuple[bytes, ...]
-    turn: int = 0
+    Each is written when its turn comes for the first time.
+    """
+
+    query: Query
+    answer: WireAnswer
+    turns: int
+    bodies: list[bytes] = field(default_factory=list)
+    turn: int = -1
+
+    def next(self) -> bytes:
+        """The reply whose turn it is."""
+        self.turn = (self.turn + 1) % self.turns
+        if self.turn == len(self.bodies):
+            self.bodies.append(response(self.query, self.answer, turn=self.turn)[2:])
+        return self.bodies[self.turn]
 
 
 class DNSServer:
@@ -112,8 +125,7 @@ class DNSServer:
         if stored is None:
             return None
         self.counters.questions += 1
-        stored.turn = (stored.turn + 1) % len(stored.bodies)
-        return wire[:2] + stored.bodies[stored.turn]
+        return wire[:2] + stored.next()
 
     def answer_now(self, wire: bytes, *, tcp: bool = False) -> bytes | Coroutine[Any, Any, bytes]:
         """The reply (empty: none), or a coroutine that gets it from another server."""
@@ -127,12 +139,15 @@ class DNSServer:
             return self._forwarded(query, wire, tcp=tcp)
         if answer.pending:
             return self._completed(query, answer, tcp=tcp)
-        bodies = tuple(_body(query, answer, turn) for turn in self._turns_of(answer, tcp=tcp))
-        if not tcp:
-            if len(self._store) >= STORE_MAX:
-                self._store.clear()
-            self._store[wire[2:]] = _Stored(bodies)
-        return wire[:2] + bodies[0]
+        encoded = WireAnswer.of(answer)
+        if tcp:
+            self._turns += 1
+            return response(query, encoded, turn=self._turns)
+        if len(self._store) >= STORE_MAX:
+            self._store.clear()
+        turns = min(encoded.turns, TURNS_MAX)
+        stored = self._store[wire[2:]] = _Stored(query, encoded, turns)
+        return wire[:2] + stored.next()
 
     def _current_zones(self) -> Zones:
         zones = self._zones()
@@ -147,14 +162,6 @@ class DNSServer:
             if answer is not None:
                 return answer
         return None if self._forwarder is not None else Answer(Rcode.REFUSED)
-
-    def _turns_of(self, answer: Answer, *, tcp: bool) -> range:
-        """The orders of the addresses to prepare: by UDP all of them, by TCP the next one."""
-        if tcp:
-            self._turns += 1
-            return range(self._turns, self._turns + 1)
-        count = sum(record.type in {"A", "AAAA"} for record in answer.answer)
-        return range(min(max(count, 1), TURNS_MAX))
 
     async def _forwarded(self, query: Query, wire: bytes, *, tcp: bool) -> bytes:
         """What the upstream says, unchanged: its flags, and TC if it does not fit."""
@@ -184,11 +191,13 @@ class DNSServer:
             self.counters.unanswered += 1
             return response(query, self._no_data(query))
         truncated = bool(found.flags & dns.flags.TC)
-        return response(query, answer, more=wire_records(found.answer), truncated=truncated)
+        more = wire_records(found.answer)
+        return response(query, WireAnswer.of(answer), more=more, truncated=truncated)
 
-    def _no_data(self, query: Query) -> Answer:
+    def _no_data(self, query: Query) -> WireAnswer:
         """The answer to an existing name that lacks the type: as for a type that no name has."""
-        return self._lookup(replace(query, type="HINFO")) or Answer(Rcode.NOERROR)
+        answer = self._lookup(replace(query, type="HINFO"))
+        return WireAnswer.of(answer or Answer(Rcode.NOERROR))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something to its end beside the event loop's other work."""
@@ -295,9 +304,3 @@ class _Streams:
         finally:
             self._writers.discard(writer)
             writer.close()
-
-
-def _body(query: Query, answer: Answer, turn: int) -> bytes:
-    """The reply without its id."""
-    turned = Answer(answer.rcode, rotated(answer.answer, turn), answer.authority, answer.additional)
-    return response(query, turned)[2:]

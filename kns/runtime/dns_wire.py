@@ -5,16 +5,15 @@
 
 Names keep the client's upper and lower case, which dnspython's own rendering would fold: here a
 name is compressed only against one that is equal letter for letter, as CoreDNS does.
-
-The record types are imported here and now: dnspython would import each at the first record of its
-type, and the first client would wait for that.
 """
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import dns.exception
 import dns.flags
@@ -25,14 +24,7 @@ import dns.rcode
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
-import dns.rdtypes.ANY.CNAME
-import dns.rdtypes.ANY.NS
-import dns.rdtypes.ANY.PTR
-import dns.rdtypes.ANY.SOA
 import dns.rdtypes.ANY.TXT
-import dns.rdtypes.IN.A
-import dns.rdtypes.IN.AAAA
-import dns.rdtypes.IN.SRV
 import dns.rrset
 
 from kns.cluster.records import Answer, Rcode, Record
@@ -45,15 +37,20 @@ OWN_PAYLOAD = 1232
 MAX_UDP = 4096
 MAX_TCP = 65535
 HEADER = struct.Struct("!HHHHHH")
-#: a record's owner as labels, its type, class and TTL, its RDATA
-WireRecord = tuple[tuple[bytes, ...], bytes, bytes]
-
 _LENGTH = struct.Struct("!H")
 _TYPE_CLASS = struct.Struct("!HH")
 _FIXED = struct.Struct("!HHI")
+_SRV = struct.Struct("!HHH")
+_SOA_NUMBERS = struct.Struct("!IIIII")
 #: OPT: the root as owner, type, payload size, extended rcode and flags, no options (RFC 6891)
 _OPT = struct.Struct("!BHHIH")
 _OPT_SIZE = _OPT.size
+_ADDRESS_TYPES = (dns.rdatatype.A, dns.rdatatype.AAAA)
+_TYPES = {
+    text: dns.rdatatype.from_text(text)
+    for text in ("A", "AAAA", "CNAME", "NS", "PTR", "SOA", "SRV", "TXT")
+}
+_RCODES = {rcode: dns.rcode.from_text(rcode) for rcode in Rcode}
 #: a pointer has 14 bits
 _POINTER_MAX = 0x4000
 
@@ -67,6 +64,41 @@ class Query:
     type: str
     limit: int
     message: dns.message.Message
+
+
+class WireRecord(NamedTuple):
+    """A record in wire format, but for its owner, which is compressed where it is written."""
+
+    labels: tuple[bytes, ...]
+    type: int
+    #: type, class, TTL
+    fixed: bytes
+    rdata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WireAnswer:
+    """An Answer in wire format, made once for all the replies that carry it."""
+
+    rcode: Rcode
+    answer: tuple[WireRecord, ...]
+    authority: tuple[WireRecord, ...]
+    additional: tuple[WireRecord, ...]
+
+    @staticmethod
+    def of(answer: Answer) -> WireAnswer:
+        """Encode the records."""
+        return WireAnswer(
+            answer.rcode,
+            tuple(map(_wire_record, answer.answer)),
+            tuple(map(_wire_record, answer.authority)),
+            tuple(map(_wire_record, answer.additional)),
+        )
+
+    @property
+    def turns(self) -> int:
+        """In how many orders the addresses can be given."""
+        return max(1, sum(record.type in _ADDRESS_TYPES for record in self.answer))
 
 
 class UnanswerableError(Exception):
@@ -111,29 +143,30 @@ def read_query(wire: bytes, *, tcp: bool = False) -> Query:
 
 def response(
     query: Query,
-    answer: Answer,
+    answer: WireAnswer,
     *,
+    turn: int = 0,
     more: Iterable[WireRecord] = (),
     truncated: bool = False,
 ) -> bytes:
     """The reply to a query; `more` are records that another server gave for `answer.pending`.
 
-    Records that don't fit into the client's size are left out and TC says so; additional ones are
-    left out in silence (RFC 2181 section 9).
+    `turn` says which address comes first. Records that don't fit into the client's size are left
+    out and TC says so; additional ones are left out in silence (RFC 2181 section 9).
     """
     flags = dns.flags.QR | (query.message.flags & (dns.flags.RD | dns.flags.CD))
     if answer.rcode is not Rcode.REFUSED:
         flags |= dns.flags.AA
     out = _Writer(query)
     authority = additional = 0
-    count, whole = out.add((*map(_wire_record, answer.answer), *more))
+    count, whole = out.add((*rotated(answer.answer, turn), *more))
     if whole:
-        authority, whole = out.add(map(_wire_record, answer.authority))
+        authority, whole = out.add(answer.authority)
     if whole:
-        additional, _ = out.add(map(_wire_record, answer.additional))
+        additional, _ = out.add(answer.additional)
     if truncated or not whole:
         flags |= dns.flags.TC
-    return out.finish(flags | dns.rcode.from_text(answer.rcode), (count, authority, additional))
+    return out.finish(flags | _RCODES[answer.rcode], (count, authority, additional))
 
 
 def failure(query: Query) -> bytes:
@@ -149,13 +182,14 @@ def question_wire(name: str, rdtype: str, identifier: int) -> bytes:
     return message.to_wire()
 
 
-def rotated(records: tuple[Record, ...], turns: int) -> tuple[Record, ...]:
+def rotated(records: tuple[WireRecord, ...], turn: int) -> tuple[WireRecord, ...]:
     """CoreDNS' loadbalance plugin: CNAMEs first, then the rest, then the addresses in turn."""
-    addresses = [record for record in records if record.type in {"A", "AAAA"}]
-    aliases = [record for record in records if record.type == "CNAME"]
-    rest = [record for record in records if record.type not in {"A", "AAAA", "CNAME"}]
+    addresses = [record for record in records if record.type in _ADDRESS_TYPES]
+    aliases = [record for record in records if record.type == dns.rdatatype.CNAME]
+    others = {dns.rdatatype.CNAME, *_ADDRESS_TYPES}
+    rest = [record for record in records if record.type not in others]
     if addresses:
-        start = turns % len(addresses)
+        start = turn % len(addresses)
         addresses = addresses[start:] + addresses[:start]
     return (*aliases, *rest, *addresses)
 
@@ -176,11 +210,11 @@ class _Writer:
     def add(self, records: Iterable[WireRecord]) -> tuple[int, bool]:
         """Append a section: how many of its records fitted, and whether all did."""
         count = 0
-        for labels, fixed, rdata in records:
+        for record in records:
             before = len(self._buffer)
-            self._add_name(labels)
-            self._buffer += fixed
-            self._buffer += _LENGTH.pack(len(rdata)) + rdata
+            self._add_name(record.labels)
+            self._buffer += record.fixed
+            self._buffer += _LENGTH.pack(len(record.rdata)) + record.rdata
             if len(self._buffer) > self._limit:
                 del self._buffer[before:]
                 return count, False
@@ -212,24 +246,55 @@ class _Writer:
         self._buffer.append(0)
 
 
-def _wire_record(record: Record) -> WireRecord:
-    rdtype = dns.rdatatype.from_text(record.type)
-    rdata = dns.rdata.from_text(dns.rdataclass.IN, rdtype, record.data)
-    fixed = _FIXED.pack(rdtype, dns.rdataclass.IN, record.ttl)
-    return dns.name.from_text(record.name).labels, fixed, rdata.to_wire() or b""
-
-
 def wire_records(rrsets: Iterable[dns.rrset.RRset]) -> tuple[WireRecord, ...]:
     """The records of a message that was received, to be put into another."""
     return tuple(
-        (
+        WireRecord(
             rrset.name.labels,
+            rrset.rdtype,
             _FIXED.pack(rrset.rdtype, rrset.rdclass, rrset.ttl),
             rdata.to_wire() or b"",
         )
         for rrset in rrsets
         for rdata in rrset
     )
+
+
+def _wire_record(record: Record) -> WireRecord:
+    rdtype = _TYPES[record.type]
+    fixed = _FIXED.pack(rdtype, dns.rdataclass.IN, record.ttl)
+    return WireRecord(_labels(record.name), rdtype, fixed, _rdata(record))
+
+
+def _rdata(record: Record) -> bytes:
+    """The record's RDATA; the types of a cluster by hand, as dnspython's parser is slow."""
+    words = record.data.split()
+    match record.type, words:
+        case "A", [address]:
+            return socket.inet_pton(socket.AF_INET, address)
+        case "AAAA", [address]:
+            return socket.inet_pton(socket.AF_INET6, address)
+        case "CNAME" | "NS" | "PTR", [name]:
+            return _name(name)
+        case "SRV", [priority, weight, port, target]:
+            return _SRV.pack(int(priority), int(weight), int(port)) + _name(target)
+        case "SOA", [server, mailbox, *numbers] if len(numbers) == 5:
+            packed = _SOA_NUMBERS.pack(*(int(number) for number in numbers))
+            return _name(server) + _name(mailbox) + packed
+    rdata = dns.rdata.from_text(dns.rdataclass.IN, record.type, record.data)
+    return rdata.to_wire() or b""
+
+
+def _name(name: str) -> bytes:
+    """A name inside RDATA, not compressed: not every type may be (RFC 3597 section 4)."""
+    return b"".join(bytes([len(label)]) + label for label in _labels(name))
+
+
+def _labels(name: str) -> tuple[bytes, ...]:
+    """The labels of an absolute name, the empty one of the root included."""
+    if name == "." or "\\" in name or not name.isascii():
+        return dns.name.from_text(name).labels
+    return tuple(name.encode("ascii").split(b"."))
 
 
 def _limit(message: dns.message.Message) -> int:

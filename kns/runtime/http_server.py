@@ -158,7 +158,10 @@ class HTTPConnection(asyncio.Protocol):
             return
         try:
             request = parse(self._request, bytes(self._body))
-            response = self._answer(request, self._peer)
+            if request.method == "CONNECT":  # with 2xx the connection would be a tunnel
+                response = Response("this is no proxy\n", status=405)
+            else:
+                response = self._answer(request, self._peer)
         except ValueError as error:
             response = Response(f"bad request: {error}\n", status=400)
         except Exception:

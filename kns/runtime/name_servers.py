@@ -114,7 +114,7 @@ class LateServer:
             self._server.close()
         else:
             self._loop.remove_reader(self._sock)
-            self._sock.close()
+        self._sock.close()
 
     def _on_first_question(self) -> None:
         # the socket stays readable, so that whoever reads next finds the question
@@ -135,6 +135,11 @@ def is_name_server(pod: Pod, container: Container) -> bool:
         and container.name == DNS_CONTAINER
         and not container.command
     )
+
+
+def runs_coredns(cluster: Cluster) -> bool:
+    """True if the lab asks for the real CoreDNS in its DNS pods."""
+    return cluster.network.dns.server == "coredns"
 
 
 def internet_name_servers(cluster: Cluster) -> Iterator[tuple[str, tuple[IPAddress, ...]]]:

@@ -10,8 +10,6 @@ a pod reach each other there.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -32,12 +30,15 @@ from kns.cluster.model import (
 )
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
+from kns.runtime.components import components
 from kns.runtime.name_servers import (
     DNS_PORT,
     NameServerKind,
     internet_name_servers,
     is_name_server,
+    runs_coredns,
 )
+from kns.runtime.specs import ContainerSpec
 
 #: kube-proxy's --healthz-bind-address is 0.0.0.0:10256
 PROXY_HEALTH_PORT = 10256
@@ -123,27 +124,6 @@ class ServerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """A container whose `command` is a real process in the pod's netns."""
-
-    key: str
-    netns: str
-    name: str
-    command: tuple[str, ...]
-    hostname: str
-    env: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """Changes when the process must be another one; service variables don't count.
-
-        Kubernetes too hands out the services' variables at the container's start only.
-        """
-        text = json.dumps([self.command, self.env, self.hostname])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True)
 class Desired:
     """Everything that one lab's agent serves and runs."""
 
@@ -158,6 +138,8 @@ def desired(cluster: Cluster) -> Desired:
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
         for container in pod.containers:
+            if runs_coredns(cluster) and is_name_server(pod, container):
+                continue  # it is among the components
             if container.command:
                 containers.append(_process(cluster.name, netns, pod, container))
             else:
@@ -167,6 +149,7 @@ def desired(cluster: Cluster) -> Desired:
     servers.extend(_internet_name_servers(cluster))
     for node in cluster.nodes:
         servers.extend(_node_servers(cluster, node))
+    containers.extend(components(cluster))
     return Desired(tuple(servers), tuple(containers))
 
 

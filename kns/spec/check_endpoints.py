@@ -92,9 +92,11 @@ def warn_services(sources: Sources) -> Iterator[Problem]:
         spec = part.value
         if spec.type == "ExternalName":
             continue
+        if (spec.namespace, spec.name) in explicit:
+            continue
         if spec.selector:
             yield from _selected(part, index)
-        elif (spec.namespace, spec.name) not in explicit:
+        else:
             hint = "add a selector, or an EndpointSlice"
             message = "the Service has no selector and no EndpointSlice: nothing is behind it"
             yield part.place.problem(("name",), message, hint, warning=True)

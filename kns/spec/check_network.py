@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from kns.errors import Problem
 from kns.spec.document import Path
 from kns.spec.fields import IPAddress, IPNetwork
-from kns.spec.model import InternetSpec, NetworkingSpec, NodeSpec
+from kns.spec.model import InternetSpec, NodeSpec
+from kns.spec.model_networking import NetworkingSpec
 from kns.spec.networks import Networks, networks, node_mask_size
 from kns.spec.places import Located, Sources
 from kns.spec.problems import shown
@@ -25,6 +26,7 @@ def check_network(sources: Sources) -> Iterator[Problem]:
     """Everything about subnets, nodes and internet hosts."""
     nets = networks(sources.lab.networking)
     yield from _families(sources)
+    yield from _domain(sources)
     yield from _sizes(sources, nets)
     yield from _overlaps(sources, nets)
     yield from _kube_proxy(sources)
@@ -53,9 +55,19 @@ def _families(sources: Sources) -> Iterator[Problem]:
                 message = f"Invalid value: {shown(network)}: ipFamily is {spec.ip_family}"
                 hint = "write `ipFamily: dual` for both families"
                 yield sources.place.problem(("networking", field), message, hint)
-    if 6 in nets.families and spec.mtu < 1280:
-        message = f"Invalid value: {spec.mtu}: IPv6 needs at least 1280"
+    # flannel's VXLAN takes 50 bytes of each packet (70 where the nodes have IPv6 only)
+    overhead = 0 if spec.pod_network == "host-gw" else 50 if 4 in nets.families else 70
+    if 6 in nets.families and spec.mtu < 1280 + overhead:
+        message = f"Invalid value: {spec.mtu}: pods with IPv6 need at least {1280 + overhead}"
         yield sources.place.problem(("networking", "mtu"), message)
+
+
+def _domain(sources: Sources) -> Iterator[Problem]:
+    spec = sources.lab.networking
+    both = spec.cluster_domain is not None and "domain" in spec.dns.model_fields_set
+    if both and spec.cluster_domain != spec.dns.domain:
+        message = f"Invalid value: {shown(spec.dns.domain)}: clusterDomain says otherwise"
+        yield sources.place.problem(("networking", "dns", "domain"), message, "keep one of the two")
 
 
 def _sizes(sources: Sources, nets: Networks) -> Iterator[Problem]:
@@ -159,14 +171,6 @@ def _kube_proxy(sources: Sources) -> Iterator[Problem]:
     if "primary" in options.node_port_addresses and len(options.node_port_addresses) > 1:
         message = 'Invalid value: "primary": may not be combined with CIDRs'
         yield sources.place.problem((*path, "nodePortAddresses"), message)
-    for field, value in (
-        ("podBridgeInterface", options.pod_bridge_interface),
-        ("podInterfaceNamePrefix", prefix),
-    ):
-        # IFNAMSIZ of linux/if.h, and what dev_valid_name() of the kernel refuses
-        if len(value) > 15 or any(char in value for char in "/ :\t\n\r\v\f\0"):
-            message = f"Invalid value: {shown(value)}: is no name of a Linux network interface"
-            yield sources.place.problem((*path, field), message, "at most 15 characters")
 
 
 # -- nodes -----------------------------------------------------------------------------------------
@@ -188,9 +192,7 @@ def _node_addresses(sources: Sources, nets: Networks) -> Iterator[Problem]:
         if node.value.name in taken:
             yield duplicate(node, ("name",), node.value.name, taken[node.value.name])
         taken.setdefault(node.value.name, node)
-        if node.value.name == "fabric":
-            message = 'Invalid value: "fabric": the name is taken by the wire between the nodes'
-            yield node.place.problem(("name",), message)
+        yield from _reserved(node, sources)
 
 
 def _internet(sources: Sources, nets: Networks) -> Iterator[Problem]:
@@ -201,9 +203,28 @@ def _internet(sources: Sources, nets: Networks) -> Iterator[Problem]:
         if name in taken:
             yield duplicate(host, ("name",), name, taken[name])
         taken.setdefault(name, host)
-        if name == "fabric":
-            message = 'Invalid value: "fabric": the name is taken by the wire between the nodes'
-            yield host.place.problem(("name",), message)
+        yield from _reserved(host, sources)
+
+
+def _reserved(part: Located[NodeSpec | InternetSpec], sources: Sources) -> Iterator[Problem]:
+    """Names that kns itself needs for netns, and names too long for one."""
+    name = part.value.name
+    if name in reserved_names(sources):
+        message = f"Invalid value: {shown(name)}: {reserved_names(sources)[name]}"
+        yield part.place.problem(("name",), message, "choose another name")
+    netns = f"kns.{sources.lab.metadata.name}.{name}"
+    if len(netns) > NAME_MAX:
+        message = f"Invalid value: {shown(name)}: the name of its netns is too long"
+        yield part.place.problem(("name",), message, f"at most {NAME_MAX} characters: {netns}")
+
+
+def reserved_names(sources: Sources) -> dict[str, str]:
+    """The names that no node, host or pod can have, and who has them."""
+    reserved = {"fabric": "the name is taken by the wire between the nodes"}
+    load_balancer = sources.lab.load_balancer
+    if load_balancer is not None and load_balancer.mode == "proxy":
+        reserved["cloud-lb"] = "the name is taken by the load balancer outside the cluster"
+    return reserved
 
 
 def duplicate(

@@ -7,7 +7,12 @@ from collections.abc import Iterator
 
 from kns.errors import Problem
 from kns.spec import names
-from kns.spec.check_network import NAME_MAX, duplicate, written_pod_cidrs
+from kns.spec.check_network import (
+    NAME_MAX,
+    duplicate,
+    reserved_names,
+    written_pod_cidrs,
+)
 from kns.spec.expand import (
     PlacedPod,
     container_name,
@@ -49,11 +54,12 @@ def _node(pod: Located[PodSpec], sources: Sources) -> Iterator[Problem]:
 
 def _names(pod: Located[PodSpec], sources: Sources) -> Iterator[Problem]:
     spec = pod.value
-    longest = max(replica_names(spec), key=len, default="")
+    longest = max(replica_names(spec), key=len, default=spec.name)
     if names.subdomain_objection(longest):
         message = f"Invalid value: {shown(longest)}: must be no more than 253 characters"
         yield pod.place.problem(("name",), message)
-    netns = f"kns.{sources.lab.metadata.name}.{spec.namespace}.{longest}"
+    namespace = "" if spec.namespace == "default" else f"{spec.namespace}."
+    netns = f"kns.{sources.lab.metadata.name}.{namespace}{longest}"
     if len(netns) > NAME_MAX:
         message = f"Invalid value: {shown(spec.name)}: the name of its netns is too long"
         yield pod.place.problem(("name",), message, f"at most {NAME_MAX} characters: {netns}")
@@ -153,6 +159,7 @@ def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Probl
     by_name: dict[str, Located[object]] = {}
     # a node `a.b` and the pod `b` of the namespace `a` have one netns name
     netns: dict[str, Located[object]] = {node.value.name: node for node in sources.nodes}
+    reserved = reserved_names(sources)
     netns |= {host.value.name: host for host in sources.internet}
     for pod in pods:
         if pod.template < 0:
@@ -164,7 +171,7 @@ def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Probl
         elif pod.namespace == "kube-system" and _is_dns_pod(sources, pod.name):
             message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for cluster DNS"
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
-        elif key in netns or key == "fabric":
+        elif key in netns or key in reserved:
             other = f" (line {netns[key].place.line})" if key in netns else ""
             message = f"Duplicate value: {shown(pod.name)}: its netns would be named {key!r}"
             hint = f"a node, host or pod{other} has a netns of that name: rename one"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kns.spec.model import ContainerPortSpec, ContainerSpec, DNSSpec, LabSpec, PodSpec
+from kns.spec.model import ContainerPortSpec, ContainerSpec, LabSpec, PodSpec
+from kns.spec.model_networking import DNSSpec
 
 #: a pod without containers gets one server on this port
 DEFAULT_PORT = 8080

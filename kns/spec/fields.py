@@ -177,7 +177,18 @@ def _in_range(low: int, high: int) -> Callable[[int], int]:
     return check
 
 
+def _checked(objection: Callable[[str], str]) -> AfterValidator:
+    def check(value: str) -> str:
+        if found := objection(value):
+            raise invalid(value, found)
+        return value
+
+    return AfterValidator(check)
+
+
 def _named(objection: Callable[[str], str]) -> AfterValidator:
+    """As `_checked`, with the nearest good name as hint."""
+
     def check(value: str) -> str:
         if found := objection(value):
             raise invalid(value, found, names.name_hint(value, objection))
@@ -253,6 +264,13 @@ LabelName = Annotated[str, _named(names.label_objection)]
 ServiceName = Annotated[str, _named(names.service_name_objection)]
 Subdomain = Annotated[str, _named(names.subdomain_objection)]
 PortName = Annotated[str, _named(names.port_name_objection)]
-EnvName = Annotated[str, _named(names.env_name_objection)]
+EnvName = Annotated[str, _checked(names.env_name_objection)]
+LabelValue = Annotated[str, _named(names.label_value_objection)]
+QualifiedName = Annotated[str, _named(names.label_key_objection)]
+InterfaceName = Annotated[str, _checked(names.interface_objection)]
+#: an argument or value that a process gets
+Text = Annotated[str, _checked(names.text_objection)]
+#: one word of a line of a configuration file
+Word = Annotated[str, _checked(names.word_objection)]
 Labels = Annotated[Mapping[str, str], AfterValidator(check_labels)]
 Annotations = Annotated[Mapping[str, str], AfterValidator(check_annotations)]

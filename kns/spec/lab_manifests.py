@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from kns.errors import Problem, Severity
 from kns.spec.document import Document, Path
 from kns.spec.manifests import ObjectPlace, objects_in
-from kns.spec.model import EndpointSliceSpec, Model, PodSpec, ServiceSpec
+from kns.spec.model import EndpointSliceSpec, PodSpec, ServiceSpec
+from kns.spec.model_networking import Model
 from kns.spec.places import Located, Manifests, Place
 from kns.spec.problems import location_of, message_of, shown
 from kns.spec.salvage import drop_key

@@ -11,148 +11,36 @@ Defaults that depend on the IP family are in `kns.spec.networks`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
 from kns.spec.fields import (
     Address,
     Annotations,
     Cidr,
-    Cidrs,
     ClusterIP,
     EnvName,
     Flag,
     Int,
     LabelName,
     Labels,
+    LabelValue,
     NodePort,
-    NodePortAddress,
     Port,
     PortName,
-    PortRange,
-    Seconds,
+    QualifiedName,
     ServiceName,
     SourceRange,
     Subdomain,
     TargetPort,
+    Text,
+    Word,
     between,
 )
+from kns.spec.model_networking import LoadBalancerSpec, Model, NetworkingSpec
 
 API_VERSION = "kns/v1"
-
-_ACRONYMS = {"ip": "IP", "ips": "IPs", "cidr": "CIDR", "cidrs": "CIDRs", "tcp": "TCP", "arp": "ARP"}
-
-
-def field_name(name: str) -> str:
-    """`cluster_ips` as Kubernetes writes it: `clusterIPs`."""
-    first, *rest = name.split("_")
-    return first + "".join(_ACRONYMS.get(word, word.capitalize()) for word in rest)
-
-
-class Model(BaseModel):
-    """Frozen; unknown fields are errors; a field without a value (`ports:`) is one left out."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=field_name, defer_build=True
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, value: Any) -> Any:
-        if isinstance(value, dict) and None in value.values():
-            return {key: item for key, item in value.items() if item is not None}
-        return value
-
-
-# -- networking ------------------------------------------------------------------------------------
-
-Scheduler = Literal["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh"]
-
-
-class IPVSSpec(Model):
-    """kube-proxy's `ipvs` options; timeouts in seconds, 0 leaves the kernel's own."""
-
-    scheduler: Scheduler = "rr"
-    strict_arp: Flag = Field(False, alias="strictARP")
-    tcp_timeout: Seconds = 0
-    tcp_fin_timeout: Seconds = 0
-    udp_timeout: Seconds = 0
-    exclude_cidrs: tuple[Cidr, ...] = ()
-
-
-class NFTablesSpec(Model):
-    """The `nftables` section of kube-proxy's configuration."""
-
-    masquerade_all: Flag = False
-    masquerade_bit: Annotated[Int, between(0, 31)] = 14
-
-
-class KubeProxySpec(Model):
-    """kube-proxy's options that change rules, under the names of its configuration and flags."""
-
-    cluster_cidr: Cidrs = Field((), alias="clusterCIDR")
-    detect_local_mode: Literal[
-        "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"
-    ] = "ClusterCIDR"
-    pod_bridge_interface: str = ""
-    pod_interface_name_prefix: str = ""
-    masquerade_all: Flag = False
-    masquerade_bit: Annotated[Int, between(0, 31)] = 14
-    node_port_addresses: tuple[NodePortAddress, ...] = ()
-    localhost_node_ports: Flag = True
-    conntrack_tcp_be_liberal: Flag = False
-    ipvs: IPVSSpec = Field(default_factory=IPVSSpec)
-    nftables: NFTablesSpec | None = None
-
-
-class DNSSpec(Model):
-    """Cluster DNS."""
-
-    enabled: Flag = True
-    replicas: Annotated[Int, between(1, 100)] = 2
-    domain: Subdomain = "cluster.local"
-    upstream: tuple[Address, ...] = ()
-    pod_records: Literal["disabled", "insecure", "verified"] = "insecure"
-    ttl: Annotated[Int, between(0, 3600)] = 30
-    server: Literal["builtin", "coredns"] = "builtin"
-
-
-class EgressSpec(Model):
-    """How pods leave the cluster."""
-
-    masquerade: Flag = True
-    non_masquerade_cidrs: tuple[Cidr, ...] = Field((), alias="nonMasqueradeCIDRs")
-
-
-class NetworkingSpec(Model):
-    """The cluster's networking; subnets left out get the defaults of their family."""
-
-    ip_family: Literal["ipv4", "ipv6", "dual"] = "ipv4"
-    pod_subnet: Cidrs = ()
-    service_subnet: Cidrs = ()
-    node_subnet: Cidrs = ()
-    internet_subnet: Cidrs = ()
-    node_cidr_mask_size: Annotated[Int, between(8, 30)] | None = None
-    node_cidr_mask_size_ipv6: Annotated[Int, between(16, 126)] | None = Field(
-        None, alias="nodeCIDRMaskSizeIPv6"
-    )
-    kube_proxy_mode: Literal["iptables", "ipvs", "nftables"] = "iptables"
-    pod_network: Literal["host-gw", "vxlan"] = "host-gw"
-    mtu: Annotated[Int, between(576, 65535)] = 1500
-    node_port_range: PortRange = (30000, 32767)
-    cluster_domain: Subdomain | None = None
-    kube_proxy: KubeProxySpec = Field(default_factory=KubeProxySpec)
-    dns: DNSSpec = Field(default_factory=DNSSpec)
-    egress: EgressSpec = Field(default_factory=EgressSpec)
-
-
-class LoadBalancerSpec(Model):
-    """Where Services of type LoadBalancer get their addresses from, and who answers for them."""
-
-    mode: Literal["l2", "bgp", "proxy"] = "l2"
-    pool: Cidrs = ()
-
 
 # -- nodes, the internet ---------------------------------------------------------------------------
 
@@ -162,7 +50,7 @@ class NodeSpec(Model):
 
     name: Subdomain
     labels: Labels = Field(default_factory=dict)
-    zone: str = ""
+    zone: LabelValue = ""
     address: Address | None = None
     addresses: tuple[Address, ...] = ()
     pod_cidr: Cidr | None = None
@@ -197,7 +85,7 @@ class EnvVarSpec(Model):
     """An environment variable; `value` may refer to others as `$(NAME)`."""
 
     name: EnvName
-    value: str = ""
+    value: Text = ""
 
 
 class ContainerSpec(Model):
@@ -209,16 +97,16 @@ class ContainerSpec(Model):
     name: LabelName | None = None
     port: Port | None = None
     ports: tuple[ContainerPortSpec, ...] = ()
-    command: tuple[str, ...] = ()
-    args: tuple[str, ...] = ()
+    command: tuple[Text, ...] = ()
+    args: tuple[Text, ...] = ()
     env: tuple[EnvVarSpec, ...] = ()
 
 
 class DNSOptionSpec(Model):
     """One option of resolv.conf."""
 
-    name: str = Field(min_length=1)
-    value: str | None = None
+    name: Annotated[Word, Field(min_length=1)]
+    value: Word | None = None
 
 
 class DNSConfigSpec(Model):
@@ -320,7 +208,7 @@ class ServiceSpec(Model):
     internal_traffic_policy: Literal["Cluster", "Local"] | None = None
     load_balancer_ip: Address | None = Field(None, alias="loadBalancerIP")
     load_balancer_source_ranges: tuple[SourceRange, ...] = ()
-    load_balancer_class: str = ""
+    load_balancer_class: QualifiedName = ""
     health_check_node_port: NodePort = 0
     publish_not_ready_addresses: Flag = False
     allocate_load_balancer_node_ports: Flag = True
@@ -335,7 +223,7 @@ class ServiceSpec(Model):
 class EndpointPortSpec(Model):
     """One port of an EndpointSlice; without `port` it stands for all ports."""
 
-    name: str = ""
+    name: LabelName = ""
     protocol: ProtocolName = "TCP"
     port: Port | None = None
     app_protocol: str = ""
@@ -352,7 +240,7 @@ class ConditionsSpec(Model):
 class ForZoneSpec(Model):
     """An entry of a zone or node hint."""
 
-    name: str
+    name: LabelValue
 
 
 class HintsSpec(Model):
@@ -368,8 +256,8 @@ class EndpointSpec(Model):
     addresses: tuple[Address, ...] = Field(min_length=1)
     conditions: ConditionsSpec = Field(default_factory=ConditionsSpec)
     hostname: LabelName = ""
-    node_name: str = ""
-    zone: str = ""
+    node_name: Subdomain = ""
+    zone: LabelValue = ""
     hints: HintsSpec = Field(default_factory=HintsSpec)
 
 

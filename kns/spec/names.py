@@ -114,6 +114,30 @@ def env_name_objection(value: str) -> str:
     return ""
 
 
+def interface_objection(value: str) -> str:
+    """A link's name: what IFNAMSIZ of linux/if.h and the kernel's dev_valid_name() allow.
+
+    And nothing that rules or scripts would have to quote.
+    """
+    if len(value) > 15:
+        return "must be no more than 15 characters"
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", value) or value in {".", ".."}:
+        return "must consist of alphanumeric characters, '-', '_' or '.'"
+    return ""
+
+
+def text_objection(value: str) -> str:
+    """What can be an argument or an environment variable's value: no NUL ends it early."""
+    return "must not contain a NUL character" if "\0" in value else ""
+
+
+def word_objection(value: str) -> str:
+    """A word of a file that is read line by line, as resolv.conf is."""
+    if any(char.isspace() or not char.isprintable() for char in value):
+        return "must not contain spaces or control characters"
+    return ""
+
+
 def name_hint(value: str, objection: Callable[[str], str]) -> str:
     """The nearest good name, where one can be made of the value."""
     kept = re.sub(r"[^a-z0-9.-]+", "-", value.lower()).strip("-.")

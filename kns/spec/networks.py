@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
 from kns.spec.fields import IPAddress, IPNetwork
-from kns.spec.model import NetworkingSpec
+from kns.spec.model_networking import NetworkingSpec
 
 _DEFAULTS: dict[str, tuple[IPNetwork, IPNetwork]] = {
     "pod": (IPv4Network("10.244.0.0/16"), IPv6Network("fd00:10:244::/56")),

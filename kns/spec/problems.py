@@ -40,8 +40,12 @@ def problems_of(
     document: Document, error: ValidationError, model: type[BaseModel], path: Path = ()
 ) -> tuple[Problem, ...]:
     """Every error of a validation of the part of `document` at `path`, in file order."""
-    details = error.errors(include_url=False)
-    found = {_problem(document, detail, model, path) for detail in details}
+    found = {
+        _problem(document, detail, model, path)
+        for detail in error.errors(include_url=False)
+        # pydantic counts the sound items only, and the others have errors of their own
+        if not (detail["type"] == "too_short" and detail["input"])
+    }
     return tuple(sorted(found))
 
 
@@ -117,10 +121,8 @@ def _message(
         return _wrong_type(_WANTED[kind], value)
     if kind in {"literal_error", "enum"}:
         return _unsupported(value, str(context["expected"]))
-    if kind == "too_short":
-        return "Required value: at least one item", ""
-    if kind == "string_too_short":
-        return "Required value", ""
+    if kind in {"too_short", "string_too_short"}:
+        return ("Required value" if value == "" else "Required value: at least one item"), ""
     if kind == "kns":
         return str(context["text"]), str(context.get("hint", ""))
     return f"Invalid value: {shown(value)}: {_lower(message)}", ""

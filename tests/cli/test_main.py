@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -56,6 +57,12 @@ def test_help_lists_every_verb_once() -> None:
     listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert done.returncode == 0
     assert [word for word in listed if word in VERBS] == list(VERBS)
+
+
+def test_help_is_what_it_was() -> None:
+    """It is an interface for people. After a change:  kns --help > tests/golden/cli/help.txt"""
+    golden = Path(__file__).parents[1] / "golden/cli/help.txt"
+    assert run_kns("--help", COLUMNS="100").stdout == golden.read_text(encoding="utf-8")
 
 
 def test_help_imports_nothing_heavy() -> None:

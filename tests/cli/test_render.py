@@ -1,4 +1,4 @@
-"""`kns render`: kube-proxy's flags in kube-proxy's forms, files and stdin, errors and exit codes."""
+"""`kns render`: kube-proxy's flags in its own forms, files and stdin, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -147,11 +147,18 @@ def test_nftables_prints_both_families(objects: str, capsys: pytest.CaptureFixtu
     ]
 
 
-def test_ipvs_prints_a_script(objects: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ipvs_prints_a_part_for_each_program(
+    objects: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     lines = render(capsys, "--proxy-mode=ipvs", objects).splitlines()
-    assert lines[:2] == ["#!/bin/sh", "set -eu"]
-    programs = [line.split()[0] for line in lines if line.endswith("<<'END'")]
-    assert programs == ["ipset", "iptables-restore", "ip6tables-restore", "ipvsadm"]
+    assert [line for line in lines if line.startswith("#")] == [
+        "# sysctl -p -",
+        "# ipset restore",
+        "# iptables-restore",
+        "# ip6tables-restore",
+        "# ip",
+        "# ipvsadm -R",
+    ]
     assert "-a -t 10.96.10.1:80 -r 10.244.1.10:8080 -m -w 1" in lines
 
 
@@ -201,6 +208,6 @@ def test_bad_objects_are_shown_with_their_lines(
 ) -> None:
     Path(objects).write_text(OBJECTS.replace("port: 80,", "port: x,").replace("10.96.10.1", "x"))
     error = refused(capsys, objects, "--node", "node1")
-    assert f"{objects}:8:36: spec.clusterIP: Invalid value" in error
+    assert f"{objects}:8:35: spec.clusterIP: Invalid value" in error
     assert f"{objects}:8:65: spec.ports[0].port: Invalid value" in error
     assert error.endswith("error: 2 problems in the file\n")

@@ -38,7 +38,8 @@ POD = Pod("default", "pod1", "node1", (ip_address("10.244.0.2"),))
 
 def vectors() -> dict[str, Any]:
     path = SHARED / "vectors" / "envvars.json"
-    return json.loads(path.read_text()) if path.exists() else {}  # type: ignore[no-any-return]
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def service(name: str, address: str, *ports: ServicePort, namespace: str = "default") -> Service:

@@ -17,6 +17,8 @@ from kns.engine.labs import running
 from kns.engine.paths import LabPaths
 from kns.engine.up import up
 from kns.kernel.processes import Context, run
+from kns.probe.places import places_of
+from kns.probe.verify import verify
 from tests.kernel.labfiles import leftovers, write_lab
 
 pytestmark = pytest.mark.kernel
@@ -162,10 +164,13 @@ def test_pod_knows_itself_by_its_hosts_file(cluster: Cluster) -> None:
 # -- kns dns ---------------------------------------------------------------------------------------
 
 
-def test_kns_dns_shows_the_eight_queries(capsys: pytest.CaptureFixture[str]) -> None:
+def test_kns_dns_shows_the_eight_queries(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outside = [str(address) for address in cluster.internet[0].addresses]
     code = main(["dns", "client", "www.example.com", "-l", LAB, "-o", "json"])
     shape = json.loads(capsys.readouterr().out)
-    assert (code, shape["ok"], shape["addresses"]) == (0, True, ["203.0.113.10", "2001:db8:203::a"])
+    assert (code, shape["ok"], shape["addresses"]) == (0, True, outside)
     assert [query["rcode"] for query in shape["queries"]] == ["NXDOMAIN"] * 6 + ["NOERROR"] * 2
     assert shape["resolver"]["options"] == ["ndots:5"]
 
@@ -178,6 +183,35 @@ def test_kns_dns_exits_1_when_the_name_does_not_exist(capsys: pytest.CaptureFixt
 def test_kns_dns_refuses_what_is_no_type(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["dns", "client", "web", "B", "-l", LAB]) == 2
     assert "hint: one of A, AAAA" in capsys.readouterr().err
+
+
+# -- kns verify ------------------------------------------------------------------------------------
+
+
+def broken(lab: str, only: str) -> list[str]:
+    found = running(lab)
+    report = verify(found.cluster, places_of(lab, found.paths), only=only)
+    return [check.id for check in report.checks if not check.ok]
+
+
+def up_again(lab: str) -> None:
+    """Converge to the file that was applied: what was broken by hand is mended."""
+    assert main(["up", str(LabPaths(lab).spec)]) == 0
+
+
+def test_verify_finds_nothing_wrong() -> None:
+    assert broken(LAB, "^(name-resolution|environment)/") == []
+
+
+def test_verify_finds_the_dns_pod_that_is_cut_off() -> None:
+    pod = Context(netns_of_pod(LAB, "kube-system", "coredns-2"))
+    run(["ip", "link", "set", "eth0", "down"], context=pod)
+    try:
+        found = broken(LAB, "^name-resolution/server/")
+    finally:
+        up_again(LAB)
+    assert found == ["name-resolution/server/client->kube-system/coredns-2"]
+    assert broken(LAB, "^name-resolution/server/") == []
 
 
 # -- the environment -------------------------------------------------------------------------------

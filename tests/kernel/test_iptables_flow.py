@@ -95,6 +95,9 @@ def _wire(made: Place) -> None:
     made.run("node", "sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.rp_filter=0")
     # a second refusal of the same client within a second would be silent, and look like a drop
     made.run("node", "sysctl -qw net.ipv4.icmp_ratelimit=0")
+    # conntrack remembers the node's own refused connections, untranslated; a later one from the
+    # same port would be taken for one of them and not be translated either
+    made.run("node", "sysctl -qw net.netfilter.nf_conntrack_tcp_timeout_syn_sent=1")
     for role, near, far in (
         ("outside", "192.168.50.11/24", "192.168.50.99/24"),
         ("pod", "10.244.1.1/32", "10.244.1.99/32"),

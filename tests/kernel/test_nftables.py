@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_address, ip_network
 
@@ -214,3 +215,39 @@ def test_refused_transaction_tells_why_and_changes_nothing(space: str) -> None:
     assert refusal.value.netns == space
     assert "nowhere" in refusal.value.message or "No such file" in refusal.value.message
     assert nftables.observe(space) == (before,)
+
+
+def later(function: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(0.3, function)
+    timer.start()
+    return timer
+
+
+def test_chains_that_are_busy_for_a_moment_are_deleted_then(space: str) -> None:
+    """Kernels before 6.2 refuse the deletion together with that of the last reference."""
+    nft(space, "add table ip t; add chain ip t used; add chain ip t user")
+    nft(space, "add rule ip t user jump used")
+    timer = later(lambda: nft(space, "flush chain ip t user"))
+    nftables.apply(space, NftChange("add chain ip t fresh\n", "delete chain ip t used\n"))
+    timer.join()
+    (table,) = nftables.observe(space, ("t",))
+    assert [chain.name for chain in table.chains] == ["fresh", "user"]
+
+
+def test_chains_that_stay_busy_are_an_error(space: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(nftables.PATIENCE, "Device or resource busy", 0.2)
+    nft(space, "add table ip t; add chain ip t used; add chain ip t user")
+    nft(space, "add rule ip t user jump used")
+    with pytest.raises(ApplyError, match="busy"):
+        nftables.apply(space, NftChange("", "delete chain ip t used\n"))
+
+
+def test_a_link_that_is_made_just_now_is_waited_for(space: str) -> None:
+    """`iif` is resolved when a rule is loaded, while another thread may be making links."""
+    add_bridge = ["ip", "link", "add", "cni0", "type", "bridge"]
+    timer = later(lambda: processes.run(add_bridge, context=Context(space)))
+    rule = NftChain("c", rules=('iif "cni0" accept',))
+    table = NftTable(Family.IPV4, "kube-proxy", chains=(rule,))
+    nftables.apply(space, change(None, table))
+    timer.join()
+    assert nftables.observe(space) == (table,)

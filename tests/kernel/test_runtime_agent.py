@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from kns.engine import paths
+from kns.engine import paths, snapshot
 from kns.engine.paths import LabPaths
 from kns.kernel import netns, processes
-from tests.kernel.runtime_lab import ScratchLab, empty_lab, get, get_json
+from tests.kernel.runtime_lab import ScratchLab, empty_lab, get, get_json, pod, server
 
 pytestmark = pytest.mark.kernel
 NUMBERS = itertools.count()
@@ -49,9 +50,7 @@ def lab() -> Iterator[ScratchLab]:
         made.make_netns(name)
     yield made
     made.remove()
-    for path in sorted(made.paths.folder.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    made.paths.folder.rmdir()
+    shutil.rmtree(made.paths.folder)
     if not any(paths.RUN_DIR.iterdir()):
         paths.RUN_DIR.rmdir()
 
@@ -180,3 +179,30 @@ def test_agent_without_a_fabric_ends_with_the_reason(lab: ScratchLab) -> None:
     lab.delete_netns("fabric")
     assert start(lab).wait(timeout=20) == 3
     assert f"netns kns.{lab.name}.fabric does not exist" in lab.paths.log.read_text()
+
+
+@pytest.mark.slow
+def test_thousand_pods_are_served_by_one_small_process() -> None:
+    pods = tuple(pod(f"p{number}", server(*range(8080, 8084), udp=5353)) for number in range(1000))
+    made = empty_lab(f"runtime{os.getpid()}big")
+    made.want(*pods)
+    made.paths.folder.mkdir(mode=0o700, parents=True)
+    snapshot.save(made.paths, made.cluster)
+    spaces = [made.netns_of(name) for name in ("fabric", *(item.name for item in pods))]
+    try:
+        netns.prepare_folder()
+        for name in spaces:
+            netns.in_thread(netns.create_here, name)
+        process = start(made)
+        before = time.monotonic()
+        answer = order(made.paths, "converge")
+        seconds = time.monotonic() - before
+        status = order(made.paths, "status")
+        kill(process, signal.SIGTERM)
+    finally:
+        for name in spaces:
+            netns.delete(name)
+        shutil.rmtree(made.paths.folder)
+    assert (answer["ok"], answer["servers"]) == (True, 5000)
+    assert status["rss_kb"] < 150_000
+    assert seconds < 5  # start included; a fifth of that on an idle machine

@@ -17,6 +17,7 @@ import pytest
 from kns.cluster.model import Container, EnvVar
 from kns.engine import paths
 from kns.kernel import netns, processes
+from kns.runtime import containers
 from kns.runtime.agent import Agent
 from kns.runtime.container import GRACE_SECONDS
 from tests.kernel.runtime_lab import ScratchLab, empty_lab, pod, read_text
@@ -148,6 +149,9 @@ def test_process_that_keeps_dying_waits(lab: ScratchLab) -> None:
             assert (found["pid"], found["message"]) == (0, "exited with 3")
             await asyncio.sleep(0.3)
             assert await only_container(agent) == found
+            (error,) = (await agent.order(STATUS))["errors"]
+            assert error["subject"] == found["container"]
+            assert error["message"] == "exited with 3; it is going to be started again"
 
     asyncio.run(body())
 
@@ -324,5 +328,28 @@ def test_port_passes_from_a_built_in_server_to_a_process_and_back(lab: ScratchLa
                 answer = await agent.order(CONVERGE)
                 assert (answer["ok"], answer["errors"]) == (True, [])
             assert await inside(name, get, "127.0.0.1", 8080, "/hostname") == (200, "b")
+
+    asyncio.run(body())
+
+
+def test_log_that_grows_too_large_is_moved_away(
+    lab: ScratchLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containers, "LOG_MAX", 1000)
+    monkeypatch.setattr(containers, "SIZE_CHECK_SECONDS", 0.1)
+    name = lab.make_netns("b")
+    text = "seq 1000; while [ -s /proc/self/fd/1 ]; do sleep 0.02; done; echo more; exec sleep 1001"
+    lab.want(pod("b", script(text)))
+    older = lab.paths.logs / f"{name}.main.log.1"
+
+    async def body() -> None:
+        async with lab.agent() as agent:
+            await agent.order(CONVERGE)
+            await eventually(lambda: older.exists() and read_text(older).endswith("\n1000\n"))
+            assert read_text(older).startswith("1\n2\n")
+            assert older.stat().st_mode & 0o777 == 0o600
+            log = lab.paths.logs / f"{name}.main.log"
+            # written on from its beginning, not after a hole
+            await eventually(lambda: read_text(log) == "more\n")
 
     asyncio.run(body())

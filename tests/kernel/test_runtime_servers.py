@@ -14,9 +14,23 @@ from typing import Any
 
 import pytest
 
-from kns.cluster.model import Container, ContainerPort, Protocol, Service, ServicePort
+from kns.cluster.model import (
+    Cluster,
+    Container,
+    ContainerPort,
+    Endpoint,
+    EndpointPort,
+    EndpointSlice,
+    IPFamily,
+    Node,
+    Protocol,
+    Service,
+    ServicePort,
+    ServiceType,
+    TrafficPolicy,
+)
 from kns.engine import paths
-from kns.kernel import netns, sockets
+from kns.kernel import netns, processes, sockets
 from tests.kernel.runtime_lab import (
     ScratchLab,
     ask_udp,
@@ -351,3 +365,99 @@ def test_dns_server_that_nobody_asked_closes_its_sockets(lab: ScratchLab) -> Non
 
     before, after = asyncio.run(body())
     assert after == before
+
+
+def test_health_check_port_follows_the_ready_endpoints_of_its_node(lab: ScratchLab) -> None:
+    from dataclasses import replace
+    from ipaddress import ip_address
+
+    name = lab.make_netns("node1")
+    service = Service(
+        "shop",
+        "web",
+        type=ServiceType.LOAD_BALANCER,
+        cluster_ips=(ip_address("10.96.0.9"),),
+        external_traffic_policy=TrafficPolicy.LOCAL,
+        health_check_node_port=32100,
+    )
+
+    def with_ready(*, ready: bool) -> Cluster:
+        endpoint = Endpoint((ip_address("10.244.0.2"),), ready=ready, node_name="node1")
+        part = EndpointSlice(
+            "shop", "web-1", "web", IPFamily.IPV4, (EndpointPort(8080),), (endpoint,)
+        )
+        node = Node("node1", (ip_address("172.18.0.2"),))
+        return replace(lab.cluster, nodes=(node,), services=(service,), endpoint_slices=(part,))
+
+    async def body() -> list[tuple[int, int, str]]:
+        seen = []
+        async with lab.agent() as agent:
+            for ready in (True, False, True):
+                lab.cluster = with_ready(ready=ready)
+                assert (await agent.order(CONVERGE))["servers"] == 2
+                found = await asyncio.to_thread(
+                    processes.run,
+                    ["curl", "-si", "--max-time", "5", "127.0.0.1:32100/any"],
+                    context=processes.Context(name),
+                )
+                head, _, page = found.stdout.partition("\r\n\r\n")
+                lines = dict(line.split(": ", 1) for line in head.splitlines()[1:])
+                status = int(head.split()[1])
+                count = json.loads(page)["localEndpoints"]
+                seen.append((status, count, lines["X-Load-Balancing-Endpoint-Weight"]))
+        return seen
+
+    assert asyncio.run(body()) == [(200, 1, "1"), (503, 0, "0"), (200, 1, "1")]
+
+
+def test_sctp_is_served_or_its_absence_is_told(lab: ScratchLab) -> None:
+    name = lab.make_netns("b")
+    lab.want(pod("b", Container("web", (ContainerPort(9000, protocol=Protocol.SCTP),))))
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132) as sock:
+            sock.settimeout(5)
+            sock.connect(("127.0.0.1", 9000))
+            sock.send(b"hostname")
+            return sock.recv(100)
+
+    async def body() -> tuple[dict[str, Any], bytes]:
+        async with lab.agent() as agent:
+            answer = await agent.order(CONVERGE)
+            return answer, (await inside(name, ask)) if answer["ok"] else b""
+
+    answer, reply = asyncio.run(body())
+    if has_sctp():
+        assert (answer["servers"], reply) == (1, b"b")
+    else:
+        assert answer["servers"] == 0
+        assert [(item["message"], item["hint"]) for item in answer["errors"]] == [
+            ("this kernel has no SCTP", "modprobe sctp")
+        ]
+
+
+def has_sctp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_hundreds_of_clients_at_once_are_all_answered(lab: ScratchLab) -> None:
+    name = lab.make_netns("b")
+    lab.want(pod("b", server(8080)))
+
+    def crowd() -> set[bytes]:
+        clients = [socket.create_connection(("127.0.0.1", 8080), 10) for _ in range(400)]
+        for client in clients:
+            client.sendall(b"GET /hostname HTTP/1.0\r\n\r\n")
+        return {_read_all(client).rpartition(b"\r\n\r\n")[2] for client in clients}
+
+    async def body() -> set[bytes]:
+        async with lab.agent() as agent:
+            await agent.order(CONVERGE)
+            found: set[bytes] = await inside(name, crowd)
+            return found
+
+    assert asyncio.run(body()) == {b"b"}

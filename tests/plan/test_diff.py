@@ -22,7 +22,7 @@ from kns.plan.ops import (
     RestoreIptables,
     WriteSysctl,
 )
-from kns.state.model import Address, HostState, Netns, Sysctl, Veth
+from kns.state.model import Address, Bridge, HostState, Netns, Sysctl, Veth
 from tests.clusters import make_cluster
 
 STATE = compile_lab(make_cluster())
@@ -51,14 +51,18 @@ def test_plan_on_nothing_creates_every_netns_and_each_pair_once() -> None:
     )
 
 
-def test_bridges_come_up_last() -> None:
-    last = plan(STATE, HostState())[-4:]
-    assert [(type(op).__name__, op.link.name) for op in last if isinstance(op, ChangeLink)] == [
-        ("ChangeLink", "underlay"),
-        ("ChangeLink", "internet0"),
-        ("ChangeLink", "cni0"),
-        ("ChangeLink", "cni0"),
+def test_bridges_come_up_after_their_ports_and_before_any_route() -> None:
+    ops = plan(STATE, HostState())
+    kinds = [type(op) for op in ops]
+    ups = [
+        position
+        for position, op in enumerate(ops)
+        if isinstance(op, ChangeLink) and isinstance(op.link, Bridge)
     ]
+    assert len(ups) == 4
+    last_port = max(i for i, kind in enumerate(kinds) if kind is CreateVeth)
+    assert last_port < ups[0]
+    assert ups[-1] < kinds.index(AddRoute)
 
 
 def test_deleted_route_is_all_that_is_put_back() -> None:

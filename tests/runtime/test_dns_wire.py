@@ -10,13 +10,16 @@ import dns.flags
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.rdata
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kns.cluster.internet_dns import InternetZone
 from kns.cluster.records import Answer, Rcode, Record, Zone
 from kns.cluster.zone import ClusterZone
 from kns.runtime.dns import STORE_MAX, DNSServer
-from kns.runtime.dns_wire import UnanswerableError, read_query, response, rotated
+from kns.runtime.dns_wire import UnanswerableError, WireAnswer, read_query, response, rotated
 from tests.cluster.dns_vectors import Case, cases, normalised
 from tests.shared import needs_shared
 
@@ -50,7 +53,7 @@ def test_wire_keeps_every_letter_of_the_vectors(case: Case) -> None:
     """dnspython compares names without case, so compare text: owner, case and all."""
     found = ClusterZone(case.cluster, case.options).lookup(case.qname, case.qtype)
     assert found is not None
-    reply = response(read_query(query(case.qname, case.qtype, payload=4096)), found)
+    reply = response(read_query(query(case.qname, case.qtype, payload=4096)), WireAnswer.of(found))
     message = dns.message.from_wire(reply, one_rr_per_rrset=True)
     actual = sorted(normalised(rrset.to_text()) for rrset in message.answer)
     # the CNAME that leads outside: its target's records come from another server
@@ -159,8 +162,8 @@ def test_question_of_nobody_is_refused_without_forwarder() -> None:
 
 def test_rotated_puts_aliases_first_and_turns_addresses() -> None:
     alias = Record("a.example.", "CNAME", 5, "many.example.")
-    records = (*ADDRESSES[:3], alias)
-    assert rotated(records, 1) == (alias, ADDRESSES[1], ADDRESSES[2], ADDRESSES[0])
+    one, two, three, cname = WireAnswer.of(Answer(Rcode.NOERROR, (*ADDRESSES[:3], alias))).answer
+    assert rotated((one, two, three, cname), 1) == (cname, two, three, one)
 
 
 def test_stored_reply_takes_the_addresses_in_turn() -> None:
@@ -254,3 +257,30 @@ def test_internet_zone_knows_names_and_addresses() -> None:
         (Rcode.NOERROR, ["www.example.com."]),
         (Rcode.NXDOMAIN, []),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rdtype", "data"),
+    [
+        ("A", "192.0.2.1"),
+        ("AAAA", "2001:db8::1"),
+        ("CNAME", "www.Example.COM."),
+        ("PTR", "a\\.b.example."),
+        ("NS", "."),
+        ("SRV", "0 16 8080 dup-name.hdls1.testns.svc.cluster.local."),
+        ("SOA", "ns.dns.cluster.local. hostmaster.cluster.local. 4294967295 7200 1800 86400 30"),
+        ("TXT", '"1.1.0"'),
+    ],
+)
+def test_records_are_written_as_dnspython_writes_them(rdtype: str, data: str) -> None:
+    (record,) = WireAnswer.of(Answer(Rcode.NOERROR, (Record("a.b.", rdtype, 5, data),))).answer
+    assert record.rdata == dns.rdata.from_text("IN", rdtype, data).to_wire()
+    assert record.labels == (b"a", b"b", b"")
+
+
+@given(st.binary(max_size=80))
+def test_no_bytes_from_a_client_can_hurt(wire: bytes) -> None:
+    """What is answered at all is answered with the client's id and QR set."""
+    reply = DNSServer(lambda: ()).answer_now(wire)
+    assert isinstance(reply, bytes)
+    assert reply == b"" or (reply[:2] == wire[:2] and reply[2] & 0x80)

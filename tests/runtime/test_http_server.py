@@ -220,3 +220,19 @@ def test_client_that_reads_nothing_is_dropped(monkeypatch: pytest.MonkeyPatch) -
         return len(await client.reader.read())
 
     assert converse(page, talk) < 10_000_000
+
+
+def test_connect_is_refused_because_this_is_no_proxy() -> None:
+    async def talk(client: Client) -> tuple[int, int]:
+        first = await client.ask("CONNECT h:80 HTTP/1.1\nHost: h")
+        return first.status, (await client.ask("GET / HTTP/1.1\nHost: h")).status
+
+    assert converse(page, talk) == (405, 200)
+
+
+def test_upgrade_is_ignored_as_servers_may() -> None:
+    async def talk(client: Client) -> tuple[bytes, bytes]:
+        head = "GET /x HTTP/1.1\nHost: h\nConnection: upgrade\nUpgrade: websocket"
+        return (await client.ask(head)).body, (await client.ask("GET /y HTTP/1.1\nHost: h")).body
+
+    assert converse(page, talk) == (b"GET /x {}", b"GET /y {}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from kns.cluster.model import (
     Cluster,
     Container,
     ContainerPort,
+    DNSOptions,
     Endpoint,
     EndpointPort,
     EndpointSlice,
@@ -28,7 +30,6 @@ from kns.cluster.model import (
 )
 from kns.runtime.name_servers import NameServerKind
 from kns.runtime.servers import (
-    ContainerSpec,
     Identity,
     NameServer,
     Place,
@@ -40,6 +41,7 @@ from kns.runtime.servers import (
     local_endpoints,
     needs_health_check,
 )
+from kns.runtime.specs import ContainerSpec
 
 NODE = Node("node1", (ip_address("172.18.0.2"),), host_addresses=(ip_address("10.244.0.1"),))
 LOCAL = Service(
@@ -135,6 +137,25 @@ def test_port_53_of_a_dns_pod_is_a_name_server() -> None:
     first, second = desired(cluster(pods=(dns,))).servers
     assert first.subject == NameServer(NameServerKind.CLUSTER, "kube-system/coredns-1")
     assert isinstance(second.subject, Identity)
+
+
+def test_dns_pod_runs_coredns_when_the_lab_asks_for_it() -> None:
+    ports = (ContainerPort(53, "dns", Protocol.UDP),)
+    dns = Pod(
+        "kube-system",
+        "coredns-1",
+        "node1",
+        (ip_address("10.244.0.2"),),
+        labels={"k8s-app": "kube-dns"},
+        containers=(Container("coredns", ports),),
+    )
+    network = Network((IPFamily.IPV4,), (), (), (), (), dns=DNSOptions(server="coredns"))
+    wanted = desired(Cluster("lab", network, (), pods=(dns,)))
+    assert wanted.servers == ()
+    (spec,) = wanted.containers
+    assert spec.netns == "kns.lab.kube-system.coredns-1"
+    assert spec.command == ("coredns", "-conf", spec.files[0][0])
+    assert [Path(path).name for path, _ in spec.files] == ["Corefile", "cluster.db"]
 
 
 def test_every_node_has_kube_proxys_own_health_server() -> None:

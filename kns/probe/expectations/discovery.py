@@ -30,7 +30,7 @@ from kns.probe.target import has_dns
 NAMES = "name-resolution"
 ENVIRONMENT = "environment"
 #: pairs of a namespace and a service that are tried in every legal form
-PAIRS_MAX = 200
+PAIRS_MAX = 100
 #: pods whose variables are looked at
 PODS_MAX = 100
 _CLUSTER_FIRST = (DNSPolicy.CLUSTER_FIRST, DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET)
@@ -58,9 +58,8 @@ def _names(found: Expectations, cluster: Cluster) -> None:
     if len(chosen) < len(pairs):
         found.skips.append(Skip(NAMES, "a sample of the services", len(pairs) - len(chosen)))
     found.checks += [_forms(cluster, pod, service) for pod, service in chosen]
-    for service in dict.fromkeys(service.full_name for _, service in chosen):
-        (item,) = (s for s in cluster.services if s.full_name == service)
-        found.checks += [*_srv(cluster, askers[0], item), *_reverse(cluster, askers[0], item)]
+    for service in {service.full_name: service for _, service in chosen}.values():
+        found.checks += [*_srv(cluster, askers[0], service), *_reverse(cluster, askers[0], service)]
     found.checks += [
         *_pod_records(cluster, askers[0]),
         *_servers(cluster, askers[0]),
@@ -243,15 +242,17 @@ def _environments(cluster: Cluster) -> Iterator[Check]:
                 source=of_pod(pod),
                 target=label(pod),
                 expected="its own variables, and those of services that were there before it",
-                steps=(Step(Http("127.0.0.1", port, path="/env"), want),),
+                steps=(Step(Http(_loopback(pod), port, path="/env"), want),),
             )
 
 
 def _http_port(pod: Pod) -> int | None:
-    if pod.addresses[0].version != 4:
-        return None
     ports = (port for container in pod.containers[:1] for port in container.ports)
     return next((p.port for p in ports if serves_http(pod, p.port, Protocol.TCP)), None)
+
+
+def _loopback(pod: Pod) -> str:
+    return "127.0.0.1" if pod.addresses[0].version == 4 else "::1"
 
 
 def _variables(cluster: Cluster, pod: Pod) -> tuple[Variables, ...]:

@@ -15,6 +15,7 @@ for them Local counts as Cluster.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from kns.cluster.model import (
@@ -34,7 +35,7 @@ from kns.cluster.model import (
 from kns.probe.check import Check, Expectations, Http, Skip, Step, Want
 from kns.probe.expectations import sampling
 from kns.probe.expectations.endpoints import Backend, promise
-from kns.probe.expectations.pods import of_node, of_pod, suffix
+from kns.probe.expectations.pods import NO_WAY, of_node, of_pod, suffix
 from kns.probe.expectations.service_steps import Door, Promised, Title, add, port_label
 from kns.probe.expectations.services import is_cluster_dns, service_ports
 from kns.probe.expectations.sources import from_node, from_pod, is_local_traffic, node_of
@@ -117,6 +118,24 @@ def for_node(cluster: Cluster, door: tuple[Service, ServicePort, IPFamily], node
     )
 
 
+def _for_node_outside(
+    cluster: Cluster, door: tuple[Service, ServicePort, IPFamily], node: Node
+) -> Promised:
+    """The promise to the node itself at an address that isn't its own: the modes differ."""
+    service, port, family = door
+    what = for_node(cluster, door, node)
+    mode = cluster.network.kube_proxy.mode
+    if not what.backends and mode is ProxyMode.IPTABLES:
+        why = "iptables mode rejects what comes in or passes through, not what the node sends"
+        return Promised((), what.seen, refuses=False, silence=NO_WAY, why=why)
+    is_local = service.external_traffic_policy is TrafficPolicy.LOCAL
+    found = promise(cluster, service, port, node, family)
+    if is_local and not found.local and not found.is_empty and mode is ProxyMode.NFTABLES:
+        why = f"nftables mode checks for endpoints on {node.name} before it translates: dropped"
+        return Promised((), what.seen, refuses=False, why=why)
+    return what
+
+
 # -- node ports ------------------------------------------------------------------------------------
 
 
@@ -161,10 +180,16 @@ def _at_node(
     address = node.address(family)
     if address is None:
         return
+    what = replace(what, is_thorough=sampling.is_small(cluster) or _is_first(title, node, cluster))
     if not _serves_node_ports(cluster, address):
         what = Promised((), what.seen, why=f"nodePortAddresses leaves out {address}")
     door = Door(service, port, family, source, str(address), port.node_port)
     add(found, cluster, title, door, what)
+
+
+def _is_first(title: Title, node: Node, cluster: Cluster) -> bool:
+    """In a big lab one node's node port is tried until every backend has answered."""
+    return title.path == "internet-to-service" and node is cluster.nodes[0]
 
 
 def _serves_node_ports(cluster: Cluster, address: IPAddress) -> bool:
@@ -193,6 +218,7 @@ def _localhost(
         reason = "localhostNodePorts is off"
     elif not _serves_node_ports(cluster, LOCALHOST):
         reason = "nodePortAddresses leaves out 127.0.0.1"
+    what = replace(what, is_thorough=sampling.is_small(cluster))
     if reason:
         what = Promised((), what.seen, why=reason)
     add(
@@ -247,14 +273,16 @@ def _outer_address(
             continue
         what = _restricted(for_pod(cluster, door, pod), own, ranges)
         title = Title("pod-to-service", kind, of_pod(pod).label, target)
+        what = replace(what, is_thorough=sampling.is_small(cluster))
         add(found, cluster, title, Door(*door, of_pod(pod), str(address), port.port), what)
     if not _is_ipvs(cluster):
         for node in sampling.spread(cluster.nodes, sampling.PER_SERVICE):
             own = node.address(family)
             if own is None:
                 continue
-            what = _restricted(for_node(cluster, door, node), own, ranges)
+            what = _restricted(_for_node_outside(cluster, door, node), own, ranges)
             title = Title("node-to-service", kind, node.name, target)
+            what = replace(what, is_thorough=sampling.is_small(cluster))
             add(found, cluster, title, Door(*door, of_node(node), str(address), port.port), what)
     _outer_from_internet(found, cluster, door, outer)
 

@@ -19,6 +19,8 @@ FULL_MESH = 8
 SAMPLED_PODS = 120
 #: up to so many nodes, every pair of nodes is probed
 NODE_MESH = 5
+#: up to so many service ports are tried
+SAMPLED_PORTS = 60
 #: clients and hairpins that are tried for one service in a big lab
 PER_SERVICE = 4
 

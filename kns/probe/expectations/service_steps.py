@@ -60,6 +60,8 @@ class Promised:
     seen: Callable[[Backend], str]
     #: without backends: refused at once, or dropped
     refuses: bool = True
+    #: how it fails where it isn't refused
+    silence: tuple[Outcome, ...] = (Outcome.TIMEOUT,)
     #: why it is refused or dropped
     why: str = ""
     #: try often enough to see every backend
@@ -130,7 +132,7 @@ def refused(door: Door) -> Step:
 def _nobody(door: Door, what: Promised) -> tuple[Step, str]:
     if what.refuses:
         return refused(door), f"refused at once: {what.why or 'no ready endpoint'}"
-    return blocked(door, (Outcome.TIMEOUT,)), f"times out: {what.why or 'dropped'}"
+    return blocked(door, what.silence), f"no answer: {what.why or 'dropped'}"
 
 
 def _answers(cluster: Cluster, door: Door, what: Promised) -> tuple[Step, str] | Skip:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 from kns.cluster.model import (
@@ -54,18 +53,27 @@ def service_checks(cluster: Cluster) -> Expectations:
         _from_nodes(found, cluster, service, port, family)
         _from_outside(found, cluster, service, port, family)
         _expiry(found, cluster, service, port, family)
+    ports, tried = len(_every_port(cluster)), len(service_ports(cluster))
+    if tried < ports:
+        found.skips.append(Skip("service ports", f"{tried} of {ports} are tried", ports - tried))
     _wrong_port(found, cluster)
     _headless(found, cluster)
     return found
 
 
-def service_ports(cluster: Cluster) -> Iterator[tuple[Service, ServicePort, IPFamily]]:
-    """Every port of every service that has a cluster IP, once a family."""
-    for family in cluster.network.families:
-        for service in cluster.services:
-            if service.cluster_ip(family) is not None:
-                for port in service.ports:
-                    yield service, port, family
+def service_ports(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamily], ...]:
+    """Every port of every service that has a cluster IP, once a family; of very many a sample."""
+    return sampling.spread(_every_port(cluster), sampling.SAMPLED_PORTS)
+
+
+def _every_port(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamily], ...]:
+    return tuple(
+        (service, port, family)
+        for family in cluster.network.families
+        for service in cluster.services
+        if service.cluster_ip(family) is not None
+        for port in service.ports
+    )
 
 
 def is_cluster_dns(cluster: Cluster, service: Service) -> bool:
@@ -108,20 +116,22 @@ def _from_pods(
 ) -> None:
     backends = backends_anywhere(cluster, service, port, family)
     strangers = sampling.clients(cluster, backends)
-    own = backends if sampling.is_small(cluster) else sampling.spread(backends, 2)
+    own = backends if sampling.is_small(cluster) else sampling.spread(backends, 1)
     for index, pod in enumerate((*strangers, *own)):
         if pod.address(family) is None:
             continue
         node = node_of(cluster, pod)
         usable, refuses = internal(cluster, service, port, node, family)
-        is_own = any(backend.pod is pod for backend in usable)
+        is_thorough = sampling.is_small(cluster) or index == 0 or pod in own
+        # only many requests make sure that the pod's own turn comes
+        is_own = is_thorough and any(backend.pod is pod for backend in usable)
         kind = "hairpin" if is_own else "cluster-ip"
         what = Promised(
             usable,
             lambda backend, pod=pod: through_cluster_ip(cluster, pod, backend),  # type: ignore[misc]
             refuses=refuses,
             why=_no_backends_reason(service, node, refuses),
-            is_thorough=sampling.is_small(cluster) or index == 0 or is_own,
+            is_thorough=is_thorough,
             note=_pod_note(cluster, service, is_own=is_own),
         )
         target = port_label(service, port)
@@ -144,14 +154,14 @@ def _from_nodes(
     found: Expectations, cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
 ) -> None:
     nodes = tuple(node for node in cluster.nodes if node.address(family) is not None)
-    for index, node in enumerate(sampling.spread(nodes, sampling.PER_SERVICE)):
+    for node in sampling.spread(nodes, sampling.PER_SERVICE):
         usable, refuses = internal(cluster, service, port, node, family)
         what = Promised(
             usable,
             lambda backend, node=node: node_to_cluster_ip(cluster, node, backend),  # type: ignore[misc]
             refuses=refuses,
             why=_no_backends_reason(service, node, refuses),
-            is_thorough=sampling.is_small(cluster) or index == 0,
+            is_thorough=sampling.is_small(cluster),
         )
         target = port_label(service, port)
         title = Title("node-to-service", "cluster-ip", node.name, target, suffix(cluster, family))

@@ -1,0 +1,119 @@
+"""`kns rules`: a node's rules as a packet meets them, read from the kernel."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from kns.cli import completion
+from kns.cli.options import lab_option, output_option
+from kns.errors import ApplyError, UsageError
+
+if TYPE_CHECKING:
+    from kns.cluster.model import Service
+    from kns.engine.labs import RunningLab
+    from kns.report.rules import Entry
+
+SAVE = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
+
+
+@click.command()
+@click.argument("node", metavar="NODE", shell_complete=partial(completion.names, kinds=("node",)))
+@click.argument(
+    "service",
+    metavar="[SERVICE]",
+    required=False,
+    shell_complete=partial(completion.names, kinds=("service",)),
+)
+@click.option("--family", type=click.Choice(list(SAVE)), help="Default: the service's first.")
+@output_option("json")
+@lab_option
+def rules(
+    node: str, service: str | None, family: str | None, output: str | None, lab: str | None
+) -> None:
+    """Show the rules of a node that a packet to SERVICE (or any) meets, in their order.
+
+    Chains are indented by jump and explained; the counters are the kernel's own. In table nat
+    they count connections; rules of nftables mode have none.
+
+    \b
+      kns rules node1 svc-a
+      kns rules node1 shop/front --family ipv6
+    """
+    from kns.engine.labs import running
+    from kns.report.rules import rules_json, rules_text
+
+    running_lab = running(lab)
+    found = _service(running_lab, service)
+    name = _node(running_lab, node)
+    family = family or _family(running_lab, found)
+    entries = _entries(running_lab, name, found, family)
+    if output == "json":
+        click.echo(json.dumps(rules_json(entries), indent=2))
+    else:
+        click.echo(rules_text(entries), nl=False)
+
+
+def _entries(lab: RunningLab, node: str, service: Service | None, family: str) -> tuple[Entry, ...]:
+    """What the lab's kube-proxy mode has for the service on the node."""
+    from kns.cluster.model import ProxyMode
+    from kns.plan.nft_text import parse_tables
+    from kns.report.rules import parse_counted, walk
+    from kns.report.rules_ipvs import walk_ipvs
+    from kns.report.rules_nft import walk_nft
+
+    name = service.full_name if service else ""
+    match lab.cluster.network.kube_proxy.mode:
+        case ProxyMode.IPTABLES:
+            return walk(parse_counted(_read(lab, node, SAVE[family], "-c")), name)
+        case ProxyMode.NFTABLES:
+            table = "ip" if family == "ipv4" else "ip6"
+            text = _read(lab, node, "nft", "-s", "list", "table", table, "kube-proxy")
+            return tuple(entry for item in parse_tables(text) for entry in walk_nft(item, name))
+        case ProxyMode.IPVS:
+            servers = walk_ipvs(_read(lab, node, "ipvsadm", "-Ln", "--stats", "--exact"), service)
+            return servers + walk(parse_counted(_read(lab, node, SAVE[family], "-c")))
+
+
+def _service(lab: RunningLab, name: str | None) -> Service | None:
+    """The service of that name, if one is named; UsageError if no rule can be about it."""
+    from kns.cluster.model import Service
+    from kns.probe.names import Kind, find
+
+    if name is None:
+        return None
+    service = find(lab.cluster, name, (Kind.SERVICE,)).item
+    assert isinstance(service, Service)  # noqa: S101 - the kind was asked for
+    if not service.cluster_ips:
+        hint = "kns dns asks for its name, which is all there is to it"
+        raise UsageError(
+            f"{service.full_name} has no address, so kube-proxy has no rules", hint=hint
+        )
+    return service
+
+
+def _family(lab: RunningLab, service: Service | None) -> str:
+    """`ipv4` or `ipv6`: the service's, else the cluster's first."""
+    families = service.ip_families if service else lab.cluster.network.families
+    return str(families[0]).lower()
+
+
+def _node(lab: RunningLab, name: str) -> str:
+    """The node's name; UsageError if there is none."""
+    from kns.probe.names import Kind, find
+
+    return find(lab.cluster, name, (Kind.NODE,)).item.name
+
+
+def _read(lab: RunningLab, node: str, *argv: str) -> str:
+    from kns.compile.names import netns_of_node
+    from kns.kernel import processes
+
+    context = processes.Context(netns_of_node(lab.name, node))
+    done = processes.run(argv, context=context)
+    if done.returncode != 0:
+        raise ApplyError(done.stderr.strip(), op=argv[0], netns=context.netns)
+    return done.stdout

@@ -1,0 +1,76 @@
+"""Who stands for a LoadBalancer Service's address: MetalLB's rules, pure.
+
+    eligible   the nodes that may take the address: those with a ready endpoint of the service
+               (externalTrafficPolicy Local), or every node if it has one anywhere (Cluster)
+    elected    layer 2: the one eligible node that answers ARP, the lowest of
+               sha256(node + "#" + address), as MetalLB's speaker sorts them
+    announced  BGP: what a node advertises to its router, one host route an address
+
+Source: MetalLB speaker/layer2_controller.go (ShouldAnnounce), speaker/bgp_controller.go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from kns.cluster.model import (
+    Cluster,
+    IPAddress,
+    Service,
+    ServiceType,
+    TrafficPolicy,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """An address of a service, and the nodes that may take its packets, in the cluster's order."""
+
+    address: IPAddress
+    service: Service
+    eligible: tuple[str, ...]
+
+
+def announcements(cluster: Cluster) -> tuple[Announcement, ...]:
+    """Every VIP of the cluster's LoadBalancer Services; one without an eligible node has none."""
+    return tuple(
+        Announcement(point.ip, service, eligible_nodes(cluster, service))
+        for service in cluster.services
+        if service.type is ServiceType.LOAD_BALANCER
+        for point in service.load_balancer_ingress
+        if point.ip is not None and point.ip_mode == "VIP"
+    )
+
+
+def eligible_nodes(cluster: Cluster, service: Service) -> tuple[str, ...]:
+    """The nodes that may take packets for the service; none if it has no ready endpoint."""
+    holders = {
+        endpoint.node_name
+        for part in cluster.endpoint_slices
+        if (part.namespace, part.service) == (service.namespace, service.name)
+        for endpoint in part.endpoints
+        if endpoint.ready is not False
+    }
+    if not holders:
+        return ()
+    names = tuple(node.name for node in cluster.nodes)
+    if service.external_traffic_policy is TrafficPolicy.LOCAL:
+        return tuple(name for name in names if name in holders)
+    return names
+
+
+def elected(announcement: Announcement, alive: Collection[str]) -> str | None:
+    """The node that answers for the address, of the eligible ones that are alive."""
+    candidates = [name for name in announcement.eligible if name in alive]
+    return min(candidates, key=lambda name: _rank(name, announcement.address), default=None)
+
+
+def _rank(node: str, address: IPAddress) -> bytes:
+    return hashlib.sha256(f"{node}#{address}".encode()).digest()
+
+
+def announced_by(cluster: Cluster, node: str) -> tuple[IPAddress, ...]:
+    """The addresses that a node advertises by BGP."""
+    return tuple(item.address for item in announcements(cluster) if node in item.eligible)

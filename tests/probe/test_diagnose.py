@@ -1,0 +1,104 @@
+"""What a failure means: each kind of failure leads to the cause that the lab really has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kns.cluster.model import Cluster, EgressOptions, ProxyMode, TrafficPolicy
+from kns.probe.curl import CONNECTED_THEN_SILENT
+from kns.probe.diagnose import explain
+from kns.probe.model import Attempt, Outcome
+from kns.probe.target import parse_source, parse_target
+from tests.probe.scenes import four_paths, pod, service, with_service
+
+REFUSED = (Attempt(Outcome.REFUSED),)
+TIMEOUT = (Attempt(Outcome.TIMEOUT),)
+UNREACHABLE = (Attempt(Outcome.UNREACHABLE),)
+
+
+def answered(*names: str) -> tuple[Attempt, ...]:
+    """Some backends answered, and one attempt timed out."""
+    return (*(Attempt(Outcome.CONNECTED, backend=name) for name in names), *TIMEOUT)
+
+
+def said(cluster: Cluster, source: str, target: str, attempts: tuple[Attempt, ...]) -> str:
+    start = parse_source(cluster, source)
+    return explain(cluster, start, parse_target(cluster, start, target), attempts)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "attempts", "words"),
+    [
+        ("pod1", "pod3", (Attempt(Outcome.CONNECTED),), ""),
+        ("pod1", "pod3:81", REFUSED, "nothing listens on port 81; it listens on 8080 (web)"),
+        ("pod1", "pod3", REFUSED, "does the lab's agent run?"),
+        ("internet", "node1:31000", REFUSED, "no service has that node port"),
+        ("internet", "node1:30080", REFUSED, "node1's rules are gone"),
+        ("pod1", "svc-empty", REFUSED, "its selector app=nobody matches no pod"),
+        ("pod1", "svc-empty", REFUSED, "svc-empty has no ready endpoints, so kube-proxy rejects"),
+        ("pod1", "svc-a:81", UNREACHABLE, "svc-a has no port 81/TCP (80/TCP): in iptables mode"),
+        ("pod1", "svc-a", UNREACHABLE, "a node needs a default route"),
+        ("internet", "pod1", TIMEOUT, "means nothing outside the cluster"),
+        ("internet", "svc-a", UNREACHABLE, "a cluster IP means nothing outside the cluster"),
+        ("pod1", "pod3", TIMEOUT, "silence between neighbours on node1"),
+        ("pod1", "pod2", TIMEOUT, "look for the route to 10.244.1.0/24 on node1"),
+        ("node1", "pod1", TIMEOUT, "silence between neighbours on node1"),
+        ("pod1", "pod2", UNREACHABLE, "ip route get 10.244.1.2"),
+        ("pod1", "internet", TIMEOUT, "without masquerading"),
+        ("pod1", "svc-a", TIMEOUT, "kns rules node1 svc-a"),
+        ("pod3", "svc-a", answered("pod2", "pod4"), "only pod3 itself never answers: hairpin"),
+        ("pod1", "svc-a", answered("pod2", "pod4"), "bridge-nf-call-iptables=0 on node1"),
+        ("pod1", "svc-a", answered("pod3"), "the backends on node2 (pod2, pod4) never answer"),
+        ("pod1", "svc-a", answered("pod2", "pod3", "pod4"), "some connections are lost"),
+        (
+            "pod1",
+            "svc-a",
+            (Attempt(Outcome.TIMEOUT, detail=CONNECTED_THEN_SILENT),),
+            "connected, then silence",
+        ),
+        ("pod1", "www.example.com", (Attempt(Outcome.DNS),), "kns dns pod/pod1 www.example.com"),
+        ("pod1", "pod3", (Attempt(Outcome.OTHER, detail="Empty reply"),), "Empty reply"),
+    ],
+)
+def test_explain(source: str, target: str, attempts: tuple[Attempt, ...], words: str) -> None:
+    text = said(four_paths(), source, target, attempts)
+    assert words in text
+    assert bool(text) is bool(words)
+
+
+def test_explain_selector_of_pods_that_are_not_ready() -> None:
+    cluster = four_paths()
+    pods = tuple(replace(item, ready=False) for item in cluster.pods)
+    cluster = with_service(replace(cluster, pods=pods), service(cluster, "svc-a"), ())
+    assert "pod2, pod3, pod4 match but are not ready" in said(cluster, "pod1", "svc-a", REFUSED)
+
+
+def test_explain_no_endpoints_in_ipvs_mode() -> None:
+    text = said(four_paths(ProxyMode.IPVS), "pod1", "svc-empty", REFUSED)
+    assert "its virtual server has no real server" in text
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "field"),
+    [
+        ("internet", "node1:30080", "external_traffic_policy"),
+        ("pod1", "svc-web", "internal_traffic_policy"),
+    ],
+)
+def test_explain_policy_local_without_local_endpoint(source: str, target: str, field: str) -> None:
+    cluster = four_paths()
+    fields: dict[str, Any] = {field: TrafficPolicy.LOCAL}
+    local = replace(service(cluster, "svc-web"), **fields)
+    cluster = with_service(cluster, local, (pod(cluster, "pod2"),))
+    text = said(cluster, source, target, TIMEOUT)
+    assert "is Local and node1 has no ready endpoint: dropped on purpose; node2 has some" in text
+
+
+def test_explain_egress_without_masquerade() -> None:
+    cluster = four_paths()
+    network = replace(cluster.network, egress=EgressOptions(masquerade=False))
+    text = said(replace(cluster, network=network), "pod1", "internet", TIMEOUT)
+    assert text.startswith("egress.masquerade is off")
