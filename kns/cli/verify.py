@@ -54,7 +54,21 @@ def verify(
 
         console = verify_console(sys.stdout, terminal=sys.stdout.isatty())
         print_report(console, report, every=every)
+    if report.failed:
+        _say_if_nobody_serves(report.lab)
     return EXIT_FAILED if report.failed else 0
+
+
+def _say_if_nobody_serves(lab: str) -> None:
+    """One cause that makes nearly every check fail is worth a line of its own."""
+    from kns.engine.labs import agent_pid
+
+    if agent_pid(lab) is None:
+        click.echo(
+            f"hint: the agent of {lab} is not running, so no built-in server answers: kns up with"
+            " the lab's file starts it",
+            err=True,
+        )
 
 
 def _verify(lab: str | None, only: str) -> VerifyReport:

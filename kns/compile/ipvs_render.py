@@ -1,11 +1,11 @@
 """IPVS mode as text: a part for each program that loads it, each under a comment line.
 
-    # sysctl -p -            key = value
-    # ipset restore          before the rules that name the sets
-    # iptables-restore, # ip6tables-restore
-    # ip                     whole commands: the device, its addresses
-    # ipvsadm -R             virtual and real servers
-    # ipvsadm --set          only with timeouts: TCP, TCP after FIN, UDP
+# sysctl -p -            key = value
+# ipset restore          before the rules that name the sets
+# iptables-restore, # ip6tables-restore
+# ip                     whole commands: the device, its addresses
+# ipvsadm -R             virtual and real servers
+# ipvsadm --set          only with timeouts: TCP, TCP after FIN, UDP
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from dataclasses import replace
 from kns.cluster.model import Cluster, IPFamily, Node, Pod, ProxyMode
 from kns.compile import egress, names, pod_network
 from kns.compile.cables import default_routes, interface, router_sysctls, uplink
+from kns.compile.flows import udp_flows
 from kns.compile.kube_proxy import localhost_node_ports
 from kns.compile.services_iptables import iptables_tables
 from kns.compile.services_ipvs import IpvsRules, ipvs_rules
@@ -53,6 +54,8 @@ def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
         nftables=_nftables(cluster, node),
         ipsets=ipvs.ipsets,
         virtual_servers=ipvs.virtual_servers,
+        udp_flows=tuple(udp_flows(cluster, node)),
+        service_cidrs=network.service_cidrs,
         ipvs_timeouts=ipvs.timeouts,
         ipvs_exclude=network.kube_proxy.ipvs.exclude_cidrs,
     )

@@ -17,11 +17,12 @@ import os
 import resource
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from kns.errors import ApplyError, KnsError, PlatformError
-from kns.kernel import iptables, ipvs, links, netns, nftables
+from kns.kernel import links, netns
+from kns.kernel.programs import RULE_OPS, Programs
 from kns.kernel.rtnetlink import Message, Socket
 from kns.plan.ops import (
     AddAddress,
@@ -40,15 +41,10 @@ from kns.plan.ops import (
     DeleteNetns,
     DeleteRoute,
     DeleteRule,
-    LoadNft,
     Op,
-    RestoreIpsets,
-    RestoreIptables,
-    SetVirtualServers,
     WriteSysctl,
 )
 from kns.plan.shell import describe
-from kns.state.model import Family
 
 #: the kernel's own fallback devices, which every new netns may hold, take the first indexes
 FIRST_INDEX = 16
@@ -65,8 +61,6 @@ _DONE_ALREADY = {
     AddRoute: {errno.EEXIST},
     AddRule: {errno.EEXIST},
 }
-
-_RULE_OPS = (RestoreIptables, RestoreIpsets, LoadNft, SetVirtualServers)
 
 
 class CancelledError(KnsError):
@@ -141,14 +135,14 @@ class _Worker:
             for fd in self._files.values():
                 os.close(fd)
 
-    def _start_programs(self, ops: Sequence[Op], pool: ThreadPoolExecutor) -> _Programs:
-        programs = _Programs(pool)
+    def _start_programs(self, ops: Sequence[Op], pool: ThreadPoolExecutor) -> Programs:
+        programs = Programs(pool)
         for op in ops:
-            if isinstance(op, _RULE_OPS):
+            if isinstance(op, RULE_OPS):
                 programs.add(op)
         return programs
 
-    def _run(self, ops: Sequence[Op], programs: _Programs) -> None:
+    def _run(self, ops: Sequence[Op], programs: Programs) -> None:
         # once netns and sysctls are there, rules can be loaded while links are made
         ready = max(
             (i for i, op in enumerate(ops) if isinstance(op, CreateNetns | WriteSysctl)), default=-1
@@ -159,7 +153,7 @@ class _Worker:
             if position == ready + 1:
                 programs.start()
             self._on_op(op)
-            if not isinstance(op, _RULE_OPS):
+            if not isinstance(op, RULE_OPS):
                 self._apply(op)
         self._flush()
         programs.start()
@@ -302,66 +296,6 @@ def _neighbor_message(op: Op, table: Mapping[str, int]) -> Message:
         case _:
             msg = f"no message for {op}"
             raise TypeError(msg)
-
-
-class _Programs:
-    """The ops that other programs carry out: in order within a netns, side by side across."""
-
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
-        self._pool = pool
-        self._ops: dict[str, list[Op]] = {}
-        self._futures: list[Future[None]] = []
-        self._stop = threading.Event()
-
-    def add(self, op: Op) -> None:
-        self._ops.setdefault(op.netns, []).append(op)
-
-    def start(self) -> None:
-        pending, self._ops = self._ops, {}
-        for name, ops in pending.items():
-            for lane in _lanes(ops):
-                self._futures.append(self._pool.submit(self._run, name, lane))
-
-    def _run(self, name: str, ops: Sequence[Op]) -> None:
-        if not self._stop.is_set():
-            netns.call_in(name, _run_programs, ops)
-
-    def wait(self) -> None:
-        for future in self._futures:
-            future.result()
-
-    def cancel(self) -> None:
-        self._stop.set()
-
-
-def _lanes(ops: Sequence[Op]) -> tuple[Sequence[Op], ...]:
-    """What may go side by side: the families' iptables have nothing to do with each other.
-
-    Unless rules name ipsets, which have to be there before and go after them.
-    """
-    if any(isinstance(op, RestoreIpsets) for op in ops):
-        return (ops,)
-    lanes: tuple[list[Op], list[Op]] = ([], [])
-    for op in ops:
-        lanes[isinstance(op, RestoreIptables) and op.family is Family.IPV6].append(op)
-    return tuple(lane for lane in lanes if lane)
-
-
-def _run_programs(ops: Sequence[Op]) -> None:
-    """Runs in a thread that is inside the netns."""
-    for op in ops:
-        match op:
-            case RestoreIptables():
-                iptables.apply_here(op)
-            case RestoreIpsets():
-                ipvs.restore_ipsets_here(op)
-            case LoadNft():
-                nftables.apply_here(op)
-            case SetVirtualServers():
-                ipvs.apply_here(op)
-            case _:
-                msg = f"no program for {op}"
-                raise TypeError(msg)
 
 
 @contextlib.contextmanager

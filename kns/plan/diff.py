@@ -26,6 +26,7 @@ from kns.plan.ops import (
     AddRoute,
     AddRule,
     ChangeLink,
+    CleanConntrack,
     CreateLink,
     CreateNetns,
     CreateVeth,
@@ -342,6 +343,13 @@ def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:
         phases.rules.append(RestoreIpsets(name, unwanted))
     phases.rules.extend(_nft(netns, before))
     phases.rules.extend(_virtual_servers(netns, before))
+    changed = bool(phases.rules) and phases.rules[-1].netns == name
+    if changed and _has_rules(before):
+        phases.rules.append(CleanConntrack(name, netns.udp_flows, netns.service_cidrs))
+
+
+def _has_rules(netns: Netns) -> bool:
+    return bool(netns.iptables or netns.nftables or netns.virtual_servers)
 
 
 def _virtual_servers(netns: Netns, before: Netns) -> Iterable[Op]:

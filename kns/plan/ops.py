@@ -25,6 +25,7 @@ from kns.state.model import (
     Route,
     Rule,
     Sysctl,
+    UdpFlow,
     Veth,
     VirtualServer,
 )
@@ -227,6 +228,15 @@ class SetVirtualServers:
     timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
 
 
+@dataclass(frozen=True, slots=True)
+class CleanConntrack:
+    """Drop UDP entries whose backend is none of their flow's any more, by netlink."""
+
+    netns: str
+    flows: tuple[UdpFlow, ...]
+    service_cidrs: tuple[IPNetwork, ...]
+
+
 Op = (
     CreateNetns
     | DeleteNetns
@@ -249,4 +259,5 @@ Op = (
     | RestoreIpsets
     | LoadNft
     | SetVirtualServers
+    | CleanConntrack
 )

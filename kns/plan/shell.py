@@ -14,6 +14,7 @@ from kns.plan.ops import (
     AddRoute,
     AddRule,
     ChangeLink,
+    CleanConntrack,
     CreateLink,
     CreateNetns,
     CreateVeth,
@@ -71,6 +72,8 @@ def commands(op: Op) -> Iterator[str]:
             yield from _link_commands(op)
         case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
             yield from _rule_commands(op)
+        case CleanConntrack():
+            yield from _conntrack_commands(op)
         case _:
             yield _layer3_command(op)
 
@@ -246,6 +249,14 @@ def _rule_commands(
                 yield f"{netns} {ipvs_text.command(step)}"
 
 
+def _conntrack_commands(op: CleanConntrack) -> Iterator[str]:
+    """By hand all UDP entries of a service go: conntrack(8) can't say "unless sent to one of"."""
+    for flow in op.flows:
+        where = f"--orig-dst {flow.address} " if flow.address is not None else ""
+        delete = f"conntrack -D -p udp {where}--orig-port-dst {flow.port}"
+        yield f"ip netns exec {op.netns} {delete} 2>/dev/null || true"
+
+
 def _fed(command: str, text: str) -> str:
     return f"{command} <<'{_END}'\n{text}{_END}"
 
@@ -272,6 +283,8 @@ def describe(op: Op) -> str:
             return f"sysctl net.{op.sysctl.key.replace('/', '.')} = {op.sysctl.value}"
         case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
             return _describe_rules(op)
+        case CleanConntrack():
+            return "conntrack: drop UDP entries of vanished endpoints"
         case _:
             return _layer3_command(op).replace(f" -n {op.netns}", "", 1).removeprefix("ip ")
 

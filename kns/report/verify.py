@@ -62,7 +62,7 @@ def print_report(console: Console, report: VerifyReport, *, every: bool = False)
     columns = _columns(console, min(names, NAME_MAX))
     for path, group in groupby(_once_advised(report.checks), key=lambda check: check.path):
         checks = tuple(group)
-        _print(console, _heading(path, checks))
+        _print(console, _one_line(_heading(path, checks)))
         for kind, members in groupby(checks, key=_kind):
             _print_kind(console, (path, kind), tuple(members), columns, every=every)
         console.print()
@@ -93,6 +93,13 @@ def _print(console: Console, item: Text | Table) -> None:
     console.file.write("".join(f"{line}\n" for line in lines))
 
 
+def _one_line(text: Text) -> Text:
+    """A heading is cut rather than wrapped: the part that matters comes first."""
+    text.no_wrap = True
+    text.overflow = "ellipsis"
+    return text
+
+
 def _heading(path: str, checks: Sequence[CheckResult]) -> Text:
     failed = sum(not check.ok for check in checks)
     mark = Text("✘ ", "bold red") if failed else Text("✔ ", "green")
@@ -111,7 +118,8 @@ def _print_kind(
     path, kind = where
     if kind:
         lesson = LESSONS.get(f"{path}/{kind}", "")
-        _print(console, Text.assemble("  ", (kind, "cyan"), (f"  {lesson}", "italic dim")))
+        heading = Text.assemble("  ", (kind, "cyan"), (f"  {lesson}", "italic dim"))
+        _print(console, _one_line(heading))
     shown = tuple(_chosen(checks, every=every))
     _print(console, _table(shown, columns))
     if len(shown) < len(checks):

@@ -305,6 +305,15 @@ class IpvsTimeouts:
     udp: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class UdpFlow:
+    """What UDP packets to an address (None: any of the netns' own) and port are sent on to."""
+
+    address: IPAddress | None
+    port: int
+    backends: frozenset[tuple[IPAddress, int]]
+
+
 # -- the whole -------------------------------------------------------------------------------------
 
 
@@ -324,6 +333,9 @@ class Netns:
     nftables: tuple[NftTable, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     virtual_servers: tuple[VirtualServer, ...] = ()
+    #: never observed: what a change of rules must leave in the connection table
+    udp_flows: tuple[UdpFlow, ...] = ()
+    service_cidrs: tuple[IPNetwork, ...] = ()
     ipvs_timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
     #: virtual servers in these are somebody else's (kube-proxy's --ipvs-exclude-cidrs)
     ipvs_exclude: tuple[IPNetwork, ...] = ()

@@ -70,7 +70,7 @@ def test_what_somebody_broke_is_mended_and_nothing_else() -> None:
     ]
     up(FILE)
     assert dry_run(FILE) == ()
-    assert on_node("ipvsadm", "-Sn", "-t", f"{address}:80").count("-a -t") == 2
+    assert on_node("ipvsadm", "-Sn").count(f"-a -t {address}:80 ") == 2
 
 
 def test_switching_modes_leaves_nothing_of_the_old_one() -> None:

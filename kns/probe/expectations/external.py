@@ -78,6 +78,13 @@ def for_outsider(
         return Promised(found.local, lambda _: client, note="Local keeps the client")
     why = f"externalTrafficPolicy Local and no ready endpoint on {node.name}: dropped"
     if cluster.network.kube_proxy.mode is ProxyMode.IPVS:
+        if cluster.network.egress.masquerade:
+            # kube-proxy masquerades nothing here, but flannel what comes to a pod from outside
+            return Promised(
+                found.cluster,
+                lambda backend: from_node(cluster, node, backend),
+                note="IPVS falls back to the other nodes' endpoints, flannel hides the client",
+            )
         why = (
             f"externalTrafficPolicy Local and no ready endpoint on {node.name}: IPVS sends it to"
             " another node untranslated, and the answer comes from an address nobody asked"

@@ -1,0 +1,95 @@
+"""Ops on rules: carried out by other programs, beside the netlink work.
+
+The kernel takes links and rules under different locks, and `iptables-restore` spends most of its
+time in its own code, so that a second core is well used.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from kns.kernel import conntrack, iptables, ipvs, netns, nftables
+from kns.plan.ops import (
+    CleanConntrack,
+    LoadNft,
+    Op,
+    RestoreIpsets,
+    RestoreIptables,
+    SetVirtualServers,
+)
+from kns.state.model import Family
+
+RULE_OPS = (RestoreIptables, RestoreIpsets, LoadNft, SetVirtualServers, CleanConntrack)
+
+
+class Programs:
+    """The ops that other programs carry out: in order within a netns, side by side across."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._ops: dict[str, list[Op]] = {}
+        #: connections are looked at when no old rule can make a stale entry any more
+        self._last: list[CleanConntrack] = []
+        self._futures: list[Future[None]] = []
+        self._stop = threading.Event()
+
+    def add(self, op: Op) -> None:
+        """Take an op of `RULE_OPS` to carry out later."""
+        if isinstance(op, CleanConntrack):
+            self._last.append(op)
+        else:
+            self._ops.setdefault(op.netns, []).append(op)
+
+    def start(self) -> None:
+        """Begin with all that were added; their netns must exist."""
+        pending, self._ops = self._ops, {}
+        for name, ops in pending.items():
+            for lane in _lanes(ops):
+                self._futures.append(self._pool.submit(self._run, name, lane))
+
+    def _run(self, name: str, ops: Sequence[Op]) -> None:
+        if not self._stop.is_set():
+            netns.call_in(name, _run_programs, ops)
+
+    def wait(self) -> None:
+        """Wait for all, and raise what one of them raised."""
+        for future in self._futures:
+            future.result()
+        for op in self._last:
+            netns.call_in(op.netns, conntrack.clean_here, op)
+
+    def cancel(self) -> None:
+        """Begin with no further one."""
+        self._stop.set()
+
+
+def _lanes(ops: Sequence[Op]) -> tuple[Sequence[Op], ...]:
+    """What may go side by side: the families' iptables have nothing to do with each other.
+
+    Unless rules name ipsets, which have to be there before and go after them.
+    """
+    if any(isinstance(op, RestoreIpsets) for op in ops):
+        return (ops,)
+    lanes: tuple[list[Op], list[Op]] = ([], [])
+    for op in ops:
+        lanes[isinstance(op, RestoreIptables) and op.family is Family.IPV6].append(op)
+    return tuple(lane for lane in lanes if lane)
+
+
+def _run_programs(ops: Sequence[Op]) -> None:
+    """Runs in a thread that is inside the netns."""
+    for op in ops:
+        match op:
+            case RestoreIptables():
+                iptables.apply_here(op)
+            case RestoreIpsets():
+                ipvs.restore_ipsets_here(op)
+            case LoadNft():
+                nftables.apply_here(op)
+            case SetVirtualServers():
+                ipvs.apply_here(op)
+            case _:
+                msg = f"no program for {op}"
+                raise TypeError(msg)
