@@ -1,6 +1,6 @@
 """`make bench`: medians side by side in one run, the ratios, and the targets.
 
-    python -m benchmarks.run [--quick] [--pods 10,100] [--rounds 5] [--json FILE]
+    python -m benchmarks.run [--quick] [--pods 10,100] [--rounds 5] [--only floor,kns] [--json FILE]
 
 The contestants take turns in every round, so that a slow moment of the machine hits all of them.
 """
@@ -44,7 +44,8 @@ def main() -> int:
         sys.exit("error: this needs root\nhint: make bench")
     sizes = [int(size) for size in options.pods.split(",")]
     with tempfile.TemporaryDirectory(prefix="kns-bench-") as folder:
-        medians = measure(contestants(), sizes, options.rounds, Path(folder))
+        runners = [item for item in contestants() if not options.only or item.name in options.only]
+        medians = measure(runners, sizes, options.rounds, Path(folder))
     help_ms = statistics.median(timed([*KNS, "--help"]) for _ in range(options.rounds))
     found = list(targets(medians, help_ms))
     print_tables(medians, sizes, options.rounds)
@@ -76,6 +77,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="10 and 100 pods, three rounds")
     parser.add_argument("--pods", default="", help="sizes, with commas")
     parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="names, with commas")
     parser.add_argument("--json", metavar="FILE", default="")
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
     options = parser.parse_args()

@@ -1,12 +1,14 @@
 """Who stands for a LoadBalancer Service's address: MetalLB's rules, pure.
 
-    eligible   the nodes that may take the address: those with a ready endpoint of the service
-               (externalTrafficPolicy Local), or every node if it has one anywhere (Cluster)
+    eligible   the nodes that may take the address: those with an endpoint of the service that is
+               ready, or ends and still serves (externalTrafficPolicy Local), or every node if it
+               has one anywhere (Cluster)
     elected    layer 2: the one eligible node that answers ARP, the lowest of
                sha256(node + "#" + address), as MetalLB's speaker sorts them
     announced  BGP: what a node advertises to its router, one host route an address
 
-Source: MetalLB speaker/layer2_controller.go (ShouldAnnounce), speaker/bgp_controller.go.
+Source: MetalLB speaker/layer2_controller.go (ShouldAnnounce), speaker/bgp_controller.go,
+internal/k8s/epslices (EndpointCanServe).
 """
 
 from __future__ import annotations
@@ -45,13 +47,13 @@ def announcements(cluster: Cluster) -> tuple[Announcement, ...]:
 
 
 def eligible_nodes(cluster: Cluster, service: Service) -> tuple[str, ...]:
-    """The nodes that may take packets for the service; none if it has no ready endpoint."""
+    """The nodes that may take packets for the service; none if none of its endpoints serves."""
     holders = {
         endpoint.node_name
         for part in cluster.endpoint_slices
         if (part.namespace, part.service) == (service.namespace, service.name)
         for endpoint in part.endpoints
-        if endpoint.ready is not False
+        if endpoint.ready is not False or endpoint.serving
     }
     if not holders:
         return ()

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from kns.cluster.model_ingress import Ingress, IngressClass, IngressController, TLSSecret
+
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 Labels = Mapping[str, str]
@@ -191,12 +193,16 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container: kns' built-in server on each of `ports`, or the process `command`."""
+    """A container: kns' built-in server on each of `ports`, or the process `command`.
+
+    `component` names the real program of kns' own that runs in it instead (`nginx`).
+    """
 
     name: str
     ports: tuple[ContainerPort, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
+    component: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -423,3 +429,7 @@ class Cluster:
     endpoint_slices: tuple[EndpointSlice, ...] = ()
     internet: tuple[InternetHost, ...] = ()
     namespaces: tuple[str, ...] = ("default",)
+    ingresses: tuple[Ingress, ...] = ()
+    ingress_classes: tuple[IngressClass, ...] = ()
+    ingress_controller: IngressController | None = None
+    tls_secrets: tuple[TLSSecret, ...] = ()

@@ -50,12 +50,24 @@ from kns.state.model import (
 
 #: the word that ends a here-document; no rule holds a line of only this
 _END = "END"
+#: folders of /proc/sys/net that a module brings
+_SYSCTL_MODULES = {"bridge": "br_netfilter", "ipv4/vs": "ip_vs"}
 
 
 def script(ops: Iterable[Op]) -> str:
     """A POSIX shell script that carries out the ops; it stops at the first that fails."""
-    lines = ["#!/bin/sh", "set -eu", *(command for op in ops for command in commands(op))]
+    every = tuple(ops)
+    body = (command for op in every for command in commands(op))
+    lines = ["#!/bin/sh", "set -eu", *_modules(every), *body]
     return "\n".join(lines) + "\n"
+
+
+def _modules(ops: Iterable[Op]) -> Iterator[str]:
+    """Load the modules whose sysctls are written; all others are loaded by their first use."""
+    keys = {op.sysctl.key for op in ops if isinstance(op, WriteSysctl)}
+    for folder, module in _SYSCTL_MODULES.items():
+        if any(key.startswith(f"{folder}/") for key in keys):
+            yield f"[ -d /proc/sys/net/{folder} ] || modprobe {module}"
 
 
 def commands(op: Op) -> Iterator[str]:

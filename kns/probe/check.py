@@ -110,8 +110,10 @@ class Want:
     cover: Cover = Cover.ALL
     #: shares must be plausible for random balancing
     is_even: bool = False
-    #: backend → the source address that it must see
+    #: (backend, source address that it must see); several of a backend: one of them each time
     seen: tuple[tuple[str, str], ...] = ()
+    #: each of these pairs must have been seen: every way in is used
+    every_source: bool = False
     status: int | None = None
     #: `localEndpoints` in the body of a health check's answer
     local_endpoints: int | None = None

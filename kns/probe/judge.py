@@ -150,16 +150,22 @@ def _wrong_backends(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
 
 
 def _wrong_sources(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
-    promised = dict(want.seen)
-    wrong = {
+    promised: dict[str, list[str]] = {}
+    for backend, address in want.seen:
+        promised.setdefault(backend, []).append(address)
+    found = {
         (attempt.backend, attempt.client_address_seen)
         for attempt in seen
-        if attempt.outcome is Outcome.CONNECTED
-        and attempt.backend in promised
-        and attempt.client_address_seen != promised[attempt.backend]
+        if attempt.outcome is Outcome.CONNECTED and attempt.backend in promised
     }
-    for backend, address in sorted(wrong)[:3]:
-        yield f"{backend} saw {address or 'no address'} instead of {promised[backend]}"
+    wrong = sorted(pair for pair in found if pair[1] not in promised[pair[0]])
+    for backend, address in wrong[:3]:
+        right = " or ".join(dict.fromkeys(promised[backend]))
+        yield f"{backend} saw {address or 'no address'} instead of {right}"
+    missing = sorted(set(want.seen) - found)
+    if want.every_source and found and not wrong:
+        for backend, address in missing[:3]:
+            yield f"{backend} never saw {address}: that way in is not used"
 
 
 def _wrong_details(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
     Pod, Deployment, ReplicaSet, StatefulSet, DaemonSet ─▶ PodSpec
     Service ─▶ ServiceSpec      EndpointSlice ─▶ EndpointSliceSpec      Namespace ─▶ its name
+    Ingress, IngressClass, Secret (kubernetes.io/tls) ─▶ IngressSpec, IngressClassSpec, SecretSpec
 
 What kns has no use for (images, volumes, probes, resources …) is passed over. Errors keep the
 manifest's own paths.
@@ -20,6 +21,7 @@ from kns.errors import Problem, Severity
 from kns.spec.document import Document, Path
 from kns.spec.manifests import ObjectPlace, objects_in
 from kns.spec.model import EndpointSliceSpec, PodSpec, ServiceSpec
+from kns.spec.model_ingress import IngressClassSpec, IngressSpec, SecretSpec
 from kns.spec.model_networking import Model
 from kns.spec.places import Located, Manifests, Place
 from kns.spec.problems import location_of, message_of, shown
@@ -35,7 +37,7 @@ _POD_FIELDS = (
 )  # fmt: skip
 #: what belongs to a server's bookkeeping, or to parts of Kubernetes that are not its network
 _SILENT = frozenset({
-    "ConfigMap", "Secret", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
+    "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
     "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "PodDisruptionBudget",
     "HorizontalPodAutoscaler", "Event", "Endpoints",
 })  # fmt: skip
@@ -66,6 +68,18 @@ def _read(place: ObjectPlace, nodes: tuple[str, ...], found: Manifests) -> None:
         case "EndpointSlice":
             names = {**_METADATA, **_same("addressType", "ports", "endpoints")}
             found.slices += _parsed(place, names, {}, EndpointSliceSpec, found)
+        case "Ingress":
+            names = {**_METADATA, **_in_spec("ingressClassName", "defaultBackend", "rules", "tls")}
+            found.ingresses += _parsed(place, names, {}, IngressSpec, found)
+        case "IngressClass":
+            names = {**_METADATA, **_in_spec("controller")}
+            del names["namespace"]
+            found.ingress_classes += _parsed(place, names, {}, IngressClassSpec, found)
+        case "Secret":
+            # of other types nothing on the network depends
+            if data.get("type") == "kubernetes.io/tls":
+                names = {**_METADATA, **_same("type", "data", "stringData")}
+                found.secrets += _parsed(place, names, {}, SecretSpec, found)
         case "Namespace":
             name = _mapping(data.get("metadata")).get("name")
             if isinstance(name, str):
@@ -80,6 +94,10 @@ def _read(place: ObjectPlace, nodes: tuple[str, ...], found: Manifests) -> None:
 
 def _same(*names: str) -> dict[str, Path]:
     return {name: (name,) for name in names}
+
+
+def _in_spec(*names: str) -> dict[str, Path]:
+    return {name: ("spec", name) for name in names}
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -145,15 +145,26 @@ def _sources(document: Document, salvaged: Salvaged, manifests: Manifests) -> So
     internet = [
         Located(host, place("internet", index)) for index, host in enumerate(lab.internet or ())
     ]
+    ingresses = [Located(item, place("ingresses", i)) for i, item in enumerate(lab.ingresses)]
+    classes = [
+        Located(item, place("ingressClasses", i)) for i, item in enumerate(lab.ingress_classes)
+    ]
+    secrets = [Located(item, place("secrets", i)) for i, item in enumerate(lab.secrets)]
     pods += manifests.pods
     services += manifests.services
     slices += manifests.slices
+    ingresses += manifests.ingresses
+    classes += manifests.ingress_classes
+    secrets += manifests.secrets
     added = [name for name in manifests.namespaces if name not in lab.namespaces]
     whole = lab.model_copy(
         update={
             "pods": tuple(part.value for part in pods),
             "services": tuple(part.value for part in services),
             "endpoint_slices": tuple(part.value for part in slices),
+            "ingresses": tuple(part.value for part in ingresses),
+            "ingress_classes": tuple(part.value for part in classes),
+            "secrets": tuple(part.value for part in secrets),
             "namespaces": (*lab.namespaces, *dict.fromkeys(added)),
         }
     )
@@ -167,5 +178,8 @@ def _sources(document: Document, salvaged: Salvaged, manifests: Manifests) -> So
         tuple(internet),
         salvaged.node_names,
         salvaged.networks_known,
+        tuple(ingresses),
+        tuple(classes),
+        tuple(secrets),
     )
     return sources if salvaged.has_nodes else replace(sources, nodes=())

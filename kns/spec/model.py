@@ -3,7 +3,8 @@
     Lab
     ├── metadata, networking (kubeProxy, dns, egress), loadBalancer
     ├── nodes, namespaces, internet
-    └── pods (containers), services (ports), endpointSlices (endpoints)
+    ├── pods (containers), services (ports), endpointSlices (endpoints)
+    └── ingresses, ingressClasses, secrets, ingressController        (kns.spec.model_ingress)
 
 A model says what one field may hold; what depends on other fields is in `kns.spec.validate`.
 Defaults that depend on the IP family are in `kns.spec.networks`.
@@ -37,6 +38,12 @@ from kns.spec.fields import (
     Text,
     Word,
     between,
+)
+from kns.spec.model_ingress import (
+    IngressClassSpec,
+    IngressControllerSpec,
+    IngressSpec,
+    SecretSpec,
 )
 from kns.spec.model_networking import LoadBalancerSpec, Model, NetworkingSpec
 
@@ -298,3 +305,7 @@ class LabSpec(Model):
     services: tuple[ServiceSpec, ...] = ()
     endpoint_slices: tuple[EndpointSliceSpec, ...] = ()
     internet: tuple[InternetSpec, ...] | None = None
+    ingress_controller: IngressControllerSpec | None = None
+    ingresses: tuple[IngressSpec, ...] = ()
+    ingress_classes: tuple[IngressClassSpec, ...] = ()
+    secrets: tuple[SecretSpec, ...] = ()

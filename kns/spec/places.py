@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from kns.errors import Problem, Severity
 from kns.spec.document import Document, Path
 from kns.spec.model import EndpointSliceSpec, InternetSpec, LabSpec, NodeSpec, PodSpec, ServiceSpec
+from kns.spec.model_ingress import IngressClassSpec, IngressSpec, SecretSpec
 
 PartT_co = TypeVar("PartT_co", covariant=True)
 
@@ -60,6 +61,9 @@ class Sources:
     internet: tuple[Located[InternetSpec], ...]
     node_names: frozenset[str]
     networks_known: bool = True
+    ingresses: tuple[Located[IngressSpec], ...] = ()
+    ingress_classes: tuple[Located[IngressClassSpec], ...] = ()
+    secrets: tuple[Located[SecretSpec], ...] = ()
 
 
 @dataclass(slots=True)
@@ -69,6 +73,9 @@ class Manifests:
     pods: list[Located[PodSpec]] = field(default_factory=list)
     services: list[Located[ServiceSpec]] = field(default_factory=list)
     slices: list[Located[EndpointSliceSpec]] = field(default_factory=list)
+    ingresses: list[Located[IngressSpec]] = field(default_factory=list)
+    ingress_classes: list[Located[IngressClassSpec]] = field(default_factory=list)
+    secrets: list[Located[SecretSpec]] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

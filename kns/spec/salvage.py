@@ -15,7 +15,10 @@ from pydantic import ValidationError
 from kns.spec.document import Document
 from kns.spec.model import LabSpec
 
-_LISTS = ("nodes", "pods", "services", "endpointSlices", "internet", "namespaces")
+_LISTS = (
+    "nodes", "pods", "services", "endpointSlices", "internet", "namespaces",
+    "ingresses", "ingressClasses", "secrets",
+)  # fmt: skip
 #: the parts of `networking` that no address depends on
 _OPTIONS = ("kubeProxyMode", "kubeProxy", "dns", "egress", "mtu", "podNetwork", "nodePortRange")
 

@@ -28,4 +28,4 @@ def test_up_tells_the_modules_and_how_to_get_them(capsys: pytest.CaptureFixture[
 
 def test_dry_run_needs_no_ipvs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["up", "--dry-run", str(FILE)]) == 0
-    assert "create dummy kube-ipvs0" in capsys.readouterr().out
+    assert "link add kube-ipvs0 " in capsys.readouterr().out

@@ -55,10 +55,6 @@ table ip kube-proxy {
 \t\telements = { 10.96.0.1 . tcp . 80 : goto service-a, \
 10.96.0.2 . tcp . 80 comment "ns/b:http, or so" : drop }
 \t}
-\tchain ep-1 {
-\t\tcomment "one"
-\t\tmeta l4proto tcp dnat to 10.244.1.2:8080
-\t}
 \tchain nat-prerouting {
 \t\ttype nat hook prerouting priority dstnat; policy accept;
 \t\tip daddr . meta l4proto . th dport vmap @service-ips
@@ -66,6 +62,10 @@ table ip kube-proxy {
 \tchain service-a {
 \t\tip saddr @affinity-a goto ep-1
 \t\tnumgen random mod 1 vmap { 0 : goto ep-1 }
+\t}
+\tchain ep-1 {
+\t\tcomment "one"
+\t\tmeta l4proto tcp dnat to 10.244.1.2:8080
 \t}
 }
 """
@@ -84,7 +84,7 @@ def without_chain(name: str, table: NftTable) -> NftTable:
     return replace(table, chains=tuple(chain for chain in table.chains if chain.name != name))
 
 
-def test_table_is_one_block() -> None:
+def test_table_is_one_block_with_hooks_and_maps_first() -> None:
     assert table_text(TABLE) == TEXT
 
 
@@ -168,11 +168,11 @@ def test_replaced_endpoint_writes_two_chains_and_leaves_the_rest() -> None:
         "flush chain ip kube-proxy ep-1\n"
         "table ip kube-proxy {\n"
         '\tcomment "rules"\n'
-        "\tchain ep-2 {\n"
-        "\t\tmeta l4proto tcp dnat to 10.244.1.3:8080\n"
-        "\t}\n"
         "\tchain service-a {\n"
         "\t\tnumgen random mod 1 vmap { 0 : goto ep-2 }\n"
+        "\t}\n"
+        "\tchain ep-2 {\n"
+        "\t\tmeta l4proto tcp dnat to 10.244.1.3:8080\n"
         "\t}\n"
         "}\n",
         "delete chain ip kube-proxy ep-1\n",

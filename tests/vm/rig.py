@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -44,7 +45,10 @@ KVM_TRIAL_TIMEOUT = 20
 PASSED = ("CI", "KNS_TIER", "PYTEST_ADDOPTS")
 #: program → Debian package
 PROGRAMS = {
-    "qemu-system-x86_64": "qemu-system-x86",
+    **{
+        "x86_64": {"qemu-system-x86_64": "qemu-system-x86"},
+        "aarch64": {"qemu-system-aarch64": "qemu-system-arm"},
+    }.get(platform.machine(), {}),
     "busybox": "busybox-static",
     "modprobe": "kmod",
     "depmod": "kmod",
