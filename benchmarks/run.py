@@ -138,9 +138,10 @@ def targets(medians: Medians, help_ms: float) -> Iterator[Target]:
             yield Target(f"up, {pods} pods", times["up"], 1000)
         if pods <= 100:
             yield Target(f"up again, {pods} pods", times["again"], 600)
+            yield Target(f"probe, one curl, {pods} pods", times["probe"], 400)
+        if 10 < pods <= 100:
             bound = 3 * floor[pods]["up"] + 350
             yield Target(f"up, {pods} pods: 3 x floor + 350", times["up"], bound)
-            yield Target(f"probe, one curl, {pods} pods", times["probe"], 400)
         if pods >= 1000:
             yield Target(f"up, {pods} pods: 1.8 x floor", times["up"], 1.8 * floor[pods]["up"])
             yield Target(f"agent, {pods} pods", times["agent_mb"], 150, "MB")

@@ -63,9 +63,11 @@ def make_network(
 
 def node_pod_cidr(family: IPFamily, index: int) -> IPNetwork:
     """The pod CIDR of the node with that number, from 0."""
-    if family is IPFamily.IPV4:
-        return list(ip_network("10.244.0.0/16").subnets(new_prefix=24))[index]
-    return list(ip_network("fd00:10:244::/56").subnets(new_prefix=64))[index]
+    length = 24 if family is IPFamily.IPV4 else 64
+    start = int(POD_CIDRS[family].network_address) + (
+        index << POD_CIDRS[family].max_prefixlen - length
+    )
+    return ip_network((start, length))
 
 
 def make_cluster(

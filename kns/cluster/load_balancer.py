@@ -6,6 +6,7 @@
     elected    layer 2: the one eligible node that answers ARP, the lowest of
                sha256(node + "#" + address), as MetalLB's speaker sorts them
     announced  BGP: what a node advertises to its router, one host route an address
+    healthy    proxy: the nodes to which a layer 4 proxy outside sends connections
 
 Source: MetalLB speaker/layer2_controller.go (ShouldAnnounce), speaker/bgp_controller.go,
 internal/k8s/epslices (EndpointCanServe).
@@ -20,7 +21,9 @@ from dataclasses import dataclass
 from kns.cluster.model import (
     Cluster,
     IPAddress,
+    Protocol,
     Service,
+    ServicePort,
     ServiceType,
     TrafficPolicy,
 )
@@ -71,6 +74,38 @@ def elected(announcement: Announcement, alive: Collection[str]) -> str | None:
 
 def _rank(node: str, address: IPAddress) -> bytes:
     return hashlib.sha256(f"{node}#{address}".encode()).digest()
+
+
+def proxied(cluster: Cluster) -> tuple[tuple[IPAddress, Service], ...]:
+    """The addresses that a proxy outside serves, with their services, if it can serve any port."""
+    return tuple(
+        (point.ip, service)
+        for service in cluster.services
+        if any(proxied_ports(service))
+        for point in service.load_balancer_ingress
+        if point.ip is not None and point.ip_mode == "Proxy"
+    )
+
+
+def proxied_ports(service: Service) -> tuple[ServicePort, ...]:
+    """The ports that a proxy forwards: it knows TCP alone, and nodes by their node ports."""
+    return tuple(
+        port for port in service.ports if port.protocol is Protocol.TCP and port.node_port
+    )
+
+
+def healthy_nodes(cluster: Cluster, service: Service) -> tuple[str, ...]:
+    """The nodes that pass a proxy's health check: kube-proxy's own, or healthCheckNodePort."""
+    if service.external_traffic_policy is not TrafficPolicy.LOCAL:
+        return tuple(node.name for node in cluster.nodes)
+    holders = {
+        endpoint.node_name
+        for part in cluster.endpoint_slices
+        if (part.namespace, part.service) == (service.namespace, service.name)
+        for endpoint in part.endpoints
+        if endpoint.ready is not False
+    }
+    return tuple(node.name for node in cluster.nodes if node.name in holders)
 
 
 def announced_by(cluster: Cluster, node: str) -> tuple[IPAddress, ...]:

@@ -2,7 +2,8 @@
 
     LabSpec ─┬─▶ Network, nodes, internet hosts     (resolve_hosts)
     Leases ──┤   pods with their addresses          (resolve_pods)
-             └─▶ services, then endpoint slices     (resolve_services, slices)
+             ├─▶ services, then endpoint slices     (resolve_services, slices)
+             └─▶ ingresses, classes, TLS Secrets    (resolve_ingress)
 
 The same spec and leases give the same result; what is leased and still fits is kept.
 """
@@ -25,6 +26,12 @@ from kns.cluster.model import (
     Service,
 )
 from kns.cluster.resolve_hosts import resolve_internet, resolve_network, resolve_nodes
+from kns.cluster.resolve_ingress import (
+    resolve_classes,
+    resolve_controller,
+    resolve_ingresses,
+    resolve_secrets,
+)
 from kns.cluster.resolve_pods import resolve_pods
 from kns.cluster.resolve_services import resolve_services
 from kns.cluster.slices import SERVICE_NAME, derive_slices
@@ -70,6 +77,10 @@ def _resolve(spec: LabSpec, leases: Leases) -> Resolution:
         endpoint_slices=tuple(sorted(slices, key=lambda item: (item.namespace, item.name))),
         internet=internet,
         namespaces=_namespaces(spec, pods, services),
+        ingresses=resolve_ingresses(spec),
+        ingress_classes=resolve_classes(spec),
+        ingress_controller=resolve_controller(spec, pods),
+        tls_secrets=resolve_secrets(spec),
     )
     kept = Leases({**internet_leases, **node_leases}, pod_leases, service_leases, last)
     return Resolution(cluster, kept)

@@ -35,7 +35,7 @@ def resolve_pods(
     for item in placed:
         template = templates.get(id(item.spec))
         if template is None:
-            template = templates[id(item.spec)] = _Template(item.spec)
+            template = templates[id(item.spec)] = _Template(item.spec, item.component)
         pods.append(template.pod(item, tuple(addresses[item.full_name])))
     kept = {pod.full_name: PodLease(pod.node, pod.addresses) for pod in pods}
     return tuple(pods), kept, last
@@ -44,7 +44,7 @@ def resolve_pods(
 class _Template:
     """What all replicas of a template share."""
 
-    def __init__(self, spec: PodSpec) -> None:
+    def __init__(self, spec: PodSpec, component: str) -> None:
         self._spec = spec
         self._containers = tuple(
             Container(
@@ -55,6 +55,7 @@ class _Template:
                 ),
                 command=(*container.command, *container.args),
                 env=tuple(EnvVar(item.name, item.value) for item in container.env),
+                component=component,
             )
             for index, container in enumerate(containers_of(spec))
         )

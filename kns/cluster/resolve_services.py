@@ -25,7 +25,13 @@ from kns.cluster.model import (
     TrafficPolicy,
 )
 from kns.spec.check_services import is_headless, written_cluster_ips
+from kns.spec.expand import CONTROLLER_LABELS, ingress_controller
 from kns.spec.model import LabSpec, ServicePortSpec, ServiceSpec
+from kns.spec.model_ingress import (
+    CONTROLLER_NAME,
+    CONTROLLER_NAMESPACE,
+    IngressControllerSpec,
+)
 from kns.spec.networks import KUBERNETES_INDEX
 
 _NO_LEASE = ServiceLease()
@@ -57,10 +63,13 @@ class _Item:
 def resolve_services(
     spec: LabSpec, network: Network, nodes: Sequence[Node], leases: Leases
 ) -> tuple[tuple[Service, ...], dict[str, ServiceLease]]:
-    """The Services by full name, cluster DNS included, and what they were given."""
+    """The Services by full name, kns' own included, and what they were given."""
     specs = list(spec.services)
     if network.dns.enabled:
         specs.append(_dns_service(network))
+    controller = ingress_controller(spec)
+    if controller is not None:
+        specs.append(_controller_service(spec, controller))
     items = [
         _Item(
             item,
@@ -94,6 +103,29 @@ def _dns_service(network: Network) -> ServiceSpec:
         ports=(
             ServicePortSpec(name="dns", port=53, protocol="UDP"),
             ServicePortSpec(name="dns-tcp", port=53, protocol="TCP"),
+        ),
+    )
+
+
+def _controller_service(spec: LabSpec, controller: IngressControllerSpec) -> ServiceSpec:
+    """The Ingress controller's Service, as ingress-nginx's own manifest has it."""
+    options = controller.service
+    default = "NodePort" if spec.load_balancer is None else "LoadBalancer"
+    return ServiceSpec(
+        name=CONTROLLER_NAME,
+        namespace=CONTROLLER_NAMESPACE,
+        labels=CONTROLLER_LABELS,
+        type=options.type or default,
+        ipFamilyPolicy="PreferDualStack",
+        externalTrafficPolicy=options.external_traffic_policy,
+        selector=CONTROLLER_LABELS,
+        ports=(
+            ServicePortSpec(
+                name="http", port=80, targetPort="http", nodePort=options.node_ports.http
+            ),
+            ServicePortSpec(
+                name="https", port=443, targetPort="https", nodePort=options.node_ports.https
+            ),
         ),
     )
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from kns.errors import PlatformError
 from kns.kernel import processes
+from kns.kernel.modules import modprobe
 from kns.kernel.requirements import FEATURES, TOOLS, Feature, Need, Tool
 
 #: linux/capability.h
@@ -183,16 +184,6 @@ def _fact(feature: Feature, *, ok: bool, found: str, mend: str) -> Fact:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""
-
-
-def modprobe(modules: str) -> str:
-    """How to get these kernel modules: load them, or install them, or use another kernel."""
-    folder = Path("/lib/modules") / platform.release()
-    if not modules:
-        return "a kernel with CONFIG_NET_NS"
-    if folder.is_dir():
-        return f"sudo modprobe -a {modules}"
-    return f"this kernel has no modules; use one with {modules} (make vm starts Debian's)"
 
 
 def _bridge_netfilter() -> Fact:

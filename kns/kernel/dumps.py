@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 
@@ -85,6 +85,7 @@ RT_TABLE_MAIN = 254
 #: `ip route` (boot) and ours (static). The kernel's own, router advertisements' and a routing
 #: daemon's (BIRD: 12) are theirs to keep
 OURS = (3, 4)
+RTPROT_BIRD = 12
 #: ip rule's own three: local, main, default
 OWN_RULES = frozenset({0, 32766, 32767})
 _NAMES_OF_TYPES = {number: kind for kind, number in ROUTE_TYPES.items()}
@@ -214,14 +215,19 @@ def addresses(sock: Socket, names: Mapping[int, str]) -> tuple[Address, ...]:
     return tuple(found)
 
 
-def routes(sock: Socket, names: Mapping[int, str]) -> tuple[Route, ...]:
-    """Routes but for the kernel's own."""
+def routes(
+    sock: Socket, names: Mapping[int, str], protocols: Collection[int] = OURS
+) -> tuple[Route, ...]:
+    """Routes of those who call themselves so (linux/rtnetlink.h RTPROT_*); never the kernel's own.
+
+    A routing daemon's routes are not kns' to mend, and are left out unless they are asked for.
+    """
     found = []
     for data in sock.dump(RTM_GETROUTE, bytes(12)):
         family, length, _src, _tos, table, protocol, _scope, kind, flags = struct.unpack_from(
             "=BBBBBBBBI", data
         )
-        if protocol not in OURS or kind not in _NAMES_OF_TYPES:
+        if protocol not in protocols or kind not in _NAMES_OF_TYPES:
             continue
         if family not in (Family.IPV4, Family.IPV6):
             continue

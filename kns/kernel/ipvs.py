@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kns.errors import ApplyError, PlatformError
 from kns.kernel import processes
-from kns.kernel.doctor import modprobe
+from kns.kernel.modules import modprobe
 from kns.kernel.rtnetlink import (
     Message,
     Socket,

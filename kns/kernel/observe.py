@@ -16,7 +16,18 @@ from kns.kernel import dumps, iptables, ipvs, netns, nftables
 from kns.kernel.dumps import FoundLink
 from kns.kernel.peers import veth_peers
 from kns.kernel.rtnetlink import Socket
-from kns.state.model import FdbEntry, HostState, Link, Neighbor, Netns, Rule, Sysctl, Veth, Vxlan
+from kns.state.model import (
+    FdbEntry,
+    HostState,
+    Link,
+    Neighbor,
+    Netns,
+    Route,
+    Rule,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,16 @@ def _read_netns(name: str, sock: Socket, interest: Interest) -> tuple[Netns, lis
         sysctls=_sysctls(interest.sysctls),
     )
     return space, links
+
+
+def bird_routes_here() -> tuple[Route, ...]:
+    """The routes that BIRD has put into the calling thread's netns."""
+    sock = Socket()
+    try:
+        names = {item.index: item.link.name for item in dumps.links(sock)}
+        return dumps.routes(sock, names, (dumps.RTPROT_BIRD,))
+    finally:
+        sock.close()
 
 
 def _joined(found: Mapping[str, tuple[Netns, list[FoundLink]]]) -> Observation:

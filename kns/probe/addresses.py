@@ -25,9 +25,19 @@ def _offset(node: Node, family: IPFamily, offset: int) -> IPAddress | None:
     return None
 
 
+def cloud_lb_addresses(cluster: Cluster) -> tuple[IPAddress, ...]:
+    """The addresses of a cloud's proxy: on each internet network the next after the router's."""
+    balancer = cluster.network.load_balancer
+    if balancer is None or balancer.mode != "proxy":
+        return ()
+    return tuple(cidr.network_address + 2 for cidr in cluster.network.internet_cidrs)
+
+
 def owners(cluster: Cluster) -> dict[str, str]:
     """Every address of the lab with the name of its owner, as people call it."""
-    found: dict[str, str] = {}
+    network = cluster.network
+    found = {str(cidr[1]): "router" for cidr in (*network.node_cidrs, *network.internet_cidrs)}
+    found |= {str(address): "cloud-lb" for address in cloud_lb_addresses(cluster)}
     for node in cluster.nodes:
         for cidr in node.pod_cidrs:
             found[str(cidr.network_address)] = f"{node.name}'s flannel.1"
@@ -35,7 +45,9 @@ def owners(cluster: Cluster) -> dict[str, str]:
         found |= {str(address): node.name for address in node.addresses}
         found |= {str(a): node.name for a in node.host_addresses if str(a) not in found}
     for service in cluster.services:
-        found |= {str(address): f"svc/{label(service)}" for address in service.cluster_ips}
+        balanced = (point.ip for point in service.load_balancer_ingress if point.ip is not None)
+        addresses = (*service.cluster_ips, *service.external_ips, *balanced)
+        found |= {str(a): f"svc/{label(service)}" for a in addresses if str(a) not in found}
     for host in cluster.internet:
         found |= {str(address): host.name for address in host.addresses}
     for pod in cluster.pods:

@@ -22,11 +22,15 @@ from kns.probe.diagnose import explain
 from kns.probe.expectations import expectations
 from kns.probe.judge import Verdict, judge
 from kns.probe.model import Attempt, Outcome
+from kns.probe.names import Kind
+from kns.probe.pace import Pace
 from kns.probe.places import Places
 from kns.probe.target import Wish, parse_target
 
 #: most probes wait for the network or for a process, so more of them than processors
 WORKERS = 16
+#: a refusal that does not come may have fallen to the ICMP rate limit: asked for again, paced
+REFUSAL_TRIES = 3
 PROGRAMS = ("curl", "ping", "ip")
 
 Progress = Callable[["CheckResult"], None]
@@ -107,9 +111,9 @@ def verify(
         processes.which(program)
     started = time.monotonic()
     chosen = choose(expectations(cluster), only)
-    asker = Asker(places, owners(cluster))
+    session = _Session(cluster, Asker(places, owners(cluster)), Pace())
     results = []
-    for result in _run_all(chosen.checks, lambda check: _carry_out(cluster, asker, check)):
+    for result in _run_all(chosen.checks, lambda check: _carry_out(session, check)):
         report(result)
         results.append(result)
     seconds = time.monotonic() - started
@@ -177,15 +181,24 @@ def _patience(check: Check) -> float:
     return min((a.patience for a in asks if isinstance(a, (Http, Datagrams))), default=9.0)
 
 
-def _carry_out(cluster: Cluster, asker: Asker, check: Check) -> CheckResult:
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What all checks of a run share."""
+
+    cluster: Cluster
+    asker: Asker
+    pace: Pace
+
+
+def _carry_out(session: _Session, check: Check) -> CheckResult:
     started = time.monotonic()
     verdicts: list[Verdict] = []
     hint = ""
     for step in check.steps:
-        verdict, seen = _take(asker, check, step)
+        verdict, seen = _take(session, check, step)
         verdicts.append(verdict)
         if not verdict.ok:
-            hint = _advice(cluster, check, step, seen)
+            hint = _advice(session.cluster, check, step, seen)
             break
     return CheckResult(
         id=check.id,
@@ -201,13 +214,39 @@ def _carry_out(cluster: Cluster, asker: Asker, check: Check) -> CheckResult:
     )
 
 
-def _take(asker: Asker, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
+def _take(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
     try:
-        seen = asker.observe(check.source, step.ask)
+        if step.want.outcomes != (Outcome.REFUSED,):
+            return _once(session, check, step)
+        for _ in range(REFUSAL_TRIES - 1):
+            _await_turn(session, check, step)
+            verdict, seen = _once(session, check, step)
+            if verdict.ok:
+                return verdict, seen
+        _await_turn(session, check, step)
+        return _once(session, check, step)
     except KnsError as error:
         hint = f" ({error.hint})" if error.hint else ""
         return Verdict(False, f"could not be probed: {error.message}{hint}", "no evidence"), ()
+
+
+def _once(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
+    seen = session.asker.observe(check.source, step.ask)
     return judge(step.want, seen), seen if isinstance(seen, tuple) else ()
+
+
+def _await_turn(session: _Session, check: Check, step: Step) -> None:
+    """A pod is refused by its own node, a host outside by the node that it addresses.
+
+    A node refuses itself over its loopback, where ICMP errors are not limited.
+    """
+    match check.source.kind, step.ask:
+        case Kind.POD, _:
+            session.pace.wait(check.source.explicit)
+        case Kind.INTERNET, Http(address=address) | Datagrams(address=address):
+            session.pace.wait(f"{check.source.explicit} {address}")
+        case _:
+            pass
 
 
 def _advice(cluster: Cluster, check: Check, step: Step, seen: Sequence[Attempt]) -> str:

@@ -4,7 +4,8 @@ One JSON object a line in, one a line out:
 
     {"op": "converge"}  re-read the lab's files; open, close, start, stop what changed
                         {"ok", "servers", "containers", "errors": [{"subject", "message", "hint"}]}
-    {"op": "status"}    {"ok", "pid", "servers", "containers": […], "rss_kb", "errors"}
+    {"op": "status"}    {"ok", "pid", "servers", "containers": […], "rss_kb", "errors",
+                         "addresses": {LoadBalancer address: [node that takes its packets]}}
     {"op": "stop"}      end the containers too, then this process
 
 Blocking work (reading files, entering netns, starting processes) happens in one worker thread, in
@@ -35,13 +36,13 @@ from kns.engine.labs import applied_cluster
 from kns.engine.paths import LabPaths, ensure_folder
 from kns.errors import KnsError, LockedError
 from kns.kernel import netns
+from kns.runtime.balancers import Balancers
 from kns.runtime.container import Status
 from kns.runtime.containers import Containers
 from kns.runtime.draining import Draining
 from kns.runtime.listeners import Failure, Listeners
 from kns.runtime.name_servers import NameServers
 from kns.runtime.servers import desired
-from kns.runtime.speaker import Speaker
 
 #: an order is short: a line that is longer is none
 MAX_ORDER = 64 * 1024
@@ -60,7 +61,7 @@ class Agent:
         self._listeners = Listeners(self._worker, paths.pod_etc, self._name_servers)
         self._containers = Containers(self._worker, paths)
         self._draining = Draining(self._worker)
-        self._speaker = Speaker(self._worker)
+        self._balancers = Balancers(self._worker)
         self._failures: tuple[Failure, ...] = ()
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
@@ -79,7 +80,7 @@ class Agent:
             self._draining.close()
             self._listeners.close()
             self._containers.release()
-            self._speaker.close()
+            self._balancers.close()
             self._worker.shutdown(cancel_futures=True)
 
     def end(self) -> None:
@@ -94,7 +95,7 @@ class Agent:
                     async with self._turn:
                         return await self._converge()
                 case {"op": "status"}:
-                    return self._status()
+                    return await self._status()
                 case {"op": "stop"}:
                     async with self._turn:
                         return await self._stop()
@@ -118,11 +119,11 @@ class Agent:
         self._failures = (
             *await self._listeners.open_missing(wanted.servers),
             *await self._containers.start_missing(wanted.containers),
+            *await self._balancers.converge(cluster),
         )
-        await self._speaker.converge(cluster)
         return {"ok": not self._failures, **self._counts(), "errors": _plain(self._failures)}
 
-    def _status(self) -> dict[str, Any]:
+    async def _status(self) -> dict[str, Any]:
         statuses = self._containers.statuses
         # what a container does now says more than how its first start went
         known = {status.container for status in statuses}
@@ -136,7 +137,7 @@ class Agent:
         rss = pages * resource.getpagesize() // 1024
         return {
             "ok": True,
-            "addresses": self._speaker.owners,
+            "addresses": dict(await self._balancers.takers()),
             "pid": os.getpid(),
             "servers": len(self._listeners),
             "containers": _plain(statuses),

@@ -9,17 +9,19 @@ client that pods see, in either policy. HAProxy does not forward UDP.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+from kns.cluster.load_balancer import proxied, proxied_ports
 from kns.cluster.model import (
     Cluster,
     IPAddress,
     IPFamily,
-    Protocol,
     Service,
     ServicePort,
     SessionAffinity,
     TrafficPolicy,
 )
+from kns.engine.paths import LabPaths
 
 #: kube-proxy's --healthz-bind-address
 PROXY_HEALTH_PORT = 10256
@@ -27,6 +29,7 @@ PROXY_HEALTH_PORT = 10256
 _HEAD = """\
 global
   log stderr format raw local0 notice
+  stats socket {socket} mode 600 level user
   maxconn 4000
 defaults
   mode tcp
@@ -39,16 +42,17 @@ defaults
 """
 
 
+def socket_path(paths: LabPaths) -> Path:
+    """HAProxy's own socket, which tells the state of its servers."""
+    return paths.component("haproxy") / "haproxy.sock"
+
+
 def config(cluster: Cluster) -> str:
     """What the HAProxy of cloud-lb reads."""
-    parts = [_HEAD]
-    for service in cluster.services:
-        for point in service.load_balancer_ingress:
-            if point.ip is None or point.ip_mode != "Proxy":
-                continue
-            for port in service.ports:
-                if port.protocol is Protocol.TCP and port.node_port:
-                    parts.append("\n".join(_listener(cluster, service, port, point.ip)) + "\n")
+    parts = [_HEAD.format(socket=socket_path(LabPaths(cluster.name)))]
+    for address, service in proxied(cluster):
+        for port in proxied_ports(service):
+            parts.append("\n".join(_listener(cluster, service, port, address)) + "\n")
     return "".join(parts)
 
 
@@ -60,7 +64,9 @@ def _listener(
     path = "/" if local else "/healthz"
     yield f"listen {service.namespace}_{service.name}_{port.port}_{address}"
     yield f"  bind {_host(address)}:{port.port}"
-    ranges = [text.strip() for text in service.load_balancer_source_ranges]
+    # as kube-proxy: those of the other family count for nothing
+    texts = (text.strip() for text in service.load_balancer_source_ranges)
+    ranges = [text for text in texts if (":" in text) == (address.version == 6)]
     if ranges:
         yield f"  acl allowed src {' '.join(ranges)}"
         yield "  tcp-request connection reject if !allowed"

@@ -160,6 +160,7 @@ def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Probl
     # a node `a.b` and the pod `b` of the namespace `a` have one netns name
     netns: dict[str, Located[object]] = {node.value.name: node for node in sources.nodes}
     reserved = reserved_names(sources)
+    controllers = {pod.full_name for pod in pods if pod.component}
     netns |= {host.value.name: host for host in sources.internet}
     for pod in pods:
         if pod.template < 0:
@@ -171,6 +172,9 @@ def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Probl
         elif pod.namespace == "kube-system" and _is_dns_pod(sources, pod.name):
             message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for cluster DNS"
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
+        elif pod.full_name in controllers:
+            message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for Ingress"
+            yield part.place.problem(("name",), message, "leave it out: kns runs its own nginx")
         elif key in netns or key in reserved:
             other = f" (line {netns[key].place.line})" if key in netns else ""
             message = f"Duplicate value: {shown(pod.name)}: its netns would be named {key!r}"

@@ -13,13 +13,16 @@ from kns.errors import Problem
 from kns.spec import names
 from kns.spec.check_network import duplicate
 from kns.spec.document import Path
+from kns.spec.expand import ingress_controller
 from kns.spec.fields import IPAddress
 from kns.spec.model import ServicePortSpec, ServiceSpec
+from kns.spec.model_ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.spec.networks import DNS_INDEX, KUBERNETES_INDEX, Networks, networks
 from kns.spec.places import Located, Place, Sources
 from kns.spec.problems import shown
 
 ServicePart = Located[ServiceSpec]
+_CONTROLLER = f"{CONTROLLER_NAMESPACE}/{CONTROLLER_NAME}"
 
 
 def check_services(sources: Sources) -> Iterator[Problem]:
@@ -269,6 +272,9 @@ def _duplicates(sources: Sources) -> Iterator[Problem]:
         elif name == "kube-system/kube-dns" and sources.lab.networking.dns.enabled:
             message = 'Duplicate value: "kube-dns": kns makes this Service for cluster DNS'
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
+        elif name == _CONTROLLER and ingress_controller(sources.lab) is not None:
+            message = f"Duplicate value: {shown(part.value.name)}: kns makes it for Ingress"
+            yield part.place.problem(("name",), message, "leave it out, or use ingressController")
         taken.setdefault(name, part)
 
 

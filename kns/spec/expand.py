@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kns.spec.model import ContainerPortSpec, ContainerSpec, LabSpec, PodSpec
+from kns.spec.model_ingress import (
+    CONTROLLER_NAME,
+    CONTROLLER_NAMESPACE,
+    IngressControllerSpec,
+)
 from kns.spec.model_networking import DNSSpec
 
 #: a pod without containers gets one server on this port
 DEFAULT_PORT = 8080
+#: the component that an Ingress controller's pods run
+NGINX = "nginx"
+#: ingress-nginx's labels, by which its Service selects its pods
+CONTROLLER_LABELS = {
+    "app.kubernetes.io/component": "controller",
+    "app.kubernetes.io/instance": "ingress-nginx",
+    "app.kubernetes.io/name": "ingress-nginx",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,8 @@ class PlacedPod:
     node: str
     spec: PodSpec
     template: int
+    #: the program of kns' own that runs in its containers
+    component: str = ""
 
     @property
     def full_name(self) -> str:
@@ -29,16 +44,27 @@ class PlacedPod:
 
 
 def expand_pods(spec: LabSpec, bound: Mapping[str, str] | None = None) -> tuple[PlacedPod, ...]:
-    """Every pod in file order, the DNS pods last.
+    """Every pod in file order, then the Ingress controller's, the DNS pods last.
 
     Pods that name no node go round robin over the nodes, but for those in `bound` (full name to
     node), which stay where they are, as a scheduled pod does.
     """
     nodes = [node.name for node in spec.nodes]
     pods = _placed(spec.pods, nodes, bound or {}, system=False)
+    controller = ingress_controller(spec)
+    if controller is not None:
+        placed = _placed((controller_template(controller),), nodes, bound or {}, system=True)
+        pods += [replace(pod, component=NGINX) for pod in placed]
     if spec.networking.dns.enabled:
         pods += _placed((dns_template(spec.networking.dns),), nodes, bound or {}, system=True)
     return tuple(pods)
+
+
+def ingress_controller(spec: LabSpec) -> IngressControllerSpec | None:
+    """The lab's Ingress controller: as written, or with defaults where there is an Ingress."""
+    if spec.ingress_controller is None and spec.ingresses:
+        return IngressControllerSpec()
+    return spec.ingress_controller
 
 
 def _placed(
@@ -99,4 +125,16 @@ def dns_template(dns: DNSSpec) -> PodSpec:
         replicas=dns.replicas,
         containers=(ContainerSpec(name="coredns", ports=ports),),
         dnsPolicy="Default",
+    )
+
+
+def controller_template(controller: IngressControllerSpec) -> PodSpec:
+    """The Ingress controller's pods, named and labelled as ingress-nginx's own manifest does."""
+    ports = (ContainerPortSpec(name="http", port=80), ContainerPortSpec(name="https", port=443))
+    return PodSpec(
+        name=CONTROLLER_NAME,
+        namespace=CONTROLLER_NAMESPACE,
+        labels=CONTROLLER_LABELS,
+        replicas=controller.replicas,
+        containers=(ContainerSpec(name="controller", ports=ports),),
     )

@@ -68,18 +68,8 @@ def _read(place: ObjectPlace, nodes: tuple[str, ...], found: Manifests) -> None:
         case "EndpointSlice":
             names = {**_METADATA, **_same("addressType", "ports", "endpoints")}
             found.slices += _parsed(place, names, {}, EndpointSliceSpec, found)
-        case "Ingress":
-            names = {**_METADATA, **_in_spec("ingressClassName", "defaultBackend", "rules", "tls")}
-            found.ingresses += _parsed(place, names, {}, IngressSpec, found)
-        case "IngressClass":
-            names = {**_METADATA, **_in_spec("controller")}
-            del names["namespace"]
-            found.ingress_classes += _parsed(place, names, {}, IngressClassSpec, found)
-        case "Secret":
-            # of other types nothing on the network depends
-            if data.get("type") == "kubernetes.io/tls":
-                names = {**_METADATA, **_same("type", "data", "stringData")}
-                found.secrets += _parsed(place, names, {}, SecretSpec, found)
+        case "Ingress" | "IngressClass" | "Secret":
+            _read_ingress(place, found)
         case "Namespace":
             name = _mapping(data.get("metadata")).get("name")
             if isinstance(name, str):
@@ -90,6 +80,20 @@ def _read(place: ObjectPlace, nodes: tuple[str, ...], found: Manifests) -> None:
             found.warnings.append(replace(problem, severity=Severity.WARNING))
         case _:
             pass
+
+
+def _read_ingress(place: ObjectPlace, found: Manifests) -> None:
+    """An Ingress, or what belongs to one; of other Secrets nothing on the network depends."""
+    if place.kind == "Ingress":
+        fields = _in_spec("ingressClassName", "defaultBackend", "rules", "tls")
+        found.ingresses += _parsed(place, {**_METADATA, **fields}, {}, IngressSpec, found)
+    elif place.kind == "IngressClass":
+        names = {**_METADATA, **_in_spec("controller")}
+        del names["namespace"]  # it has none
+        found.ingress_classes += _parsed(place, names, {}, IngressClassSpec, found)
+    elif place.data.get("type") == "kubernetes.io/tls":
+        fields = _same("type", "data", "stringData")
+        found.secrets += _parsed(place, {**_METADATA, **fields}, {}, SecretSpec, found)
 
 
 def _same(*names: str) -> dict[str, Path]:

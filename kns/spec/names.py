@@ -60,6 +60,20 @@ def subdomain_objection(value: str) -> str:
 
 
 @lru_cache(maxsize=1024)
+def wildcard_objection(value: str) -> str:
+    """A wildcard host of an Ingress: `*.` and a subdomain."""
+    if len(value) > 253:
+        return _too_long(253)
+    if not value.startswith("*.") or not _SUBDOMAIN.fullmatch(value[2:]):
+        return (
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS "
+            "subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and "
+            "end with an alphanumeric character"
+        )
+    return ""
+
+
+@lru_cache(maxsize=1024)
 def port_name_objection(value: str) -> str:
     """IANA_SVC_NAME: container ports and named target ports."""
     if len(value) > 15:

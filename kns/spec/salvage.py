@@ -66,12 +66,14 @@ def salvage(document: Document, error: ValidationError) -> Salvaged | None:
 
 
 def drop_key(data: object, location: Sequence[str | int]) -> None:
-    """Take one key out of nested data."""
+    """Take one key out of nested data; a step that isn't there names a form that a field has."""
     for step in location[:-1]:
         if isinstance(data, list) and isinstance(step, int) and step < len(data):
             data = data[step]
-        else:
-            data = data.get(step) if isinstance(data, dict) else None
+        elif not isinstance(data, dict):
+            return
+        elif step in data:
+            data = data[step]
     if isinstance(data, dict):
         data.pop(location[-1], None)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from kns.errors import Problem
 from kns.spec.check_endpoints import check_slices, warn_services
+from kns.spec.check_ingress import check_ingresses
 from kns.spec.check_network import check_network
 from kns.spec.check_pods import check_pods
 from kns.spec.check_services import check_services
 from kns.spec.places import Sources
 from kns.spec.problems import shown
+from kns.spec.warn_ingress import warn_ingresses
 
 
 def validate(sources: Sources) -> tuple[Problem, ...]:
@@ -19,12 +21,13 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
         *check_pods(sources),
         *check_services(sources),
         *check_slices(sources),
+        *check_ingresses(sources),
     )
 
 
 def warnings_of(sources: Sources) -> tuple[Problem, ...]:
     """What is legal and probably not meant."""
-    return tuple(warn_services(sources))
+    return (*warn_services(sources), *warn_ingresses(sources))
 
 
 def _namespaces(sources: Sources) -> tuple[Problem, ...]:

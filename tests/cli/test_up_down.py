@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.process import KNS, kns, lab_text
+from tests.readme_console import PROJECT
 
 pytestmark = pytest.mark.kernel
 
@@ -115,3 +116,38 @@ def test_up_without_iptables_is_refused_before_anything_is_built(tmp_path: Path)
     assert done.returncode == 3
     assert "hint: apt-get install iptables" in done.stderr
     assert list(Path("/run").glob(f"netns/kns.{name}.*")) == []
+
+
+def test_two_labs_with_the_same_addresses_and_down_of_all(tmp_path: Path) -> None:
+    """In namespaces of its own, for `--all` means all."""
+    for name in ("cli-one", "cli-two"):
+        (tmp_path / f"{name}.yaml").write_text(lab_text(name), encoding="utf-8")
+    kns_line = " ".join(KNS)
+    script = f"""
+        set -e
+        {kns_line} up {tmp_path}/cli-one.yaml >/dev/null
+        {kns_line} up {tmp_path}/cli-two.yaml >/dev/null
+        {kns_line} probe -l cli-one pod1 pod2 >/dev/null
+        {kns_line} probe -l cli-two pod1 pod2 >/dev/null
+        {kns_line} get pods || echo "exit $?"
+        {kns_line} down || echo "exit $?"
+        {kns_line} down --all
+        ls /run/netns /run/kns 2>/dev/null || echo nothing left
+    """
+    done = subprocess.run(
+        [str(PROJECT / "scripts/in-throwaway"), "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[:2]) == (0, ["exit 2", "exit 2"])
+    assert [line.split(":")[0] for line in lines[2:4]] == ["cli-one is gone", "cli-two is gone"]
+    assert lines[4:] == ["nothing left"]
+    assert done.stderr.splitlines() == [
+        "error: 2 labs are running: cli-one, cli-two",
+        "hint: name one: -l LAB or KNS_LAB",
+        "error: 2 labs are running: cli-one, cli-two",
+        "hint: kns down LAB, or --all",
+    ]

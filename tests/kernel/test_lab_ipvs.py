@@ -67,6 +67,7 @@ def test_what_somebody_broke_is_mended_and_nothing_else() -> None:
         (NODE, "AddAddress"),
         (NODE, "RestoreIpsets"),
         (NODE, "SetVirtualServers"),
+        (NODE, "CleanConntrack"),
     ]
     up(FILE)
     assert dry_run(FILE) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -494,3 +495,37 @@ def test_affinity_whose_end_is_not_waited_for(seconds: int, mode: ProxyMode, rea
     skip = next(skip for skip in found.skips if "affinity" in skip.what)
     assert reason in skip.reason
     assert not any("affinity-expires" in check.id for check in found.checks)
+
+
+# -- refusals --------------------------------------------------------------------------------------
+
+
+def test_many_empty_services_are_tried_by_one_pod_each() -> None:
+    """Every door is still tried, and no pod is refused much more often than another."""
+    cluster = four_paths()
+    for number in range(8):
+        empty = replace(
+            service(cluster, "svc-empty"),
+            name=f"empty{number}",
+            cluster_ips=(ip_address(f"10.96.8.{number}"),),
+        )
+        cluster = with_service(cluster, empty, ())
+    found = expectations(cluster)
+    refused = [
+        check
+        for check in found.checks
+        if check.id.startswith("pod-to-service/cluster-ip/") and "empty" in check.target
+    ]
+    assert Counter(check.target for check in refused) == {
+        **{f"empty{number}": 1 for number in range(8)},
+        "svc-empty": 1,
+    }
+    assert set(Counter(check.source.label for check in refused).values()) <= {2, 3}
+    assert sum(skip.count for skip in found.skips if skip.what == "refusals") == 9 * 3
+
+
+def test_ipv6_refusals_may_take_a_retransmission() -> None:
+    cluster = make_cluster(network=make_network((IPFamily.IPV6,)))
+    cluster = replace(cluster, endpoint_slices=())
+    want = checks(cluster)["pod-to-service/cluster-ip/pod1->svc-a"].steps[0].want
+    assert (want.outcomes, want.within_ms) == ((Outcome.REFUSED,), None)

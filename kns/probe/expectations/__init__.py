@@ -31,13 +31,20 @@ PATHS = (
 def expectations(cluster: Cluster) -> Expectations:
     """Every check of the cluster, grouped by path, ids unique."""
     # `kns probe` needs a module of this package and not the others: start-up time is a feature
+    from kns.probe.expectations.balancers import balancer_checks
     from kns.probe.expectations.discovery import discovery_checks
     from kns.probe.expectations.external import external_checks
     from kns.probe.expectations.pods import pod_checks, pod_skips
+    from kns.probe.expectations.refusals import thin_out
     from kns.probe.expectations.services import service_checks
 
     found = Expectations(list(pod_checks(cluster)), list(pod_skips(cluster)))
-    for part in (service_checks(cluster), external_checks(cluster), discovery_checks(cluster)):
+    for part in (
+        service_checks(cluster),
+        external_checks(cluster),
+        balancer_checks(cluster),
+        discovery_checks(cluster),
+    ):
         found.checks += part.checks
         found.skips += part.skips
     unique = {check.id: check for check in found.checks}
@@ -48,6 +55,7 @@ def expectations(cluster: Cluster) -> Expectations:
     found.checks = sorted(
         unique.values(), key=lambda check: (paths[check.path], kinds[_kind(check)])
     )
+    thin_out(found)
     return found
 
 

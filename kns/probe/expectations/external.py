@@ -24,6 +24,7 @@ from kns.cluster.model import (
     IPAddress,
     IPFamily,
     IPNetwork,
+    LoadBalancerIngress,
     Node,
     Pod,
     Protocol,
@@ -273,7 +274,7 @@ def _outer_address(
     family = IPFamily.of(address)
     door = (service, port, family)
     target = f"{address}:{port.port} ({port_label(service, port)})"
-    ranges = _ranges(service, family) if kind == "load-balancer-ip" else ()
+    ranges = ranges_of(service, family) if kind == "load-balancer-ip" else ()
     for pod in sampling.spread(sampling.one_per_node(cluster), sampling.PER_SERVICE):
         own = pod.address(family)
         if own is None:
@@ -304,6 +305,9 @@ def _outer_from_internet(
     service, port, family = door
     kind, address = outer
     target = f"{address}:{port.port} ({port_label(service, port)})"
+    points = service.load_balancer_ingress
+    if any(point.ip == address and balancer_mode(cluster, point) for point in points):
+        return  # kns.probe.expectations.balancers has more to say
     owner = next((node for node in cluster.nodes if address in node.addresses), None)
     for host, client in _clients_outside(cluster, family):
         if owner is None:
@@ -316,7 +320,20 @@ def _outer_from_internet(
         add(found, cluster, title, Door(*door, source, str(address), port.port), what)
 
 
-def _ranges(service: Service, family: IPFamily) -> tuple[IPNetwork, ...]:
+def balancer_mode(cluster: Cluster, entry: LoadBalancerIngress) -> str:
+    """`l2`, `bgp` or `proxy` if the lab's balancer answers for the address; else nothing.
+
+    A written `status` may name addresses, and an ipMode, that the lab's balancer knows nothing of.
+    """
+    options = cluster.network.load_balancer
+    if options is None or entry.ip is None:
+        return ""
+    is_known = any(pool.version == entry.ip.version and entry.ip in pool for pool in options.pools)
+    is_proxied = entry.ip_mode == "Proxy"
+    return options.mode if is_known and is_proxied == (options.mode == "proxy") else ""
+
+
+def ranges_of(service: Service, family: IPFamily) -> tuple[IPNetwork, ...]:
     """loadBalancerSourceRanges of the family; what does not parse is passed over."""
     found: list[IPNetwork] = []
     for text in service.load_balancer_source_ranges:

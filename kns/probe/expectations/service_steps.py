@@ -140,7 +140,8 @@ def refused(door: Door) -> Step:
 
 def _nobody(door: Door, what: Promised) -> tuple[Step, str]:
     if what.refuses:
-        return refused(door), f"refused at once: {what.why or 'no ready endpoint'}"
+        how = "refused at once" if door.family is IPFamily.IPV4 else "refused"
+        return refused(door), f"{how}: {what.why or 'no ready endpoint'}"
     return blocked(door, what.silence), f"no answer: {what.why or 'dropped'}"
 
 

@@ -1,0 +1,32 @@
+"""Keeps probes that end in an ICMP error below the rate at which Linux sends such errors.
+
+A host sends one peer at most six ICMP errors at once, and one a second after that (icmp_ratelimit,
+net/ipv4/icmp.c: a token bucket). REJECT is such an error: of ten refusals asked for at once, four
+would look like drops.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+#: one less than the kernel's six: the lab's other traffic needs one now and then
+BURST = 5
+SECONDS_PER_ERROR = 1.1
+
+
+class Pace:
+    """A token bucket for each pair of a client and the host that refuses it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        #: when the bucket of a pair will have been empty long enough to be full again
+        self._full_at: dict[str, float] = {}
+
+    def wait(self, pair: str) -> None:
+        """Return when one more error may be asked for."""
+        with self._lock:
+            now = time.monotonic()
+            full_at = max(self._full_at.get(pair, now), now) + SECONDS_PER_ERROR
+            self._full_at[pair] = full_at
+        time.sleep(max(0.0, full_at - now - BURST * SECONDS_PER_ERROR))
