@@ -37,7 +37,7 @@ def _complete_kind(
     "kind",
     callback=_kind_named,
     shell_complete=_complete_kind,
-    metavar="nodes|pods|services|endpoints",
+    metavar="nodes|pods|services|endpoints|ingresses",
 )
 @click.argument("names", nargs=-1)
 @click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")

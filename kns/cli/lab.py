@@ -53,6 +53,8 @@ def up(file: str, proxy_mode: str | None, dry_run: bool) -> None:  # noqa: FBT00
         click.echo(f"warning: {problem}", err=True)
     if not result.created:
         _show_changes(result.changes)
+    for note in result.notes:
+        click.echo(note)
     click.echo(summary(result))
 
 

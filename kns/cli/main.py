@@ -28,6 +28,8 @@ from kns.errors import KnsError, PlatformError, SpecError, UsageError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+#: verbs that make many clusters in one process
+LONG_RUNNING = frozenset({"bench", "compare"})
 #: the shells' completion scripts set it; click's name for it
 COMPLETE_VARIABLE = "_KNS_COMPLETE"
 
@@ -155,7 +157,7 @@ cli = KnsGroup(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `kns` with these arguments (default: the process's own) and return the exit code."""
-    if arguments is None:
+    if arguments is None and not LONG_RUNNING.intersection(sys.argv[1:2]):
         # a process of its own, and a short one: collecting cycles while some 400 modules are
         # imported and thousands of frozen objects are made costs a sixth of the time of `up`
         gc.disable()

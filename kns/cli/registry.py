@@ -40,7 +40,7 @@ VERB_GROUPS: tuple[VerbGroup, ...] = (
     VerbGroup(
         "Look",
         (
-            Verb("get", "kns.cli.get", "nodes, pods, services, endpoints in kubectl's columns"),
+            Verb("get", "kns.cli.get", "nodes, pods, services … in kubectl's columns"),
             Verb("rules", "kns.cli.rules", "the rules of a service, as a packet meets them"),
             Verb("dns", "kns.cli.dns", "every query a resolver sends for a name"),
             Verb("graph", "kns.cli.graph", "the lab as a picture: svg, html, mermaid, dot"),

@@ -98,9 +98,7 @@ def _fallback(ingress: Ingress) -> Route | None:
 
 
 def _defaults_for(ingress: Ingress, host: str) -> bool:
-    return ingress.default_backend is not None and any(
-        rule.host == host for rule in ingress.rules
-    )
+    return ingress.default_backend is not None and any(rule.host == host for rule in ingress.rules)
 
 
 def _routes(ingresses: tuple[Ingress, ...], host: str) -> Iterator[Route]:

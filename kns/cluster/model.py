@@ -370,11 +370,33 @@ class InternetHost:
 
 
 @dataclass(frozen=True, slots=True)
+class EgressGateway:
+    """A node by which chosen pods leave the cluster, with its address.
+
+    Pods of `namespace` with all labels of `selector`, whatever they are if it is empty. Only their
+    own connections to one of `destination_cidrs` and none of `excluded_cidrs` go this way.
+    """
+
+    node: str
+    namespace: str = "default"
+    selector: Labels = field(default_factory=dict)
+    destination_cidrs: tuple[IPNetwork, ...] = ()
+    excluded_cidrs: tuple[IPNetwork, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class EgressOptions:
-    """How pods leave the cluster. `non_masquerade_cidrs` empty: the pod CIDRs (flannel)."""
+    """How pods leave the cluster.
+
+    With `non_masquerade_cidrs` ip-masq-agent translates what goes anywhere else; without them
+    flannel what leaves its network. The first of `gateways` that chooses a pod is the pod's.
+    """
 
     masquerade: bool = True
     non_masquerade_cidrs: tuple[IPNetwork, ...] = ()
+    #: ip-masq-agent's masqLinkLocal: link-local destinations are translated too
+    masq_link_local: bool = False
+    gateways: tuple[EgressGateway, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

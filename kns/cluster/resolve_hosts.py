@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 
 from kns.cluster.allocate import ExhaustedError, address_at, free_subnets
 from kns.cluster.leases import HostLease, Leases
 from kns.cluster.model import (
     DetectLocalMode,
     DNSOptions,
+    EgressGateway,
     EgressOptions,
     InternetHost,
     IPAddress,
@@ -23,14 +25,16 @@ from kns.cluster.model import (
     PodNetworkMode,
     ProxyMode,
 )
+from kns.spec.check_balancer import PROXY_PLACE
 from kns.spec.check_network import written_addresses, written_pod_cidrs
 from kns.spec.model import InternetSpec, LabSpec, NodeSpec
-from kns.spec.model_networking import KubeProxySpec, NetworkingSpec
+from kns.spec.model_networking import EgressSpec, KubeProxySpec, NetworkingSpec
 from kns.spec.networks import DNS_INDEX, networks, node_mask_size
 
 #: the first host outside the cluster that names no address: 203.0.113.10, 2001:db8:203::10
 INTERNET_INDEX = {4: 10, 6: 0x10}
 ZONE_LABEL = "topology.kubernetes.io/zone"
+EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 # -- networking ------------------------------------------------------------------------------------
@@ -52,7 +56,7 @@ def resolve_network(spec: LabSpec) -> Network:
         node_port_range=written.node_port_range,
         kube_proxy=_kube_proxy(written, nets.pod),
         dns=_dns(written, nets.service),
-        egress=EgressOptions(written.egress.masquerade, written.egress.non_masquerade_cidrs),
+        egress=_egress(written.egress),
         load_balancer=(
             LoadBalancerOptions(load_balancer.mode, load_balancer.pool) if load_balancer else None
         ),
@@ -91,6 +95,24 @@ def _nftables(options: KubeProxySpec) -> NFTablesOptions:
     if options.nftables is None:
         return NFTablesOptions(options.masquerade_all, options.masquerade_bit)
     return NFTablesOptions(options.nftables.masquerade_all, options.nftables.masquerade_bit)
+
+
+def _egress(spec: EgressSpec) -> EgressOptions:
+    return EgressOptions(
+        spec.masquerade,
+        spec.non_masquerade_cidrs,
+        spec.masq_link_local,
+        tuple(
+            EgressGateway(
+                node=item.node,
+                namespace=item.namespace,
+                selector=item.pod_selector.match_labels,
+                destination_cidrs=item.destination_cidrs or EVERYWHERE,
+                excluded_cidrs=item.excluded_cidrs,
+            )
+            for item in spec.gateways
+        ),
+    )
 
 
 def _dns(spec: NetworkingSpec, service_cidrs: tuple[IPNetwork, ...]) -> DNSOptions:
@@ -147,6 +169,7 @@ def _host_addresses(
     subnets: tuple[IPNetwork, ...],
     leases: Leases,
     first: Mapping[int, int],
+    reserved: frozenset[IPAddress] = frozenset(),
 ) -> dict[str, tuple[IPAddress, ...]]:
     """Each host's addresses: as written, as leased, else the next free one from `first` on.
 
@@ -155,7 +178,7 @@ def _host_addresses(
     found: dict[str, list[IPAddress]] = {part.name: [] for part in parts}
     for subnet in subnets:
         chosen: dict[str, IPAddress] = {}
-        taken: set[IPAddress] = set()
+        taken = set(reserved)
         for part in parts:
             for address, _ in written_addresses(part):
                 if address in subnet:
@@ -173,6 +196,13 @@ def _host_addresses(
                 chosen[part.name] = next(free)
             found[part.name].append(chosen[part.name])
     return {name: tuple(addresses) for name, addresses in found.items()}
+
+
+def _proxy_addresses(network: Network) -> frozenset[IPAddress]:
+    """What the host of a proxying load balancer takes: on each network next to the router."""
+    if network.load_balancer is None or network.load_balancer.mode != "proxy":
+        return frozenset()
+    return frozenset(address_at(cidr, PROXY_PLACE) for cidr in network.internet_cidrs)
 
 
 def _free_addresses(subnet: IPNetwork, taken: set[IPAddress], first: int) -> Iterator[IPAddress]:
@@ -237,7 +267,8 @@ def resolve_internet(
 ) -> tuple[tuple[InternetHost, ...], dict[str, HostLease]]:
     """The hosts outside the cluster; a file that says nothing about them has one, `internet`."""
     written = (InternetSpec(name="internet"),) if spec.internet is None else spec.internet
-    addresses = _host_addresses(written, network.internet_cidrs, leases, INTERNET_INDEX)
+    reserved = _proxy_addresses(network)
+    addresses = _host_addresses(written, network.internet_cidrs, leases, INTERNET_INDEX, reserved)
     hosts = tuple(
         InternetHost(host.name, addresses[host.name], host.port if host.server else 0)
         for host in written

@@ -1,12 +1,15 @@
-"""How pods leave the cluster: flannel's masquerade and forward chains.
+"""How pods leave the cluster: flannel's masquerade and forward chains, or ip-masq-agent's.
 
     nat POSTROUTING    → KUBE-POSTROUTING (kube-proxy)
                        → FLANNEL-POSTRTG   pods to the outside: MASQUERADE
+       or, with nonMasqueradeCIDRs,
+                       → IP-MASQ-AGENT     anybody to anywhere but these: MASQUERADE
     filter FORWARD     … kube-proxy's jumps
                        → FLANNEL-FWD       the pod network is accepted both ways
 
 Without masquerade a packet leaves with the pod's address and no answer finds its way back.
-Source: flannel pkg/trafficmngr/iptables/iptables.go (masqRules, forwardRules).
+Sources: flannel pkg/trafficmngr/iptables/iptables.go (masqRules, forwardRules);
+ip-masq-agent cmd/ip-masq-agent/ip-masq-agent.go (syncMasqRules).
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from kns.cluster.model import IPFamily, IPNetwork, Network, Node
 from kns.state.model import Chain, Family, IptablesTable
 
 _COMMENT = '-m comment --comment "flanneld {what}"'
+_AGENT_COMMENT = '-m comment --comment "ip-masq-agent: {what}"'
+_AGENT_CHAIN = "IP-MASQ-AGENT"
+_LINK_LOCAL = {IPFamily.IPV4: "169.254.0.0/16", IPFamily.IPV6: "fe80::/10"}
 _MULTICAST = {IPFamily.IPV4: "224.0.0.0/4", IPFamily.IPV6: "ff00::/8"}
 
 
@@ -46,35 +52,53 @@ def flannel_tables(network: Network, node: Node, family: IPFamily) -> tuple[Ipta
     )
     if not network.egress.masquerade:
         return (filter_table,)
+    if network.egress.non_masquerade_cidrs:
+        return (filter_table, IptablesTable(number, "nat", _agent_chains(network, family)))
     masq = _COMMENT.format(what="masq")
     nat = IptablesTable(
         number,
         "nat",
         (
             Chain("POSTROUTING", (f"{masq} -j FLANNEL-POSTRTG",), "ACCEPT"),
-            Chain("FLANNEL-POSTRTG", _masquerade_rules(network, cluster, own, family)),
+            Chain("FLANNEL-POSTRTG", _masquerade_rules(cluster, own, family)),
         ),
     )
     return (filter_table, nat)
 
 
-def _masquerade_rules(
-    network: Network, cluster: IPNetwork, own: IPNetwork, family: IPFamily
-) -> tuple[str, ...]:
+def _agent_chains(network: Network, family: IPFamily) -> tuple[Chain, ...]:
+    """ip-masq-agent's: it knows no pod network, only where not to translate."""
+    jump = _AGENT_COMMENT.format(
+        what="ensure nat POSTROUTING directs all non-LOCAL destination traffic to our custom"
+        f" {_AGENT_CHAIN} chain"
+    )
+    local = _AGENT_COMMENT.format(what="local traffic is not subject to MASQUERADE")
+    last = _AGENT_COMMENT.format(
+        what="outbound traffic is subject to MASQUERADE (must be last in chain)"
+    )
+    egress = network.egress
+    exempt = [] if egress.masq_link_local else [_LINK_LOCAL[family]]
+    exempt += [str(c) for c in egress.non_masquerade_cidrs if c.version == family.version]
+    rules = tuple(f"-d {cidr} {local} -j RETURN" for cidr in exempt)
+    return (
+        Chain(
+            "POSTROUTING",
+            (f"{jump} -m addrtype ! --dst-type LOCAL -j {_AGENT_CHAIN}",),
+            "ACCEPT",
+        ),
+        Chain(_AGENT_CHAIN, (*rules, f"{last} -j MASQUERADE --random-fully")),
+    )
+
+
+def _masquerade_rules(cluster: IPNetwork, own: IPNetwork, family: IPFamily) -> tuple[str, ...]:
     masq = _COMMENT.format(what="masq")
     multicast = ip_network(_MULTICAST[family])
-    exempt = [
-        f"-s {cluster} -d {cidr} {masq} -j RETURN"
-        for cidr in network.egress.non_masquerade_cidrs
-        if cidr.version == family.version
-    ]
     return (
         # kube-proxy's mark: KUBE-POSTROUTING has decided about it already
         f"-m mark --mark 0x4000/0x4000 {masq} -j RETURN",
         f"-s {own} -d {cluster} {masq} -j RETURN",
         f"-s {cluster} -d {own} {masq} -j RETURN",
         f"! -s {cluster} -d {own} {masq} -j RETURN",
-        *exempt,
         f"-s {cluster} ! -d {multicast} {masq} -j MASQUERADE --random-fully",
         f"! -s {cluster} -d {cluster} {masq} -j MASQUERADE --random-fully",
     )

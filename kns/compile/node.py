@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kns.cluster.model import Cluster, IPFamily, Node, Pod, ProxyMode
-from kns.compile import egress, names, pod_network
+from kns.compile import egress, egress_gateway, names, pod_network
 from kns.compile.cables import default_routes, interface, router_sysctls, uplink
 from kns.compile.flows import udp_flows
 from kns.compile.kube_proxy import localhost_node_ports
@@ -41,8 +41,10 @@ def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
             # route to it the sender is told "network unreachable" before nat OUTPUT sees it
             *default_routes(network.node_cidrs),
             *pod_network.routes_to_nodes(cluster, node),
+            *egress_gateway.routes(cluster, node),
         ),
-        neighbors=neighbors,
+        rules=egress_gateway.policy_rules(cluster, node),
+        neighbors=(*neighbors, *pod_network.pod_neighbors(cluster, pods)),
         fdb=fdb,
         sysctls=(
             *router_sysctls(network),
@@ -115,7 +117,8 @@ def _iptables(
             )
         elif options.mode is ProxyMode.IPVS:
             below = tuple(table for table in ipvs if table.family == number)
-        tables += egress.merge(below, above)
+        gateways = egress_gateway.gateway_tables(cluster, node, family)
+        tables += egress.merge(egress.merge(below, gateways), above)
     return tuple(tables)
 
 

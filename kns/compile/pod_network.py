@@ -37,6 +37,8 @@ BRIDGE = "cni0"
 #: bytes that VXLAN puts before a frame: Ethernet 14, VXLAN 8, UDP 8, IP 20 or 40. The kernel
 #: cuts a larger MTU of the device down by itself
 VXLAN_OVERHEAD = {IPFamily.IPV4: 50, IPFamily.IPV6: 70}
+#: pods of a lab from which on neighbor entries are fixed: a node and a pod learn one each
+MOST_LEARNED_PODS = 256
 #: flannel's VNI and port
 VNI, VXLAN_PORT = 1, 8472
 
@@ -53,6 +55,43 @@ def host_veth(cluster: Cluster, pod: Pod) -> str:
     return names.ifname("veth", f"{cluster.name}/{pod.full_name}")
 
 
+def has_fixed_neighbors(cluster: Cluster) -> bool:
+    """True if pods and their nodes know each other's MAC addresses without asking.
+
+    The kernel keeps one neighbor table for all netns and gives up at 1,024 entries that it had to
+    learn (gc_thresh3, which only the host itself may raise); permanent ones don't count.
+    """
+    return len(cluster.pods) > MOST_LEARNED_PODS
+
+
+def bridge_mac(cluster: Cluster, node: Node) -> str:
+    """The MAC address of a node's cni0."""
+    return names.mac(f"{names.netns_of_node(cluster.name, node.name)}/{BRIDGE}")
+
+
+def pod_mac(cluster: Cluster, pod: Pod) -> str:
+    """The MAC address of a pod's eth0."""
+    return names.mac(f"{names.netns_of_pod(cluster.name, pod.namespace, pod.name)}/eth0")
+
+
+def pod_neighbors(cluster: Cluster, pods: tuple[Pod, ...]) -> tuple[Neighbor, ...]:
+    """A node's permanent entries for its pods; none in a lab that can learn them."""
+    if not has_fixed_neighbors(cluster):
+        return ()
+    return tuple(
+        Neighbor(BRIDGE, address, pod_mac(cluster, pod))
+        for pod in pods
+        for address in pod.addresses
+    )
+
+
+def _gateway_neighbors(cluster: Cluster, node: Node) -> tuple[Neighbor, ...]:
+    if not has_fixed_neighbors(cluster):
+        return ()
+    mac = bridge_mac(cluster, node)
+    return tuple(Neighbor("eth0", gateway(cidr), mac) for cidr in node.pod_cidrs)
+
+
 def compile_pod(cluster: Cluster, pod: Pod, node: Node) -> Netns:
     """A pod's netns: lo, eth0, and a default route by its node's bridge."""
     name = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
@@ -60,7 +99,7 @@ def compile_pod(cluster: Cluster, pod: Pod, node: Node) -> Netns:
         name="eth0",
         peer_netns=names.netns_of_node(cluster.name, node.name),
         peer=host_veth(cluster, pod),
-        mac=names.mac(f"{name}/eth0"),
+        mac=pod_mac(cluster, pod),
         mtu=pod_mtu(cluster.network),
     )
     return Netns(
@@ -70,6 +109,7 @@ def compile_pod(cluster: Cluster, pod: Pod, node: Node) -> Netns:
             Address("eth0", interface(address, node.pod_cidrs)) for address in pod.addresses
         ),
         routes=default_routes(node.pod_cidrs),
+        neighbors=_gateway_neighbors(cluster, node),
         sysctls=family_sysctls(cluster.network),
     )
 
@@ -78,7 +118,7 @@ def bridge_links(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> tuple[L
     """cni0 and its ports."""
     netns = names.netns_of_node(cluster.name, node.name)
     mtu = pod_mtu(cluster.network)
-    bridge = Bridge(BRIDGE, mac=names.mac(f"{netns}/{BRIDGE}"), mtu=mtu)
+    bridge = Bridge(BRIDGE, mac=bridge_mac(cluster, node), mtu=mtu)
     return (bridge, *(_port(cluster, netns, pod, mtu) for pod in pods))
 
 
@@ -151,14 +191,15 @@ def overlay_addresses(cluster: Cluster, node: Node) -> tuple[Address, ...]:
 def routes_to_nodes(cluster: Cluster, node: Node) -> tuple[Route, ...]:
     """A route to each pod CIDR of every other node."""
     return tuple(
-        Route(destination=cidr, hops=(_hop_to(cluster, other, cidr),))
+        Route(destination=cidr, hops=(hop_to(cluster, other, cidr),))
         for other in cluster.nodes
         if other.name != node.name
         for cidr in other.pod_cidrs
     )
 
 
-def _hop_to(cluster: Cluster, other: Node, cidr: IPNetwork) -> NextHop:
+def hop_to(cluster: Cluster, other: Node, cidr: IPNetwork) -> NextHop:
+    """The pod network's way to another node, one of whose pod CIDRs is `cidr`."""
     family = IPFamily.of(cidr)
     if cluster.network.pod_network is PodNetworkMode.VXLAN:
         return NextHop(cidr.network_address, vxlan_name(family), onlink=True)

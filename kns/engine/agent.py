@@ -20,8 +20,8 @@ from kns.errors import ApplyError
 from kns.kernel import processes
 from kns.kernel.processes import Context
 
-#: seconds until a started agent must take orders; a slow machine takes two
-START = 8.0
+#: seconds until a started agent must take orders; a slow machine takes two, an emulated one ten
+START = 60.0
 #: seconds for an order; a thousand pods' servers take a few hundred milliseconds
 ORDER = 120.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kns.cluster.environment import service_environment
@@ -24,6 +25,34 @@ def write_lab(
     options = {"proxyMode": proxy_mode.value} if proxy_mode is not None else {}
     _write(paths.options, json.dumps(options))
     _write(paths.spec, spec_text)
+
+
+@dataclass(frozen=True, slots=True)
+class LabFiles:
+    """What the lab's own files held before an `up`, to put back if that fails."""
+
+    contents: Mapping[Path, bytes | None]
+
+    @staticmethod
+    def read(paths: LabPaths) -> LabFiles:
+        """Keep what the files hold now; one that is missing is kept as missing."""
+        files = (paths.leases, paths.options, paths.spec)
+        return LabFiles({path: _content(path) for path in files})
+
+    def restore(self) -> None:
+        """Put back what they held."""
+        for path, content in self.contents.items():
+            if content is None:
+                path.unlink(missing_ok=True)
+            elif content != _content(path):
+                write_private(path, content.decode(errors="surrogateescape"))
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _write(path: Path, text: str) -> bool:

@@ -69,6 +69,16 @@ class LabPaths:
         """The folder of a component's (nginx, BIRD, HAProxy) configuration."""
         return self.folder / "components" / name
 
+    @property
+    def tls(self) -> Path:
+        """The folder of the lab's CA and of the certificates of its Ingresses."""
+        return self.folder / "tls"
+
+    @property
+    def trusted(self) -> Path:
+        """The certificates that the lab's clients trust: its CA, and those that its file brings."""
+        return self.tls / "trusted.pem"
+
     def pod_etc(self, netns: str) -> Path:
         """The folder of a netns' resolv.conf, hosts, nsswitch.conf and env."""
         return self.folder / "etc" / netns

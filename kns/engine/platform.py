@@ -13,6 +13,8 @@ from kns.state.model import HostState
 
 #: a process that may do all of this has CAP_NET_ADMIN and CAP_SYS_ADMIN: in practice, root
 _BRIDGE_NF = Path("/proc/sys/net/bridge")
+#: what answers for LoadBalancer addresses, by mode
+_BALANCERS = {"bgp": "bird", "proxy": "haproxy"}
 
 
 def require_root() -> None:
@@ -23,9 +25,8 @@ def require_root() -> None:
 
 def require(state: HostState, cluster: Cluster) -> None:
     """PlatformError if a program or a kernel feature that the lab needs is missing."""
-    del cluster
     require_root()
-    programs = set()
+    programs = _components(cluster)
     for space in state.netns:
         if space.iptables:
             programs |= {"iptables-restore", "iptables-save"}
@@ -39,6 +40,17 @@ def require(state: HostState, cluster: Cluster) -> None:
     if any(space.ipsets for space in state.netns):
         ipvs.require()
     _require_bridge_netfilter(state)
+
+
+def _components(cluster: Cluster) -> set[str]:
+    """The real programs that the lab's own agent will run, and what makes their files."""
+    programs = set()
+    if cluster.ingress_controller is not None:
+        programs |= {"nginx", "openssl"}
+    load_balancer = cluster.network.load_balancer
+    if load_balancer is not None and load_balancer.mode in _BALANCERS:
+        programs.add(_BALANCERS[load_balancer.mode])
+    return programs
 
 
 def _require_bridge_netfilter(state: HostState) -> None:

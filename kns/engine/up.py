@@ -19,7 +19,7 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
 from kns.compile.lab import compile_lab
-from kns.engine import agent, files, platform, snapshot
+from kns.engine import agent, certificates, files, platform, snapshot, switch
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
@@ -48,6 +48,7 @@ class UpResult:
     seconds: float
     warnings: tuple[Problem, ...] = ()
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -129,6 +130,7 @@ def up(
     desired = desire(path, proxy_mode)
     paths = LabPaths(desired.cluster.name)
     platform.require(desired.state, desired.cluster)
+    certificates.check(desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
         if read_leases(paths) != desired.before:
             # another run has handed out addresses since the file was resolved
@@ -153,19 +155,23 @@ def _converge(
     ops = plan(desired.state, before.state)
     created = not before.state.netns
     report(_phase(desired.cluster, created=created, ops=ops))
+    network = desired.cluster.network
+    notes = switch.notes(before.state, network.kube_proxy.mode, network.service_cidrs)
+    kept = files.LabFiles.read(paths)
     files.write_lab(paths, desired.text, desired.loaded.leases, desired.proxy_mode)
     snapshot.save(paths, desired.cluster)
     starter = _AgentStarter(desired.cluster.name, on_op)
     with _signals() as cancelled:
         try:
             files.write_etc(desired.cluster, paths, _created(ops))
+            certificates.ensure(desired.cluster, paths)
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
                 _settle(desired, report)
             problems, started = _serve(starter, report, desired.cluster.name)
             _check(cancelled)
         except BaseException:
-            _roll_back(desired, before, created=created, report=report)
+            _roll_back(desired, before, kept, created=created, report=report)
             raise
         finally:
             starter.release()
@@ -178,6 +184,7 @@ def _converge(
         seconds=time.monotonic() - start,
         warnings=desired.loaded.warnings,
         problems=problems,
+        notes=tuple(notes),
     )
 
 
@@ -190,7 +197,9 @@ def _phase(cluster: Cluster, *, created: bool, ops: Sequence[Op]) -> str:
     if created:
         counts = f"{len(cluster.nodes)} nodes, {len(cluster.pods)} pods"
         return f"building {cluster.name}: {counts}, {len(cluster.services)} services"
-    return f"converging {cluster.name}: {len(ops)} changes"
+    if not ops:
+        return f"looking at {cluster.name}: nothing differs"
+    return f"converging {cluster.name}: {len(ops)} change{'s' if len(ops) > 1 else ''}"
 
 
 def _created(ops: Sequence[Op]) -> frozenset[str]:
@@ -231,7 +240,7 @@ class _AgentStarter:
 def _serve(starter: _AgentStarter, report: Report, lab: str) -> tuple[tuple[str, ...], bool]:
     """Let the agent serve what the lab now holds; what it could not do, and if it is new."""
     started = starter.ensure()
-    report("starting servers" if started else "updating servers")
+    report("starting servers" if started else "looking at servers")
     # always: the agent compares for itself, and a file may have changed what no netns shows
     try:
         answer = agent.order(lab, "converge", process=starter.process)
@@ -295,12 +304,15 @@ def _signals() -> Iterator[threading.Event]:
             signal.signal(number, action)
 
 
-def _roll_back(desired: Desired, before: Observation, *, created: bool, report: Report) -> None:
+def _roll_back(
+    desired: Desired, before: Observation, kept: files.LabFiles, *, created: bool, report: Report
+) -> None:
     """Take back what this run made. Never raises: the first error is the one to tell."""
     report("taking back what this run made")
     with contextlib.suppress(KnsError, OSError):
         if created:
             remove(desired.cluster.name)
             return
+        kept.restore()
         now = look(desired)
         apply(plan(before.state, now.state), now.indexes)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -29,7 +29,9 @@ CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
 CTA_IP_V4_SRC, CTA_IP_V4_DST, CTA_IP_V6_SRC, CTA_IP_V6_DST = 1, 2, 3, 4
 CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT = 1, 2, 3
 NLA_F_NESTED = 0x8000
-UDP = 17
+CTA_PROTOINFO, CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_STATE = 4, 1, 1
+TCP_CONNTRACK_ESTABLISHED = 3
+TCP, UDP = 6, 17
 _GENERIC = struct.Struct("=BBH")
 
 
@@ -85,24 +87,48 @@ def _holds(cidr: object, address: IPAddress) -> bool:
 def list_here(sock: Socket) -> Iterator[Entry]:
     """The UDP entries of the calling thread's netns."""
     for family in Family:
-        try:
-            found = sock.dump(_GET, _GENERIC.pack(family, 0, 0))
-        except OSError as error:
-            if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
-                return  # the kernel has no ctnetlink: nothing can be listed, nothing is stale
-            raise
-        for data in found:
+        for data in _dump(sock, family):
             entry = _entry(family, data)
             if entry is not None:
                 yield entry
 
 
+def _dump(sock: Socket, family: Family) -> list[bytes]:
+    """All entries of a family; none where the kernel has no ctnetlink."""
+    try:
+        found = sock.dump(_GET, _GENERIC.pack(family, 0, 0))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
+            return []
+        raise
+    return [data for data in found if data[0] == family]
+
+
+def count_service_connections_here(service_cidrs: Iterable[object]) -> int:
+    """Established TCP connections to service addresses, in the calling thread's netns."""
+    cidrs = tuple(service_cidrs)
+    count = 0
+    with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
+        for family in Family:
+            for data in _dump(sock, family):
+                parts = parse_attributes(data, _GENERIC.size)
+                sent = _tuple(parts.get(CTA_TUPLE_ORIG, b""), TCP)
+                if sent is None or not _is_established(parts):
+                    continue
+                count += any(_holds(cidr, sent.destination) for cidr in cidrs)
+    return count
+
+
+def _is_established(parts: Mapping[int, bytes]) -> bool:
+    tcp = parse_attributes(parts.get(CTA_PROTOINFO, b"")).get(CTA_PROTOINFO_TCP, b"")
+    state = parse_attributes(tcp).get(CTA_PROTOINFO_TCP_STATE)
+    return state == bytes((TCP_CONNTRACK_ESTABLISHED,))
+
+
 def _entry(family: Family, data: bytes) -> Entry | None:
-    if data[0] != family:
-        return None
     parts = parse_attributes(data, _GENERIC.size)
     original = parts.get(CTA_TUPLE_ORIG, b"")
-    sent, answered = _tuple(original), _tuple(parts.get(CTA_TUPLE_REPLY, b""))
+    sent, answered = _tuple(original, UDP), _tuple(parts.get(CTA_TUPLE_REPLY, b""), UDP)
     if sent is None or answered is None:
         return None
     return Entry(
@@ -118,11 +144,11 @@ class _Tuple:
     port: int
 
 
-def _tuple(data: bytes) -> _Tuple | None:
+def _tuple(data: bytes, number: int) -> _Tuple | None:
     parts = parse_attributes(data)
     address = parse_attributes(parts.get(CTA_TUPLE_IP, b""))
     protocol = parse_attributes(parts.get(CTA_TUPLE_PROTO, b""))
-    if protocol.get(CTA_PROTO_NUM) != bytes((UDP,)):
+    if protocol.get(CTA_PROTO_NUM) != bytes((number,)):
         return None
     source = address.get(CTA_IP_V4_SRC) or address[CTA_IP_V6_SRC]
     destination = address.get(CTA_IP_V4_DST) or address[CTA_IP_V6_DST]

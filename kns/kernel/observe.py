@@ -64,7 +64,7 @@ def _interest(space: Netns) -> Interest:
         iptables=node,
         nft=node,
         ipvs=node,
-        neighbors=node,
+        neighbors=node or bool(space.neighbors),
     )
 
 

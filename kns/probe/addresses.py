@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 
 from kns.cluster.model import Cluster, IPAddress, IPFamily, Node
+from kns.errors import UsageError
 from kns.probe.names import label
+
+_BRACKETED = re.compile(r"^\[(?P<host>[^\]]+)\](?::(?P<port>[^:]+))?$")
 
 
 def bridge_address(node: Node, family: IPFamily) -> IPAddress | None:
@@ -67,3 +71,18 @@ def is_address(text: str) -> bool:
 def in_url(address: str) -> str:
     """The address as a URL's host: IPv6 goes in brackets."""
     return f"[{address}]" if ":" in address else address
+
+
+def split_port(text: str) -> tuple[str, str]:
+    """`host` and `port` of `host[:port]`; an IPv6 address needs brackets to have a port."""
+    bracketed = _BRACKETED.match(text)
+    if bracketed:
+        return bracketed["host"], bracketed["port"] or ""
+    if is_address(text):
+        return text, ""
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text, ""
+    if not host or not port:
+        raise UsageError(f"{text!r}: a name and a port are needed, as in pod1:8080")
+    return host, port

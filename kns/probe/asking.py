@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from kns.errors import ProbeError
@@ -36,6 +36,8 @@ class Asker:
 
     places: Places
     owners: Mapping[str, str]
+    #: set: whoever waits stops waiting
+    stop: threading.Event = field(default_factory=threading.Event)
 
     def observe(self, source: Found, ask: Ask) -> Observation:
         """Do it and return what was found; KnsError if it can't be done."""
@@ -57,8 +59,12 @@ class Asker:
 
     def http(self, source: Found, ask: Http) -> tuple[Attempt, ...]:
         """GET with curl."""
+        door = f"{in_url(ask.address)}:{ask.port}"
         request = curl.Request(
-            url=f"http://{in_url(ask.address)}:{ask.port}{ask.path}",
+            url=f"{ask.scheme}://{ask.host or door}{ask.path}",
+            connect_to=(f"::{door}",) if ask.host else (),
+            headers=ask.headers,
+            ca_file=self.places.trusted,
             count=ask.count,
             connect_timeout=ask.patience,
             timeout=ask.patience + ANSWER_SECONDS,
@@ -107,7 +113,7 @@ class Asker:
         with ThreadPoolExecutor(max_workers=len(clients)) as pool:
             for number in range(ask.rounds + 1):
                 if number:
-                    time.sleep(ask.seconds + AFFINITY_MARGIN)
+                    self.stop.wait(ask.seconds + AFFINITY_MARGIN)
                 answers = pool.map(lambda client: self.http(client, once)[0], clients)
                 rounds.append(tuple(a.backend or str(a.outcome) for a in answers))
                 if number and rounds[-1] != rounds[0]:

@@ -27,7 +27,11 @@ class Cover(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """`count` GET requests with curl, each on a new connection."""
+    """`count` GET requests with curl, each on a new connection.
+
+    With a `host` the request is for that host (in its URL, its header and TLS' SNI), whatever the
+    address is whose.
+    """
 
     address: str
     port: int
@@ -35,6 +39,9 @@ class Http:
     path: str = "/whoami"
     #: seconds to wait for the connection
     patience: float = 2.5
+    host: str = ""
+    scheme: str = "http"
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +134,10 @@ class Want:
     server_address: str = ""
     #: the data of the records of a name, in any order; empty: the name must not resolve
     records: tuple[str, ...] | None = None
+    #: the request's headers as the server must have seen them: name, and the values that may be
+    headers: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    #: where a redirect must lead
+    location: str = ""
     #: in the body of `/env`
     variables: tuple[Variables, ...] = ()
     #: why the promise is broken whatever the network does; empty: it isn't

@@ -34,7 +34,7 @@ _CONNECT_ERROR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to ask for. `resolve` pins `host:port:address` as curl's --resolve does."""
+    """What to ask for. `resolve` and `connect_to` are curl's options of these names."""
 
     url: str
     count: int = 1
@@ -42,6 +42,7 @@ class Request:
     #: for a whole request, answer included
     timeout: float = 4.0
     resolve: tuple[str, ...] = ()
+    connect_to: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
     #: stop at the first request that fails
     is_eager: bool = False
@@ -68,6 +69,7 @@ def arguments(request: Request) -> list[str]:
     if request.count > 1:
         url += f"{'&' if '?' in url else '?'}n=[1-{request.count}]"
     pinned = [part for entry in request.resolve for part in ("--resolve", entry)]
+    pinned += [part for entry in request.connect_to for part in ("--connect-to", entry)]
     headers = [part for line in request.headers for part in ("--header", line)]
     trust = ["--cacert", request.ca_file] if request.ca_file else []
     return [
@@ -116,6 +118,7 @@ def _attempt(record: dict[str, object], body: str, log: str) -> Attempt:
         detail=detail or _own_words(outcome, record),
         body=text,
         lookup_ms=round(lookup * 1000, 3) if lookup else None,
+        location=str(record.get("redirect_url") or ""),
     )
 
 

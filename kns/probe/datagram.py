@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kns.errors import ProbeError
+from kns.errors import PlatformError
 from kns.kernel import netns
 from kns.probe.model import Attempt, Outcome
 
@@ -47,7 +47,7 @@ def udp(request: Datagram) -> tuple[Attempt, ...]:
 
 
 def sctp(request: Datagram) -> tuple[Attempt, ...]:
-    """One association an attempt. ProbeError if this kernel has no SCTP."""
+    """One association an attempt. PlatformError if this kernel has no SCTP."""
     return netns.call_in(request.netns, _each, request, _sctp_exchange)
 
 
@@ -90,8 +90,8 @@ def _outcome(error: OSError) -> Outcome:
     if error.errno in _DROPPED_HERE:
         return Outcome.TIMEOUT
     if error.errno in _UNSUPPORTED:
-        raise ProbeError(
-            f"this kernel has no such protocol: {error.strerror}", hint="modprobe sctp"
+        raise PlatformError(
+            f"this kernel lacks the protocol: {error.strerror}", hint="modprobe sctp"
         ) from error
     return Outcome.OTHER
 

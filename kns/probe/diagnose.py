@@ -21,7 +21,8 @@ from kns.cluster.model import (
     TrafficPolicy,
 )
 from kns.probe.curl import CONNECTED_THEN_SILENT
-from kns.probe.expectations.endpoints import Backend, Promise, promise
+from kns.probe.diagnose_outside import is_proxied, outside
+from kns.probe.expectations.endpoints import Backend, Promise, promise, serves_http
 from kns.probe.expectations.sources import node_of
 from kns.probe.model import Attempt, Outcome, overall
 from kns.probe.names import Found, Kind, label
@@ -39,6 +40,8 @@ def explain(cluster: Cluster, source: Found, target: Target, attempts: Sequence[
         case Outcome.DNS:
             return _dns(source, target)
         case Outcome.OTHER:
+            if target.service is not None and is_proxied(cluster, target):
+                return _service(cluster, source, target, attempts)
             details = sorted({attempt.detail for attempt in attempts if attempt.detail})
             return "; ".join(details[:2]) or "curl failed in a way of its own"
         case Outcome.REFUSED | Outcome.TIMEOUT | Outcome.UNREACHABLE:
@@ -149,12 +152,14 @@ def _service(cluster: Cluster, source: Found, target: Target, attempts: Sequence
     outcome = overall(tuple(attempt.outcome for attempt in attempts))
     if found.is_empty:
         return _no_endpoints(cluster, service, node)
-    if source.kind is Kind.INTERNET and target.kind is Kind.SERVICE:
-        return _plain(cluster, source, target, outcome)
+    if target.kind is Kind.SERVICE and (
+        source.kind is Kind.INTERNET or is_proxied(cluster, target)
+    ):
+        return outside(cluster, source, target, service, attempts)
     if _wants_local(source, target, service) and not found.local:
         return _no_local(service, target, node, found)
     if outcome is Outcome.REFUSED:
-        return _refused_service(service, node, found)
+        return _refused_service(service, port, node, found)
     if outcome is Outcome.UNREACHABLE:
         return (
             f"{_where(source)} has no route towards {target.address}: a node needs a default route,"
@@ -238,8 +243,19 @@ def _no_local(service: Service, target: Target, node: Node, found: Promise) -> s
     )
 
 
-def _refused_service(service: Service, node: Node, found: Promise) -> str:
+def _refused_service(service: Service, port: ServicePort, node: Node, found: Promise) -> str:
     ports = sorted({f"{backend.name}:{backend.port}" for backend in found.cluster})
+    deaf = [
+        f"{backend.name}:{backend.port}"
+        for backend in found.cluster
+        if backend.pod is not None
+        and serves_http(backend.pod, backend.port, port.protocol) is False
+    ]
+    if deaf:
+        return (
+            f"{label(service)} leads to {', '.join(deaf[:4])}, where no container listens: is its"
+            " targetPort right? Kubernetes doesn't check it"
+        )
     return (
         f"{label(service)} has endpoints ({', '.join(ports[:4])}), yet somebody refused: nothing"
         f" listens there, or {node.name}'s rules are gone (a node port nobody catches is refused);"

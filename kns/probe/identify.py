@@ -40,6 +40,13 @@ def _whoami(body: str) -> Mapping[str, object] | None:
     return answer if isinstance(answer, dict) and "client_address" in answer else None
 
 
+def request_headers(body: str) -> Mapping[str, str]:
+    """The request's headers as the server saw them, by lower-case name; empty if it is not ours."""
+    answer = _whoami(body)
+    headers = answer.get("headers") if answer is not None else None
+    return headers if isinstance(headers, dict) else {}
+
+
 def _backend(answer: Mapping[str, object]) -> str:
     pod, namespace = str(answer.get("pod") or ""), str(answer.get("namespace") or "")
     if not pod:

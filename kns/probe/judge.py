@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from kns.probe.check import Cover, Variables, Want
 from kns.probe.chisquare import SIGNIFICANCE, uniform_p_value
 from kns.probe.dns_model import DNSTrace, Resolution
+from kns.probe.identify import request_headers
 from kns.probe.model import Attempt, Outcome, PingResult
 
 
@@ -180,9 +181,19 @@ def _wrong_details(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
             yield f"container {attempt.container or 'unknown'} answered"
         if want.server_address and attempt.server_address != want.server_address:
             yield f"answered at {attempt.server_address}"
+        if want.location and attempt.location != want.location:
+            yield f"redirected to {attempt.location or 'nowhere'} instead of {want.location}"
+        yield from _wrong_headers(want.headers, attempt.body)
         yield from _wrong_variables(want.variables, attempt.body)
         if want.local_endpoints is not None:
             yield from _wrong_health(want.local_endpoints, attempt.body)
+
+
+def _wrong_headers(promised: Sequence[tuple[str, tuple[str, ...]]], body: str) -> Iterator[str]:
+    seen = request_headers(body)
+    for name, allowed in promised:
+        if seen.get(name) not in allowed:
+            yield f"{name} is {seen.get(name, 'not set')} instead of {' or '.join(allowed)}"
 
 
 def _wrong_variables(groups: Sequence[Variables], body: str) -> Iterator[str]:

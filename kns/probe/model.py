@@ -44,6 +44,8 @@ class Attempt:
     container: str = ""
     #: what the resolver took, where there was a name to resolve
     lookup_ms: float | None = None
+    #: where a redirect leads
+    location: str = ""
 
     def to_json(self) -> dict[str, object]:
         """The documented form."""

@@ -18,15 +18,16 @@ SECONDS_PER_ERROR = 1.1
 class Pace:
     """A token bucket for each pair of a client and the host that refuses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
         self._lock = threading.Lock()
         #: when the bucket of a pair will have been empty long enough to be full again
         self._full_at: dict[str, float] = {}
 
     def wait(self, pair: str) -> None:
-        """Return when one more error may be asked for."""
+        """Return when one more error may be asked for, or when `stop` is set."""
         with self._lock:
             now = time.monotonic()
             full_at = max(self._full_at.get(pair, now), now) + SECONDS_PER_ERROR
             self._full_at[pair] = full_at
-        time.sleep(max(0.0, full_at - now - BURST * SECONDS_PER_ERROR))
+        self._stop.wait(max(0.0, full_at - now - BURST * SECONDS_PER_ERROR))

@@ -15,10 +15,14 @@ from kns.probe.names import Found, Kind
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """`netns_of` names an object's netns; `etc_of` the folder of its resolv.conf, if it has one."""
+    """`netns_of` names an object's netns; `etc_of` the folder of its resolv.conf, if it has one.
+
+    `trusted` is the file of the certificates that clients of the lab trust; empty: the system's.
+    """
 
     netns_of: Callable[[Found], str]
     etc_of: Callable[[str], Path | None]
+    trusted: str = ""
 
     def context(self, found: Found) -> Context:
         """To run a program there that resolves no names."""
@@ -47,4 +51,4 @@ def places_of(lab: str, paths: LabPaths) -> Places:
         folder = paths.pod_etc(netns)
         return folder if folder.is_dir() else None
 
-    return Places(netns_of, etc_of)
+    return Places(netns_of, etc_of, str(paths.trusted) if paths.trusted.exists() else "")

@@ -186,7 +186,7 @@ def _notes(
     known = owners(cluster)
     own = {address for address, owner in known.items() if owner == start.label}
     seen = sorted({a.client_address_seen for a in attempts if a.client_address_seen})
-    if goal.address in ("127.0.0.1", "::1"):
+    if goal.item is start.item and goal.kind is Kind.POD and start.kind is Kind.POD:
         notes.append("over loopback: the containers of a pod share one network namespace")
     elif seen and all(address in own for address in seen):
         notes.append(f"the server saw {start.label}'s own address: no source NAT")

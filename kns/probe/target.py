@@ -8,7 +8,6 @@ Pure: reads the Cluster only.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from kns.cluster.model import (
     ServiceType,
 )
 from kns.errors import UsageError
-from kns.probe.addresses import is_address
+from kns.probe.addresses import is_address, split_port
 from kns.probe.names import Found, Kind, find, label, search
 
 SOURCES = (Kind.POD, Kind.NODE, Kind.INTERNET)
@@ -33,7 +32,6 @@ TARGETS = (Kind.POD, Kind.SERVICE, Kind.NODE, Kind.INTERNET)
 #: agnhost's and kns' built-in server answer it with who they are
 DEFAULT_PATH = "/whoami"
 CONTAINER_TO_CONTAINER = "container-to-container"
-_BRACKETED = re.compile(r"^\[(?P<host>[^\]]+)\](?::(?P<port>[^:]+))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +98,6 @@ def path_of(source: Found, target: Target) -> str:
         return CONTAINER_TO_CONTAINER
     kind = Kind.SERVICE if target.service is not None else target.kind
     return f"{source.kind}-to-{kind}"
-
-
-def split_port(text: str) -> tuple[str, str]:
-    """`host` and `port` of `host[:port]`; an IPv6 address needs brackets to have a port."""
-    bracketed = _BRACKETED.match(text)
-    if bracketed:
-        return bracketed["host"], bracketed["port"] or ""
-    if is_address(text):
-        return text, ""
-    host, colon, port = text.rpartition(":")
-    if not colon:
-        return text, ""
-    if not host or not port:
-        raise UsageError(f"{text!r}: a name and a port are needed, as in pod1:8080")
-    return host, port
 
 
 def _of_url(cluster: Cluster, source: Found, text: str, wish: Wish) -> Target:
@@ -197,6 +180,12 @@ def _pod_port(pod: Pod, wish: Wish) -> int | None:
     for container, port in offered:
         if wish.port in (port.name, container):
             return port.port
+    for other in (port for container in pod.containers for port in container.ports):
+        if wish.port == other.name:
+            raise UsageError(
+                f"port {wish.port} of pod {label(pod)} speaks {other.protocol}",
+                hint=f"--proto {other.protocol.lower()}",
+            )
     names = dict.fromkeys(n for c, p in offered for n in (p.name, c) if n)
     raise UsageError(
         f"pod {label(pod)} has no {wish.protocol} port {wish.port!r}",

@@ -6,6 +6,7 @@ Cluster ─expectations─▶ Check… ─asking (thread pool, each in its netns
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,8 @@ from kns.probe.target import Wish, parse_target
 WORKERS = 16
 #: a refusal that does not come may have fallen to the ICMP rate limit: asked for again, paced
 REFUSAL_TRIES = 3
+#: these mostly sleep until their turn, and must not keep others from theirs
+PACED_WORKERS = 32
 PROGRAMS = ("curl", "ping", "ip")
 
 Progress = Callable[["CheckResult"], None]
@@ -111,11 +114,15 @@ def verify(
         processes.which(program)
     started = time.monotonic()
     chosen = choose(expectations(cluster), only)
-    session = _Session(cluster, Asker(places, owners(cluster)), Pace())
+    stop = threading.Event()
+    session = _Session(cluster, Asker(places, owners(cluster), stop), Pace(stop))
     results = []
-    for result in _run_all(chosen.checks, lambda check: _carry_out(session, check)):
-        report(result)
-        results.append(result)
+    try:
+        for result in _run_all(chosen.checks, lambda check: _carry_out(session, check), stop):
+            report(result)
+            results.append(result)
+    finally:
+        stop.set()
     seconds = time.monotonic() - started
     order = {check.id: number for number, check in enumerate(chosen.checks)}
     results.sort(key=lambda result: order[result.id])
@@ -150,7 +157,7 @@ def _needs_sctp(check: Check) -> bool:
 
 
 def _run_all(
-    checks: Sequence[Check], carry_out: Callable[[Check], CheckResult]
+    checks: Sequence[Check], carry_out: Callable[[Check], CheckResult], stop: threading.Event
 ) -> Iterable[CheckResult]:
     """Results in the order of `checks`. Those that wait for silence start first, beside the others.
 
@@ -159,17 +166,25 @@ def _run_all(
     """
     prompt = [check for check in checks if not _is_last(check)]
     last = [check for check in checks if _is_last(check)]
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+    with ThreadPoolExecutor(WORKERS) as pool, ThreadPoolExecutor(PACED_WORKERS) as paced:
         try:
-            waiting = sorted(prompt, key=_patience)
-            futures = {check.id: pool.submit(carry_out, check) for check in waiting}
+            futures = {
+                check.id: (paced if _wants_refusal(check) else pool).submit(carry_out, check)
+                for check in sorted(prompt, key=_patience)
+            }
             for check in prompt:
                 yield futures[check.id].result()
             futures = {check.id: pool.submit(carry_out, check) for check in last}
             for check in last:
                 yield futures[check.id].result()
-        finally:
+        finally:  # also when somebody presses Ctrl-C: nobody waits any longer
+            stop.set()
             pool.shutdown(cancel_futures=True)
+            paced.shutdown(cancel_futures=True)
+
+
+def _wants_refusal(check: Check) -> bool:
+    return any(step.want.outcomes == (Outcome.REFUSED,) for step in check.steps)
 
 
 def _is_last(check: Check) -> bool:
@@ -216,7 +231,7 @@ def _carry_out(session: _Session, check: Check) -> CheckResult:
 
 def _take(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
     try:
-        if step.want.outcomes != (Outcome.REFUSED,):
+        if not _wants_refusal(check):
             return _once(session, check, step)
         for _ in range(REFUSAL_TRIES - 1):
             _await_turn(session, check, step)

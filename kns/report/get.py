@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kns.cluster.ingress import entrance, served
 from kns.cluster.model import (
     Cluster,
     EndpointSlice,
@@ -19,6 +20,7 @@ from kns.cluster.model import (
     Service,
     ServiceType,
 )
+from kns.cluster.model_ingress import Ingress
 from kns.report.table import Table
 
 NONE = "<none>"
@@ -31,6 +33,7 @@ class Kind(StrEnum):
     PODS = "pods"
     SERVICES = "services"
     ENDPOINTS = "endpoints"
+    INGRESSES = "ingresses"
 
 
 #: kubectl's short and singular names
@@ -45,6 +48,8 @@ ALIASES: Mapping[str, Kind] = {
     "endpoint": Kind.ENDPOINTS,
     "ep": Kind.ENDPOINTS,
     "endpointslices": Kind.ENDPOINTS,
+    "ingress": Kind.INGRESSES,
+    "ing": Kind.INGRESSES,
 }
 
 
@@ -97,6 +102,9 @@ def get_table(
             slices = cluster.endpoint_slices
             rows = tuple((service.name, endpoints_text(service, slices)) for service in services)
             return _with_namespace(Table(("NAME", "ENDPOINTS"), rows), services, selection)
+        case Kind.INGRESSES:
+            ingresses = select_ingresses(cluster, selection)
+            return _with_namespace(_ingresses_table(ingresses, cluster), ingresses, selection)
 
 
 def select_pods(cluster: Cluster, selection: Selection) -> list[Pod]:
@@ -111,7 +119,14 @@ def select_services(cluster: Cluster, selection: Selection) -> list[Service]:
     ]
 
 
-def _with_namespace(table: Table, objects: Sequence[Pod | Service], selection: Selection) -> Table:
+def select_ingresses(cluster: Cluster, selection: Selection) -> list[Ingress]:
+    """The selected Ingresses, in file order."""
+    return [item for item in cluster.ingresses if selection.admits(item.namespace, item.name)]
+
+
+def _with_namespace(
+    table: Table, objects: Sequence[Pod | Service | Ingress], selection: Selection
+) -> Table:
     """kubectl's `-A` puts a NAMESPACE column first."""
     if selection.namespace:
         return table
@@ -174,6 +189,20 @@ def _services_table(services: Iterable[Service], *, wide: bool) -> Table:
     return Table((*heads, "SELECTOR") if wide else heads, tuple(rows))
 
 
+def _ingresses_table(ingresses: Iterable[Ingress], cluster: Cluster) -> Table:
+    rows = tuple(
+        (
+            item.name,
+            item.ingress_class or NONE,
+            hosts_text(item),
+            ingress_address(item, cluster),
+            "80, 443" if item.tls else "80",
+        )
+        for item in ingresses
+    )
+    return Table(("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS"), rows)
+
+
 # -- cells -----------------------------------------------------------------------------------------
 
 
@@ -216,6 +245,21 @@ def endpoints_text(service: Service, slices: Iterable[EndpointSlice]) -> str:
         return NONE
     more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
     return ",".join(found[:3]) + more
+
+
+def hosts_text(ingress: Ingress) -> str:
+    """kubectl's HOSTS: `*` for any, the first three and how many more."""
+    hosts = list(dict.fromkeys(rule.host or "*" for rule in ingress.rules)) or ["*"]
+    more = f" + {len(hosts) - 3} more..." if len(hosts) > 3 else ""
+    return ",".join(hosts[:3]) + more
+
+
+def ingress_address(ingress: Ingress, cluster: Cluster) -> str:
+    """Where the world finds the Ingress: its controller's entrance; empty if nobody serves it."""
+    if ingress not in served(cluster):
+        return ""
+    door = entrance(cluster)
+    return str(door.address) if door is not None else ""
 
 
 def _address_and_port(address: IPAddress, port: int | None) -> str:

@@ -20,7 +20,16 @@ from kns.cluster.model import (
     ServiceType,
     SessionAffinity,
 )
-from kns.report.get import Kind, Presence, Selection, select_pods, select_services
+from kns.cluster.model_ingress import Ingress, IngressBackend, IngressRule
+from kns.report.get import (
+    Kind,
+    Presence,
+    Selection,
+    ingress_address,
+    select_ingresses,
+    select_pods,
+    select_services,
+)
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 
@@ -45,6 +54,9 @@ def get_objects(
                 if selection.admits(item.namespace, item.service)
             ]
             items = [slice_object(item) for item in slices]
+        case Kind.INGRESSES:
+            found = select_ingresses(cluster, selection)
+            items = [ingress_object(item, ingress_address(item, cluster)) for item in found]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 
@@ -218,6 +230,47 @@ def _endpoint(endpoint: Endpoint) -> dict[str, Json]:
         namespace, _, name = endpoint.pod.partition("/")
         result["targetRef"] = {"kind": "Pod", "namespace": namespace, "name": name}
     return result
+
+
+def ingress_object(ingress: Ingress, address: str) -> dict[str, Json]:
+    """A networking.k8s.io/v1 Ingress; `address` is its controller's, or empty."""
+    spec: dict[str, Json] = {}
+    if ingress.ingress_class:
+        spec["ingressClassName"] = ingress.ingress_class
+    if ingress.default_backend is not None:
+        spec["defaultBackend"] = _backend(ingress.default_backend)
+    if ingress.tls:
+        spec["tls"] = [
+            {"hosts": list(item.hosts), "secretName": item.secret_name} for item in ingress.tls
+        ]
+    if ingress.rules:
+        spec["rules"] = [_rule(rule) for rule in ingress.rules]
+    points: list[Json] = [{"ip": address}] if address else []
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": _metadata(
+            ingress.name, ingress.namespace, ingress.labels, annotations=ingress.annotations
+        ),
+        "spec": spec,
+        "status": {"loadBalancer": {"ingress": points} if points else {}},
+    }
+
+
+def _rule(rule: IngressRule) -> dict[str, Json]:
+    result: dict[str, Json] = {"host": rule.host} if rule.host else {}
+    if rule.paths:
+        paths: list[Json] = [
+            {"path": item.path, "pathType": str(item.path_type), "backend": _backend(item.backend)}
+            for item in rule.paths
+        ]
+        result["http"] = {"paths": paths}
+    return result
+
+
+def _backend(backend: IngressBackend) -> dict[str, Json]:
+    key = "number" if isinstance(backend.port, int) else "name"
+    return {"service": {"name": backend.service, "port": {key: backend.port}}}
 
 
 def _metadata(

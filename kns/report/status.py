@@ -10,6 +10,8 @@ from kns.report.table import Table, render_table
 from kns.report.words import cluster_size, counted
 
 UNKNOWN = "-"
+#: LoadBalancer addresses on one line
+ADDRESSES_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ def status_text(status: Status) -> str:
         f"  cluster  {cluster_size(cluster)}, kube-proxy in {cluster.network.kube_proxy.mode} mode",
         f"  kernel   {status.netns} netns, {_drift_size(status)}",
         f"  agent    {_agent(status)}",
+        *_balancer(status),
     ]
     if status.drift:
         lines += ["drift, and what kns up does about it:"]
@@ -74,6 +77,17 @@ def _agent(status: Status) -> str:
     servers = counted(int(status.agent.get("servers", 0)), "server")
     memory = int(status.agent.get("rss_kb", 0)) // 1024
     return f"pid {status.agent_pid}, {servers}, {memory} MB"
+
+
+def _balancer(status: Status) -> list[str]:
+    """Which nodes take the packets for the first LoadBalancer addresses."""
+    options = status.lab.cluster.network.load_balancer
+    addresses = status.agent.get("addresses") or {}
+    if options is None or not addresses:
+        return []
+    shown = [f"{address} at {', '.join(nodes)}" for address, nodes in addresses.items()]
+    more = [f"and {len(shown) - ADDRESSES_SHOWN} more"] if len(shown) > ADDRESSES_SHOWN else []
+    return [f"  balancer {options.mode}: {'; '.join((*shown[:ADDRESSES_SHOWN], *more))}"]
 
 
 def _errors(status: Status) -> list[str]:
@@ -100,6 +114,7 @@ def status_json(status: Status) -> dict[str, object]:
             "pid": status.agent_pid,
             "servers": status.agent.get("servers"),
             "rss_kb": status.agent.get("rss_kb"),
+            "addresses": status.agent.get("addresses") or {},
             "errors": _errors(status),
         },
     }

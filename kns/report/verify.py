@@ -24,6 +24,7 @@ PROMISES = {
     "pod-to-service": "a cluster IP leads to each ready endpoint, and to nobody else",
     "node-to-service": "a node's own programs use services like pods do",
     "internet-to-service": "from outside a service is reached by its outer doors only",
+    "internet-to-ingress": "host and path lead to the right service's pods, over TLS where asked",
     "internet-to-node": "load balancers learn by health checks which nodes have endpoints",
     "pod-to-internet": "what leaves the cluster carries the node's address",
     "internet-to-pod": "pod addresses mean nothing outside the cluster",
@@ -38,6 +39,12 @@ LESSONS = {
     "pod-to-service/wrong-port": "a port that the service doesn't have",
     "pod-to-service/affinity-expires": "session affinity ends after its timeout",
     "node-to-service/localhost": "node ports on localhost: iptables mode only",
+    "internet-to-ingress/route": "nginx goes to endpoints, not to the cluster IP; the client is in"
+    " X-Forwarded-For",
+    "internet-to-ingress/no-rule": "neither a rule nor a default backend",
+    "internet-to-ingress/no-endpoints": "a rule, and nobody behind it",
+    "internet-to-ingress/redirect": "where TLS is configured, plain requests are sent to https",
+    "internet-to-ingress/denied": "an allow or deny list keeps the client out",
     "internet-to-service/unroutable": "a cluster IP means nothing outside the cluster",
     "internet-to-service/node-port": "every node answers, also for pods of another one",
 }

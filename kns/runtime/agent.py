@@ -119,9 +119,9 @@ class Agent:
         self._failures = (
             *await self._listeners.open_missing(wanted.servers),
             *await self._containers.start_missing(wanted.containers),
-            *await self._balancers.converge(cluster),
         )
-        return {"ok": not self._failures, **self._counts(), "errors": _plain(self._failures)}
+        failures = (*self._failures, *await self._balancers.converge(cluster))
+        return {"ok": not failures, **self._counts(), "errors": _plain(failures)}
 
     async def _status(self) -> dict[str, Any]:
         statuses = self._containers.statuses
@@ -133,11 +133,13 @@ class Agent:
             for status in statuses
             if status.state == "waiting"
         ]
+        addresses = await self._balancers.takers()
+        errors += self._balancers.failures(addresses)
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         rss = pages * resource.getpagesize() // 1024
         return {
             "ok": True,
-            "addresses": dict(await self._balancers.takers()),
+            "addresses": {address: list(nodes) for address, nodes in addresses.items()},
             "pid": os.getpid(),
             "servers": len(self._listeners),
             "containers": _plain(statuses),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -50,14 +50,15 @@ class Balancers:
         """
         self._cluster = cluster
         await self._speaker.converge(cluster)
-        wanted = wanted_takers(cluster)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE
-        found = await self.takers()
-        while not _is_settled(wanted, found) and loop.time() < deadline:
+        while (failures := self.failures(await self.takers())) and loop.time() < deadline:
             await asyncio.sleep(_INTERVAL)
-            found = await self.takers()
-        return tuple(_failures(wanted, found))
+        return failures
+
+    def failures(self, takers: Takers) -> tuple[Failure, ...]:
+        """The addresses whose takers are others than they should be."""
+        return tuple(_failures(wanted_takers(self._cluster), takers)) if self._cluster else ()
 
     async def takers(self) -> Takers:
         """The nodes that take packets for each address now."""
@@ -95,22 +96,14 @@ def wanted_takers(cluster: Cluster) -> Takers:
             return {}
 
 
-def _is_settled(wanted: Takers, found: Takers) -> bool:
-    return {a: set(nodes) for a, nodes in wanted.items()} == {
-        a: set(nodes) for a, nodes in found.items()
-    }
-
-
-def _failures(wanted: Takers, found: Takers) -> list[Failure]:
-    failures = []
+def _failures(wanted: Takers, found: Takers) -> Iterator[Failure]:
     for address in {**wanted, **found}:
         should, do = set(wanted.get(address, ())), set(found.get(address, ()))
         if should != do:
             now = ", ".join(sorted(do)) or "no node"
             right = ", ".join(sorted(should)) or "no node"
             message = f"is taken by {now}; by right it is {right}"
-            failures.append(Failure(f"load balancer {address}", message, "kns status tells more"))
-    return failures
+            yield Failure(f"load balancer {address}", message, "kns up mends what is not as it was")
 
 
 # -- bgp -------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""The real programs that a lab runs of itself: BIRD, HAProxy, CoreDNS. Pure: Cluster → specs.
+"""The real programs that a lab runs of itself: BIRD, HAProxy, CoreDNS, nginx. Pure.
+
+    Cluster ─components()─▶ ContainerSpec…
 
 Each is a container to the agent: started in its netns, watched, started again, stopped. Its
 configuration is a file that follows the cluster; a change of it is a reload, not a restart, so
@@ -16,9 +18,12 @@ from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
 from kns.compile.load_balancer import CLOUD_LB, has_cloud_lb, mode
 from kns.engine.paths import LabPaths
-from kns.runtime import bird, haproxy
+from kns.runtime import bird, haproxy, nginx
 from kns.runtime.name_servers import DNS_CONTAINER, is_name_server, runs_coredns
 from kns.runtime.specs import ContainerSpec
+
+#: the component of an Ingress controller's container
+NGINX = "nginx"
 
 
 def components(cluster: Cluster) -> Iterator[ContainerSpec]:
@@ -34,6 +39,7 @@ def components(cluster: Cluster) -> Iterator[ContainerSpec]:
         yield _haproxy(cluster)
     if runs_coredns(cluster):
         yield from _coredns(cluster)
+    yield from _ingress_controllers(cluster)
 
 
 def _bird(cluster: Cluster, host: str, netns: str, config: str) -> ContainerSpec:
@@ -82,3 +88,24 @@ def _coredns(cluster: Cluster) -> Iterator[ContainerSpec]:
             files=tuple((str(folder / name), text) for name, text in files.items()),
             reload_signal=signal.SIGUSR1,
         )
+
+
+def _ingress_controllers(cluster: Cluster) -> Iterator[ContainerSpec]:
+    """nginx in each pod of the Ingress controller."""
+    paths = LabPaths(cluster.name)
+    for pod in cluster.pods:
+        for container in pod.containers:
+            if container.component != NGINX:
+                continue
+            folder = paths.component(f"nginx.{pod.name}")
+            file = str(folder / "nginx.conf")
+            text = nginx.config(cluster, pod, nginx.Folders(folder, paths.tls))
+            yield ContainerSpec(
+                key=f"{cluster.name}/{pod.namespace}/{pod.name}/{container.name}",
+                netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
+                name=container.name,
+                command=("nginx", "-e", "stderr", "-p", str(folder), "-c", file),
+                hostname=pod_hostname(pod),
+                files=((file, text),),
+                reload_signal=signal.SIGHUP,
+            )

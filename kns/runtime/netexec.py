@@ -12,7 +12,8 @@
     /bytes?size=         that many bytes
     /delay?ms=           200 after so long
 
-The last three are ours. /shell, /exit, /shutdown, /upload and /dial are refused: no shell and no
+The last three are ours. A path that has no meaning of its own answers like /whoami if the request
+has the header X-Kns-Whoami, so that whoever asks for /cart learns which server it led to. /shell, /exit, /shutdown, /upload and /dial are refused: no shell and no
 write lies between the lab file and a process, and one process serves all pods, so that none of
 them may end it.
 
@@ -32,6 +33,7 @@ from kns.runtime.servers import Identity
 #: a gibibyte: enough for a throughput test over the slowest link that netem makes
 MAX_BYTES = 1 << 30
 MAX_DELAY_MS = 60_000
+WHOAMI_HEADER = "X-Kns-Whoami"
 
 Environment = Callable[[], tuple[tuple[str, str], ...]]
 _Route = Callable[[Identity, Request, Peer], Response]
@@ -63,7 +65,9 @@ def answer_datagram(who: Identity, message: bytes, peer: Peer) -> bytes | None:
             return None
 
 
-def _root(_who: Identity, _request: Request, _peer: Peer) -> Response:
+def _root(who: Identity, request: Request, peer: Peer) -> Response:
+    if request.header(WHOAMI_HEADER):
+        return _whoami_page(who, request, peer)
     return Response(f"NOW: {go_time(time.time())}")
 
 

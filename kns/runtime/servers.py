@@ -138,7 +138,7 @@ def desired(cluster: Cluster) -> Desired:
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
         for container in pod.containers:
-            if runs_coredns(cluster) and is_name_server(pod, container):
+            if container.component or (runs_coredns(cluster) and is_name_server(pod, container)):
                 continue  # it is among the components
             if container.command:
                 containers.append(_process(cluster.name, netns, pod, container))

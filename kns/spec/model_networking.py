@@ -13,6 +13,8 @@ from kns.spec.fields import (
     Flag,
     Int,
     InterfaceName,
+    LabelName,
+    Labels,
     NodePortAddress,
     PortRange,
     Seconds,
@@ -97,11 +99,32 @@ class DNSSpec(Model):
     server: Literal["builtin", "coredns"] = "builtin"
 
 
+class PodSelectorSpec(Model):
+    """A LabelSelector: pods with all these labels; without any, all pods of the namespace."""
+
+    match_labels: Labels = Field(default_factory=dict)
+
+
+class EgressGatewaySpec(Model):
+    """A node by which the chosen pods leave the cluster, with its address.
+
+    `destinationCIDRs` left out: everything outside. The first gateway that chooses a pod counts.
+    """
+
+    node: Subdomain
+    namespace: LabelName = "default"
+    pod_selector: PodSelectorSpec = Field(default_factory=PodSelectorSpec)
+    destination_cidrs: tuple[Cidr, ...] = Field((), alias="destinationCIDRs")
+    excluded_cidrs: tuple[Cidr, ...] = Field((), alias="excludedCIDRs")
+
+
 class EgressSpec(Model):
-    """How pods leave the cluster."""
+    """How pods leave the cluster. `nonMasqueradeCIDRs` puts ip-masq-agent in flannel's place."""
 
     masquerade: Flag = True
     non_masquerade_cidrs: tuple[Cidr, ...] = Field((), alias="nonMasqueradeCIDRs")
+    masq_link_local: Flag = False
+    gateways: tuple[EgressGatewaySpec, ...] = ()
 
 
 class NetworkingSpec(Model):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from kns.errors import Problem
+from kns.spec.check_balancer import check_balancer, warn_balancer
+from kns.spec.check_egress import check_egress, warn_egress
 from kns.spec.check_endpoints import check_slices, warn_services
 from kns.spec.check_ingress import check_ingresses
 from kns.spec.check_network import check_network
@@ -17,6 +19,8 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
     """Every error of the lab, unsorted."""
     return (
         *(check_network(sources) if sources.networks_known else ()),
+        *(check_balancer(sources) if sources.networks_known else ()),
+        *check_egress(sources),
         *_namespaces(sources),
         *check_pods(sources),
         *check_services(sources),
@@ -27,7 +31,12 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
 
 def warnings_of(sources: Sources) -> tuple[Problem, ...]:
     """What is legal and probably not meant."""
-    return (*warn_services(sources), *warn_ingresses(sources))
+    return (
+        *warn_services(sources),
+        *warn_ingresses(sources),
+        *warn_balancer(sources),
+        *warn_egress(sources),
+    )
 
 
 def _namespaces(sources: Sources) -> tuple[Problem, ...]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kns.cluster.model import ProxyMode
 from kns.engine import agent, labs
 from kns.engine.down import down
 from kns.engine.lock import locked
@@ -106,6 +107,28 @@ def test_converge_keeps_other_pods_and_their_connections(lab: Path, tmp_path: Pa
     up(lab)
     assert {pod: netns.identity(f"kns.{LAB}.{pod}") for pod in before} == before
     assert f"kns.{LAB}.pod3" not in labs.lab_netns(LAB)
+    assert status(LAB).healthy
+
+
+def test_open_connections_outlive_a_change_of_mode(lab: Path) -> None:
+    up(lab)
+    address = str(labs.running(LAB).cluster.services[0].cluster_ips[0])
+
+    def connect() -> socket.socket:
+        return socket.create_connection((address, 80), timeout=5)
+
+    with netns.call_in(f"kns.{LAB}.pod1", connect) as held:
+        held.sendall(b"GET /hostname HTTP/1.1\r\nHost: x\r\n\r\n")
+        first = held.recv(4096)
+        result = up(lab, proxy_mode=ProxyMode.NFTABLES)
+        assert result.notes == (
+            "proxy mode iptables → nftables: 1 open TCP connection to services outlives it:"
+            " the connection table keeps the translation",
+        )
+        held.sendall(b"GET /hostname HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert held.recv(4096).splitlines()[-1] == first.splitlines()[-1]
+        back = up(lab)
+        assert back.notes[0].startswith("proxy mode nftables → iptables: 1 open")
     assert status(LAB).healthy
 
 
@@ -279,6 +302,7 @@ def test_signal_while_converging_goes_back_to_what_was(lab: Path, tmp_path: Path
             os.kill(os.getpid(), signal.SIGINT)
 
     assert os.WEXITSTATUS(forked(lambda: up(lab, on_op=on_op))) == 9
+    assert len(labs.running(LAB).cluster.pods) == 3
     write_lab(tmp_path, small_lab(LAB, pods=3, nodes=2))
     assert labs.lab_netns(LAB) == tuple(
         f"kns.{LAB}.{name}" for name in ("fabric", "internet", "node1", "node2", "pod1", "pod2",

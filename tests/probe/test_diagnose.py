@@ -76,6 +76,13 @@ def test_explain_selector_of_pods_that_are_not_ready() -> None:
     assert "pod2, pod3, pod4 match but are not ready" in said(cluster, "pod1", "svc-a", REFUSED)
 
 
+def test_explain_target_port_that_nobody_serves() -> None:
+    cluster = four_paths()
+    cluster = with_service(cluster, service(cluster, "svc-a"), cluster.pods[1:2], target=9999)
+    text = said(cluster, "pod1", "svc-a", REFUSED)
+    assert text.startswith("svc-a leads to pod2:9999, where no container listens")
+
+
 def test_explain_no_endpoints_in_ipvs_mode() -> None:
     text = said(four_paths(ProxyMode.IPVS), "pod1", "svc-empty", REFUSED)
     assert "its virtual server has no real server" in text

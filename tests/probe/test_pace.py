@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -9,26 +10,36 @@ import pytest
 from kns.probe.pace import BURST, SECONDS_PER_ERROR, Pace
 
 
+class Slept(threading.Event):
+    """Notes how long `wait` was asked to wait, and doesn't."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout or 0.0)
+        return False
+
+
 @pytest.fixture
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A clock that stands still, and how long `wait` slept."""
-    found: list[float] = []
+def slept(monkeypatch: pytest.MonkeyPatch) -> Slept:
+    """With a clock that stands still."""
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
-    monkeypatch.setattr(time, "sleep", found.append)
-    return found
+    return Slept()
 
 
-def test_a_burst_passes_at_once_and_the_rest_is_spread(slept: list[float]) -> None:
-    pace = Pace()
+def test_a_burst_passes_at_once_and_the_rest_is_spread(slept: Slept) -> None:
+    pace = Pace(slept)
     for _ in range(BURST + 2):
         pace.wait("pod1")
     expected = [0.0] * BURST + [SECONDS_PER_ERROR, 2 * SECONDS_PER_ERROR]
-    assert slept == pytest.approx(expected)
+    assert slept.seconds == pytest.approx(expected)
 
 
-def test_pairs_do_not_share_a_bucket(slept: list[float]) -> None:
-    pace = Pace()
+def test_pairs_do_not_share_a_bucket(slept: Slept) -> None:
+    pace = Pace(slept)
     for _ in range(BURST):
         pace.wait("pod1")
     pace.wait("pod2")
-    assert slept[-1] == 0.0
+    assert slept.seconds[-1] == 0.0

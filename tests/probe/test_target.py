@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kns.cluster.model import Cluster, Protocol, Service, ServicePort
 from kns.errors import UsageError
+from kns.probe.addresses import split_port
 from kns.probe.names import Kind
-from kns.probe.target import Wish, parse_source, parse_target, path_of, split_port
+from kns.probe.target import Wish, parse_source, parse_target, path_of
 from tests.probe.scenes import at_internet, at_node, at_pod, four_paths, pod, with_service
 
 
@@ -160,3 +164,12 @@ def test_headless_service_without_dns(cluster: Cluster) -> None:
 )
 def test_split_port(text: str, host: str, port: str) -> None:
     assert split_port(text) == (host, port)
+
+
+@given(st.text(max_size=40) | st.from_regex(r"(pod1|svc-a|http://|10\.|\[|fd00::|:|/|\]){1,6}"))
+def test_any_text_is_a_target_or_a_usage_error(text: str) -> None:
+    cluster = four_paths()
+    for source in (at_pod(cluster, "pod1"), at_internet(cluster)):
+        with contextlib.suppress(UsageError):
+            path = path_of(source, parse_target(cluster, source, text))
+            assert path.startswith(f"{source.kind}-to-") or path == "container-to-container"

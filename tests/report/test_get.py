@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
@@ -25,6 +26,14 @@ from kns.cluster.model import (
     ServiceType,
     SessionAffinity,
 )
+from kns.cluster.model_ingress import (
+    Ingress,
+    IngressBackend,
+    IngressPath,
+    IngressRule,
+    IngressTLS,
+    PathType,
+)
 from kns.report.get import (
     Kind,
     Presence,
@@ -33,9 +42,10 @@ from kns.report.get import (
     endpoints_text,
     external_ip_text,
     get_table,
+    hosts_text,
     ports_text,
 )
-from kns.report.objects import get_objects, service_object
+from kns.report.objects import get_objects, ingress_object, service_object
 from kns.report.table import Table, render_table
 
 NETWORK = Network(
@@ -310,3 +320,58 @@ def test_objects_read_back_are_the_cluster() -> None:
     assert [(node.name, node.addresses) for node in objects.nodes] == [
         (node.name, node.addresses) for node in CLUSTER.nodes
     ]
+
+
+# -- Ingresses -------------------------------------------------------------------------------------
+
+
+def ingress(*hosts: str, tls: bool = False) -> Ingress:
+    backend = IngressBackend("svc-a", 80)
+    rules = tuple(
+        IngressRule(host, (IngressPath("/", PathType.PREFIX, backend),)) for host in hosts
+    )
+    secrets = (IngressTLS(hosts, "secret"),) if tls else ()
+    return Ingress("default", "shop", "nginx", rules=rules, tls=secrets)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "expected"),
+    [
+        ((), "*"),
+        (("",), "*"),
+        (("a.example.com", "a.example.com", "b.example.com"), "a.example.com,b.example.com"),
+        (("a", "b", "c", "d", "e"), "a,b,c + 2 more..."),
+    ],
+)
+def test_hosts_are_kubectls(hosts: tuple[str, ...], expected: str) -> None:
+    assert hosts_text(ingress(*hosts)) == expected
+
+
+def test_ingress_that_nobody_serves_has_no_address() -> None:
+    cluster = replace(CLUSTER, ingresses=(ingress("a.example.com", tls=True),))
+    table = get_table(Kind.INGRESSES, cluster, Selection(), Presence())
+    assert table.heads == ("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS")
+    assert table.rows == (("shop", "nginx", "a.example.com", "", "80, 443"),)
+
+
+def test_ingress_object_keeps_what_the_api_has() -> None:
+    item = ingress_object(ingress("a.example.com", tls=True), "192.0.2.1")
+    assert item["spec"] == {
+        "ingressClassName": "nginx",
+        "tls": [{"hosts": ["a.example.com"], "secretName": "secret"}],
+        "rules": [
+            {
+                "host": "a.example.com",
+                "http": {
+                    "paths": [
+                        {
+                            "path": "/",
+                            "pathType": "Prefix",
+                            "backend": {"service": {"name": "svc-a", "port": {"number": 80}}},
+                        }
+                    ]
+                },
+            }
+        ],
+    }
+    assert item["status"] == {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}

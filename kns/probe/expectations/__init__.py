@@ -20,6 +20,7 @@ PATHS = (
     "pod-to-service",
     "node-to-service",
     "internet-to-service",
+    "internet-to-ingress",
     "internet-to-node",
     "pod-to-internet",
     "internet-to-pod",
@@ -34,6 +35,7 @@ def expectations(cluster: Cluster) -> Expectations:
     from kns.probe.expectations.balancers import balancer_checks
     from kns.probe.expectations.discovery import discovery_checks
     from kns.probe.expectations.external import external_checks
+    from kns.probe.expectations.ingress import ingress_checks
     from kns.probe.expectations.pods import pod_checks, pod_skips
     from kns.probe.expectations.refusals import thin_out
     from kns.probe.expectations.services import service_checks
@@ -43,6 +45,7 @@ def expectations(cluster: Cluster) -> Expectations:
         service_checks(cluster),
         external_checks(cluster),
         balancer_checks(cluster),
+        ingress_checks(cluster),
         discovery_checks(cluster),
     ):
         found.checks += part.checks

@@ -36,7 +36,14 @@ from kns.probe.expectations import sampling
 from kns.probe.expectations.endpoints import Backend, Promise, promise
 from kns.probe.expectations.external import balancer_mode, for_outsider, ranges_of
 from kns.probe.expectations.pods import NO_WAY, of_node, of_pod
-from kns.probe.expectations.service_steps import Door, Promised, Title, add, port_label
+from kns.probe.expectations.service_steps import (
+    Door,
+    Promised,
+    Title,
+    add,
+    addresses_seen,
+    port_label,
+)
 from kns.probe.expectations.services import is_cluster_dns, service_ports
 from kns.probe.expectations.sources import leaving
 from kns.probe.model import Outcome
@@ -96,6 +103,21 @@ def _cannot_tell(cluster: Cluster, front: _Front) -> str:
     if front.mode == "l2" and options.mode is ProxyMode.IPVS and not options.ipvs.strict_arp:
         return "without strictARP every node answers ARP for it, as its kube-ipvs0 has it"
     return ""
+
+
+def seen_by_backends(
+    cluster: Cluster, service: Service, port: ServicePort, address: IPAddress, client: IPAddress
+) -> tuple[str, ...]:
+    """Every address under which a backend of a balanced service may see that client.
+
+    Nothing where it can't be told, or where nobody answers.
+    """
+    entry = next((item for item in service.load_balancer_ingress if item.ip == address), None)
+    mode = balancer_mode(cluster, entry) if entry is not None else ""
+    front = _Front(service, port, IPFamily.of(address), address, mode)
+    if not mode or _cannot_tell(cluster, front):
+        return ()
+    return addresses_seen(_for_client(cluster, front, client))
 
 
 # -- who takes the packets -------------------------------------------------------------------------

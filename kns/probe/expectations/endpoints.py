@@ -72,6 +72,14 @@ def promise(
     )
 
 
+def ready_anywhere(
+    cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
+) -> tuple[Backend, ...]:
+    """Every ready endpoint, as somebody sees them who goes to endpoints and not to the service."""
+    entries = _of_slices(cluster, service, port, family)
+    return _backends(tuple(entry for entry in entries if _is_ready(entry[0])))
+
+
 def internal(
     cluster: Cluster, service: Service, port: ServicePort, node: Node, family: IPFamily
 ) -> tuple[tuple[Backend, ...], bool]:
@@ -101,13 +109,18 @@ def serves_http(pod: Pod, port: int, protocol: Protocol) -> bool | None:
     """True: kns' built-in server listens there; False: nothing does; None: a program of its own."""
     for container in pod.containers:
         if any(p.port == port and p.protocol is protocol for p in container.ports):
-            return None if container.command or is_dns(pod) else True
+            return None if container.command or is_system(pod) else True
     return None if any(container.command for container in pod.containers) else False
 
 
 def is_dns(pod: Pod) -> bool:
     """True for the pods of cluster DNS: they speak DNS and nothing else."""
     return pod.labels.get("k8s-app") == "kube-dns"
+
+
+def is_system(pod: Pod) -> bool:
+    """True for pods that kns made itself: of cluster DNS, or of the Ingress controller."""
+    return is_dns(pod) or any(container.component for container in pod.containers)
 
 
 # -- slices ----------------------------------------------------------------------------------------

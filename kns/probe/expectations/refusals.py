@@ -24,7 +24,7 @@ def thin_out(found: Expectations) -> None:
         return
     doors: dict[str, list[Check]] = defaultdict(list)
     for check in refused:
-        doors[check.id.replace(f"/{check.source.label}->", "/->")].append(check)
+        doors[_door(check)].append(check)
     dropped: set[str] = set()
     for number, checks in enumerate(doors.values()):
         dropped |= {check.id for check in checks} - {checks[number % len(checks)].id}
@@ -32,6 +32,13 @@ def thin_out(found: Expectations) -> None:
     if dropped:
         reason = "one pod tries each door: Linux sends one client few ICMP errors a second"
         found.skips.append(Skip("refusals", reason, len(dropped)))
+
+
+def _door(check: Check) -> str:
+    """The same for all clients of a service's door; a node port is one door on every node."""
+    kind = check.id.partition(f"/{check.source.label}->")[0]
+    host, colon, port = check.target.rpartition(":")
+    return f"{kind} {port if kind.endswith('/node-port') and colon else f'{host}{colon}{port}'}"
 
 
 def _is_refused_pod(check: Check) -> bool:

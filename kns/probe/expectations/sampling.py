@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from kns.cluster.model import Cluster, Node, Pod
-from kns.probe.expectations.endpoints import is_dns
+from kns.probe.expectations.endpoints import is_system
 
 T = TypeVar("T")
-#: up to so many pods, every pair is probed (56 pairs)
-FULL_MESH = 8
+#: up to so many pods, every pair is probed (90 pairs)
+FULL_MESH = 10
 #: beyond, so many pods are sources of a probe on their node and one across nodes
 SAMPLED_PODS = 120
 #: up to so many nodes, every pair of nodes is probed
@@ -33,8 +33,8 @@ def spread(items: Sequence[T], limit: int) -> tuple[T, ...]:
 
 
 def workloads(cluster: Cluster) -> tuple[Pod, ...]:
-    """The user's pods, in file order: those of cluster DNS are no clients of anybody."""
-    return tuple(pod for pod in cluster.pods if not is_dns(pod))
+    """The user's pods, in file order: kns' own are no clients of anybody."""
+    return tuple(pod for pod in cluster.pods if not is_system(pod))
 
 
 def is_small(cluster: Cluster) -> bool:

@@ -74,6 +74,13 @@ class Promised:
     note: str = ""
 
 
+def addresses_seen(what: Promised) -> tuple[str, ...]:
+    """Every source address that some backend may see."""
+    found = (what.seen(backend) for backend in what.backends)
+    each = ((item,) if isinstance(item, str) else item for item in found)
+    return tuple(sorted({address for group in each for address in group}))
+
+
 @dataclass(frozen=True, slots=True)
 class Title:
     """Where a check stands in the report."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from kns.cluster.ingress import controller_service
 from kns.cluster.model import (
     Cluster,
     IPFamily,
@@ -32,6 +33,7 @@ from kns.probe.expectations.service_steps import (
 )
 from kns.probe.expectations.sources import node_of, node_to_cluster_ip, through_cluster_ip
 from kns.probe.names import Found, Kind, label
+from kns.probe.target import has_dns
 
 #: a session affinity that lasts longer than this is not waited for
 AFFINITY_PATIENCE = 10
@@ -45,9 +47,7 @@ def service_checks(cluster: Cluster) -> Expectations:
     """The checks of every cluster IP."""
     found = Expectations()
     for service, port, family in service_ports(cluster):
-        if is_cluster_dns(cluster, service):
-            what = port_label(service, port)
-            found.skips.append(Skip(what, "speaks DNS: kns dns asks it", count=1))
+        if is_cluster_dns(cluster, service):  # it speaks DNS: name resolution proves it
             continue
         _from_pods(found, cluster, service, port, family)
         _from_nodes(found, cluster, service, port, family)
@@ -57,7 +57,8 @@ def service_checks(cluster: Cluster) -> Expectations:
     if tried < ports:
         found.skips.append(Skip("service ports", f"{tried} of {ports} are tried", ports - tried))
     _wrong_port(found, cluster)
-    _headless(found, cluster)
+    if not has_dns(cluster):
+        _headless(found, cluster)
     return found
 
 
@@ -67,11 +68,13 @@ def service_ports(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamil
 
 
 def _every_port(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamily], ...]:
+    # who answers there is the Ingresses' affair: kns.probe.expectations.ingress
+    controller = controller_service(cluster)
     return tuple(
         (service, port, family)
         for family in cluster.network.families
         for service in cluster.services
-        if service.cluster_ip(family) is not None
+        if service.cluster_ip(family) is not None and service is not controller
         for port in service.ports
     )
 
@@ -213,7 +216,7 @@ def _wrong_port(found: Expectations, cluster: Cluster) -> None:
 def _headless(found: Expectations, cluster: Cluster) -> None:
     for service in cluster.services:
         if not service.cluster_ips:
-            reason = "it has no address: DNS leads straight to its pods, no proxy rule is made"
+            reason = "it has no address: only DNS leads to its pods, and the lab has none"
             found.skips.append(Skip(label(service), reason))
 
 

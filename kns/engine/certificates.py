@@ -1,0 +1,141 @@
+"""The certificates of a lab's Ingresses: a CA of the lab's own, made with openssl, once.
+
+    tls/ca.pem, ca.key          the lab's CA
+    tls/NAME.pem, NAME.key      a certificate that it signed, or a Secret's
+    tls/trusted.pem             what the lab's clients trust
+
+Folder 0700, files 0600: the files of the lab are its owner's alone. P-256 keys take openssl a few
+milliseconds; RSA keys would take the time in which the whole lab is built.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kns.cluster.ingress import Certificate, certificates
+from kns.cluster.model import Cluster
+from kns.cluster.model_ingress import TLSSecret
+from kns.engine.paths import LabPaths, ensure_folder, write_private
+from kns.errors import PlatformError, Problem, SpecError
+from kns.kernel import processes
+
+#: a lab does not live so long
+_DAYS = "3650"
+_CONFIG = """\
+[req]
+distinguished_name = name
+prompt = no
+x509_extensions = extensions
+[name]
+O = kns
+CN = {name}
+[extensions]
+subjectKeyIdentifier = hash
+{extensions}
+"""
+_CA = """\
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign"""
+_SERVER = """\
+basicConstraints = critical, CA:FALSE
+keyUsage = critical, digitalSignature
+extendedKeyUsage = serverAuth
+subjectAltName = @names
+[names]
+DNS.1 = {host}"""
+
+
+def check(cluster: Cluster) -> None:
+    """SpecError for each TLS Secret whose certificate and key nginx would refuse."""
+    secrets = (item.secret for item in certificates(cluster) if item.secret is not None)
+    problems = [
+        Problem(
+            cluster.name, 0, 0, f"Secret {secret.namespace}/{secret.name}", message,
+            "openssl x509 -noout -text, and openssl pkey -noout -text, show what they are",
+        )
+        for secret in secrets
+        if (message := _objection(secret))
+    ]  # fmt: skip
+    if problems:
+        raise SpecError(tuple(problems))
+
+
+def _objection(secret: TLSSecret) -> str:
+    """Why the parts of a Secret don't make a server's certificate; empty if they do."""
+    shown = processes.run(["openssl", "x509", "-noout", "-pubkey"], input=secret.certificate)
+    if shown.returncode:
+        return "tls.crt is no certificate that openssl can read"
+    # an empty passphrase, for openssl would ask the terminal for the one of an encrypted key
+    made = processes.run(["openssl", "pkey", "-pubout", "-passin", "pass:"], input=secret.key)
+    if made.returncode:
+        return "tls.key is no private key that openssl can read (nor may it be encrypted)"
+    if shown.stdout != made.stdout:
+        return "tls.key is not the key of tls.crt"
+    return ""
+
+
+def ensure(cluster: Cluster, paths: LabPaths) -> None:
+    """Make what is missing; what is there is kept, so that clients may go on trusting it."""
+    wanted = certificates(cluster)
+    if not wanted:
+        return
+    ensure_folder(paths.tls)
+    if not _is_there(paths.tls, "ca"):
+        _make(
+            paths.tls,
+            "ca",
+            _CONFIG.format(name=f"CA of the lab {cluster.name}"[:64], extensions=_CA),
+        )
+    trusted = [(paths.tls / "ca.pem").read_text(encoding="ascii")]
+    for item in wanted:
+        if item.secret is not None:
+            _write_secret(paths.tls, item, item.secret)
+            trusted.append(item.secret.certificate)
+        elif not _is_there(paths.tls, item.name):
+            extensions = _SERVER.format(host=item.host)
+            _make(paths.tls, item.name, _CONFIG.format(name="kns Ingress", extensions=extensions))
+    write_private(paths.trusted, "\n".join(trusted))
+    _remove_other_secrets(paths.tls, {item.name for item in wanted})
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    # the key is renamed into place first
+    return (folder / f"{name}.pem").exists() and (folder / f"{name}.key").exists()
+
+
+def _make(folder: Path, name: str, config: str) -> None:
+    """A key and its certificate, signed by the CA; the CA's own is signed by itself."""
+    made = {suffix: folder / f".{name}.{suffix}" for suffix in ("cnf", "key", "pem")}
+    write_private(made["cnf"], config)
+    signer = (
+        [] if name == "ca" else ["-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.key")]
+    )
+    done = processes.run(
+        [
+            *("openssl", "req", "-x509", "-new", "-noenc", "-sha256", "-days", _DAYS),
+            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-config", str(made["cnf"]), *signer),
+            *("-keyout", str(made["key"]), "-out", str(made["pem"])),
+        ]
+    )
+    if done.returncode:
+        raise PlatformError(
+            f"openssl can't make a certificate: {done.stderr.strip()[-300:]}",
+            hint="openssl 3.0 or later is needed: openssl version",
+        )
+    for suffix in ("key", "pem"):
+        made[suffix].chmod(0o600)
+        made[suffix].replace(folder / f"{name}.{suffix}")
+    made["cnf"].unlink()
+
+
+def _write_secret(folder: Path, item: Certificate, secret: TLSSecret) -> None:
+    if not _is_there(folder, item.name):
+        write_private(folder / f"{item.name}.key", secret.key)
+        write_private(folder / f"{item.name}.pem", secret.certificate)
+
+
+def _remove_other_secrets(folder: Path, wanted: set[str]) -> None:
+    for path in folder.glob("secret.*"):
+        if path.name.removesuffix(path.suffix) not in wanted:
+            path.unlink()

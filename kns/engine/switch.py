@@ -1,0 +1,51 @@
+"""A lab that goes from one kube-proxy mode to another: what becomes of open connections.
+
+iptables and nftables translate a connection's first packet, and the connection table the rest: such
+connections outlive the rules that made them, in whatever mode comes after. IPVS keeps a table of
+its own, which goes with its virtual servers, and every connection through it breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kns.cluster.model import IPNetwork, ProxyMode
+from kns.kernel import conntrack, netns
+from kns.state.model import HostState, Netns
+
+
+def mode_of(space: Netns) -> ProxyMode | None:
+    """The mode whose rules are in a node's netns; None if there are none."""
+    if space.virtual_servers or any(item.name.startswith("KUBE-") for item in space.ipsets):
+        return ProxyMode.IPVS
+    if any(table.name == "kube-proxy" for table in space.nftables):
+        return ProxyMode.NFTABLES
+    for table in space.iptables:
+        if table.name == "nat" and any(chain.name == "KUBE-SERVICES" for chain in table.chains):
+            return ProxyMode.IPTABLES
+    return None
+
+
+def notes(before: HostState, wanted: ProxyMode, service_cidrs: Sequence[IPNetwork]) -> list[str]:
+    """What to tell about a change of mode that is about to happen; nothing if there is none."""
+    open_connections = 0
+    old = None
+    for space in before.netns:
+        mode = mode_of(space)
+        if mode is not None and mode is not wanted:
+            old = mode
+            open_connections += netns.call_in(
+                space.name, conntrack.count_service_connections_here, service_cidrs
+            )
+    if old is None:
+        return []
+    change = f"proxy mode {old} → {wanted}"
+    if not open_connections:
+        return [f"{change}: no connection to a service was open"]
+    what = (
+        f"{open_connections} open TCP connection{'s' if open_connections > 1 else ''} to services"
+    )
+    if old is ProxyMode.IPVS:
+        return [f"{change}: {what} broke, IPVS' own connection table is gone"]
+    outlive = "outlive" if open_connections > 1 else "outlives"
+    return [f"{change}: {what} {outlive} it: the connection table keeps the translation"]
