@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kns.cli.options import output_option, proxy_mode_option
+from kns.cli.streams import say
 from kns.errors import Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
@@ -61,8 +62,15 @@ def load(file: str) -> LoadedLab:
 def existing_file(file: str) -> Path:
     """The path of a lab file; UsageError with what may have been meant if there is none."""
     path = Path(file)
-    if not path.exists():
-        raise UsageError(f"{file}: no such file", hint=_nearest_lab(path))
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        # a name that no file can have; ValueError: a NUL in it
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise UsageError(f"{file}: {reason}", hint="name a lab file") from error
+    if not exists or not file:
+        raise UsageError(f"{file!r}: no such file" if not file else f"{file}: no such file",
+                         hint=_nearest_lab(path))
     if path.is_dir():
         raise UsageError(f"{file} is a folder", hint="name a lab file in it")
     return path
@@ -79,9 +87,9 @@ def _nearest_lab(path: Path) -> str:
 def show_problems(problems: Iterable[Problem]) -> None:
     """Print problems on stderr, each with its hint."""
     for problem in problems:
-        click.echo(str(problem), err=True)
+        say(str(problem))
         if problem.hint:
-            click.echo(f"  hint: {problem.hint}", err=True)
+            say(f"  hint: {problem.hint}")
 
 
 @click.command()

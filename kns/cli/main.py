@@ -7,10 +7,10 @@ SIGINT and SIGTERM, 141 the reader of the output went away.
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
-import select
 import shlex
 import signal
 import sys
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from kns import __version__
+from kns.cli import streams
 from kns.cli.registry import EXAMPLES, FOOTER, VERB_GROUPS, VERBS
 from kns.errors import KnsError, PlatformError, SpecError, UsageError
 
@@ -38,6 +39,20 @@ EXIT_INTERRUPTED = 130
 EXIT_READER_GONE = 141
 EXIT_TERMINATED = 143
 
+
+#: what a machine runs out of, or withholds, by errno; and what to do about it
+_WITHHELD = {
+    errno.EACCES: "does this root have all of root's capabilities? kns doctor tells",
+    errno.EPERM: "does this root have all of root's capabilities? kns doctor tells",
+    errno.EROFS: "kns keeps its files under /run/kns and the netns under /run/netns",
+    errno.ENOSPC: "make room there; df tells which file system is full",
+    errno.EDQUOT: "make room there; quota tells what is used",
+    errno.EMFILE: "raise the limit on open files: ulimit -n 65536",
+    errno.ENFILE: "raise the limit on open files: sysctl fs.file-max",
+    errno.EAGAIN: "raise the limit on processes and threads: ulimit -u",
+    errno.ENOMEM: "free some memory, or build a smaller lab",
+    errno.EIO: "dmesg may tell more",
+}
 
 #: ways to end that are no errors
 _NO_TRACEBACK = (SystemExit, BrokenPipeError, click.exceptions.Exit)
@@ -162,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # imported and thousands of frozen objects are made costs a sixth of the time of `up`
         gc.disable()
     settings = Settings()
+    streams.prepare()
     previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         return _run(list(sys.argv[1:] if arguments is None else arguments), settings)
@@ -207,20 +223,30 @@ def exit_code(error: BaseException) -> int:
             code = error.exit_code
         case KeyboardInterrupt() | click.Abort():
             code = EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
-            click.echo(
-                "kns: terminated" if code == EXIT_TERMINATED else "kns: interrupted", err=True
-            )
-        case BrokenPipeError() if _reader_is_gone():
+            streams.say("kns: terminated" if code == EXIT_TERMINATED else "kns: interrupted")
+        case BrokenPipeError() if streams.reader_is_gone():
             code = EXIT_READER_GONE
         case PermissionError() if os.geteuid() != 0:
             code = exit_code(lacks_privileges(str(error)))
+        case OSError() if error.errno in _WITHHELD:
+            code = exit_code(_withheld(error))
+        case MemoryError():
+            code = exit_code(_withheld(OSError(errno.ENOMEM, "out of memory")))
         case BaseExceptionGroup():
             # several things went wrong, as in `down`: say each; the gravest exit code counts
             code = max(exit_code(one) for one in error.exceptions)
         case _:
             _say_bug(error)
             code = EXIT_BUG
+    streams.drop_unwritten()
     return code
+
+
+def _withheld(error: OSError) -> PlatformError:
+    place = f"{error.filename}: " if error.filename else ""
+    what = os.strerror(error.errno) if error.errno else str(error)
+    return PlatformError(f"{place}{what}".lower() if not place else f"{place}{what}",
+                         hint=_WITHHELD.get(error.errno or 0, ""))
 
 
 def lacks_privileges(what: str) -> PlatformError:
@@ -230,44 +256,29 @@ def lacks_privileges(what: str) -> PlatformError:
 
 
 def _say_usage_error(error: click.ClickException) -> None:
-    click.echo(f"error: {error.format_message()}", err=True)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        streams.say(error.format_message())
+        return
+    streams.say(f"error: {error.format_message()}")
     context = getattr(error, "ctx", None)
     if context is not None:
-        click.echo(f"hint: {context.command_path} --help", err=True)
+        streams.say(f"hint: {context.command_path} --help")
 
 
 def _say_kns_error(error: KnsError) -> None:
     if isinstance(error, SpecError):
         for problem in error.problems:
-            click.echo(str(problem), err=True)
+            streams.say(str(problem))
             if problem.hint:
-                click.echo(f"  hint: {problem.hint}", err=True)
-    click.echo(f"error: {error.message}", err=True)
+                streams.say(f"  hint: {problem.hint}")
+    streams.say(f"error: {error.message}")
     if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+        streams.say(f"hint: {error.hint}")
 
 
 def _say_bug(error: BaseException) -> None:
-    click.echo(f"error: this is a bug in kns: {type(error).__name__}: {error}", err=True)
-    click.echo("hint: run it again with --debug and report what it prints", err=True)
-
-
-def _reader_is_gone() -> bool:
-    """True if nobody reads our stdout any more, as in `kns get pods | head -1`.
-
-    The kernel says so by POLLERR on the writing end of the pipe. What Python still buffers must
-    not be written when it exits, or it would complain.
-    """
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return False
-    poll = select.poll()
-    poll.register(descriptor, select.POLLERR)
-    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    if gone:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
-    return gone
+    streams.say(f"error: this is a bug in kns: {type(error).__name__}: {error}")
+    streams.say("hint: run it again with --debug and report what it prints")
 
 
 if __name__ == "__main__":

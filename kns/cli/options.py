@@ -36,6 +36,9 @@ def lab_argument(function: Function) -> Function:
 
 def one_lab(argument: str | None, option: str | None) -> str | None:
     """The lab named by argument or by -l; the argument is nearer than KNS_LAB."""
+    if argument == "":
+        # `kns down "$LAB"` with LAB unset must not mean "the lab that happens to run"
+        raise UsageError("the lab's name is empty", hint="leave it out, or name a lab")
     context = click.get_current_context()
     source = context.get_parameter_source("lab")
     if argument and option and argument != option and source is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kns.cluster.ingress import entrance, served
 from kns.cluster.model import Cluster, IPAddress
 from kns.cluster.records import (
     Answer,
@@ -37,12 +38,19 @@ def upstream_servers(cluster: Cluster) -> tuple[IPAddress, ...]:
 
 
 def internet_names(cluster: Cluster) -> Mapping[str, tuple[IPAddress, ...]]:
-    """Name to addresses: the domain and its www are the first host, and each host has its own."""
+    """Name to addresses: the domain and its www are the first host, and each host has its own.
+
+    The hosts of Ingresses lead to their controller: somebody has entered them, as one would with a
+    real domain. One of them may be a wildcard.
+    """
     names = {f"{host.name}.{DOMAIN}".lower(): host.addresses for host in cluster.internet}
     if cluster.internet:
         first = cluster.internet[0].addresses
-        return {DOMAIN: first, f"www.{DOMAIN}": first, f"ns.{DOMAIN}": first, **names}
-    return names
+        names = {DOMAIN: first, f"www.{DOMAIN}": first, f"ns.{DOMAIN}": first, **names}
+    doors = (entrance(cluster, family) for family in cluster.network.families)
+    addresses = tuple(door.address for door in doors if door is not None)
+    hosts = (rule.host for ingress in served(cluster) for rule in ingress.rules if rule.host)
+    return {**names, **({f"{host}.": addresses for host in hosts} if addresses else {})}
 
 
 class InternetZone:
@@ -53,7 +61,7 @@ class InternetZone:
         self._reverse: dict[IPAddress, str] = {}
         for name, addresses in names.items():
             for address in addresses:
-                if name != DOMAIN:
+                if name != DOMAIN and not name.startswith("*."):
                     self._reverse.setdefault(address, name)
 
     def lookup(self, qname: str, qtype: str) -> Answer:
@@ -65,7 +73,7 @@ class InternetZone:
             found = (Record(qname, "PTR", TTL, pointer),) if qtype == "PTR" else ()
             return _positive(found, ROOT_SOA)
         soa = DOMAIN_SOA if is_below(qname, DOMAIN) else ROOT_SOA
-        addresses = self._names.get(qname.lower())
+        addresses = self._addresses(qname.lower())
         if addresses is None:
             if any(is_below(name, qname) for name in self._names):
                 return Answer(Rcode.NOERROR, authority=(soa,))
@@ -74,6 +82,17 @@ class InternetZone:
             return Answer(Rcode.NOERROR, (DOMAIN_SOA,))
         matching = (item for item in addresses if address_type(item) == qtype)
         return _positive(tuple(address_record(qname, item, TTL) for item in matching), soa)
+
+    def _addresses(self, qname: str) -> tuple[IPAddress, ...] | None:
+        """Those of the name, else of the wildcard at its closest ancestor (RFC 4592)."""
+        found = self._names.get(qname)
+        name = qname
+        while found is None and "." in name.rstrip("."):
+            if any(is_below(other, name) for other in self._names):
+                return None
+            _, _, name = name.partition(".")
+            found = self._names.get(f"*.{name}")
+        return found
 
     def _pointer(self, qname: str) -> str:
         address = address_of_reverse(qname)

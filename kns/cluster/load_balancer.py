@@ -89,9 +89,7 @@ def proxied(cluster: Cluster) -> tuple[tuple[IPAddress, Service], ...]:
 
 def proxied_ports(service: Service) -> tuple[ServicePort, ...]:
     """The ports that a proxy forwards: it knows TCP alone, and nodes by their node ports."""
-    return tuple(
-        port for port in service.ports if port.protocol is Protocol.TCP and port.node_port
-    )
+    return tuple(port for port in service.ports if port.protocol is Protocol.TCP and port.node_port)
 
 
 def healthy_nodes(cluster: Cluster, service: Service) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def gateway_tables(cluster: Cluster, node: Node, family: IPFamily) -> tuple[Ipta
     """The chains on the node, to be laid under flannel's; none if no gateway concerns it."""
     number = Family.IPV4 if family is IPFamily.IPV4 else Family.IPV6
     marking = _marking(cluster, node, family)
-    leaving = tuple(_leaving(cluster, node, family))
+    leaving = _leaving(cluster, node, family)
     jump = f"{_COMMENT.format(what='')} -j {CHAIN}"
     tables = []
     if marking:
@@ -110,9 +110,7 @@ def gateway_tables(cluster: Cluster, node: Node, family: IPFamily) -> tuple[Ipta
 def _marking(cluster: Cluster, node: Node, family: IPFamily) -> tuple[str, ...]:
     """Marks for what the node's own pods send to the outside, or to a service."""
     marks = tuple(_marks(cluster, node, family))
-    inside = _COMMENT.format(what=": stays inside")
-    own = (f"-d {cidr} {inside} -j RETURN" for cidr in _own_subnets(cluster, family))
-    return (*own, *marks) if marks else ()
+    return (*_stays_inside(cluster, family), *marks) if marks else ()
 
 
 def _marks(cluster: Cluster, node: Node, family: IPFamily) -> Iterator[str]:
@@ -120,24 +118,38 @@ def _marks(cluster: Cluster, node: Node, family: IPFamily) -> Iterator[str]:
         mark = f"0x{_number(cluster, gateway) * MARK_STEP:x}/0x{MARK_MASK:x}"
         for pod, address in _addresses(pods, family):
             words = _COMMENT.format(what=f": {pod.full_name} by {gateway.node}")
-            for cidr in _of_family(gateway.excluded_cidrs, family):
-                yield f"-s {address} -d {cidr} {words} -j RETURN"
-            for cidr in _of_family(gateway.destination_cidrs, family):
-                to = f" -d {cidr}" if cidr.prefixlen else ""
-                yield f"-s {address}{to} {words} -j MARK --set-xmark {mark}"
+            yield from _chosen(gateway, f"-s {address}", words, f"MARK --set-xmark {mark}")
 
 
-def _leaving(cluster: Cluster, node: Node, family: IPFamily) -> Iterator[str]:
+def _leaving(cluster: Cluster, node: Node, family: IPFamily) -> tuple[str, ...]:
     """Translation at the gateway itself: for its pods, wherever they run."""
-    for gateway, pods in pods_by_gateway(cluster):
-        for pod, address in _addresses(pods if gateway.node == node.name else (), family):
-            words = _COMMENT.format(what=f": {pod.full_name}")
-            exempt = (*_own_subnets(cluster, family), *_of_family(gateway.excluded_cidrs, family))
-            for cidr in exempt:
-                yield f"-s {address} -d {cidr} {words} -j RETURN"
-            for cidr in _of_family(gateway.destination_cidrs, family):
-                to = f" -d {cidr}" if cidr.prefixlen else ""
-                yield f"-s {address}{to} {words} -j MASQUERADE --random-fully"
+    rules = [
+        rule
+        for gateway, pods in pods_by_gateway(cluster)
+        for pod, address in _addresses(pods if gateway.node == node.name else (), family)
+        for rule in _chosen(
+            gateway,
+            f"-s {address}",
+            _COMMENT.format(what=f": {pod.full_name}"),
+            "MASQUERADE --random-fully",
+        )
+    ]
+    return (*_stays_inside(cluster, family), *rules) if rules else ()
+
+
+def _stays_inside(cluster: Cluster, family: IPFamily) -> Iterator[str]:
+    words = _COMMENT.format(what=": stays inside")
+    return (f"-d {cidr} {words} -j RETURN" for cidr in _own_subnets(cluster, family))
+
+
+def _chosen(gateway: EgressGateway, source: str, words: str, target: str) -> Iterator[str]:
+    """The target for what goes to the gateway's destinations, but for the excluded ones."""
+    family = IPFamily.IPV6 if ":" in source else IPFamily.IPV4
+    for cidr in _of_family(gateway.excluded_cidrs, family):
+        yield f"{source} -d {cidr} {words} -j RETURN"
+    for cidr in _of_family(gateway.destination_cidrs, family):
+        to = f" -d {cidr}" if cidr.prefixlen else ""
+        yield f"{source}{to} {words} -j {target}"
 
 
 def _addresses(pods: Iterable[Pod], family: IPFamily) -> Iterator[tuple[Pod, str]]:

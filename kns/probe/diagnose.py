@@ -9,6 +9,7 @@ measured in real netns (hairpin off, bridge-nf-call-iptables=0, ip_forward=0, mi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import ip_address
 
 from kns.cluster.model import (
     Cluster,
@@ -20,15 +21,14 @@ from kns.cluster.model import (
     ServicePort,
     TrafficPolicy,
 )
+from kns.probe.addresses import is_address
 from kns.probe.curl import CONNECTED_THEN_SILENT
-from kns.probe.diagnose_outside import is_proxied, outside
+from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, outside
 from kns.probe.expectations.endpoints import Backend, Promise, promise, serves_http
 from kns.probe.expectations.sources import node_of
 from kns.probe.model import Attempt, Outcome, overall
 from kns.probe.names import Found, Kind, label
 from kns.probe.target import Target
-
-DRIFT = "kns status names what differs from the lab file"
 
 
 def explain(cluster: Cluster, source: Found, target: Target, attempts: Sequence[Attempt]) -> str:
@@ -87,15 +87,9 @@ def _plain(cluster: Cluster, source: Found, target: Target, outcome: Outcome) ->
     if target.kind is Kind.POD and isinstance(target.item, Pod):
         return _silent_pod(cluster, source, target.item)
     if target.kind is Kind.INTERNET and source.kind is Kind.POD:
-        if not cluster.network.egress.masquerade:
-            return (
-                "egress.masquerade is off: the packet leaves with the pod's address, and nobody"
-                " outside has a route back to it"
-            )
-        return (
-            "no answer from outside: without masquerading (nat POSTROUTING on the pod's node)"
-            f" nobody knows the way back to a pod; is ip_forward on? {DRIFT}"
-        )
+        pod = source.item
+        if isinstance(pod, Pod) and is_address(target.address):
+            return no_way_back(cluster, pod, ip_address(target.address))
     return f"nothing came back from {target.host}: dropped on the way or on the way back; {DRIFT}"
 
 

@@ -1,8 +1,10 @@
 """Says why a client outside does not get to a service's outer address, and what to look at. Pure.
 
-a cluster IP               never: it means nothing there
-an external IP             only if the network brings its packets to a node
-a load balancer's address  by what the balancer of the lab does in its mode
+    a cluster IP               never: it means nothing there
+    an external IP             only if the network brings its packets to a node
+    a load balancer's address  by what the balancer of the lab does in its mode
+
+And why a pod gets no answer from the outside.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from kns.cluster.model import Cluster, IPAddress, IPFamily, LoadBalancerIngress, Service
+from kns.cluster.model import Cluster, IPAddress, IPFamily, LoadBalancerIngress, Pod, Service
 from kns.probe.expectations.external import balancer_mode, ranges_of
+from kns.probe.expectations.sources import gateway_for, leaving
 from kns.probe.model import Attempt, Outcome
 from kns.probe.names import Found, label
 from kns.probe.target import Target
+
+DRIFT = "kns status names what differs from the lab file"
 
 
 def outside(
@@ -47,9 +52,8 @@ def _kept_out(service: Service, source: Found, address: IPAddress) -> IPAddress 
     """The client's own address if the service's source ranges leave it out."""
     family = IPFamily.of(address)
     ranges = ranges_of(service, family)
-    own = next(
-        (a for a in getattr(source.item, "addresses", ()) if a.version == family.version), None
-    )
+    addresses = () if isinstance(source.item, Service) else source.item.addresses
+    own = next((a for a in addresses if a.version == family.version), None)
     if not ranges or own is None or any(own in cidr for cidr in ranges):
         return None
     return own
@@ -78,6 +82,30 @@ def _in_mode(
                 f"{lost}the proxy on cloud-lb found no node that passes its health check"
                 f" ({checked}), or none that answers at its node port: {status}"
             )
+
+
+def no_way_back(cluster: Cluster, pod: Pod, address: IPAddress) -> str:
+    """Why a pod that asks an address outside hears nothing."""
+    gateway = gateway_for(cluster, pod, address)
+    egress = cluster.network.egress
+    if gateway is not None:
+        return (
+            f"{label(pod)} leaves by the egress gateway {gateway.name}: is its eth0 up, has"
+            f" {pod.node} its rules and routes (ip rule, ip route show table all), and does"
+            f" {gateway.name} masquerade (nat EGRESS-GATEWAY)? {DRIFT}"
+        )
+    if leaving(cluster, pod, address) == str(pod.address(IPFamily.of(address))):
+        why = "egress.masquerade is off"
+        if egress.masquerade:
+            why = f"{address} is among egress.nonMasqueradeCIDRs"
+        return (
+            f"{why}: the packet leaves with the pod's address, and nobody"
+            " outside has a route back to it"
+        )
+    return (
+        "no answer from outside: without masquerading (nat POSTROUTING on the pod's node)"
+        f" nobody knows the way back to a pod; is ip_forward on? {DRIFT}"
+    )
 
 
 def _is_unreachable(seen: Sequence[Attempt]) -> bool:

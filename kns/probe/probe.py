@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from kns.cluster.model import Cluster, IPFamily, Node, Pod, Protocol
 from kns.errors import KnsError, UsageError
-from kns.probe import curl, datagram
+from kns.probe import curl, datagram, ingress
 from kns.probe import ping as pinging
 from kns.probe.addresses import in_url, owners
 from kns.probe.diagnose import explain
@@ -20,6 +20,8 @@ from kns.probe.places import Places
 from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
 
 ICMP = "icmp"
+#: the built-in server answers it with who it is (kns.runtime.netexec)
+WHOAMI_HEADER = "X-Kns-Whoami"
 #: Linux sends one client at most 6 ICMP errors at once and one a second after (icmp_ratelimit)
 ICMP_BURST = 6
 
@@ -45,7 +47,10 @@ def probe(
     if is_icmp and options.port:
         raise UsageError("ICMP has no ports", hint="leave out --port")
     protocol = Protocol.TCP if is_icmp else Protocol(options.protocol.upper())
-    goal = parse_target(cluster, start, target, Wish(options.port, protocol))
+    wish = Wish(options.port, protocol)
+    goal = ingress.ingress_target(cluster, target, wish) or parse_target(
+        cluster, start, target, wish
+    )
     known = owners(cluster)
     if is_icmp or goal.port is None:
         return _ping_only(cluster, places, start, goal, options.count)
@@ -136,17 +141,22 @@ def _connect(places: Places, start: Found, goal: Target, options: Options) -> tu
         )
         return datagram.udp(request) if goal.protocol is Protocol.UDP else datagram.sctp(request)
     context = places.resolving_context(start) if goal.hostname else places.context(start)
-    return curl.get(_request(goal, options), context)
+    return curl.get(_request(goal, options, places.trusted), context)
 
 
-def _request(goal: Target, options: Options) -> curl.Request:
+def _request(goal: Target, options: Options, trusted: str) -> curl.Request:
     request = curl.Request(
         url=goal.url or f"http://{in_url(goal.host)}:{goal.port}{DEFAULT_PATH}",
         count=options.count,
         connect_timeout=options.timeout,
         timeout=options.timeout + 2.0,
+        # to a path that means something else kns' own server then says who it is, too
+        headers=(f"{WHOAMI_HEADER}: 1",),
+        ca_file=trusted,
     )
-    if goal.url and goal.address and not goal.hostname:
+    if goal.by_ingress:
+        request = replace(request, connect_to=(f"::{in_url(goal.address)}:{goal.port}",))
+    elif goal.url and goal.address and not goal.hostname:
         # a URL by the name of an object: pinned to its address, since no resolver knows it
         from urllib.parse import urlsplit
 
@@ -157,6 +167,8 @@ def _request(goal: Target, options: Options) -> curl.Request:
 
 def _candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
     """All backends that may answer, so that the share shows those that did not."""
+    if goal.by_ingress:
+        return ingress.candidates(cluster, goal)
     node = _node(cluster, start, goal)
     if goal.service is None or node is None:
         return ()
@@ -182,6 +194,8 @@ def _notes(
     cluster: Cluster, start: Found, goal: Target, attempts: tuple[Attempt, ...]
 ) -> tuple[str, ...]:
     """What the addresses mean: translated or not, and by whom."""
+    if goal.by_ingress:
+        return ingress.notes(cluster, goal, attempts)
     notes: list[str] = []
     known = owners(cluster)
     own = {address for address, owner in known.items() if owner == start.label}

@@ -53,6 +53,8 @@ class Target:
     item: Pod | Service | Node | InternetHost | None = None
     #: the service behind a node port or a service address
     service: Service | None = None
+    #: the URL's host is an Ingress', and `address` and `port` are its controller's
+    by_ingress: bool = False
 
     @property
     def host(self) -> str:
@@ -96,6 +98,8 @@ def path_of(source: Found, target: Target) -> str:
     """Which communication path it is: `pod-to-pod`, `internet-to-service`, …"""
     if source.kind is Kind.POD and target.item is source.item:
         return CONTAINER_TO_CONTAINER
+    if target.by_ingress:
+        return f"{source.kind}-to-ingress"
     kind = Kind.SERVICE if target.service is not None else target.kind
     return f"{source.kind}-to-{kind}"
 

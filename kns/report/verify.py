@@ -41,6 +41,7 @@ LESSONS = {
     "node-to-service/localhost": "node ports on localhost: iptables mode only",
     "internet-to-ingress/route": "nginx goes to endpoints, not to the cluster IP; the client is in"
     " X-Forwarded-For",
+    "internet-to-ingress/name": "DNS outside leads to the controller's Service",
     "internet-to-ingress/no-rule": "neither a rule nor a default backend",
     "internet-to-ingress/no-endpoints": "a rule, and nobody behind it",
     "internet-to-ingress/redirect": "where TLS is configured, plain requests are sent to https",

@@ -13,9 +13,9 @@
     /delay?ms=           200 after so long
 
 The last three are ours. A path that has no meaning of its own answers like /whoami if the request
-has the header X-Kns-Whoami, so that whoever asks for /cart learns which server it led to. /shell, /exit, /shutdown, /upload and /dial are refused: no shell and no
-write lies between the lab file and a process, and one process serves all pods, so that none of
-them may end it.
+has the header X-Kns-Whoami, so that whoever asks for /cart learns which server it led to. /shell,
+/exit, /shutdown, /upload and /dial are refused: no shell and no write lies between the lab file
+and a process, and one process serves all pods, so that none of them may end it.
 
 Source: test/images/agnhost/netexec/netexec.go of Kubernetes.
 """

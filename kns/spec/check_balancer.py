@@ -28,7 +28,7 @@ def check_balancer(sources: Sources) -> Iterator[Problem]:
                 message = f"Invalid value: {shown(pool)}: overlaps with nodeSubnet {subnet}"
                 hint = "a proxy is not on the nodes' network; l2 and bgp can do with a part of it"
                 yield sources.place.problem(_POOL, message, hint)
-    taken = {subnet[PROXY_PLACE] for subnet in nets.internet}
+    taken = {subnet.network_address + PROXY_PLACE for subnet in nets.internet}
     for host in sources.internet:
         for address, path in written_addresses(host.value):
             if address in taken:

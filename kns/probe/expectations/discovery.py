@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kns.cluster.ingress import serves_host
 from kns.cluster.model import (
     Cluster,
     DNSConfig,
@@ -222,7 +223,8 @@ def _internet_names(cluster: Cluster) -> dict[str, tuple[IPAddress, ...]]:
     if cluster.network.dns.upstream or not cluster.internet:
         return {}
     first = cluster.internet[0].addresses
-    return {"example.com.": first, "www.example.com.": first}
+    names = {"example.com.": first, "www.example.com.": first}
+    return {name: first for name in names if not serves_host(cluster, name)}
 
 
 # -- environment -----------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import quote, unquote
 
-from kns.cluster.ingress import Entrance, entrance
+from kns.cluster.ingress import Entrance, entrance, served
 from kns.cluster.model import Cluster, InternetHost, IPFamily
 from kns.cluster.model_ingress import Ingress, IngressPath, PathType
-from kns.probe.check import Check, Cover, Expectations, Http, Skip, Step, Want
+from kns.probe.check import Check, Cover, Expectations, Http, Resolve, Skip, Step, Want
 from kns.probe.chisquare import requests_to_see_all
 from kns.probe.expectations import sampling
 from kns.probe.expectations.balancers import seen_by_backends
@@ -46,6 +46,8 @@ PATH = "internet-to-ingress"
 NOBODY = "kns-nobody.invalid"
 #: so many requests of a lab are tried
 MAX_REQUESTS = 80
+#: hosts that are looked up
+MAX_NAMES = 10
 #: internet hosts that try what is restricted
 MAX_CLIENTS = 4
 #: the first makes the built-in server say who it is; nginx must not hand on the second
@@ -93,6 +95,7 @@ def ingress_checks(cluster: Cluster) -> Expectations:
         left_out = len(every) - len(requests)
         reason = f"{len(requests)} of {len(every)} requests are tried"
         found.skips.append(Skip("requests to Ingresses", reason, left_out))
+    found.checks += _names(cluster)
     for family in cluster.network.families:
         clients = tuple(_clients(cluster, family))
         if not clients:
@@ -107,6 +110,24 @@ def ingress_checks(cluster: Cluster) -> Expectations:
     return found
 
 
+def _names(cluster: Cluster) -> Iterator[Check]:
+    """The lab's internet knows where the hosts are; a user's own upstream need not."""
+    doors = (entrance(cluster, family) for family in cluster.network.families)
+    addresses = tuple(str(door.address) for door in doors if door is not None)
+    if cluster.network.dns.upstream or not cluster.internet or not addresses:
+        return
+    source = Found(Kind.INTERNET, cluster.internet[0])
+    hosts = dict.fromkeys(
+        rule.host for ingress in served(cluster) for rule in ingress.rules if rule.host
+    )
+    for host in sampling.spread(tuple(hosts), MAX_NAMES):
+        name = f"{host.replace('*', 'kns', 1)}."
+        expected = f"{name}: {', '.join(addresses)}"
+        step = Step(Resolve(name), Want(records=addresses))
+        check_id = f"{PATH}/name/{source.label}->{host}"
+        yield Check(check_id, PATH, source, host, expected, (step,))
+
+
 # -- what is asked ---------------------------------------------------------------------------------
 
 
@@ -115,7 +136,7 @@ def _requests(cluster: Cluster) -> Iterator[_Request]:
     asked = dict.fromkeys(
         (host, path)
         for host, paths in _sites(cluster)
-        for path in dict.fromkeys(p for item in paths for p in _nearby(item))
+        for path in dict.fromkeys([p for item in paths for p in _nearby(item)] or ["/"])
     )
     redirected: set[str] = set()
     for host, path in asked:

@@ -22,7 +22,13 @@ from kns.probe.addresses import bridge_address
 from kns.probe.check import Addresses, Ask, Check, Datagrams, Echo, Http, Skip, Step, Want
 from kns.probe.expectations import sampling
 from kns.probe.expectations.endpoints import Backend, serves_http
-from kns.probe.expectations.sources import from_node, from_pod, leaving, node_of
+from kns.probe.expectations.sources import (
+    from_node,
+    from_pod,
+    gateway_for,
+    leaving,
+    node_of,
+)
 from kns.probe.model import Outcome
 from kns.probe.names import Found, Kind, label
 
@@ -259,24 +265,48 @@ def _egress(cluster: Cluster, family: IPFamily) -> Iterator[Check]:
         if sampling.is_small(cluster)
         else sampling.one_per_node(cluster)
     )
-    for host in cluster.internet[:1]:
-        for pod in pods:
+    for pod in pods:
+        for host in _telling_hosts(cluster, pod, family):
             yield from _out(cluster, pod, host, family)
 
 
+def _telling_hosts(cluster: Cluster, pod: Pod, family: IPFamily) -> Iterator[InternetHost]:
+    """The first host, and one more for each other address under which the pod arrives."""
+    seen: set[str] = set()
+    for host in cluster.internet:
+        address = _address_of(host, family)
+        if address is None or pod.address(family) is None:
+            continue
+        source = leaving(cluster, pod, address)
+        if source not in seen:
+            seen.add(source)
+            yield host
+
+
+def _address_of(host: InternetHost, family: IPFamily) -> IPAddress | None:
+    return next((a for a in host.addresses if a.version == family.version), None)
+
+
 def _out(cluster: Cluster, pod: Pod, host: InternetHost, family: IPFamily) -> Iterable[Check]:
-    address = next((a for a in host.addresses if a.version == family.version), None)
-    if address is None or pod.address(family) is None:
+    address = _address_of(host, family)
+    if address is None:
         return
     seen = leaving(cluster, pod, address)
+    gateway = gateway_for(cluster, pod, address)
+    ask: Ask = Http(str(address), host.port)
     if seen == from_pod(pod, family):
         expected = f"no answer: {seen} leaves untranslated, and nobody outside knows the way back"
         want = Want(outcomes=NO_WAY)
         ask = Http(str(address), host.port, patience=SHORT_PATIENCE)
     else:
-        expected = f"answers, and sees {seen}, {pod.node}'s: masqueraded"
+        why = f"{pod.node}'s: masqueraded"
+        if gateway is not None:
+            why = f"{gateway.name}'s: it leaves by this egress gateway"
+        expected = f"answers, and sees {seen}, {why}"
         want = Want(backends=(host.name,), seen=((host.name, seen),))
-        ask = Http(str(address), host.port)
+    if not host.port:  # it has no server; that its answer finds the way back, ping tells too
+        expected = expected.replace("answers, and sees", "answers ping to")
+        ask, want = Echo(str(address)), Want(outcomes=want.outcomes)
     yield Check(
         id=f"pod-to-internet/egress/{label(pod)}->{host.name}{suffix(cluster, family)}",
         path="pod-to-internet",

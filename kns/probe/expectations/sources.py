@@ -13,11 +13,14 @@ the same address by the ordinary source address selection, so both are one table
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kns.cluster.model import (
     Cluster,
     DetectLocalMode,
     IPAddress,
     IPFamily,
+    IPNetwork,
     Node,
     Pod,
     PodNetworkMode,
@@ -48,16 +51,41 @@ def from_pod(pod: Pod, family: IPFamily) -> str:
 def leaving(cluster: Cluster, pod: Pod, destination: IPAddress) -> str:
     """The source of a pod's packet at a destination that no proxy rule rewrites.
 
-    Outside the ranges that are not masqueraded it is the address of the pod's node.
+    By an egress gateway it is that node's address; else the address of the pod's own node outside
+    the ranges that are not masqueraded.
     """
     family = IPFamily.of(destination)
+    gateway = gateway_for(cluster, pod, destination)
+    if gateway is not None:
+        return str(gateway.address(family))
     egress = cluster.network.egress
     exempt = egress.non_masquerade_cidrs or cluster.network.pod_cidrs
-    is_exempt = any(c.version == destination.version and destination in c for c in exempt)
-    node = node_of(cluster, pod)
+    is_exempt = _is_in(destination, exempt)
+    if egress.non_masquerade_cidrs and not egress.masq_link_local:
+        is_exempt = is_exempt or destination.is_link_local
     if not egress.masquerade or is_exempt:
         return from_pod(pod, family)
-    return str(node.address(family))
+    return str(node_of(cluster, pod).address(family))
+
+
+def gateway_for(cluster: Cluster, pod: Pod, destination: IPAddress) -> Node | None:
+    """The egress gateway by which the pod's packet leaves; none within the cluster."""
+    network = cluster.network
+    if _is_in(destination, (*network.pod_cidrs, *network.node_cidrs)):
+        return None
+    for policy in network.egress.gateways:
+        chosen = policy.namespace == pod.namespace
+        if chosen and policy.selector.items() <= dict(pod.labels).items():
+            if not _is_in(destination, policy.destination_cidrs):
+                return None
+            if _is_in(destination, policy.excluded_cidrs):
+                return None
+            return next(node for node in cluster.nodes if node.name == policy.node)
+    return None
+
+
+def _is_in(address: IPAddress, cidrs: Iterable[IPNetwork]) -> bool:
+    return any(cidr.version == address.version and address in cidr for cidr in cidrs)
 
 
 def through_cluster_ip(cluster: Cluster, pod: Pod, backend: Backend) -> str:

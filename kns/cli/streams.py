@@ -1,0 +1,68 @@
+"""Standard input, output and error as a command can rely on them, whoever started it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import select
+import sys
+
+from kns.report.printable import printable
+
+
+def prepare() -> None:
+    """Make sure that 0, 1 and 2 are open, and that every character can be written.
+
+    With `>&-` the next file that is opened would become standard output: the lab's lock, or a
+    socket, and what is printed would land in it. A character that the locale's encoding lacks
+    (`✔` in Latin-1) is shown as `?` rather than be an error.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # the lowest free descriptor: exactly this one
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, closefd=False, encoding="utf-8")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def say(text: str) -> None:
+    """One message on stderr, nothing in it for a terminal to obey. Never fails."""
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def reader_is_gone() -> bool:
+    """True if nobody reads our stdout any more, as in `kns get pods | head -1`.
+
+    The kernel says so by POLLERR on the writing end of the pipe.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    poll = select.poll()
+    poll.register(descriptor, select.POLLERR)
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if gone:
+        _divert(descriptor)
+    return gone
+
+
+def drop_unwritten() -> None:
+    """Forget what can't be written (a full disk): Python would try again and complain at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _divert(sys.stdout.fileno())
+    except ValueError:
+        return
+
+
+def _divert(descriptor: int) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
