@@ -69,8 +69,10 @@ def existing_file(file: str) -> Path:
         reason = str(getattr(error, "strerror", None) or error).lower()
         raise UsageError(f"{file}: {reason}", hint="name a lab file") from error
     if not exists or not file:
-        raise UsageError(f"{file!r}: no such file" if not file else f"{file}: no such file",
-                         hint=_nearest_lab(path))
+        raise UsageError(
+            f"{file!r}: no such file" if not file else f"{file}: no such file",
+            hint=_nearest_lab(path),
+        )
     if path.is_dir():
         raise UsageError(f"{file} is a folder", hint="name a lab file in it")
     return path

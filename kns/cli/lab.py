@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Self
@@ -10,6 +11,7 @@ import click
 
 from kns.cli.files import existing_file, show_problems
 from kns.cli.options import lab_argument, lab_option, one_lab, output_option, proxy_mode_option
+from kns.cli.streams import say
 from kns.errors import KnsError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def up(file: str, proxy_mode: str | None, dry_run: bool) -> None:  # noqa: FBT00
     if result.ops:
         show_problems(result.warnings)
     for problem in result.problems:
-        click.echo(f"warning: {problem}", err=True)
+        say(f"warning: {problem}")
     if not result.created:
         _show_changes(result.changes)
     for note in result.notes:
@@ -81,7 +83,11 @@ def summary(result: UpResult) -> str:
 
 
 class Checklist:
-    """What `up` is doing: ticked off line by line on a terminal, else plain lines."""
+    """What `up` is doing: ticked off line by line on a terminal, else plain lines.
+
+    Never fails: that nobody reads it any more (`kns up LAB.yaml | head -1`) or that a disk is full
+    is no reason to take the lab back. The summary after it tells.
+    """
 
     def __init__(self) -> None:
         self._terminal = sys.stdout.isatty()
@@ -95,16 +101,18 @@ class Checklist:
 
     def step(self, text: str) -> None:
         """A step begins; the one before it is done."""
-        if not self._terminal:
-            click.echo(text)
-            return
-        self._end(click.style("✓", fg="green"))
-        self._current = text
-        click.echo(f"… {text}", nl=False)
+        with contextlib.suppress(OSError):
+            if not self._terminal:
+                click.echo(text)
+                return
+            self._end(click.style("✓", fg="green"))
+            self._current = text
+            click.echo(f"… {text}", nl=False)
 
     def _end(self, mark: str) -> None:
         if self._current:
-            click.echo(f"\r{mark} {self._current}")
+            with contextlib.suppress(OSError):
+                click.echo(f"\r{mark} {self._current}")
             self._current = ""
 
 

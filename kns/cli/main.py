@@ -226,12 +226,8 @@ def exit_code(error: BaseException) -> int:
             streams.say("kns: terminated" if code == EXIT_TERMINATED else "kns: interrupted")
         case BrokenPipeError() if streams.reader_is_gone():
             code = EXIT_READER_GONE
-        case PermissionError() if os.geteuid() != 0:
-            code = exit_code(lacks_privileges(str(error)))
-        case OSError() if error.errno in _WITHHELD:
-            code = exit_code(_withheld(error))
-        case MemoryError():
-            code = exit_code(_withheld(OSError(errno.ENOMEM, "out of memory")))
+        case OSError() | MemoryError() if (refusal := _refusal(error)) is not None:
+            code = exit_code(refusal)
         case BaseExceptionGroup():
             # several things went wrong, as in `down`: say each; the gravest exit code counts
             code = max(exit_code(one) for one in error.exceptions)
@@ -242,11 +238,16 @@ def exit_code(error: BaseException) -> int:
     return code
 
 
-def _withheld(error: OSError) -> PlatformError:
-    place = f"{error.filename}: " if error.filename else ""
-    what = os.strerror(error.errno) if error.errno else str(error)
-    return PlatformError(f"{place}{what}".lower() if not place else f"{place}{what}",
-                         hint=_WITHHELD.get(error.errno or 0, ""))
+def _refusal(error: OSError | MemoryError) -> PlatformError | None:
+    """What this machine withholds from us; None if the error says nothing of the kind."""
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        return lacks_privileges(str(error))
+    number = error.errno if isinstance(error, OSError) else errno.ENOMEM
+    if number not in _WITHHELD:
+        return None
+    what = os.strerror(number)
+    place = getattr(error, "filename", None)
+    return PlatformError(f"{place}: {what}" if place else what.lower(), hint=_WITHHELD[number])
 
 
 def lacks_privileges(what: str) -> PlatformError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
@@ -13,6 +14,9 @@ from kns.cluster.model import ProxyMode
 from kns.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., object])
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+#: seconds for which anything may be asked to last
+_LONGEST = 3600.0
 
 
 def lab_option(function: Function) -> Function:
@@ -70,3 +74,12 @@ def proxy_mode_option(function: Function) -> Function:
         type=click.Choice([str(mode) for mode in ProxyMode]),
         help="kube-proxy's mode, in place of the file's.",
     )(function)
+
+
+def duration(text: str) -> float:
+    """The seconds in `10s`, `500ms`, `2m` or a bare number. UsageError if it is no such time."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|)", text.strip())
+    seconds = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not 0 < seconds <= _LONGEST:
+        raise UsageError(f"{text!r} is no time from 1ms to 60m", hint="10s, 500ms, 2m")
+    return seconds

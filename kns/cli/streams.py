@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -10,13 +11,16 @@ import sys
 
 from kns.report.printable import printable
 
+#: what stands for the signs of kns' own reports in an encoding that lacks them
+_PLAIN = str.maketrans("✔✓✘✗→▶…·─│└µχ²×–—", "++xx>>.--|`uX2x--")
+
 
 def prepare() -> None:
     """Make sure that 0, 1 and 2 are open, and that every character can be written.
 
     With `>&-` the next file that is opened would become standard output: the lab's lock, or a
     socket, and what is printed would land in it. A character that the locale's encoding lacks
-    (`✔` in Latin-1) is shown as `?` rather than be an error.
+    (`✔` in Latin-1) is shown as a plain one (`+`) or `?` rather than be an error.
     """
     for descriptor in range(3):
         try:
@@ -28,13 +32,22 @@ def prepare() -> None:
     sys.stdout = sys.stdout or open(1, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False, encoding="utf-8")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+        codecs.register_error("kns.plain", _plain)
+        sys.stdout.reconfigure(errors="kns.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_PLAIN)
+    return text.encode("ascii", "replace").decode("ascii"), error.end
 
 
 def say(text: str) -> None:
     """One message on stderr, nothing in it for a terminal to obey. Never fails."""
     with contextlib.suppress(OSError):
-        print(printable(text), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
 
 
 def reader_is_gone() -> bool:

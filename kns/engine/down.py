@@ -39,8 +39,14 @@ def known_labs() -> tuple[str, ...]:
 def down(lab: str) -> DownResult:
     """Remove the lab. Raises one ApplyError for everything that could not be removed."""
     start = time.monotonic()
-    with locked(LabPaths(lab)):
-        spaces, ended = remove(lab)
+    try:
+        with locked(LabPaths(lab)):
+            spaces, ended = remove(lab)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        raise ApplyError(
+            f"{place}{error.strerror or error}", netns=lab, hint="kns down tries again what is left"
+        ) from error
     files.remove_run_dir_if_empty()
     return DownResult(lab, spaces, ended, time.monotonic() - start)
 

@@ -10,19 +10,16 @@ from pathlib import Path
 
 from kns.cluster.environment import service_environment
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, Pod, ProxyMode
+from kns.cluster.model import Cluster, Pod
 from kns.cluster.podfiles import internet_files, node_files, pod_files
 from kns.compile import names
 from kns.engine.paths import RUN_DIR, LabPaths, ensure_folder, write_private
 
 
-def write_lab(
-    paths: LabPaths, spec_text: str, leases: Leases, proxy_mode: ProxyMode | None
-) -> None:
+def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[str, str]) -> None:
     """The spec copy, leases and options; first of all, for a crash must not lose addresses."""
     ensure_folder(paths.folder)
     _write(paths.leases, leases.to_json())
-    options = {"proxyMode": proxy_mode.value} if proxy_mode is not None else {}
     _write(paths.options, json.dumps(options))
     _write(paths.spec, spec_text)
 

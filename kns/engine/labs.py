@@ -34,6 +34,20 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Modes that are not the file's: `up --proxy-mode`, and what this machine can't do."""
+
+    proxy_mode: ProxyMode | None = None
+    #: in the place of `loadBalancer.mode`; empty: as the file says
+    balancer_mode: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """What `read_options` reads."""
+        proxy = {"proxyMode": self.proxy_mode.value} if self.proxy_mode is not None else {}
+        return {**proxy, **({"balancerMode": self.balancer_mode} if self.balancer_mode else {})}
+
+
 def list_labs() -> tuple[str, ...]:
     """The names of the labs that have a netns, whatever their files say."""
     found = {name.split(".")[1] for name in netns.list_netns(names.PREFIX) if name.count(".") > 1}
@@ -90,11 +104,12 @@ def load_applied(paths: LabPaths) -> Loaded:
     from kns.spec.load import load_lab
 
     loaded = load_lab(paths.spec)
-    return resolved(loaded.spec, read_leases(paths), read_proxy_mode(paths))
+    options = read_options(paths)
+    return in_modes(resolved(loaded.spec, read_leases(paths)), options)
 
 
-def resolved(spec: object, leases: Leases, proxy_mode: ProxyMode | None) -> Loaded:
-    """The cluster of a spec, in another proxy mode than the file's if one is given."""
+def resolved(spec: object, leases: Leases) -> Loaded:
+    """The cluster of a spec, in the file's own modes."""
     from kns.cluster.resolve import resolve
     from kns.spec.model import LabSpec
 
@@ -102,11 +117,19 @@ def resolved(spec: object, leases: Leases, proxy_mode: ProxyMode | None) -> Load
         msg = f"not a lab's spec: {spec!r}"
         raise TypeError(msg)
     resolution = resolve(spec, leases)
-    cluster = resolution.cluster
-    if proxy_mode is not None:
-        kube_proxy = replace(cluster.network.kube_proxy, mode=proxy_mode)
-        cluster = replace(cluster, network=replace(cluster.network, kube_proxy=kube_proxy))
-    return Loaded(cluster, resolution.leases, resolution.warnings)
+    return Loaded(resolution.cluster, resolution.leases, resolution.warnings)
+
+
+def in_modes(loaded: Loaded, options: Options) -> Loaded:
+    """The same in the modes that are not the file's."""
+    network = loaded.cluster.network
+    if options.proxy_mode is not None:
+        kube_proxy = replace(network.kube_proxy, mode=options.proxy_mode)
+        network = replace(network, kube_proxy=kube_proxy)
+    if options.balancer_mode and network.load_balancer is not None:
+        balancer = replace(network.load_balancer, mode=options.balancer_mode)
+        network = replace(network, load_balancer=balancer)
+    return replace(loaded, cluster=replace(loaded.cluster, network=network))
 
 
 def read_leases(paths: LabPaths) -> Leases:
@@ -117,13 +140,14 @@ def read_leases(paths: LabPaths) -> Leases:
         return Leases()
 
 
-def read_proxy_mode(paths: LabPaths) -> ProxyMode | None:
-    """The mode that `up --proxy-mode` asked for, if it did."""
+def read_options(paths: LabPaths) -> Options:
+    """The modes of the lab that are not its file's."""
     try:
-        mode = json.loads(paths.options.read_text(encoding="utf-8")).get("proxyMode")
-        return ProxyMode(mode) if mode else None
+        written = json.loads(paths.options.read_text(encoding="utf-8"))
+        mode = written.get("proxyMode")
+        return Options(ProxyMode(mode) if mode else None, str(written.get("balancerMode") or ""))
     except (OSError, ValueError, AttributeError):
-        return None
+        return Options()
 
 
 def agent_pid(lab: str) -> int | None:

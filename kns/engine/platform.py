@@ -13,6 +13,8 @@ from kns.state.model import HostState
 
 #: a process that may do all of this has CAP_NET_ADMIN and CAP_SYS_ADMIN: in practice, root
 _BRIDGE_NF = Path("/proc/sys/net/bridge")
+#: the kernel has it only with multipath routes
+_MULTIPATH = Path("/proc/sys/net/ipv4/fib_multipath_hash_policy")
 #: what answers for LoadBalancer addresses, by mode
 _BALANCERS = {"bgp": "bird", "proxy": "haproxy"}
 
@@ -51,6 +53,20 @@ def _components(cluster: Cluster) -> set[str]:
     if load_balancer is not None and load_balancer.mode in _BALANCERS:
         programs.add(_BALANCERS[load_balancer.mode])
     return programs
+
+
+def balancer_fallback(cluster: Cluster) -> str:
+    """Why `loadBalancer: {mode: bgp}` can't be had here, so that l2 must do; empty if it can."""
+    options = cluster.network.load_balancer
+    if options is None or options.mode != "bgp":
+        return ""
+    try:
+        processes.which("bird")
+    except PlatformError as error:
+        return f"{error.message} ({error.hint})"
+    if not _MULTIPATH.exists():
+        return "this kernel has no multipath routes (CONFIG_IP_ROUTE_MULTIPATH)"
+    return ""
 
 
 def _require_bridge_netfilter(state: HostState) -> None:

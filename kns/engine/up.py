@@ -21,10 +21,10 @@ from kns.compile import names
 from kns.compile.lab import compile_lab
 from kns.engine import agent, certificates, files, platform, snapshot, switch
 from kns.engine.down import remove
-from kns.engine.labs import Loaded, lab_netns, read_leases, resolved
+from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
 from kns.engine.paths import LabPaths
-from kns.errors import ApplyError, KnsError, Problem
+from kns.errors import ApplyError, KnsError, Problem, Severity
 from kns.kernel import processes
 from kns.kernel.apply import CancelledError, apply
 from kns.kernel.observe import Observation, interests, observe
@@ -62,7 +62,7 @@ class Desired:
 
     loaded: Loaded
     text: str
-    proxy_mode: ProxyMode | None
+    options: Options
     state: HostState
     #: the leases that the file was resolved with
     before: Leases
@@ -90,10 +90,21 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
     content = read_lab(path)
     spec = load_lab_text(content, file=str(path))
     leases = Leases() if fresh else read_leases(LabPaths(spec.spec.metadata.name))
-    loaded = resolved(spec.spec, leases, proxy_mode)
-    warnings = tuple(sorted({*spec.warnings, *loaded.warnings}))
+    loaded = resolved(spec.spec, leases)
+    why = "" if fresh else platform.balancer_fallback(loaded.cluster)
+    options = Options(proxy_mode, "l2" if why else "")
+    loaded = in_modes(loaded, options)
+    notes = (_fallback_warning(path, why),) if why else ()
+    warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
-    return Desired(complete, content.decode(), proxy_mode, compile_lab(loaded.cluster), leases)
+    return Desired(complete, content.decode(), options, compile_lab(loaded.cluster), leases)
+
+
+def _fallback_warning(path: Path, why: str) -> Problem:
+    message = f"{why}: mode l2 in place of bgp"
+    hint = "one node at a time takes each address; kns up switches to bgp once it can"
+    place = "loadBalancer.mode"
+    return Problem(str(path), 0, 0, place, message, hint, severity=Severity.WARNING)
 
 
 def look(desired: Desired) -> Observation:
@@ -158,7 +169,7 @@ def _converge(
     network = desired.cluster.network
     notes = switch.notes(before.state, network.kube_proxy.mode, network.service_cidrs)
     kept = files.LabFiles.read(paths)
-    files.write_lab(paths, desired.text, desired.loaded.leases, desired.proxy_mode)
+    files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
     snapshot.save(paths, desired.cluster)
     starter = _AgentStarter(desired.cluster.name, on_op)
     with _signals() as cancelled:

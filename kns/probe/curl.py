@@ -47,6 +47,8 @@ class Request:
     #: stop at the first request that fails
     is_eager: bool = False
     ca_file: str = ""
+    #: 0: the kernel chooses
+    source_port: int = 0
 
 
 def get(request: Request, context: processes.Context) -> tuple[Attempt, ...]:
@@ -72,6 +74,7 @@ def arguments(request: Request) -> list[str]:
     pinned += [part for entry in request.connect_to for part in ("--connect-to", entry)]
     headers = [part for line in request.headers for part in ("--header", line)]
     trust = ["--cacert", request.ca_file] if request.ca_file else []
+    port = ["--local-port", str(request.source_port)] if request.source_port else []
     return [
         "curl",
         "--disable",  # no ~/.curlrc; must come first
@@ -87,6 +90,7 @@ def arguments(request: Request) -> list[str]:
         *headers,
         *pinned,
         *trust,
+        *port,
         *("--write-out", _WRITE_OUT),
         url,
     ]

@@ -39,6 +39,8 @@ class Datagram:
     count: int = 1
     timeout: float = 2.0
     payload: bytes = PAYLOAD
+    #: 0: the kernel chooses
+    source_port: int = 0
 
 
 def udp(request: Datagram) -> tuple[Attempt, ...]:
@@ -98,6 +100,7 @@ def _outcome(error: OSError) -> Outcome:
 
 def _udp_exchange(request: Datagram) -> tuple[bytes, str]:
     with socket.socket(_family(request.address), socket.SOCK_DGRAM) as sock:
+        _bind(sock, request)
         sock.connect((request.address, request.port))
         sock.settimeout(request.timeout / 2)
         sock.send(request.payload)
@@ -111,9 +114,15 @@ def _udp_exchange(request: Datagram) -> tuple[bytes, str]:
 def _sctp_exchange(request: Datagram) -> tuple[bytes, str]:
     with socket.socket(_family(request.address), socket.SOCK_STREAM, IPPROTO_SCTP) as sock:
         sock.settimeout(request.timeout)
+        _bind(sock, request)
         sock.connect((request.address, request.port))
         sock.sendall(request.payload + b"\n")
         return sock.recv(_ANSWER_MAX), request.address
+
+
+def _bind(sock: socket.socket, request: Datagram) -> None:
+    if request.source_port:
+        sock.bind(("", request.source_port))
 
 
 def _family(address: str) -> socket.AddressFamily:

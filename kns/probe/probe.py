@@ -36,6 +36,8 @@ class Options:
     count: int = 1
     #: seconds to wait for a connection or an answer
     timeout: float = 2.0
+    #: the client's port; 0: the kernel chooses. With one, no ping goes beside the connection
+    source_port: int = 0
 
 
 def probe(
@@ -54,7 +56,7 @@ def probe(
     known = owners(cluster)
     if is_icmp or goal.port is None:
         return _ping_only(cluster, places, start, goal, options.count)
-    echo = _Echo(places, start, goal)
+    echo = None if options.source_port else _Echo(places, start, goal)
     attempts = _connect(places, start, goal, options)
     attempts = tuple(identify(attempt, known) for attempt in attempts)
     address = goal.address or next((a.server_address for a in attempts if a.server_address), "")
@@ -66,9 +68,9 @@ def probe(
         reason=explain(cluster, start, goal, attempts),
         address=address,
         attempts=attempts,
-        ping=echo.result(),
+        ping=echo.result() if echo is not None else None,
         owners=known,
-        candidates=_candidates(cluster, start, goal),
+        candidates=candidates(cluster, start, goal),
         notes=_notes(cluster, start, goal, attempts),
         protocol=options.protocol,
         port=goal.port,
@@ -137,7 +139,12 @@ def _connect(places: Places, start: Found, goal: Target, options: Options) -> tu
                 f"{goal.text!r}: only TCP probes resolve names", hint="use its address"
             )
         request = datagram.Datagram(
-            places.netns_of(start), goal.address, goal.port, options.count, options.timeout
+            netns=places.netns_of(start),
+            address=goal.address,
+            port=goal.port,
+            count=options.count,
+            timeout=options.timeout,
+            source_port=options.source_port,
         )
         return datagram.udp(request) if goal.protocol is Protocol.UDP else datagram.sctp(request)
     context = places.resolving_context(start) if goal.hostname else places.context(start)
@@ -153,6 +160,7 @@ def _request(goal: Target, options: Options, trusted: str) -> curl.Request:
         # to a path that means something else kns' own server then says who it is, too
         headers=(f"{WHOAMI_HEADER}: 1",),
         ca_file=trusted,
+        source_port=options.source_port,
     )
     if goal.by_ingress:
         request = replace(request, connect_to=(f"::{in_url(goal.address)}:{goal.port}",))
@@ -165,7 +173,7 @@ def _request(goal: Target, options: Options, trusted: str) -> curl.Request:
     return request
 
 
-def _candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
+def candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
     """All backends that may answer, so that the share shows those that did not."""
     if goal.by_ingress:
         return ingress.candidates(cluster, goal)

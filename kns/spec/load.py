@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kns.errors import Problem, SpecError
-from kns.spec.document import Document, parse_stream
+from kns.spec.document import MAX_BYTES, Document, parse_stream
 from kns.spec.model import API_VERSION, LabSpec
 from kns.spec.places import Located, Manifests, Place, Sources
 from kns.spec.problems import problems_of
@@ -36,7 +36,9 @@ def load_lab(path: Path) -> LoadedLab:
 def read_lab(path: Path) -> bytes:
     """The file's content. Raises SpecError if it can't be read."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # /dev/zero and its like never end: what is too large is refused by what was read of it
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = str(getattr(error, "strerror", None) or error).lower()
         raise SpecError((Problem(str(path), 0, 0, "", f"can't be read: {reason}"),)) from error

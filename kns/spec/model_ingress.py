@@ -36,7 +36,7 @@ CONTROLLER_NAME = "ingress-nginx-controller"
 
 def _form(value: object) -> str:
     """Which form of a field is written: the mapping that Kubernetes has, or the short one."""
-    return "long" if isinstance(value, dict | Model) else "short"
+    return "[long]" if isinstance(value, dict | Model) else "[short]"
 
 
 class BackendPortSpec(Model):
@@ -47,7 +47,7 @@ class BackendPortSpec(Model):
 
 
 BackendPort = Annotated[
-    Annotated[BackendPortSpec, Tag("long")] | Annotated[TargetPort, Tag("short")],
+    Annotated[BackendPortSpec, Tag("[long]")] | Annotated[TargetPort, Tag("[short]")],
     Discriminator(_form),
 ]
 
@@ -64,7 +64,7 @@ class BackendSpec(Model):
 
     service: (
         Annotated[
-            Annotated[BackendServiceSpec, Tag("long")] | Annotated[ServiceName, Tag("short")],
+            Annotated[BackendServiceSpec, Tag("[long]")] | Annotated[ServiceName, Tag("[short]")],
             Discriminator(_form),
         ]
         | None

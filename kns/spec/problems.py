@@ -73,6 +73,9 @@ def quoted_list(words: Iterable[str]) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
+#: `[key]` is pydantic's; the others tell the forms of a field apart (kns.spec.model_ingress)
+_TAGS = frozenset({"[key]", "[long]", "[short]"})
+
 # -- one error -------------------------------------------------------------------------------------
 
 _WANTED = {
@@ -98,8 +101,11 @@ def _problem(
 
 
 def location_of(detail: ErrorDetails) -> Path:
-    """Where an error of a validation is."""
-    return tuple(step for step in detail["loc"] if step != "[key]")
+    """Where an error of a validation is, without pydantic's own steps and the tags of unions."""
+    end = len(detail["loc"]) - (detail["type"] == "extra_forbidden")
+    return tuple(
+        step for index, step in enumerate(detail["loc"]) if index >= end or step not in _TAGS
+    )
 
 
 def message_of(detail: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from kns.spec.document import Document
 from kns.spec.model import LabSpec
+from kns.spec.problems import location_of
 
 _LISTS = (
     "nodes", "pods", "services", "endpointSlices", "internet", "namespaces",
@@ -49,7 +50,7 @@ def salvage(document: Document, error: ValidationError) -> Salvaged | None:
         return None
     pruned = _Pruned(copy.deepcopy(document.data))
     for detail in error.errors(include_url=False, include_context=False, include_input=False):
-        location = [step for step in detail["loc"] if step != "[key]"]
+        location = location_of(detail)
         if detail["type"] == "extra_forbidden":
             drop_key(pruned.data, location)
         else:
@@ -66,14 +67,12 @@ def salvage(document: Document, error: ValidationError) -> Salvaged | None:
 
 
 def drop_key(data: object, location: Sequence[str | int]) -> None:
-    """Take one key out of nested data; a step that isn't there names a form that a field has."""
+    """Take one key out of nested data."""
     for step in location[:-1]:
         if isinstance(data, list) and isinstance(step, int) and step < len(data):
             data = data[step]
-        elif not isinstance(data, dict):
-            return
-        elif step in data:
-            data = data[step]
+        else:
+            data = data.get(step) if isinstance(data, dict) else None
     if isinstance(data, dict):
         data.pop(location[-1], None)
 

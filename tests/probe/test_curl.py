@@ -1,4 +1,4 @@
-"""curl's output and exit codes → attempts, on output captured from curl 7.81 and 7.88."""
+"""curl's output and exit codes → attempts, on output captured from curl 7.88 or in its form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ping's words → results, on output captured from iputils 20221126 and busybox 1.36."""
+"""ping's words → results, captured from iputils 20221126; busybox' form by hand."""
 
 from __future__ import annotations
 

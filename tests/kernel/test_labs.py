@@ -1,0 +1,52 @@
+"""Every lab in labs/, in each mode: up, all promises kept, up again changes nothing, down leaves
+nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kns.cluster.model import ProxyMode
+from kns.engine.down import down
+from kns.engine.status import status
+from kns.engine.up import up
+from kns.probe.places import places_of
+from kns.probe.verify import verify
+from tests.kernel.labfiles import fingerprint, leftovers
+
+LABS = sorted((Path(__file__).parents[2] / "labs").glob("*.yaml"))
+#: in the modes of any kernel; IPVS only where there is one (the VM)
+MODES = [
+    pytest.param(ProxyMode.IPTABLES, marks=pytest.mark.kernel),
+    pytest.param(ProxyMode.NFTABLES, marks=pytest.mark.kernel),
+    pytest.param(ProxyMode.IPVS, marks=pytest.mark.ipvs),
+]
+
+
+def test_there_are_labs() -> None:
+    assert len(LABS) >= 10
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("file", LABS, ids=lambda file: file.stem)
+def test_lab_keeps_its_promises_and_leaves_nothing(file: Path, mode: ProxyMode) -> None:
+    before = fingerprint()
+    result = up(file, proxy_mode=mode)
+    assert result.lab == file.stem
+    try:
+        assert (result.created, result.problems) == (True, ())
+        lab_paths = places_of(result.lab, status(result.lab).lab.paths)
+        report = verify(result.cluster, lab_paths)
+        assert [
+            (check.id, check.expected, check.actual) for check in report.checks if not check.ok
+        ] == []
+        assert report.passed > 50
+        again = up(file, proxy_mode=mode)
+        assert (again.ops, again.agent_started) == ((), False)
+        assert status(result.lab).healthy
+    finally:
+        down(result.lab)
+    assert leftovers(result.lab) == {}
+    assert fingerprint() == before
