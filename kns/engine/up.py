@@ -7,6 +7,7 @@ load → resolve → compile → observe → plan ─▶ apply ─▶ agent conv
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import threading
 import time
@@ -23,7 +24,7 @@ from kns.engine import agent, certificates, files, platform, snapshot, switch
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
-from kns.engine.paths import LabPaths
+from kns.engine.paths import RUN_DIR, LabPaths
 from kns.errors import ApplyError, KnsError, Problem, Severity
 from kns.kernel import processes
 from kns.kernel.apply import CancelledError, apply
@@ -150,9 +151,13 @@ def up(
             return _converge(desired, paths, report, on_op, start)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
-            raise ApplyError(
-                f"{place}{error.strerror or error}", hint="kns down removes what may be left"
-            ) from error
+            raise ApplyError(f"{place}{error.strerror or error}", hint=_hint(error)) from error
+
+
+def _hint(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"make room where {RUN_DIR} is; nothing of this run was left there"
+    return "kns down removes what may be left"
 
 
 def _converge(
@@ -169,17 +174,17 @@ def _converge(
     network = desired.cluster.network
     notes = switch.notes(before.state, network.kube_proxy.mode, network.service_cidrs)
     kept = files.LabFiles.read(paths)
-    files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
-    snapshot.save(paths, desired.cluster)
     starter = _AgentStarter(desired.cluster.name, on_op)
     with _signals() as cancelled:
         try:
+            files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
+            snapshot.save(paths, desired.cluster)
             files.write_etc(desired.cluster, paths, _created(ops))
             certificates.ensure(desired.cluster, paths)
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
                 _settle(desired, report)
-            problems, started = _serve(starter, report, desired.cluster.name)
+            problems, started = _serve(starter, report, desired.cluster.name, cancelled)
             _check(cancelled)
         except BaseException:
             _roll_back(desired, before, kept, created=created, report=report)
@@ -248,20 +253,24 @@ class _AgentStarter:
             processes.release(self.process)
 
 
-def _serve(starter: _AgentStarter, report: Report, lab: str) -> tuple[tuple[str, ...], bool]:
+def _serve(
+    starter: _AgentStarter, report: Report, lab: str, cancelled: threading.Event
+) -> tuple[tuple[str, ...], bool]:
     """Let the agent serve what the lab now holds; what it could not do, and if it is new."""
     started = starter.ensure()
     report("starting servers" if started else "looking at servers")
     # always: the agent compares for itself, and a file may have changed what no netns shows
     try:
-        answer = agent.order(lab, "converge", process=starter.process)
+        if not started:
+            agent.order(lab, "ping", patience=agent.DEAF, cancelled=cancelled)
+        answer = agent.order(lab, "converge", process=starter.process, cancelled=cancelled)
     except ApplyError:
         if started:
             raise
-        # it lives and is deaf: somebody removed its socket, or it hangs
+        report("the agent does not answer: starting another")
         agent.end(lab)
         started = starter.ensure()
-        answer = agent.order(lab, "converge", process=starter.process)
+        answer = agent.order(lab, "converge", process=starter.process, cancelled=cancelled)
     problems = tuple(
         f"{item.get('subject', '')}: {item.get('message', '')}" for item in answer.get("errors", ())
     )
@@ -296,20 +305,39 @@ def _settle(desired: Desired, report: Report) -> None:
 # -- interruption ----------------------------------------------------------------------------------
 
 
+class _Cancelled(threading.Event):
+    """Set by a signal, whose number it keeps; 0 while there was none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = 0
+
+
 @contextlib.contextmanager
-def _signals() -> Iterator[threading.Event]:
-    """SIGINT and SIGTERM set the event instead of ending the process in the middle of an op."""
-    cancelled = threading.Event()
+def _signals() -> Iterator[_Cancelled]:
+    """SIGINT and SIGTERM set the event instead of ending the process in the middle of an op.
+
+    What the caller has told us to ignore (`nohup`, a shell's `&`) stays ignored.
+    """
+    cancelled = _Cancelled()
     if threading.current_thread() is not threading.main_thread():
         yield cancelled
         return
 
-    def note(_number: int, _frame: FrameType | None) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
+        cancelled.number = number
         cancelled.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {
+        number: signal.signal(number, note)
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield cancelled
+    except CancelledError as error:
+        error.exit_code = 128 + cancelled.number  # as shells count
+        raise
     finally:
         for number, action in before.items():
             signal.signal(number, action)

@@ -16,7 +16,8 @@ from kns.probe.places import places_of
 from kns.probe.verify import verify
 from tests.kernel.labfiles import fingerprint, leftovers
 
-LABS = sorted((Path(__file__).parents[2] / "labs").glob("*.yaml"))
+LABS_FOLDER = Path(__file__).parents[2] / "labs"
+LABS = sorted(LABS_FOLDER.glob("*.yaml"))
 #: in the modes of any kernel; IPVS only where there is one (the VM)
 MODES = [
     pytest.param(ProxyMode.IPTABLES, marks=pytest.mark.kernel),
@@ -29,9 +30,35 @@ def test_there_are_labs() -> None:
     assert len(LABS) >= 10
 
 
+#: what four-paths.yaml is run with besides its own defaults
+NETWORKS = {
+    "vxlan": "podNetwork: vxlan",
+    "ipv6": "ipFamily: ipv6",
+    "dual": "ipFamily: dual",
+    "dual-vxlan": "ipFamily: dual\n  podNetwork: vxlan",
+}
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NFTABLES])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_four_paths_on_other_networks(tmp_path: Path, network: str, mode: ProxyMode) -> None:
+    text = (LABS_FOLDER / "four-paths.yaml").read_text(encoding="utf-8")
+    file = tmp_path / "four-paths.yaml"
+    file.write_text(
+        text.replace("networking:\n", f"networking:\n  {NETWORKS[network]}\n"), encoding="utf-8"
+    )
+    assert NETWORKS[network] in file.read_text(encoding="utf-8")
+    prove(file, mode)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("file", LABS, ids=lambda file: file.stem)
 def test_lab_keeps_its_promises_and_leaves_nothing(file: Path, mode: ProxyMode) -> None:
+    prove(file, mode)
+
+
+def prove(file: Path, mode: ProxyMode) -> None:
     before = fingerprint()
     result = up(file, proxy_mode=mode)
     assert result.lab == file.stem
