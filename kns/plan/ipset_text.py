@@ -6,9 +6,14 @@ texts: `changes` comes before the rules, `leftovers` after.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from kns.state.model import IpSet
+
+#: what kube-proxy (and ipset itself) asks for; the kernel doubles it when a bucket gets too full
+HASH_SIZE = 1024
+_GROWN = re.compile(r"\bhashsize \d+\b")
 
 
 def changes(desired: Iterable[IpSet], observed: Iterable[IpSet]) -> str:
@@ -46,7 +51,8 @@ def _joined(lines: Iterable[str]) -> str:
 def parse_save(text: str) -> tuple[IpSet, ...]:
     """What `ipset save` printed, by name; entries sorted as text.
 
-    `initval` is the hash's random seed, which newer releases print: no part of what a set is.
+    No part of what a set is: `initval`, the hash's random seed, which newer releases print; and a
+    `hashsize` above what was asked for, which is how far the kernel has let the table grow.
     """
     created: dict[str, tuple[str, str]] = {}
     entries: dict[str, list[str]] = {}
@@ -54,7 +60,7 @@ def parse_save(text: str) -> tuple[IpSet, ...]:
         verb, name, rest = line.split(" ", 2)
         if verb == "create":
             kind, _, options = rest.partition(" ")
-            created[name] = (kind, _without_seed(options))
+            created[name] = (kind, _as_created(options))
             entries[name] = []
         else:
             entries[name].append(rest)
@@ -64,6 +70,7 @@ def parse_save(text: str) -> tuple[IpSet, ...]:
     )
 
 
-def _without_seed(options: str) -> str:
+def _as_created(options: str) -> str:
     before, _, after = options.partition(" initval ")
-    return f"{before} {after.partition(' ')[2]}".strip() if after else before.strip()
+    stated = f"{before} {after.partition(' ')[2]}".strip() if after else before.strip()
+    return _GROWN.sub(f"hashsize {HASH_SIZE}", stated)

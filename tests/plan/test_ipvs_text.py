@@ -116,6 +116,12 @@ def test_leftovers_are_destroyed() -> None:
     assert ipset_text.leftovers([NODE_PORT], [CLUSTER_IP, NODE_PORT]) == "destroy KUBE-CLUSTER-IP\n"
 
 
+def test_parse_save_takes_no_notice_of_how_far_a_table_has_grown() -> None:
+    text = f"create KUBE-CLUSTER-IP hash:ip,port {HASH}\n"
+    grown = text.replace("hashsize 1024", "hashsize 16384")
+    assert ipset_text.parse_save(grown) == ipset_text.parse_save(text)
+
+
 def test_parse_save_sorts_and_drops_the_random_seed() -> None:
     text = (
         "create KUBE-NODE-PORT-TCP bitmap:port range 0-65535\n"
