@@ -39,8 +39,9 @@ test-unit: setup-test ## the tests that need no root
 test-kernel: setup-test ## the tests on the running kernel, in throw-away netns
 	@scripts/test kernel
 
-bench: setup-test ## kns beside the kernel's floor, CNI plugins and mininet; the DNS server
+bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.run $(BENCH)
+	@scripts/in-throwaway .venv/bin/python -m benchmarks.rules
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.dns
 
 vm: setup-test ## a shell in a VM with Debian's kernel (IPVS, netem, dummy)
