@@ -11,6 +11,8 @@ KnsError                   message + hint; the command line prints both and exit
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -98,3 +100,30 @@ class ProbeError(KnsError):
     """A probe could not be carried out at all."""
 
     exit_code = 4
+
+
+#: what a machine runs out of, or withholds, by errno; and what to do about it
+WITHHELD = {
+    errno.EACCES: "does this root have all of root's capabilities? kns doctor tells",
+    errno.EPERM: "does this root have all of root's capabilities? kns doctor tells",
+    errno.EROFS: "kns needs to write /run/kns, /run/netns and /proc/sys/net",
+    errno.ENOSPC: "make room there; df and df -i tell which file system is full",
+    errno.EDQUOT: "make room there; quota tells what is used",
+    errno.EMFILE: "raise the limit on open files: ulimit -n 65536",
+    errno.ENFILE: "raise the limit on open files: sysctl fs.file-max",
+    errno.EAGAIN: "raise the limit on processes and threads: ulimit -u",
+    errno.ENOMEM: "free some memory, or build a smaller lab",
+    errno.EIO: "dmesg may tell more",
+}
+
+
+def from_os_error(error: OSError, *, op: str = "", netns: str = "") -> ApplyError | PlatformError:
+    """The error for what a system call refused: the machine's fault where errno says so."""
+    what = error.strerror or os.strerror(error.errno or 0)
+    # a file that `op` names already needs no second naming
+    place = f"{error.filename}: " if error.filename and not op else ""
+    hint = WITHHELD.get(error.errno or 0)
+    refusal = ApplyError(f"{place}{what[:1].lower()}{what[1:]}", op=op, netns=netns)
+    if hint is None:
+        return refusal
+    return PlatformError(refusal.message, hint=hint)

@@ -69,6 +69,9 @@ def capture(
     options += ["-c", str(count)] if count else []
     # tcpdump gives up root for a user of its own, who can't write where the caller can
     options += ["-Z", "root"] if write and write != "-" else []
+    from kns.kernel.processes import which
+
+    which("tcpdump")  # says which package it is in
     _become(("tcpdump", *options, *filter_), target=target, container=None, lab=lab)
 
 

@@ -154,7 +154,10 @@ def down(lab_name: str | None, lab: str | None, all_labs: bool) -> None:  # noqa
 
 def _one_to_remove(chosen: str | None, labs: tuple[str, ...]) -> tuple[str, ...]:
     if chosen is not None:
-        return (chosen,) if chosen in labs else ()
+        from kns.engine.labs import agent_pid
+
+        # an agent may be all that is left, when somebody has removed netns and files by hand
+        return (chosen,) if chosen in labs or agent_pid(chosen) is not None else ()
     if len(labs) > 1:
         raise UsageError(
             f"{len(labs)} labs are running: {', '.join(labs)}", hint="kns down LAB, or --all"
@@ -212,11 +215,12 @@ def status(lab_name: str | None, lab: str | None, output: str | None) -> int:
     Exit code 0 if it is healthy, 1 if it is not.
     """
     from kns.engine.status import status as look
+    from kns.report.printable import printable
     from kns.report.status import status_json, status_text
 
     found = look(one_lab(lab_name, lab))
     if output == "json":
         click.echo(json.dumps(status_json(found), indent=2))
     else:
-        click.echo(status_text(found), nl=False)
+        click.echo(printable(status_text(found)), nl=False)
     return 0 if found.healthy else EXIT_DRIFT

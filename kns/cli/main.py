@@ -24,7 +24,7 @@ import click
 from kns import __version__
 from kns.cli import streams
 from kns.cli.registry import EXAMPLES, FOOTER, VERB_GROUPS, VERBS
-from kns.errors import KnsError, PlatformError, SpecError, UsageError
+from kns.errors import KnsError, PlatformError, SpecError, UsageError, from_os_error
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -39,20 +39,6 @@ EXIT_INTERRUPTED = 130
 EXIT_READER_GONE = 141
 EXIT_TERMINATED = 143
 
-
-#: what a machine runs out of, or withholds, by errno; and what to do about it
-_WITHHELD = {
-    errno.EACCES: "does this root have all of root's capabilities? kns doctor tells",
-    errno.EPERM: "does this root have all of root's capabilities? kns doctor tells",
-    errno.EROFS: "kns keeps its files under /run/kns and the netns under /run/netns",
-    errno.ENOSPC: "make room there; df tells which file system is full",
-    errno.EDQUOT: "make room there; quota tells what is used",
-    errno.EMFILE: "raise the limit on open files: ulimit -n 65536",
-    errno.ENFILE: "raise the limit on open files: sysctl fs.file-max",
-    errno.EAGAIN: "raise the limit on processes and threads: ulimit -u",
-    errno.ENOMEM: "free some memory, or build a smaller lab",
-    errno.EIO: "dmesg may tell more",
-}
 
 #: ways to end that are no errors
 _NO_TRACEBACK = (SystemExit, BrokenPipeError, click.exceptions.Exit)
@@ -210,6 +196,10 @@ def _run(arguments: list[str], settings: Settings) -> int:
 
 def exit_code(error: BaseException) -> int:
     """Say on stderr what went wrong, and return the exit code that belongs to it."""
+    if (interruption := _interruption(error)) is not None:
+        terminated = isinstance(interruption, Terminated)
+        streams.say("kns: terminated" if terminated else "kns: interrupted")
+        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     match error:
         case SystemExit():
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -221,12 +211,9 @@ def exit_code(error: BaseException) -> int:
         case click.ClickException():
             _say_usage_error(error)
             code = error.exit_code
-        case KeyboardInterrupt() | click.Abort():
-            code = EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
-            streams.say("kns: terminated" if code == EXIT_TERMINATED else "kns: interrupted")
         case BrokenPipeError() if streams.reader_is_gone():
             code = EXIT_READER_GONE
-        case OSError() | MemoryError() if (refusal := _refusal(error)) is not None:
+        case OSError() | MemoryError() | RuntimeError() if (refusal := _refusal(error)) is not None:
             code = exit_code(refusal)
         case BaseExceptionGroup():
             # several things went wrong, as in `down`: say each; the gravest exit code counts
@@ -238,16 +225,24 @@ def exit_code(error: BaseException) -> int:
     return code
 
 
-def _refusal(error: OSError | MemoryError) -> PlatformError | None:
+def _interruption(error: BaseException) -> BaseException | None:
+    """The signal that is behind the error: in a class body, Python raises RuntimeError from it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt | click.Abort):
+        cause = cause.__cause__
+    return cause
+
+
+def _refusal(error: Exception) -> PlatformError | None:
     """What this machine withholds from us; None if the error says nothing of the kind."""
     if isinstance(error, PermissionError) and os.geteuid() != 0:
         return lacks_privileges(str(error))
-    number = error.errno if isinstance(error, OSError) else errno.ENOMEM
-    if number not in _WITHHELD:
-        return None
-    what = os.strerror(number)
-    place = getattr(error, "filename", None)
-    return PlatformError(f"{place}: {what}" if place else what.lower(), hint=_WITHHELD[number])
+    if isinstance(error, MemoryError):
+        error = OSError(errno.ENOMEM, "")
+    elif isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        error = OSError(errno.EAGAIN, "")
+    found = from_os_error(error) if isinstance(error, OSError) else None
+    return found if isinstance(found, PlatformError) else None
 
 
 def lacks_privileges(what: str) -> PlatformError:

@@ -51,6 +51,7 @@ VERB_GROUPS: tuple[VerbGroup, ...] = (
         "Try and prove",
         (
             Verb("probe", "kns.cli.probe", "ping or curl from one place to another; who answers"),
+            Verb("trace", "kns.cli.trace", "one packet's way, hop by hop, with each rule it met"),
             Verb("verify", "kns.cli.verify", "prove all four paths and all the file promises"),
             Verb("exec", "kns.cli.enter", "run a command in a pod, node or internet host", "exec_"),
             Verb("shell", "kns.cli.enter", "a shell in a pod, node or internet host"),

@@ -1,7 +1,7 @@
 """What the network outside the cluster knows of LoadBalancer addresses, by mode.
 
-    l2      the router takes the pool to be on the underlay and asks there by ARP; the agent's
-            speaker answers for the elected node
+    l2      the router takes the pool to be on the underlay and asks there by ARP or NDP; the
+            agent's speaker answers for the elected node
     bgp     nothing here: BIRD at the nodes announces, BIRD at the router puts routes into the
             kernel, which spreads flows over them by a hash of addresses and ports
     proxy   the pool is behind the host cloud-lb, which has the addresses and runs HAProxy

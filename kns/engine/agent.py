@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,17 @@ from kns.engine.labs import agent_pid
 from kns.engine.paths import LabPaths, ensure_folder
 from kns.errors import ApplyError
 from kns.kernel import processes
+from kns.kernel.apply import CancelledError
 from kns.kernel.processes import Context
 
 #: seconds until a started agent must take orders; a slow machine takes two, an emulated one ten
 START = 60.0
 #: seconds for an order; a thousand pods' servers take a few hundred milliseconds
 ORDER = 120.0
+#: seconds after which an agent that this run did not start counts as deaf: its loop never blocks
+DEAF = 5.0
+#: seconds between two looks at whether somebody wants to stop waiting
+TURN = 0.1
 
 
 def start(lab: str) -> processes.Process:
@@ -47,46 +53,94 @@ def end(lab: str) -> None:
         processes.kill_all([pid], grace=2.0)
 
 
+def end_stray(lab: str) -> None:
+    """End an agent whose fabric netns somebody deleted, and which would not let another serve.
+
+    A lab that was not there before has no pid file, and no time to look through all processes.
+    """
+    if LabPaths(lab).pid.exists():
+        end(lab)
+
+
 def is_running(lab: str) -> bool:
     """True if the lab has an agent process."""
     return agent_pid(lab) is not None
 
 
-def order(lab: str, what: str, *, process: processes.Process | None = None) -> dict[str, Any]:
+def order(
+    lab: str,
+    what: str,
+    *,
+    process: processes.Process | None = None,
+    patience: float = ORDER,
+    cancelled: threading.Event | None = None,
+) -> dict[str, Any]:
     """Send one order and return the answer. ApplyError if the agent does not answer.
 
     `process` is the agent just started, to notice at once if it ends instead of serving.
+    CancelledError soon after `cancelled` is set.
     """
     paths = LabPaths(lab)
+    stop = cancelled or threading.Event()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
-        _connect(sock, paths, process)
-        sock.settimeout(ORDER)
+        sock.settimeout(TURN)
+        _connect(sock, paths, process, stop)
         try:
             sock.sendall(json.dumps({"op": what}).encode() + b"\n")
-            with sock.makefile("rb") as file:
-                line = file.readline()
+            line = _receive_line(sock, patience, stop)
         except OSError as error:
             raise _silent(paths, str(error)) from error
-    if not line:
-        raise _silent(paths, "it closed the connection")
-    answer = json.loads(line)
+    try:
+        answer = json.loads(line)
+    except ValueError as error:
+        raise _silent(paths, "it closed the connection") from error
     return answer if isinstance(answer, dict) else {}
 
 
-def _connect(sock: socket.socket, paths: LabPaths, process: processes.Process | None) -> None:
+def _connect(
+    sock: socket.socket,
+    paths: LabPaths,
+    process: processes.Process | None,
+    cancelled: threading.Event,
+) -> None:
     """Connect, with patience for an agent that is only just starting."""
-    deadline = time.monotonic() + START
+    patience = DEAF if process is None else START
+    deadline = time.monotonic() + patience
     while True:
+        _stop_if(cancelled)
         try:
             sock.connect(str(paths.socket))
-        except (FileNotFoundError, ConnectionRefusedError) as error:
+        except (FileNotFoundError, ConnectionRefusedError, BlockingIOError) as error:
+            # BlockingIOError: more callers wait for it than it lets wait
             if _has_ended(paths.lab, process):
                 raise _silent(paths, "it has ended") from error
             if time.monotonic() > deadline:
-                raise _silent(paths, "nobody listens") from error
+                raise _silent(paths, f"nobody listens, for {patience:.0f} s") from error
             time.sleep(0.004)
         else:
             return
+
+
+def _receive_line(sock: socket.socket, patience: float, cancelled: threading.Event) -> bytes:
+    deadline = time.monotonic() + patience
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        _stop_if(cancelled)
+        try:
+            part = sock.recv(1 << 16)
+        except TimeoutError:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not a word for {patience:.0f} s") from None
+            continue
+        if not part:
+            break
+        received += part
+    return bytes(received)
+
+
+def _stop_if(cancelled: threading.Event) -> None:
+    if cancelled.is_set():
+        raise CancelledError("interrupted", hint="nothing of this run is left behind")
 
 
 def _has_ended(lab: str, process: processes.Process | None) -> bool:

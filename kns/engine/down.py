@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from kns.compile import names
 from kns.engine import files
-from kns.engine.labs import lab_netns
+from kns.engine.labs import lab_netns, stray_agents
 from kns.engine.lock import locked
 from kns.engine.paths import RUN_DIR, LabPaths
-from kns.errors import ApplyError, KnsError
+from kns.errors import ApplyError, KnsError, from_os_error
 from kns.kernel import netns, processes
 
 #: seconds that the processes of a lab have after SIGTERM; kubelet gives 30, a lab has no state
@@ -43,11 +43,7 @@ def down(lab: str) -> DownResult:
         with locked(LabPaths(lab)):
             spaces, ended = remove(lab)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        raise ApplyError(
-            f"{place}{error.strerror or error}", netns=lab, hint="kns down tries again what is left"
-        ) from error
-    files.remove_run_dir_if_empty()
+        raise from_os_error(error, netns=lab) from error
     return DownResult(lab, spaces, ended, time.monotonic() - start)
 
 
@@ -57,13 +53,13 @@ def remove(lab: str) -> tuple[int, int]:
     First the processes: an open socket keeps a netns, and what is in it, alive.
     """
     spaces = lab_netns(lab)
-    ended, stubborn = _end_processes(spaces)
+    ended, stubborn = _end_processes(lab, spaces)
     errors: list[KnsError] = [
         ApplyError(f"process {pid} does not end", netns=lab) for pid in stubborn
     ]
     # pods first: their far ends then go with the nodes, in the background
     errors += netns.delete_all(_in_order(lab, spaces))
-    files.remove_lab(LabPaths(lab))
+    errors += files.remove_lab(LabPaths(lab))
     netns.remove_folder_if_empty()
     if errors:
         raise ApplyError(
@@ -77,9 +73,10 @@ def _in_order(lab: str, spaces: tuple[str, ...]) -> tuple[str, ...]:
     return (*(name for name in spaces if name != fabric), *(n for n in spaces if n == fabric))
 
 
-def _end_processes(spaces: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
+def _end_processes(lab: str, spaces: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
+    """End what runs in the netns, and the agent even if its own netns has lost its name."""
     inodes = {found[1] for name in spaces if (found := netns.identity(name)) is not None}
-    if not inodes:
-        return 0, ()
-    pids = [pid for pid in processes.in_netns(inodes) if pid != os.getpid()]
-    return len(pids), processes.kill_all(pids, grace=GRACE)
+    pids = set(processes.in_netns(inodes)) if inodes else set()
+    pids.update(stray_agents(lab))
+    pids.discard(os.getpid())
+    return len(pids), processes.kill_all(sorted(pids), grace=GRACE)

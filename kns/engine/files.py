@@ -13,7 +13,8 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, Pod
 from kns.cluster.podfiles import internet_files, node_files, pod_files
 from kns.compile import names
-from kns.engine.paths import RUN_DIR, LabPaths, ensure_folder, write_private
+from kns.engine.paths import LabPaths, ensure_folder, write_private
+from kns.errors import KnsError, from_os_error
 
 
 def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[str, str]) -> None:
@@ -104,14 +105,14 @@ def _remove_others(paths: LabPaths, wanted: Collection[str]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_lab(paths: LabPaths) -> None:
-    """Remove all files of the lab; the folder of all labs too, once it is empty."""
-    shutil.rmtree(paths.folder, ignore_errors=True)
+def remove_lab(paths: LabPaths) -> list[KnsError]:
+    """Remove all files of the lab, going on after errors; the first error that came up."""
+    errors: list[OSError] = []
 
+    def note(_function: object, _path: str, info: tuple[object, BaseException, object]) -> None:
+        error = info[1]
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            errors.append(error)
 
-def remove_run_dir_if_empty() -> None:
-    """Remove /run/kns when no lab has files there."""
-    try:
-        RUN_DIR.rmdir()
-    except OSError:
-        return
+    shutil.rmtree(paths.folder, onerror=note)
+    return [from_os_error(error) for error in errors[:1]]

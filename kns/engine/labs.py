@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kns.cluster.leases import Leases
@@ -151,11 +151,19 @@ def read_options(paths: LabPaths) -> Options:
 
 
 def agent_pid(lab: str) -> int | None:
-    """The pid of the lab's agent: the process in the fabric netns that is kns' own."""
+    """The pid of the lab's agent: the process in the fabric netns that is kns' own.
+
+    Somebody who deletes the fabric netns by hand leaves the agent in it, under no name: then its
+    command line tells.
+    """
     identity = netns.identity(names.fabric_netns(lab))
-    if identity is None:
-        return None
-    for pid in processes.in_netns({identity[1]}):
-        if b"kns.runtime" in processes.command_line(pid):
-            return pid
-    return None
+    if identity is not None:
+        for pid in processes.in_netns({identity[1]}):
+            if b"kns.runtime" in processes.command_line(pid):
+                return pid
+    return next(stray_agents(lab), None)
+
+
+def stray_agents(lab: str) -> Iterator[int]:
+    """The pids of the lab's agents, wherever they are."""
+    return processes.with_arguments(("-m", "kns.runtime", lab))

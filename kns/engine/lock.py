@@ -39,13 +39,20 @@ def locked(
         # the new one
         paths.lock.unlink(missing_ok=True)
         os.close(fd)
+        # the folder of all labs goes with the last of them
+        with contextlib.suppress(OSError):
+            paths.lock.parent.rmdir()
 
 
 def _acquire(path: Path, patience: float, waiting: Callable[[str], None]) -> int:
     deadline = time.monotonic() + patience
     told = False
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:  # whoever removed the last other lab has just taken the folder
+            ensure_folder(path.parent)
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

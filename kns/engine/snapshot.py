@@ -11,10 +11,10 @@ import base64
 import hashlib
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 
 import kns
-from kns.cluster import model
 from kns.cluster.model import Cluster
 from kns.engine.paths import LabPaths, write_private
 
@@ -48,9 +48,18 @@ def _path(paths: LabPaths) -> Path:
 
 def _digest(paths: LabPaths) -> str:
     hashed = hashlib.sha256(kns.__version__.encode())
-    status = Path(model.__file__).stat()
-    hashed.update(f" {status.st_mtime_ns} {status.st_size}".encode())
+    for entry in sorted(_sources(), key=lambda item: item.path):
+        status = entry.stat()
+        hashed.update(f" {entry.name} {status.st_mtime_ns} {status.st_size}".encode())
     for path in (paths.spec, paths.leases, paths.options):
         content = path.read_bytes() if path.exists() else b""
         hashed.update(f" {len(content)} ".encode() + content)
     return hashed.hexdigest()
+
+
+def _sources() -> Iterator[os.DirEntry[str]]:
+    """The files of the code that makes a cluster of a lab's files."""
+    root = Path(kns.__file__).parent
+    for folder in ("spec", "cluster"):
+        with os.scandir(root / folder) as entries:
+            yield from (entry for entry in entries if entry.name.endswith(".py"))

@@ -13,6 +13,9 @@ from kns.errors import KnsError
 from kns.kernel.observe import interests, observe
 from kns.plan.diff import plan
 
+#: seconds for the agent's account; it asks the load balancers' programs, which takes one at most
+PATIENCE = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -41,7 +44,7 @@ def status(lab: str | None = None) -> Status:
     answer: dict[str, Any] = {}
     if pid is not None:
         try:
-            answer = agent.order(found.name, "status")
+            answer = agent.order(found.name, "status", patience=PATIENCE)
         except KnsError as error:
             answer = {"ok": False, "error": error.message}
     return Status(found, tuple(change_lines(found.name, ops)), pid, answer, len(present))

@@ -7,7 +7,6 @@ load → resolve → compile → observe → plan ─▶ apply ─▶ agent conv
 from __future__ import annotations
 
 import contextlib
-import errno
 import signal
 import threading
 import time
@@ -24,8 +23,8 @@ from kns.engine import agent, certificates, files, platform, snapshot, switch
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
-from kns.engine.paths import RUN_DIR, LabPaths
-from kns.errors import ApplyError, KnsError, Problem, Severity
+from kns.engine.paths import LabPaths
+from kns.errors import ApplyError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
 from kns.kernel.apply import CancelledError, apply
 from kns.kernel.observe import Observation, interests, observe
@@ -135,7 +134,7 @@ def up(
 ) -> UpResult:
     """Create the lab or converge it to the file. `report` gets a line a phase.
 
-    Raises SpecError, PlatformError, LockedError; ApplyError after everything that this run made
+    Raises SpecError, LockedError; PlatformError or ApplyError after everything that this run made
     was taken back.
     """
     start = time.monotonic()
@@ -150,14 +149,7 @@ def up(
         try:
             return _converge(desired, paths, report, on_op, start)
         except OSError as error:
-            place = f"{error.filename}: " if error.filename else ""
-            raise ApplyError(f"{place}{error.strerror or error}", hint=_hint(error)) from error
-
-
-def _hint(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"make room where {RUN_DIR} is; nothing of this run was left there"
-    return "kns down removes what may be left"
+            raise from_os_error(error) from error
 
 
 def _converge(
@@ -235,6 +227,7 @@ class _AgentStarter:
     def on_op(self, op: Op) -> None:
         """Called before each op."""
         if self._fabric_made and self.process is None and op.netns != self._fabric:
+            agent.end_stray(self._lab)
             self.process = agent.start(self._lab)
         if isinstance(op, CreateNetns) and op.netns == self._fabric:
             self._fabric_made = True

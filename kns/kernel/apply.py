@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from kns.errors import ApplyError, KnsError, PlatformError
+from kns.errors import ApplyError, KnsError, PlatformError, from_os_error
 from kns.kernel import links, netns
 from kns.kernel.programs import RULE_OPS, Programs
 from kns.kernel.rtnetlink import Message, Socket
@@ -200,7 +200,7 @@ class _Worker:
                 f"this kernel has no /proc/sys/net/{key}", hint=_missing_sysctl_hint(key)
             ) from error
         except OSError as error:
-            raise ApplyError(str(error), op=describe(op), netns=op.netns) from error
+            raise from_os_error(error, op=describe(op), netns=op.netns) from error
 
     # -- netlink -----------------------------------------------------------------------------------
 
@@ -303,11 +303,7 @@ def _op_errors(op: Op) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.EPERM, errno.EACCES):
-            raise PlatformError(
-                f"not allowed: {describe(op)}: {error.strerror}", hint="run kns as root (sudo)"
-            ) from error
-        raise ApplyError(error.strerror or str(error), op=describe(op), netns=op.netns) from error
+        raise from_os_error(error, op=describe(op), netns=op.netns) from error
 
 
 def _hint(op: Op, number: int) -> str:

@@ -82,7 +82,8 @@ def remove_folder_if_empty() -> None:
     """Undo `prepare_folder` when no netns is left; harmless when somebody else needs it."""
     with contextlib.suppress(OSError):
         if not any(NETNS_DIR.iterdir()):
-            syscalls.umount(str(NETNS_DIR))
+            with contextlib.suppress(OSError):  # no mount there, if making it was what failed
+                syscalls.umount(str(NETNS_DIR))
             NETNS_DIR.rmdir()
 
 

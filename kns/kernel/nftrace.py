@@ -1,6 +1,6 @@
 """Which rules the packets of a netns meet, told by the kernel itself (nf_tables' tracing).
 
-    table inet kns-trace          made by a socket that owns it: the kernel removes the table when
+    table inet kns-trace-PID      made by a socket that owns it: the kernel removes the table when
       chain prerouting, output    the socket closes, however its process ends
         meta l4proto tcp meta nftrace set 1
 
@@ -42,7 +42,8 @@ NFT_META_NFTRACE, NFT_META_L4PROTO, NFT_REG_1 = 12, 16, 1
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_APPEND = 1, 4, 0x400, 0x800
 NLMSG_ERROR = 2
 
-TABLE = "kns-trace"
+#: with the process' number behind it, so that two traces don't meet
+TABLE = "kns-trace-"
 #: before conntrack's defragmentation (-400) and every other chain of the two hooks
 PRIORITY = -450
 #: where packets come into sight: the hooks at which marking begins
@@ -151,20 +152,21 @@ def _u32(kind: int, value: int) -> bytes:
 
 
 def _table(protocols: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-    yield NFT_MSG_NEWTABLE, attr_text(1, TABLE) + _u32(2, NFT_TABLE_F_OWNER)
+    table = f"{TABLE}{os.getpid()}"
+    yield NFT_MSG_NEWTABLE, attr_text(1, table) + _u32(2, NFT_TABLE_F_OWNER)
     for name, hook in ENTRIES.items():
         place = nest(
             NFTA_CHAIN_HOOK, _u32(NFTA_HOOK_HOOKNUM, hook), _u32(NFTA_HOOK_PRIORITY, PRIORITY)
         )
         yield (
             NFT_MSG_NEWCHAIN,
-            attr_text(NFTA_CHAIN_TABLE, TABLE)
+            attr_text(NFTA_CHAIN_TABLE, table)
             + attr_text(NFTA_CHAIN_NAME, name)
             + place
             + attr_text(NFTA_CHAIN_TYPE, "filter"),
         )
         for protocol in protocols:
-            body = attr_text(NFTA_RULE_TABLE, TABLE) + attr_text(NFTA_RULE_CHAIN, name)
+            body = attr_text(NFTA_RULE_TABLE, table) + attr_text(NFTA_RULE_CHAIN, name)
             yield NFT_MSG_NEWRULE, body + nest(NFTA_RULE_EXPRESSIONS, *_mark_rule(protocol))
 
 
@@ -231,7 +233,7 @@ def _bodies(data: bytes) -> Iterator[bytes]:
 def _step(name: str, body: bytes) -> Step | None:
     parts = parse_attributes(body, _GENERIC.size)
     table = _text(parts.get(1, b""))
-    if table == TABLE:
+    if table.startswith(TABLE):
         return None
     verdict, target = _verdict(parts.get(5, b""))
     policy = parts.get(16)

@@ -232,6 +232,22 @@ def in_netns(inodes: set[int]) -> Iterator[int]:
                 yield int(name)
 
 
+def with_arguments(arguments: Sequence[str]) -> Iterator[int]:
+    """The pids of our own processes, in our own mount namespace, whose command line ends so.
+
+    The mount namespace tells apart what runs in a container of its own under the same names.
+    """
+    tail = b"\0" + b"\0".join(argument.encode() for argument in arguments) + b"\0"
+    mounts = os.stat("/proc/self/ns/mnt").st_ino  # noqa: PTH116 - beside its likes
+    for name in os.listdir("/proc"):  # noqa: PTH208 - hot loop
+        if not name.isdigit() or not command_line(int(name)).endswith(tail):
+            continue
+        with contextlib.suppress(OSError):
+            own = os.stat(f"/proc/{name}").st_uid == os.geteuid()  # noqa: PTH116
+            if own and os.stat(f"/proc/{name}/ns/mnt").st_ino == mounts:  # noqa: PTH116
+                yield int(name)
+
+
 def kill_all(pids: Sequence[int], *, grace: float) -> tuple[int, ...]:
     """SIGTERM, then SIGKILL after `grace` seconds; returns the pids that are still there.
 

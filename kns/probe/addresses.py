@@ -11,6 +11,9 @@ from kns.probe.names import label
 
 _BRACKETED = re.compile(r"^\[(?P<host>[^\]]+)\](?::(?P<port>[^:]+))?$")
 
+#: the host outside that runs a cloud's layer 4 proxy
+CLOUD_LB = "cloud-lb"
+
 
 def bridge_address(node: Node, family: IPFamily) -> IPAddress | None:
     """The address of the node's pod bridge: the first one of its pod CIDR."""
@@ -41,7 +44,7 @@ def owners(cluster: Cluster) -> dict[str, str]:
     """Every address of the lab with the name of its owner, as people call it."""
     network = cluster.network
     found = {str(cidr[1]): "router" for cidr in (*network.node_cidrs, *network.internet_cidrs)}
-    found |= {str(address): "cloud-lb" for address in cloud_lb_addresses(cluster)}
+    found |= {str(address): CLOUD_LB for address in cloud_lb_addresses(cluster)}
     for node in cluster.nodes:
         for cidr in node.pod_cidrs:
             found[str(cidr.network_address)] = f"{node.name}'s flannel.1"

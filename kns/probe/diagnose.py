@@ -23,7 +23,7 @@ from kns.cluster.model import (
 )
 from kns.probe.addresses import is_address
 from kns.probe.curl import CONNECTED_THEN_SILENT
-from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, outside
+from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside
 from kns.probe.expectations.endpoints import Backend, Promise, promise, serves_http
 from kns.probe.expectations.sources import node_of
 from kns.probe.model import Attempt, Outcome, overall
@@ -71,6 +71,8 @@ def _dns(source: Found, target: Target) -> str:
 
 
 def _plain(cluster: Cluster, source: Found, target: Target, outcome: Outcome) -> str:
+    if nobody := nobody_has(cluster, target):
+        return nobody
     if outcome is Outcome.REFUSED:
         return _nobody_listens(target)
     if source.kind is Kind.INTERNET and target.kind in (Kind.POD, Kind.SERVICE):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from kns.cluster.model import Cluster, IPAddress, IPFamily, LoadBalancerIngress, Pod, Service
+from kns.probe.addresses import is_address
 from kns.probe.expectations.external import balancer_mode, ranges_of
 from kns.probe.expectations.sources import gateway_for, leaving
 from kns.probe.model import Attempt, Outcome
@@ -82,6 +83,20 @@ def _in_mode(
                 f"{lost}the proxy on cloud-lb found no node that passes its health check"
                 f" ({checked}), or none that answers at its node port: {status}"
             )
+
+
+def nobody_has(cluster: Cluster, target: Target) -> str:
+    """What an address of the load balancer's pool is that no service was given; else nothing."""
+    options = cluster.network.load_balancer
+    if options is None or target.service is not None or not is_address(target.address):
+        return ""
+    address = ip_address(target.address)
+    if not any(pool.version == address.version and address in pool for pool in options.pools):
+        return ""
+    return (
+        f"{address} is of the load balancer's pool, and no service has it: nobody answers for it"
+        " (kns get services)"
+    )
 
 
 def no_way_back(cluster: Cluster, pod: Pod, address: IPAddress) -> str:

@@ -186,7 +186,8 @@ def question_of(name: str, rdtype: str) -> tuple[str, str]:
         address = ip_address(name)
     except ValueError:
         labels = name.removesuffix(".").split(".")
-        if any(not 0 < len(label) < LABEL_MAX + 1 for label in labels) or len(name) > NAME_MAX:
+        fits = all(0 < len(label) <= LABEL_MAX for label in labels) and len(name) <= NAME_MAX
+        if not fits or not name.isprintable():
             raise UsageError(
                 f"{name!r} is not a DNS name",
                 hint="labels of 1 to 63 characters, with dots between",

@@ -9,7 +9,7 @@ from kns.cluster.model import Cluster, IPFamily, Node, Pod, Protocol
 from kns.errors import KnsError, UsageError
 from kns.probe import curl, datagram, ingress
 from kns.probe import ping as pinging
-from kns.probe.addresses import in_url, owners
+from kns.probe.addresses import CLOUD_LB, in_url, owners
 from kns.probe.diagnose import explain
 from kns.probe.expectations.endpoints import promise
 from kns.probe.expectations.sources import node_of
@@ -225,6 +225,8 @@ def _notes(
 
 
 def _translated(owner: str, address: str, start: Found) -> str:
+    if owner == CLOUD_LB:
+        return f"the server saw {address} ({owner}): the connection is the proxy's own"
     if start.kind is Kind.NODE:
         return f"the server saw {address} ({owner}): the address of the link by which it left"
     return f"the server saw {address} ({owner}): masqueraded, {start.label} is hidden"

@@ -124,13 +124,21 @@ def _of_host(cluster: Cluster, source: Found, host: str, wish: Wish) -> Target:
         family = wish.family or cluster.network.families[0]
         host = "127.0.0.1" if family is IPFamily.IPV4 else "::1"
     if is_address(host):
-        return _of_address(cluster, source, ip_address(host), wish)
+        return _of_address(cluster, source, _of_one_host(host), wish)
     found = search(cluster, host, TARGETS)
     if len(found) == 1:
         return _of_object(cluster, source, found[0], wish)
     if not found and "." in host and "/" not in host:
         return _of_name(cluster, host, wish)
     return _of_object(cluster, source, find(cluster, host, TARGETS), wish)
+
+
+def _of_one_host(text: str) -> IPAddress:
+    """The address, if it can be somebody's: ping and curl take 0.0.0.0 for the machine itself."""
+    address = ip_address(text)
+    if address.is_unspecified or address.is_multicast or text == "255.255.255.255":
+        raise UsageError(f"{text} is nobody's own address", hint="name a pod, a service or a node")
+    return address
 
 
 # -- objects ---------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ class Style(StrEnum):
     TITLE = "1"
     QUIET = "2"
     NAME = "36"
+    CHANGED = "33"
 
 
 @dataclass(frozen=True, slots=True)

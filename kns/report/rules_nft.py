@@ -85,7 +85,7 @@ class _Walker:
         for target in _TARGET.findall(text):
             if target in self.chains and target not in self.seen:
                 self.seen.add(target)
-                yield Entry(self.table, target, depth, _purpose(target))
+                yield Entry(self.table, target, depth, chain_purpose(target))
                 yield from self.rules(target, depth + 1)
 
     def _line(self, chain: str, depth: int, text: str) -> Entry:
@@ -120,5 +120,6 @@ class _Walker:
         )
 
 
-def _purpose(chain: str) -> str:
+def chain_purpose(chain: str) -> str:
+    """What one of kube-proxy's chains is for, in a short plain sentence; nothing of others."""
     return _PURPOSES.get(chain) or _PREFIXES.get(chain.partition("-")[0], "")

@@ -73,7 +73,7 @@ def _agent(status: Status) -> str:
     if status.agent_pid is None:
         return "not running: nobody serves the pods' ports, the network itself goes on"
     if not status.agent.get("ok"):
-        return f"pid {status.agent_pid} does not answer: {status.agent.get('error', '')}"
+        return f"pid {status.agent_pid}: {status.agent.get('error') or 'it does not answer'}"
     servers = counted(int(status.agent.get("servers", 0)), "server")
     memory = int(status.agent.get("rss_kb", 0)) // 1024
     return f"pid {status.agent_pid}, {servers}, {memory} MB"

@@ -44,10 +44,11 @@ def _lines(result: WatchResult, paint: Painter) -> Iterator[str]:
 
 
 def _timeline(result: WatchResult, paint: Painter) -> str:
-    width = result.seconds / COLUMNS or 1.0
     columns: list[list[bool]] = [[] for _ in range(COLUMNS)]
     for sample in result.samples:
-        columns[min(int(sample.at / width), COLUMNS - 1)].append(sample.answered)
+        # a request on the border of two columns is the later one's, whatever floats make of it
+        column = int(sample.at / (result.seconds or 1.0) * COLUMNS + 1e-9)
+        columns[min(column, COLUMNS - 1)].append(sample.answered)
     return "".join(_column(column, paint) for column in columns)
 
 

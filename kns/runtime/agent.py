@@ -4,6 +4,7 @@ One JSON object a line in, one a line out:
 
     {"op": "converge"}  re-read the lab's files; open, close, start, stop what changed
                         {"ok", "servers", "containers", "errors": [{"subject", "message", "hint"}]}
+    {"op": "ping"}      {"ok"}: it lives
     {"op": "status"}    {"ok", "pid", "servers", "containers": […], "rss_kb", "errors",
                          "addresses": {LoadBalancer address: [node that takes its packets]}}
     {"op": "stop"}      end the containers too, then this process
@@ -94,13 +95,19 @@ class Agent:
                 case {"op": "converge"}:
                     async with self._turn:
                         return await self._converge()
+                case {"op": "ping"}:
+                    return {"ok": True}
                 case {"op": "status"}:
                     return await self._status()
                 case {"op": "stop"}:
                     async with self._turn:
                         return await self._stop()
                 case _:
-                    return {"ok": False, "error": "unknown order", "hint": "converge, status, stop"}
+                    return {
+                        "ok": False,
+                        "error": "unknown order",
+                        "hint": "converge, ping, status, stop",
+                    }
         except KnsError as error:
             return {"ok": False, "error": str(error), "hint": error.hint}
         except Exception as error:

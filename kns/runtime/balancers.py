@@ -1,8 +1,10 @@
 """Who takes the packets for LoadBalancer addresses at the moment: read, never remembered.
 
-l2      the nodes for which the speaker answers ARP
-bgp     the next hops of the routes that BIRD has put into the router's kernel
-proxy   the servers that HAProxy's health checks hold for up, as its own socket tells
+    l2      the nodes for which the speaker answers ARP and NDP
+    bgp     the next hops of the routes that BIRD has put into the router's kernel
+    proxy   the servers that HAProxy's health checks hold for up, as its own socket tells
+
+`up` waits here until that is as it should be: BGP sessions and health checks take a second or two.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ def wanted_takers(cluster: Cluster) -> Takers:
         case "l2":
             names_of_nodes = [node.name for node in cluster.nodes]
             winners = ((a.address, elected(a, names_of_nodes)) for a in announcements(cluster))
-            return {str(a): (node,) for a, node in winners if node is not None and a.version == 4}
+            return {str(address): (node,) for address, node in winners if node is not None}
         case "bgp":
             return {str(a.address): a.eligible for a in announcements(cluster) if a.eligible}
         case "proxy":

@@ -108,4 +108,5 @@ def _ingress_controllers(cluster: Cluster) -> Iterator[ContainerSpec]:
                 hostname=pod_hostname(pod),
                 files=((file, text),),
                 reload_signal=signal.SIGHUP,
+                listens=tuple(port.port for port in container.ports),
             )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from kns.engine.paths import LabPaths
 from kns.kernel import netns, processes
-from kns.runtime import process_table
+from kns.runtime import process_table, readiness
 from kns.runtime.container import GRACE_SECONDS, Container, Status, log_path
 from kns.runtime.listeners import Failure
 from kns.runtime.process_table import Record
@@ -29,7 +28,8 @@ from kns.runtime.specs import ContainerSpec
 
 #: kubelet's containerLogMaxSize; one older file is kept. A lab's files are in memory
 LOG_MAX = 10 * 1024 * 1024
-SIZE_CHECK_SECONDS = 10.0
+#: a loop that prints writes half a gigabyte a second, into memory
+SIZE_CHECK_SECONDS = 1.0
 
 
 class Containers:
@@ -68,9 +68,13 @@ class Containers:
             self._check_sizes_later()
 
     async def start_missing(self, specs: Sequence[ContainerSpec]) -> tuple[Failure, ...]:
-        """Start what doesn't run yet; returns those that could not be started (yet)."""
+        """Start what doesn't run yet; returns those that could not be started (yet).
+
+        One that is known to listen is waited for: who asked for it may connect at once.
+        """
         inodes = await self._inodes(specs)
         failures: list[Failure] = []
+        started: list[Container] = []
         for spec in specs:
             if spec.key in self._watched:
                 await self._watched[spec.key].update(spec)
@@ -86,7 +90,8 @@ class Containers:
             else:
                 failure = await container.start()
                 failures.extend([failure] if failure is not None else [])
-        return tuple(failures)
+                started.extend([container] if failure is None else [])
+        return (*failures, *await _deaf(started, self._paths))
 
     async def _inodes(self, specs: Sequence[ContainerSpec]) -> dict[str, Inode]:
         loop = asyncio.get_running_loop()
@@ -122,6 +127,29 @@ class Containers:
 def _same_process(wanted: ContainerSpec | None, spec: ContainerSpec) -> bool:
     """True if the process of `spec` serves `wanted` too, by a reload of its files at most."""
     return wanted is not None and replace(wanted, files=()) == replace(spec, files=())
+
+
+async def _deaf(started: Sequence[Container], paths: LabPaths) -> list[Failure]:
+    """The containers that do not listen where they should, when the patience is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + readiness.PATIENCE
+    waiting = [container for container in started if container.spec.listens]
+    while waiting and loop.time() < deadline:
+        waiting = [
+            container
+            for container in waiting
+            if not readiness.listens(container.status.pid, container.spec.listens)
+        ]
+        if waiting:
+            await asyncio.sleep(readiness.INTERVAL)
+    return [
+        Failure(
+            container.spec.key,
+            f"does not listen on {', '.join(map(str, container.spec.listens))}",
+            f"its log: {log_path(paths, container.spec)}",
+        )
+        for container in waiting
+    ]
 
 
 def survivors(
@@ -162,17 +190,21 @@ def _left_by_others(
 
 
 def rotate(logs: Iterable[Path]) -> None:
-    """Move what is in a log that has grown too large to `NAME.1`.
+    """Move the last of a log that has grown too large to `NAME.1`, and empty it.
 
     The process keeps its file open, so the file is emptied in place; it is written by appending.
     What is written between the copy and that moment is lost.
     """
     for log in logs:
         with contextlib.suppress(OSError):
-            if log.stat().st_size > LOG_MAX:
+            size = log.stat().st_size
+            if size > LOG_MAX:
                 older = log.with_name(f"{log.name}.1")
                 older.unlink(missing_ok=True)
-                shutil.copy(log, older)
+                with log.open("rb") as source, older.open("xb") as copy:
+                    older.chmod(0o600)
+                    source.seek(size - LOG_MAX)
+                    copy.write(source.read(LOG_MAX))
                 os.truncate(log, 0)
 
 

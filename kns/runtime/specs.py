@@ -21,6 +21,8 @@ class ContainerSpec:
     files: tuple[tuple[str, str], ...] = ()
     #: the signal that makes it read its files anew
     reload_signal: int = 0
+    #: TCP ports on which it listens once it has started
+    listens: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:

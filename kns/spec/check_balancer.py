@@ -50,9 +50,6 @@ def warn_balancer(sources: Sources) -> Iterator[Problem]:
         message = "without ipvs.strictARP every node answers ARP for every LoadBalancer address"
         hint = "networking.kubeProxy.ipvs.strictARP: true, as MetalLB demands"
         yield sources.place.problem(("loadBalancer", "mode"), message, hint, warning=True)
-    if spec.mode == "l2" and any(pool.version == 6 for pool in spec.pool):
-        message = "l2 answers ARP and no NDP: IPv6 addresses are not reached from outside"
-        yield sources.place.problem(_POOL, message, "mode bgp or proxy can", warning=True)
     if spec.mode != "proxy":
         return
     for service in sources.services:

@@ -16,6 +16,7 @@ from kns.compile.names import netns_of_internet
 from kns.engine.labs import RunningLab, running
 from kns.kernel import processes
 from kns.kernel.processes import Context
+from kns.probe.addresses import in_url
 
 #: seconds until nginx must listen, or have read its new configuration
 PATIENCE = 5.0
@@ -61,14 +62,17 @@ class Outside:
         """curl to the controller's door, whatever the URL's host; its own words if it fails."""
         door = entrance(self.lab.cluster)
         assert door is not None
-        pins = [f"::{door.address}:{door.http}"]
-        if url.startswith("https"):
-            pins = [f"::{door.address}:{door.https}"]
+        port = door.https if url.startswith("https") else door.http
         done = processes.run(
             [
                 *("curl", "--disable", "--silent", "--show-error", "--path-as-is", "--globoff"),
                 *("--max-time", "5", "--cacert", str(self.lab.paths.trusted)),
-                *("--header", "X-Kns-Whoami: 1", "--connect-to", *pins),
+                *(
+                    "--header",
+                    "X-Kns-Whoami: 1",
+                    "--connect-to",
+                    f"::{in_url(str(door.address))}:{port}",
+                ),
                 *("--write-out", "\n%{http_code} %{redirect_url}", *options, url),
             ],
             context=Context(netns_of_internet(self.lab.name, self.host)),

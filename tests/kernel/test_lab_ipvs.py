@@ -16,7 +16,7 @@ from kns.kernel import ipvs, netns, processes
 from kns.kernel.processes import Context
 from kns.probe.places import places_of
 from kns.probe.verify import verify
-from tests.kernel.labfiles import leftovers
+from tests.kernel.labfiles import broken_promises, leftovers
 
 pytestmark = pytest.mark.ipvs
 
@@ -51,8 +51,9 @@ def test_nothing_is_left_to_change() -> None:
 
 def test_verify_finds_everything_as_promised() -> None:
     lab = running(LAB)
-    report = verify(lab.cluster, places_of(lab.name, lab.paths))
-    assert [check for check in report.checks if not check.ok] == []
+    places = places_of(lab.name, lab.paths)
+    report = verify(lab.cluster, places)
+    assert broken_promises(report, lab.cluster, places) == ()
     assert len(report.checks) > 50
 
 

@@ -24,7 +24,10 @@ spec:
   tls: [{hosts: [shop.test], secretName: shop}]
   defaultBackend: {service: {name: web, port: {name: http}}}
   rules:
-  - {host: shop.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}
+  - host: shop.test
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
 status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}
 """
 
@@ -38,7 +41,8 @@ def warnings(body: str) -> list[str]:
 
 
 def rules(service: str, port: str = "80") -> str:
-    return f"[{{paths: [{{path: /, pathType: Prefix, backend: {{service: {service}, port: {port}}}}}]}}]"
+    backend = f"{{service: {service}, port: {port}}}"
+    return f"[{{paths: [{{path: /, pathType: Prefix, backend: {backend}}}]}}]"
 
 
 def test_a_manifest_says_the_same_as_the_short_form() -> None:
@@ -53,7 +57,10 @@ ingresses:
   tls: [{hosts: [shop.test], secretName: shop}]
   defaultBackend: {service: {name: web, port: {name: http}}}
   rules:
-  - {host: shop.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}
+  - host: shop.test
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
 """
     ).spec.ingresses[0]
     assert spec == short

@@ -17,6 +17,7 @@ PROBES = {
     "netem": "tc qdisc add dev lo root netem delay 1ms",
     "dummy": "ip link add name probe type dummy",
 }
+#: pytest's -m for the tests that need one of them
 EXPRESSION = " or ".join(PROBES)
 #: set inside the rig's VM, where a missing feature is an error of the rig and no reason to skip
 IN_VM = "KNS_VM"

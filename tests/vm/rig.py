@@ -1,6 +1,7 @@
 """Run the tests that the running kernel can't, on Debian's own kernel in a virtual machine.
 
-    python -m tests.vm.rig test [PYTEST-ARGS…]   the tests marked ipvs, netem or dummy
+    python -m tests.vm.rig test [PYTEST-ARGS…]   the tests marked ipvs, netem or dummy; --slow:
+                                                 also every lab in IPVS mode (half an hour)
     python -m tests.vm.rig run -- COMMAND…       any command, as root in the VM
     python -m tests.vm.rig shell                 a shell in the VM
     python -m tests.vm.rig check                 what of this is possible here
@@ -16,6 +17,7 @@ is installed. Exit code: the command's own, 3 if neither way is possible, 124 af
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import re
@@ -39,6 +41,8 @@ EXIT_IMPOSSIBLE = 3
 EXIT_TIMEOUT = 124
 #: the default bound of `test`; software emulation is about twenty times slower than the machine
 TEST_TIMEOUT = 900
+#: how much longer the slow tests may take together
+SLOWER = 4
 #: what a guest needs to boot and power off, many times over
 KVM_TRIAL_TIMEOUT = 20
 #: variables of the environment that the command in the VM sees too
@@ -70,6 +74,7 @@ class Kernel:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     command_line = parser()
     options, rest = command_line.parse_known_args(arguments)
     if rest and options.verb != "test":
@@ -77,7 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match options.verb:
             case "test":
-                return test(rest, options.junit, options.timeout)
+                markers = f"({features.EXPRESSION})" + ("" if options.slow else " and not slow")
+                timeout = options.timeout * (SLOWER if options.slow else 1)
+                return test([*rest, "-m", markers], options.junit, timeout)
             case "run":
                 return run_command(options.command, options.timeout)
             case "shell":
@@ -96,6 +103,7 @@ def parser() -> argparse.ArgumentParser:
     test_verb = verbs.add_parser("test", help="pytest, here or in the VM, with its own arguments")
     test_verb.add_argument("--junit", type=Path, default=PROJECT / "build/junit-vm.xml")
     test_verb.add_argument("--timeout", type=float, default=TEST_TIMEOUT)
+    test_verb.add_argument("--slow", action="store_true")
     run_verb = verbs.add_parser("run", help="a command in the VM")
     run_verb.add_argument("--timeout", type=float, default=TEST_TIMEOUT)
     run_verb.add_argument("command", nargs="+")
@@ -112,7 +120,7 @@ def test(pytest_args: Sequence[str], junit: Path, timeout: float) -> int:
     junit = junit.resolve()
     junit.parent.mkdir(parents=True, exist_ok=True)
     lacking = [why for name in features.PROBES if (why := features.missing(name))]
-    base = [sys.executable, "-m", "pytest", "-m", features.EXPRESSION]
+    base = [sys.executable, "-m", "pytest"]
     if not lacking:
         print("rig: the running kernel has every feature: no VM needed", flush=True)
         done = subprocess.run(
@@ -221,9 +229,10 @@ def boot(
     try:
         ended = follow(process, folder / "log", timeout, quiet=quiet)
     finally:
-        if process.poll() is None:
+        # a session of its own, so that Ctrl-C is ours to hand on; QEMU is a grandchild in it
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.wait()
     result = folder / "rc"
     if result.exists() and result.read_text().strip():
         return int(result.read_text())

@@ -98,8 +98,6 @@ def balancer_checks(cluster: Cluster) -> Expectations:
 
 def _cannot_tell(cluster: Cluster, front: _Front) -> str:
     options = cluster.network.kube_proxy
-    if front.mode == "l2" and front.family is IPFamily.IPV6:
-        return "l2 answers ARP and no NDP: IPv6 addresses need mode bgp or proxy"
     if front.mode == "l2" and options.mode is ProxyMode.IPVS and not options.ipvs.strict_arp:
         return "without strictARP every node answers ARP for it, as its kube-ipvs0 has it"
     return ""
@@ -283,8 +281,9 @@ def _unanswered(front: _Front) -> Promised:
             why = f"{name} has no ready endpoint, so no node announces {front.address}"
             return Promised((), _nobody, refuses=False, silence=NO_WAY, why=why)
         case _:
-            # a router that remembers who answered ARP last still finds kube-proxy's REJECT there
-            why = f"{name} has no ready endpoint, so no node answers ARP for {front.address}"
+            asks = _asking(front)
+            # a router that remembers who answered last still finds kube-proxy's REJECT there
+            why = f"{name} has no ready endpoint, so no node answers {asks} for {front.address}"
             silence = (*NO_WAY, Outcome.REFUSED)
             return Promised((), _nobody, refuses=False, silence=silence, why=why)
 
@@ -299,4 +298,8 @@ def _note(front: _Front, chosen: Sequence[Node]) -> str:
             return f"announced by {names}; {policy}"
         case _:
             policy = "Local keeps the client" if front.is_local else "Cluster hides the client"
-            return f"{names} answers ARP; {policy}"
+            return f"{names} answers {_asking(front)}; {policy}"
+
+
+def _asking(front: _Front) -> str:
+    return "ARP" if front.family is IPFamily.IPV4 else "NDP"

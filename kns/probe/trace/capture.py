@@ -19,7 +19,7 @@ from kns.kernel.packets import Frame, Tap
 T = TypeVar("T")
 
 #: the kernel begins to stamp frames a moment after the first socket asked for it (a work item)
-SETTLE_SECONDS = 0.01
+SETTLE_SECONDS = 0.02
 #: what the function's last packets take to reach the farthest link
 LINGER_SECONDS = 0.03
 
@@ -36,8 +36,13 @@ class Recording(Generic[T]):
     notes: tuple[str, ...] = ()
 
 
-def record(names: Sequence[str], protocols: Sequence[int], function: Callable[[], T]) -> Recording[T]:
-    """Run the function with all eyes open. The rules are traced of these IP protocols alone."""
+def record(
+    names: Sequence[str], protocols: Sequence[int], function: Callable[[Sequence[str]], T]
+) -> Recording[T]:
+    """Run the function with all eyes open. The rules are traced of these IP protocols alone.
+
+    The function is told of which netns the rules can't be traced.
+    """
     untraced: list[str] = []
     with contextlib.ExitStack() as stack:
         taps: list[Tap] = []
@@ -51,13 +56,14 @@ def record(names: Sequence[str], protocols: Sequence[int], function: Callable[[]
             else:
                 traces.append(stack.enter_context(contextlib.closing(trace)))
         time.sleep(SETTLE_SECONDS)
-        result = function()
+        result = function(untraced)
         time.sleep(LINGER_SECONDS)
         frames = [frame for tap in taps for frame in tap.read()]
         steps = [step for trace in traces for step in trace.read()]
         notes = tuple(_losses(taps, traces))
-    # by the clock; frames of one moment stay in the order in which their netns saw them
-    frames.sort(key=lambda frame: frame.nanoseconds)
+    # by the clock; a frame leaves before it arrives, and frames of one moment stay in the order
+    # in which their netns saw them
+    frames.sort(key=lambda frame: (frame.nanoseconds, not frame.outgoing))
     return Recording(result, tuple(frames), tuple(steps), tuple(untraced), notes)
 
 

@@ -53,8 +53,9 @@ class Flow:
 
     @property
     def answer(self) -> Way | None:
-        """The first packet back."""
-        return next((way for way in self.ways if not way.forward), None)
+        """The first packet back. A router's hint of a better way is none: the packet goes on."""
+        back = (way for way in self.ways if not way.forward)
+        return next((w for w in back if w.sightings[0].packet.word != "ICMP redirect"), None)
 
 
 class Ends(NamedTuple):

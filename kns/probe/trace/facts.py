@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from kns.errors import KnsError
@@ -18,6 +19,7 @@ from kns.plan.nft_text import parse_tables
 from kns.probe.trace.model import ChainKey
 from kns.probe.trace.packet import IPAddress
 from kns.probe.trace.rules import Ruleset
+from kns.probe.trace.stitch import Kernel, Route
 from kns.state.model import Family
 
 SAVE = {NFPROTO_IPV4: "iptables-save", NFPROTO_IPV6: "ip6tables-save"}
@@ -26,15 +28,14 @@ NFT_FAMILIES = {1: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
 XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What a routing table says of a packet: the way on, `is_local`, or an `error`."""
-
-    text: str
-    device: str = ""
-    gateway: str = ""
-    is_local: bool = False
-    error: str = ""
+def kernel() -> Kernel:
+    """The running kernel; it is asked the same thing only once."""
+    return Kernel(
+        route=functools.cache(route),
+        sysctl=functools.cache(sysctl),
+        is_silent=functools.cache(is_silent),
+        mtus=mtus,
+    )
 
 
 def route(name: str, source: IPAddress, destination: IPAddress, arrived_by: str = "") -> Route:
@@ -60,6 +61,7 @@ def route(name: str, source: IPAddress, destination: IPAddress, arrived_by: str 
         _route_text(found),
         device=str(found.get("dev", "")),
         gateway=str(found.get("gateway", "")),
+        next_hop=ip_address(str(found.get("gateway", destination))),
         is_local=kind in ("local", "broadcast"),
     )
 
@@ -103,6 +105,23 @@ def sysctl(name: str, key: str) -> str:
         return ""
 
 
+def is_silent(name: str, address: IPAddress) -> bool:
+    """True if the neighbor's MAC address was asked for in the netns, and nobody answered."""
+    argv = ["ip", "-json", "neigh", "show", "to", str(address)]
+    done = processes.run(argv, context=Context(name), timeout=5)
+    found = _first(done.stdout)
+    states = found.get("state") if found is not None else None
+    return isinstance(states, list) and bool({"FAILED", "INCOMPLETE"} & set(states))
+
+
+def mtus(name: str) -> dict[str, int]:
+    """The MTU of each link of the netns that is up."""
+    done = processes.run(["ip", "-json", "link", "show", "up"], context=Context(name), timeout=5)
+    with contextlib.suppress(ValueError):
+        return {str(link["ifname"]): int(link["mtu"]) for link in json.loads(done.stdout or "[]")}
+    return {}
+
+
 def free_port(name: str, kind: socket.SocketKind, version: int) -> int:
     """A port that nobody in the netns uses, from the kernel's own range."""
 
@@ -125,7 +144,9 @@ def read_ruleset(names: Iterable[str]) -> Ruleset:
     for name in names:
         found = nftrace.list_chains(name)
         chains |= {(name, item.family, item.table, item.chain): item for item in found}
-        tables = {(item.family, item.table) for item in found if item.table != nftrace.TABLE}
+        tables = {
+            (item.family, item.table) for item in found if not item.table.startswith(nftrace.TABLE)
+        }
         for family in sorted({f for f, table in tables if f in SAVE and table in XTABLES}):
             texts |= _iptables_texts(name, family)
         for family, table in sorted(tables):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kns.cluster.model import ProxyMode
 from kns.kernel.connections import Connection, Tuple
 from kns.probe.model import ProbeResult
 from kns.probe.trace.packet import IPAddress, Packet
@@ -19,6 +20,9 @@ class ChangeKind(StrEnum):
 
     DNAT = "DNAT"
     SNAT = "SNAT"
+    #: conntrack undoes on the way back what was done on the way there
+    UNDO_DNAT = "undo DNAT"
+    UNDO_SNAT = "undo SNAT"
     #: the time to live went down by one, and both MAC addresses are new
     ROUTED = "routed"
     ENCAPSULATED = "encapsulated"
@@ -173,6 +177,8 @@ class Trace:
     #: the rules of each chain that was met, so that it can be explained
     chains: Mapping[ChainKey, tuple[str, ...]] = field(default_factory=dict)
     owners: Mapping[str, str] = field(default_factory=dict)
+    #: kube-proxy's: what translates without a rule
+    mode: ProxyMode = ProxyMode.IPTABLES
 
     def to_json(self) -> dict[str, object]:
         """The documented form."""

@@ -51,6 +51,8 @@ class Outer:
     source: IPAddress
     destination: IPAddress
     vni: int
+    source_port: int = 0
+    ident: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Packet:
         """What it is, in a word: `SYN`, `SYN+ACK`, `echo request`, `port unreachable`, …"""
         if self.protocol == "tcp":
             flags = tuple(flag for flag in self.flags if flag != "PSH")
-            return "+".join(flags) or "no flags"
+            return ("+".join(flags) or "no flags") + (" with data" if self.payload else "")
         if self.protocol in ("icmp", "icmpv6"):
             return _icmp_word(self)
         return "datagram" if self.protocol == "udp" else self.protocol
@@ -93,6 +95,11 @@ class Packet:
     def is_error(self) -> bool:
         """True for an ICMP error, which quotes the packet that it is about."""
         return self.quoted is not None
+
+    @property
+    def is_discovery(self) -> bool:
+        """True for router and neighbor discovery, IPv6's ARP."""
+        return self.protocol == "icmpv6" and 133 <= self.icmp_type <= 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +152,8 @@ def _inside(data: bytes, carrier: Packet) -> Packet | None:
     inner = parse_frame(data[start + 16 :], ())
     if inner is None:
         return None
-    return replace(inner, outer=Outer(carrier.source, carrier.destination, vni))
+    outer = Outer(carrier.source, carrier.destination, vni, carrier.source_port, carrier.ident)
+    return replace(inner, outer=outer)
 
 
 def parse_question(data: bytes) -> Question | None:

@@ -105,4 +105,6 @@ def _closed(item: _Open, ruleset: Ruleset) -> Traversal:
 
 def chains_met(found: Sequence[Traversal]) -> set[ChainKey]:
     """Every chain in which a rule matched."""
-    return {(item.netns, item.family, item.table, rule.chain) for item in found for rule in item.rules}
+    return {
+        (item.netns, item.family, item.table, rule.chain) for item in found for rule in item.rules
+    }

@@ -1,0 +1,82 @@
+"""`kns trace`: one packet's way, hop by hop, with each rule it met."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from functools import partial
+
+import click
+
+from kns.cli import completion
+from kns.cli.options import lab_option, output_option
+
+EXIT_FAILED = 1
+
+
+@click.command()
+@click.argument(
+    "source",
+    metavar="SRC",
+    shell_complete=partial(completion.names, kinds=("pod", "node", "internet")),
+)
+@click.argument(
+    "target",
+    metavar="DST",
+    shell_complete=partial(completion.names, kinds=completion.KINDS),
+)
+@click.option("--port", default="", metavar="PORT", help="A number, or the name of a port.")
+@click.option(
+    "--proto",
+    "protocol",
+    type=click.Choice(["tcp", "udp", "icmp"]),
+    default="tcp",
+    show_default=True,
+    help="curl, a datagram, or ping.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 60),
+    default=2.0,
+    show_default=True,
+    help="Seconds to wait for a connection.",
+)
+@output_option("json")
+@lab_option
+def trace(  # noqa: PLR0913 - one parameter an option
+    *,
+    source: str,
+    target: str,
+    port: str,
+    protocol: str,
+    timeout: float,
+    output: str | None,
+    lab: str | None,
+) -> int:
+    """Follow one packet from SRC to DST and back: each link, each rule, each translation.
+
+    Sends one real probe, as `kns probe` does, and watches every link of the lab meanwhile. Where
+    the packet does not arrive, it shows the last place that saw it, and what stopped it there.
+
+    \b
+      kns trace pod1 svc-a
+      kns trace internet node1:30080
+      kns trace pod1 pod3 --proto icmp
+    """
+    from kns.engine.labs import running
+    from kns.probe.places import places_of
+    from kns.probe.probe import Options
+    from kns.probe.trace.run import trace as run_trace
+    from kns.report.trace import trace_text
+
+    found = running(lab)
+    places = places_of(found.name, found.paths)
+    options = Options(port=port, protocol=protocol, timeout=timeout)
+    result = run_trace(found.cluster, places, source, target, options)
+    if output == "json":
+        click.echo(json.dumps(result.to_json(), indent=2))
+    else:
+        width = min(shutil.get_terminal_size((80, 24)).columns, 110)
+        click.echo(trace_text(result, colour=sys.stdout.isatty(), width=width), nl=False)
+    return 0 if result.probe.ok else EXIT_FAILED

@@ -1,0 +1,125 @@
+"""Files, names and standard streams as nobody should give them, and as people do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kns.cli import main as entry
+from kns.errors import PlatformError, from_os_error
+from tests.cli.process import KNS, kns
+
+Done = subprocess.CompletedProcess[str]
+FULL = "error: no space left on device\nhint: make room there; df and df -i tell which file system"
+
+
+def shell(line: str, **env: str) -> Done:
+    return subprocess.run(
+        ["bash", "-c", line.replace("KNS", " ".join(KNS))],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, **env},
+    )
+
+
+def test_file_without_an_end_is_too_large() -> None:
+    done = kns("validate", "/dev/zero")
+    assert (done.returncode, done.stderr) == (2, "/dev/zero: larger than 64 MiB\n")
+
+
+def test_impossible_file_name_is_a_usage_error() -> None:
+    done = kns("up", "a" * 5000)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "hint: name a lab file")
+    assert done.stderr.endswith("a: file name too long\nhint: name a lab file\n")
+
+
+def test_empty_file_name_is_no_folder() -> None:
+    assert kns("up", "").stderr.startswith("error: '': no such file\n")
+
+
+@pytest.mark.parametrize("verb", ["down", "status", "verify"])
+def test_empty_lab_name_is_not_the_lab_that_runs(verb: str) -> None:
+    """`kns down "$LAB"` with LAB unset."""
+    done = kns(verb, "")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, "error: the lab's name is empty")
+
+
+def test_escape_sequences_in_a_file_are_shown_and_not_obeyed(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text('"bad\\e[31m\\u202ekey": 1\nkind: Lab\n', encoding="utf-8")
+    done = kns("validate", str(file))
+    assert 'unknown field "bad\\x1b[31m\\u202ekey"' in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_escape_sequences_in_an_argument_are_shown_and_not_obeyed() -> None:
+    done = kns("status", "\x1b]0;x\x07")
+    assert done.stderr.startswith("error: no lab named \\x1b]0;x\\x07 is running\n")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(closed: str) -> None:
+    assert shell(f"KNS schema {closed}").returncode == 0
+
+
+@pytest.mark.parametrize("verb", ["--help", "--version", "schema"])
+def test_full_disk_under_stdout_is_said(verb: str) -> None:
+    done = shell(f"KNS {verb} > /dev/full")
+    assert (done.returncode, done.stderr[: len(FULL)]) == (3, FULL)
+
+
+def test_full_disk_under_stderr_keeps_the_exit_code() -> None:
+    assert shell("KNS nosuch 2> /dev/full").returncode == 2
+
+
+def test_reader_that_goes_away_is_no_error() -> None:
+    done = shell("KNS schema | true; echo ${PIPESTATUS[0]}")
+    assert (done.stdout, done.stderr) == ("141\n", "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_signs_that_the_encoding_lacks_have_a_plain_one(encoding: str) -> None:
+    code = "from kns.cli import streams; streams.prepare(); print('✔ ✘ a → b ☃')"
+    python = KNS[0]
+    done = subprocess.run(
+        [python, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (done.stdout, done.stderr) == ("+ x a > b ?\n", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(24, "Too many open files"), "error: too many open files\nhint: raise the limit"),
+        (MemoryError(), "error: cannot allocate memory\nhint: free some memory"),
+        (RuntimeError("can't start new thread"), "error: resource temporarily unavailable\nhint: "),
+    ],
+)
+def test_what_the_machine_withholds_is_no_bug(
+    error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (entry.exit_code(error), capsys.readouterr().err[: len(said)]) == (3, said)
+
+
+def test_os_error_names_the_file_once() -> None:
+    error = from_os_error(OSError(30, "Read-only file system", "/run/kns/x"))
+    assert isinstance(error, PlatformError)
+    assert error.message == "/run/kns/x: read-only file system"
+
+
+def test_interrupted_import_is_an_interruption_and_no_bug() -> None:
+    """Python 3.11 raises RuntimeError from what __set_name__ raises, a Ctrl-C included."""
+    error = RuntimeError("Error calling __set_name__")
+    error.__cause__ = KeyboardInterrupt()
+    assert entry.exit_code(error) == 128 + signal.SIGINT
