@@ -22,6 +22,7 @@ from kns.cluster.model import (
     EndpointSlice,
     IPAddress,
     IPFamily,
+    IPNetwork,
     IPVSOptions,
     KubeProxyOptions,
     Node,
@@ -185,7 +186,8 @@ class _Work:
             return
         self.sets.add(SetName.LOAD_BALANCER_FW, entry)
         for text in view.source_ranges:
-            self.sets.add(SetName.LOAD_BALANCER_SOURCE_CIDR, f"{entry},{text}")
+            for part in _as_entry(ip_network(text)):
+                self.sets.add(SetName.LOAD_BALANCER_SOURCE_CIDR, f"{entry},{part}")
         if any(self._node_ip in ip_network(text) for text in view.source_ranges):
             self.sets.add(SetName.LOAD_BALANCER_SOURCE_IP, f"{entry},{address}")
         else:
@@ -225,3 +227,15 @@ class _Work:
                 RealServer(servers[key].address, servers[key].port) for key in sorted(servers)
             ),
         )
+
+
+def _as_entry(network: IPNetwork) -> tuple[str, ...]:
+    """A network as `ipset save` prints it: a single address without its length.
+
+    A set of networks can't hold the one of length 0; its two halves say the same.
+    """
+    if network.prefixlen == 0:
+        return tuple(str(half) for half in network.subnets())
+    if network.prefixlen == network.max_prefixlen:
+        return (str(network.network_address),)
+    return (str(network),)

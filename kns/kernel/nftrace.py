@@ -285,6 +285,16 @@ class ChainRules:
     priority: int = 0
 
 
+def has_hooks(name: str) -> bool:
+    """True if packets can meet rules of nf_tables in the netns."""
+    return any(item.hook for item in netns.call_in(name, _hooks_here))
+
+
+def _hooks_here() -> tuple[ChainRules, ...]:
+    with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
+        return tuple(_chains(sock.dump(SUBSYSTEM | NFT_MSG_GETCHAIN, _GENERIC.pack(0, 0, 0)), {}))
+
+
 def list_chains(name: str) -> tuple[ChainRules, ...]:
     """Every chain of nf_tables in the netns, those of the iptables programs too."""
     return netns.call_in(name, _list_here)

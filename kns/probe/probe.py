@@ -58,15 +58,15 @@ def probe(
         return _ping_only(cluster, places, start, goal, options.count)
     echo = None if options.source_port else _Echo(places, start, goal)
     attempts = _connect(places, start, goal, options)
+    goal = _reached(cluster, start, goal, attempts)
     attempts = tuple(identify(attempt, known) for attempt in attempts)
-    address = goal.address or next((a.server_address for a in attempts if a.server_address), "")
     return ProbeResult(
         source=start.label,
         target=goal.text,
         path=path_of(start, goal),
         outcome=overall(tuple(attempt.outcome for attempt in attempts)),
         reason=explain(cluster, start, goal, attempts),
-        address=address,
+        address=goal.address,
         attempts=attempts,
         ping=echo.result() if echo is not None else None,
         owners=known,
@@ -149,6 +149,20 @@ def _connect(places: Places, start: Found, goal: Target, options: Options) -> tu
         return datagram.udp(request) if goal.protocol is Protocol.UDP else datagram.sctp(request)
     context = places.resolving_context(start) if goal.hostname else places.context(start)
     return curl.get(_request(goal, options, places.trusted), context)
+
+
+def _reached(cluster: Cluster, start: Found, goal: Target, attempts: tuple[Attempt, ...]) -> Target:
+    """The target with the address that its name led to: a name with several leads to curl's choice.
+
+    A name that says nothing of the lab is whoever has that address.
+    """
+    address = next((attempt.server_address for attempt in attempts if attempt.server_address), "")
+    if not goal.hostname or not address:
+        return goal
+    if goal.item is not None:
+        return replace(goal, address=address)
+    owner = parse_target(cluster, start, address, Wish(str(goal.port)))
+    return replace(goal, address=address, kind=owner.kind, item=owner.item, service=owner.service)
 
 
 def _request(goal: Target, options: Options, trusted: str) -> curl.Request:

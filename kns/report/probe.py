@@ -104,7 +104,8 @@ def _who(result: ProbeResult, paint: Painter) -> Iterator[str]:
     """One line a backend; with several attempts or candidates a bar for its share."""
     counts = result.backends
     names = [*counts, *(name for name in result.candidates if name not in counts)]
-    if len(result.attempts) < 2 or not names:
+    is_nameless = not counts and any(a.outcome is Outcome.CONNECTED for a in result.attempts)
+    if len(result.attempts) < 2 or not names or is_nameless:
         for attempt in result.attempts[:1]:
             if attempt.outcome is Outcome.CONNECTED:
                 yield _field("answered", _answered(attempt))

@@ -260,6 +260,21 @@ def test_source_ranges_with_the_node_let_it_in() -> None:
     assert chain(rules, "filter", "KUBE-IPVS-OUT-FILTER") == ()
 
 
+@pytest.mark.parametrize(
+    ("written", "entries"),
+    [
+        ("203.0.113.10/32", ["203.0.113.10"]),
+        ("203.0.113.0/24", ["203.0.113.0/24"]),
+        ("0.0.0.0/0", ["0.0.0.0/1", "128.0.0.0/1"]),
+    ],
+)
+def test_source_ranges_are_written_as_ipset_prints_them(written: str, entries: list[str]) -> None:
+    """`ipset save` prints a single address bare, and no set of networks can hold 0.0.0.0/0."""
+    rules = rules_of(balanced(load_balancer_source_ranges=(written,)))
+    (found,) = (item for item in rules.ipsets if item.name == "KUBE-LOAD-BALANCER-SOURCE-CIDR")
+    assert [entry.rpartition(",")[2] for entry in found.entries] == entries
+
+
 def test_source_ranges_without_the_node_keep_it_out() -> None:
     rules = rules_of(balanced(load_balancer_source_ranges=("198.51.100.0/24",)))
     assert entries(rules, SetName.LOAD_BALANCER_SOURCE_IP) == ()

@@ -161,6 +161,29 @@ def test_pod_knows_itself_by_its_hosts_file(cluster: Cluster) -> None:
     assert out[0] in addresses_of(cluster, "db-0")
 
 
+# -- kns probe by name -------------------------------------------------------------------------------
+
+
+def test_probe_tells_the_address_that_the_client_chose(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a name with A and AAAA: curl prefers IPv6
+    (web,) = [service for service in cluster.services if service.name == "web"]
+    (ipv6,) = [str(address) for address in web.cluster_ips if address.version == 6]
+    assert main(["probe", "client", "web", "-l", LAB, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["address"] == ipv6
+
+
+def test_probe_knows_whose_address_a_name_led_to(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "http://db-0.db.data:5432/"
+    assert main(["probe", "client", url, "-l", LAB, "-o", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["path"], found["backends"]) == ("pod-to-pod", {"data/db-0": 1})
+    assert found["address"] in addresses_of(cluster, "db-0")
+
+
 # -- kns dns ---------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kns.probe.model import Attempt, Outcome, PingResult, ProbeResult
 from kns.report.probe import probe_text
 
@@ -55,6 +57,15 @@ def test_failure_says_what_to_look_at() -> None:
         "  ping      ✔ 10.244.0.3 answers in 0.050 ms\n"
         "  curl      ✘ REFUSED  10.244.0.3:81  0.20 ms\n"
         "  look at   pod3 is there, but nothing listens on port 81; it listens on 8080 (web)\n"
+    )
+
+
+def test_nobody_is_blamed_when_the_server_does_not_say_who_it_is() -> None:
+    nameless = Attempt(Outcome.CONNECTED, "", "198.51.100.1", "", 404, 0.5)
+    assert probe_text(replace(SHARED, attempts=(nameless,) * 2, notes=())) == (
+        "pod1 → svc-a   pod-to-service\n"
+        "  curl      ✔ CONNECTED  2 of 2  10.96.0.10:80  median 0.50 ms (0.50 to 0.50)\n"
+        "  answered  a server that doesn't say who it is at 198.51.100.1 with HTTP 404\n"
     )
 
 
