@@ -161,7 +161,7 @@ def test_pod_knows_itself_by_its_hosts_file(cluster: Cluster) -> None:
     assert out[0] in addresses_of(cluster, "db-0")
 
 
-# -- kns probe by name -------------------------------------------------------------------------------
+# -- kns probe by name ----------------------------------------------------------------------------
 
 
 def test_probe_tells_the_address_that_the_client_chose(
