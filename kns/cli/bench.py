@@ -9,6 +9,7 @@ import click
 
 from kns.cli.options import output_option
 from kns.cluster.model import ProxyMode
+from kns.errors import PlatformError
 
 
 def numbers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -97,12 +98,12 @@ def services(  # noqa: PLR0913 - one for each option
     limit: float,
     svg: Path | None,
     output: str | None,
-) -> None:
+) -> int:
     """Latency, CPU and sync time against the number of services, in each mode.
 
     Builds a lab named `bench` for each point and removes it. The first, the middle and the last
     service, in the order of their names, are called: iptables walks its rules one by one, IPVS and
-    nftables look the service up.
+    nftables look the service up. Exits with 3 if this machine has none of the modes.
     """
     from kns.probe.bench.model import BenchOptions
     from kns.probe.bench.services import bench_services
@@ -116,3 +117,4 @@ def services(  # noqa: PLR0913 - one for each option
         click.echo(json.dumps(report.to_json(), indent=2))
     else:
         click.echo(bench_table(report), nl=False)
+    return 0 if report.points else PlatformError.exit_code

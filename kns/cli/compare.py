@@ -10,8 +10,11 @@ from kns.cli.bench import modes_option
 from kns.cli.files import existing_file
 from kns.cli.options import output_option
 from kns.cluster.model import ProxyMode
+from kns.errors import PlatformError
 
 EXIT_FAILED = 1
+#: no mode could be had on this machine
+EXIT_PLATFORM = PlatformError.exit_code
 
 
 @click.command()
@@ -22,8 +25,8 @@ def compare(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:
     """Build the lab of LAB.yaml in each mode, verify it, measure it, remove it.
 
     Side by side: rules and their size, sync times, latency of a new connection, who answered, and
-    every promise that is another in another mode. Exits with 1 if a mode breaks a promise. Modes
-    that this machine lacks are named.
+    every promise that is another in another mode. Exits with 1 if a mode breaks a promise, with
+    3 if this machine has none of the modes. Modes that it lacks are named.
     """
     from kns.probe.compare import compare as run_compare
     from kns.report.compare import compare_text
@@ -33,4 +36,6 @@ def compare(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:
         click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
         click.echo(compare_text(report), nl=False)
+    if not report.results:
+        return EXIT_PLATFORM
     return EXIT_FAILED if report.failed else 0

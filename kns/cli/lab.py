@@ -76,7 +76,7 @@ def summary(result: UpResult) -> str:
     elif result.ops:
         what = f"is as its file says, after {counted(len(result.ops), 'change')}"
     elif result.agent_started:
-        what = "had lost its agent, which runs again"
+        what = "has nothing to change but its agent, which runs now"
     else:
         what = "has nothing to change"
     return f"{result.lab} {what}: {cluster_size(result.cluster)}, {result.seconds:.2f} s"

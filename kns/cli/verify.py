@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,33 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 
 
-@click.command()
+class _JunitCommand(click.Command):
+    """Writes --junit's file also where the other arguments are wrong: CI has no other report."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            file = _junit_of(given)
+            if file is not None:
+                from kns.report.junit import junit_error
+
+                _write(file, junit_error("kns verify", UsageError(error.format_message())))
+            raise
+
+
+def _junit_of(args: Sequence[str]) -> Path | None:
+    """The value of --junit in arguments that click can't parse as a whole."""
+    for index, word in enumerate(args):
+        name, _, value = word.partition("=")
+        if name == "--junit":
+            value = value or next(iter(args[index + 1 :]), "")
+            return Path(value) if value and not Path(value).is_dir() else None
+    return None
+
+
+@click.command(cls=_JunitCommand)
 @lab_argument
 @click.option("--only", default="", metavar="REGEX", help="Only checks whose id matches.")
 @click.option(
@@ -46,7 +73,7 @@ def verify(
     if junit is None:
         report = _verify(one_lab(lab_name, lab), only)
     else:
-        report = _verify_for_junit(one_lab(lab_name, lab), only, junit)
+        report = _verify_for_junit(lab_name, lab, only, junit)
     if output == "json":
         click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
     else:
@@ -87,14 +114,16 @@ def _verify(lab: str | None, only: str) -> VerifyReport:
         counter.clear()
 
 
-def _verify_for_junit(lab: str | None, only: str, file: Path) -> VerifyReport:
+def _verify_for_junit(
+    argument: str | None, option: str | None, only: str, file: Path
+) -> VerifyReport:
     """The file exists afterwards whatever happened, so that CI shows the reason."""
     from kns.report.junit import junit_error, junit_xml
 
     try:
-        report = _verify(lab, only)
+        report = _verify(one_lab(argument, option), only)
     except BaseException as error:
-        _write(file, junit_error(f"kns verify {lab or ''}".strip(), error))
+        _write(file, junit_error(f"kns verify {argument or option or ''}".strip(), error))
         raise
     _write(file, junit_xml(report))
     return report

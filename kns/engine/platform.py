@@ -49,6 +49,8 @@ def _components(cluster: Cluster) -> set[str]:
     programs = set()
     if cluster.ingress_controller is not None:
         programs |= {"nginx", "openssl"}
+    if cluster.network.dns.enabled and cluster.network.dns.server == "coredns":
+        programs.add("coredns")
     load_balancer = cluster.network.load_balancer
     if load_balancer is not None and load_balancer.mode in _BALANCERS:
         programs.add(_BALANCERS[load_balancer.mode])

@@ -203,8 +203,9 @@ def _check(cancelled: threading.Event) -> None:
 
 def _phase(cluster: Cluster, *, created: bool, ops: Sequence[Op]) -> str:
     if created:
-        counts = f"{len(cluster.nodes)} nodes, {len(cluster.pods)} pods"
-        return f"building {cluster.name}: {counts}, {len(cluster.services)} services"
+        sizes = {"node": cluster.nodes, "pod": cluster.pods, "service": cluster.services}
+        counts = [f"{len(found)} {noun}{'s' * (len(found) != 1)}" for noun, found in sizes.items()]
+        return f"building {cluster.name}: {', '.join(counts)}"
     if not ops:
         return f"looking at {cluster.name}: nothing differs"
     return f"converging {cluster.name}: {len(ops)} change{'s' if len(ops) > 1 else ''}"

@@ -175,8 +175,10 @@ def replace(argv: Sequence[str], *, context: Context) -> None:
     env = environment(context)
     program = shutil.which(argv[0], path=env.get("PATH", os.defpath))
     if program is None:
+        is_there = "/" in argv[0] and Path(argv[0]).exists()
         raise PlatformError(
-            f"{argv[0]}: no such program", hint="programs come from this machine's own PATH"
+            f"{argv[0]}: {'not a program' if is_there else 'no such program'}",
+            hint="programs come from this machine's own PATH",
         )
     # Python ignores SIGPIPE and the child would inherit that: `… | head` would not end it
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

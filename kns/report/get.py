@@ -98,7 +98,11 @@ def get_table(
             services = select_services(cluster, selection)
             return _with_namespace(_services_table(services, wide=wide), services, selection)
         case Kind.ENDPOINTS:
-            services = select_services(cluster, selection)
+            services = [
+                service
+                for service in select_services(cluster, selection)
+                if service.type is not ServiceType.EXTERNAL_NAME  # has no Endpoints object
+            ]
             slices = cluster.endpoint_slices
             rows = tuple((service.name, endpoints_text(service, slices)) for service in services)
             return _with_namespace(Table(("NAME", "ENDPOINTS"), rows), services, selection)

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,7 @@ _CHUNK = 64 * 1024
 _FILLER = b"k" * _CHUNK
 _FORM = "application/x-www-form-urlencoded"
 _BODILESS = (204, 304)
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 Answer = Callable[[Request, Peer], Response]
 Connections = set["HTTPConnection"]
@@ -288,7 +290,8 @@ def _head(response: Response) -> h11.Response:
     ]
     if response.status not in _BODILESS:
         headers.append(("Content-Length", str(length)))
-    return h11.Response(status_code=response.status, headers=headers)
+    reason = _PHRASES.get(response.status, "")
+    return h11.Response(status_code=response.status, headers=headers, reason=reason)
 
 
 def _joined(*pieces: bytes | None) -> bytes:

@@ -261,6 +261,7 @@ TargetPort = Annotated[
     ),
 ]
 LabelName = Annotated[str, _named(names.label_objection)]
+EndpointPortName = Annotated[str, _named(names.endpoint_port_name_objection)]
 ServiceName = Annotated[str, _named(names.service_name_objection)]
 Subdomain = Annotated[str, _named(names.subdomain_objection)]
 PortName = Annotated[str, _named(names.port_name_objection)]

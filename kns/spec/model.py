@@ -21,6 +21,7 @@ from kns.spec.fields import (
     Annotations,
     Cidr,
     ClusterIP,
+    EndpointPortName,
     EnvName,
     Flag,
     Int,
@@ -230,7 +231,7 @@ class ServiceSpec(Model):
 class EndpointPortSpec(Model):
     """One port of an EndpointSlice; without `port` it stands for all ports."""
 
-    name: LabelName = ""
+    name: EndpointPortName = ""
     protocol: ProtocolName = "TCP"
     port: Port | None = None
     app_protocol: str = ""

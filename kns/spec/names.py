@@ -33,6 +33,11 @@ def label_objection(value: str) -> str:
     return ""
 
 
+def endpoint_port_name_objection(value: str) -> str:
+    """A port's name in an EndpointSlice: empty for the one port of a Service that has no name."""
+    return label_objection(value) if value else ""
+
+
 @lru_cache(maxsize=4096)
 def service_name_objection(value: str) -> str:
     """DNS-1035 label: services, which also become environment variables."""

@@ -220,5 +220,5 @@ def test_dead_agent_is_named_and_started_again(lab: Path) -> None:
     assert "not running" in found.stdout
     assert kns("get", "pods", "pod1", "-l", LAB).stdout.splitlines()[1].split()[1] == "0/2"
     again = kns("up", str(lab))
-    assert "had lost its agent, which runs again" in again.stdout
+    assert "has nothing to change but its agent, which runs now" in again.stdout
     assert kns("status", LAB).returncode == 0

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -61,6 +62,23 @@ def test_escape_sequences_in_a_file_are_shown_and_not_obeyed(tmp_path: Path) -> 
 def test_escape_sequences_in_an_argument_are_shown_and_not_obeyed() -> None:
     done = kns("status", "\x1b]0;x\x07")
     assert done.stderr.startswith("error: no lab named \\x1b]0;x\\x07 is running\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--bogus",), "No such option '--bogus'."),
+        (("a", "-l", "b"), "two labs are named: a and b"),
+        (("",), "the lab's name is empty"),
+    ],
+)
+def test_junit_is_written_where_the_arguments_are_wrong(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    file = tmp_path / "report.xml"
+    done = kns("verify", *arguments, "--junit", str(file))
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"error: {message}")
+    assert [error.get("message") for error in ET.parse(file).getroot().iter("error")] == [message]
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])

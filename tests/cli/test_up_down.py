@@ -42,7 +42,7 @@ def test_script_builds_what_up_builds(tmp_path: Path) -> None:
         assert (ran.returncode, ran.stderr) == (0, "")
         plan = kns("up", "--dry-run", str(file))
         assert plan.stdout == "#!/bin/sh\nset -eu\n"
-        assert "had lost its agent, which runs again" in kns("up", str(file)).stdout
+        assert "has nothing to change but its agent, which runs now" in kns("up", str(file)).stdout
         verified = kns("verify", name)
         assert verified.returncode == 0, verified.stdout
     finally:

@@ -26,6 +26,17 @@ def test_up_tells_the_modules_and_how_to_get_them(capsys: pytest.CaptureFixture[
     assert leftovers("ipvs") == {}
 
 
+@pytest.mark.parametrize("words", [("compare", str(FILE)), ("bench", "services", "--sizes", "1")])
+def test_nothing_measured_is_no_success(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--modes", "ipvs"]) == 3
+    told = capsys.readouterr().out
+    assert "ipvs: kubeProxyMode ipvs needs what this kernel lacks: ip_vs" in told.replace(
+        "ipvs: not compared: ", "ipvs: "
+    )
+
+
 def test_dry_run_needs_no_ipvs(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["up", "--dry-run", str(FILE)]) == 0
     assert "link add kube-ipvs0 " in capsys.readouterr().out

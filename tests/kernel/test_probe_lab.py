@@ -216,7 +216,7 @@ def test_verify_finds_over_masquerading(lab: Path) -> None:
 
 
 def test_verify_finds_uneven_balancing(lab: Path) -> None:
-    """A backend that answers once in a hundred is there, but its share is no accident."""
+    """A backend that answers every 28th time is there, but its share is no accident."""
     with mended(lab):
         inside("node1", "sh", "-c", _UNEVEN)
         found = broken("pod-to-service/cluster-ip/pod1->svc-a")
@@ -225,7 +225,8 @@ def test_verify_finds_uneven_balancing(lab: Path) -> None:
 
 _UNEVEN = """\
 iptables-save -t nat | grep -- 'svc-a.*--probability' |
-  sed 's/-A /-R /; s/\\(-R [^ ]*\\)/\\1 1/; s/--probability [0-9.]*/--probability 0.95/' |
+  sed 's/-A /-R /; s/\\(-R [^ ]*\\)/\\1 1/
+       s/--mode random --probability [0-9.]*/--mode nth ! --every 28 --packet 0/' |
   while read -r rule; do eval "iptables -t nat $rule"; done
 """
 

@@ -13,6 +13,9 @@ from kns.cluster.model import (
     Container,
     DetectLocalMode,
     EgressOptions,
+    Endpoint,
+    EndpointPort,
+    EndpointSlice,
     IPFamily,
     KubeProxyOptions,
     LoadBalancerIngress,
@@ -331,6 +334,16 @@ def test_promise(
     assert tuple(b.name for b in found.cluster) == (expected or ("pod2", "pod3", "pod4"))
 
 
+def test_an_endpoint_outside_answers_by_its_hosts_name() -> None:
+    """The usual use of a Service without a selector: a database beyond the cluster."""
+    cluster = four_paths()
+    outside = Endpoint((cluster.internet[0].addresses[0],), ready=True)
+    port = EndpointPort(cluster.internet[0].port)
+    item = EndpointSlice("default", "svc-a-1", "svc-a", IPFamily.IPV4, (port,), (outside,))
+    cluster = replace(cluster, endpoint_slices=(item,))
+    assert backends(checks(cluster)["pod-to-service/cluster-ip/pod1->svc-a"]) == ("internet",)
+
+
 def test_promise_of_local_looks_at_this_node_alone() -> None:
     """On node1 nobody is ready but a terminating pod still serves, whatever the others do."""
     cluster = four_paths()
@@ -473,6 +486,26 @@ def sticky(seconds: int, mode: ProxyMode = ProxyMode.IPTABLES) -> Cluster:
 def test_affinity_sticks() -> None:
     want = checks(sticky(10800))["pod-to-service/cluster-ip/pod1->svc-a"].steps[0].want
     assert (want.cover, want.is_even) == (Cover.ONE, False)
+
+
+@pytest.mark.parametrize(
+    ("mode", "client", "cover"),
+    [
+        (ProxyMode.IPTABLES, "pod1", Cover.SUBSET),
+        (ProxyMode.NFTABLES, "pod1", Cover.SUBSET),
+        (ProxyMode.IPVS, "pod1", Cover.ONE),
+        (ProxyMode.IPTABLES, "internet", Cover.ONE),
+    ],
+)
+def test_affinity_is_torn_where_two_addresses_offer_other_endpoints(
+    mode: ProxyMode, client: str, cover: Cover
+) -> None:
+    cluster = sticky(10800, mode)
+    port = replace(service(cluster, "svc-a").ports[0], node_port=30099)
+    cluster = changed(cluster, "svc-a", internal_traffic_policy=LOCAL, ports=(port,))
+    path = "internet-to-service" if client == "internet" else "pod-to-service"
+    want = checks(cluster)[f"{path}/node-port/{client}->node1:30099"].steps[0].want
+    assert want.cover is cover
 
 
 def test_affinity_ends_after_a_short_timeout() -> None:

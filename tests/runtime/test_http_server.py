@@ -230,6 +230,14 @@ def test_connect_is_refused_because_this_is_no_proxy() -> None:
     assert converse(page, talk) == (405, 200)
 
 
+def test_status_line_has_the_phrase_that_people_read() -> None:
+    async def talk(client: Client) -> bytes:
+        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        return await client.reader.readuntil(b"\r\n")
+
+    assert converse(page, talk) == b"HTTP/1.1 200 OK\r\n"
+
+
 def test_upgrade_is_ignored_as_servers_may() -> None:
     async def talk(client: Client) -> tuple[bytes, bytes]:
         head = "GET /x HTTP/1.1\nHost: h\nConnection: upgrade\nUpgrade: websocket"

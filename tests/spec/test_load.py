@@ -79,6 +79,17 @@ def test_an_empty_label_is_not_left_out() -> None:
     ]
 
 
+def test_a_slices_port_without_a_name_may_say_so() -> None:
+    """The endpoint slice controller writes `name: ""` for a Service's one unnamed port."""
+    text = "{kind: EndpointSlice, metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}"
+    body = (
+        "services: [{name: db, ports: [{port: 80}]}]\n---\n"
+        f'{text}, addressType: IPv4, ports: [{{name: "", port: 80}}],'
+        " endpoints: [{addresses: [203.0.113.10]}]}\n"
+    )
+    assert [port.name for port in lab(body).spec.endpoint_slices[0].ports] == [""]
+
+
 # -- warnings --------------------------------------------------------------------------------------
 
 

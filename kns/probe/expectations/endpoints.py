@@ -132,6 +132,7 @@ def _of_slices(
     cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
 ) -> Iterable[_Entry]:
     pods = {address: pod for pod in cluster.pods for address in pod.addresses}
+    hosts = {address: host.name for host in cluster.internet for address in host.addresses}
     seen: set[tuple[IPAddress, int]] = set()
     for item in cluster.endpoint_slices:
         number = _port_of(item, port)
@@ -142,7 +143,7 @@ def _of_slices(
             if (address, number) not in seen:
                 seen.add((address, number))
                 pod = pods.get(address)
-                name = label(pod) if pod else str(address)
+                name = label(pod) if pod else hosts.get(address, str(address))
                 yield endpoint, Backend(name, address, number, endpoint.node_name, pod)
 
 

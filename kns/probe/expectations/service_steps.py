@@ -13,13 +13,14 @@ from kns.cluster.model import (
     Service,
     ServicePort,
     SessionAffinity,
+    TrafficPolicy,
 )
 from kns.probe.check import Ask, Check, Cover, Datagrams, Expectations, Http, Skip, Step, Want
 from kns.probe.chisquare import requests_to_see_all
-from kns.probe.expectations.endpoints import Backend, serves_http
+from kns.probe.expectations.endpoints import Backend, is_external, serves_http
 from kns.probe.expectations.pods import SHORT_PATIENCE
 from kns.probe.model import Outcome
-from kns.probe.names import Found, label
+from kns.probe.names import Found, Kind, label
 
 #: requests that show that affinity sticks: random choice of two would pass once in 2,048
 STICKY_REQUESTS = 12
@@ -161,7 +162,7 @@ def _answers(cluster: Cluster, door: Door, what: Promised) -> tuple[Step, str] |
     if listening != {True}:
         return Skip(f"{name}", "who answers can't be read from some of its endpoints")
     names = tuple(dict.fromkeys(backend.name for backend in what.backends))
-    count, cover, is_even = _effort(cluster, door.service, len(names), what)
+    count, cover, is_even = _effort(cluster, door, len(names), what)
     pairs = tuple((b.name, address) for b in what.backends for address in _addresses(what, b))
     every_source = cover is Cover.ALL and len(set(pairs)) > len(names)
     if every_source:
@@ -185,11 +186,25 @@ def _listens(cluster: Cluster, backend: Backend, protocol: Protocol) -> bool | N
     return True if outside and protocol is Protocol.TCP else None
 
 
-def _effort(
-    cluster: Cluster, service: Service, backends: int, what: Promised
-) -> tuple[int, Cover, bool]:
-    if service.session_affinity is SessionAffinity.CLIENT_IP:
-        return STICKY_REQUESTS, Cover.ONE if what.sticks else Cover.SUBSET, False
+def _is_torn(cluster: Cluster, door: Door) -> bool:
+    """True if the checks of one client that run beside each other move its affinity.
+
+    With internal policy Local the cluster IP offers a client in the cluster this node's endpoints,
+    the outer addresses offer it all, and kube-proxy remembers clients by endpoint, whatever the
+    address they came by. IPVS remembers by address.
+    """
+    return (
+        door.source.kind is not Kind.INTERNET
+        and door.service.internal_traffic_policy is TrafficPolicy.LOCAL
+        and is_external(door.service)
+        and cluster.network.kube_proxy.mode is not ProxyMode.IPVS
+    )
+
+
+def _effort(cluster: Cluster, door: Door, backends: int, what: Promised) -> tuple[int, Cover, bool]:
+    if door.service.session_affinity is SessionAffinity.CLIENT_IP:
+        sticks = what.sticks and not _is_torn(cluster, door)
+        return STICKY_REQUESTS, Cover.ONE if sticks else Cover.SUBSET, False
     options = cluster.network.kube_proxy
     is_ipvs = options.mode is ProxyMode.IPVS
     spreads = not is_ipvs or options.ipvs.scheduler in _SPREADING_SCHEDULERS

@@ -1,0 +1,37 @@
+"""What a lab asks of the machine, before anything is built."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kns.cluster.model import Cluster, DNSOptions, IPFamily, Network
+from kns.engine import platform
+from kns.errors import PlatformError
+from kns.state.model import HostState
+
+NETWORK = Network((IPFamily.IPV4,), (), (), (), ())
+
+
+@pytest.fixture(autouse=True)
+def _bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "require_root", lambda: None)
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("shutil.which", lambda *_args, **_options: None)
+
+
+def with_dns(options: DNSOptions) -> Cluster:
+    return Cluster("lab", replace(NETWORK, dns=options), ())
+
+
+def test_coredns_is_asked_for_before_anything_is_built() -> None:
+    with pytest.raises(PlatformError) as caught:
+        platform.require(HostState(()), with_dns(DNSOptions(server="coredns")))
+    assert caught.value.message == "the program coredns is not installed"
+    assert "leave out dns.server: coredns" in caught.value.hint
+
+
+@pytest.mark.parametrize("options", [DNSOptions(), DNSOptions(enabled=False, server="coredns")])
+def test_no_coredns_is_needed_where_none_will_run(options: DNSOptions) -> None:
+    platform.require(HostState(()), with_dns(options))
