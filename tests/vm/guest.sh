@@ -1,4 +1,5 @@
 #!/bin/sh
+#   guest.sh [PROJECT]
 # Runs as root inside the VM: puts the host's files under a root that caches them, then runs
 # /run/out/command (its output to /run/out/log, its exit code to /run/out/rc), or a shell if there
 # is none.
@@ -8,13 +9,19 @@
 set -eu
 
 if [ "${KNS_VM_STAGE:-}" != pivoted ]; then
+    if [ ! -d /run/project ]; then # started by its own path, as the shell of `make vm`
+        mkdir -p /run/project
+        mount -t 9p -o trans=virtio,msize=512000,cache=loose,ro project /run/project
+    fi
     mkdir -p /run/out
     mount -t 9p -o trans=virtio,msize=512000,cache=none results /run/out
     # kube-proxy needs these on a real node too; the kernel loads everything else by itself
     modprobe -a br_netfilter ip_vs || echo "modprobe: some modules are missing" >&2
     export KNS_VM_STAGE=pivoted
-    exec unshare --mount --propagation private -- "$0"
+    exec unshare --mount --propagation private -- "$0" "$@"
 fi
+
+project=${1:-${0%/tests/vm/guest.sh}}
 
 root=/mnt
 mount -t 9p -o trans=virtio,msize=512000,cache=loose,ro host "$root"
@@ -30,10 +37,14 @@ done
 for folder in tmp var/tmp; do
     mount -t tmpfs -o mode=1777 tmpfs "$root/$folder"
 done
+if [ ! -e "$root$project/tests/vm/guest.sh" ]; then
+    mkdir -p "$root$project"
+    mount --bind /run/project "$root$project"
+fi
 cd "$root"
 pivot_root . mnt
 umount -l /mnt
-cd "${0%/tests/vm/guest.sh}"
+cd "$project"
 export HOME=/tmp KNS_VM=1 PYTHONDONTWRITEBYTECODE=1
 
 if [ -e /run/out/command ]; then

@@ -37,6 +37,12 @@ from tests.vm import features
 
 PROJECT = Path(__file__).resolve().parents[2]
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
+#: the guest has a /tmp and /run of its own, which would hide a checkout below this machine's
+GUEST_COMMAND = (
+    "mkdir -p /run/project"
+    " && mount -t 9p -o trans=virtio,msize=512000,cache=loose,ro project /run/project"
+    f" && exec /run/project/tests/vm/guest.sh {shlex.quote(str(PROJECT))}"
+)
 EXIT_IMPOSSIBLE = 3
 EXIT_TIMEOUT = 124
 #: the default bound of `test`; software emulation is about twenty times slower than the machine
@@ -215,7 +221,7 @@ def boot(
         f"export {name}={shlex.quote(os.environ[name])}" for name in PASSED if name in os.environ
     )
     (folder / "command").write_text("\n".join([*passed, f"exec {shlex.join(command)}", ""]))
-    argv = [*vng_command(kernel, folder, kvm=kvm), "--", str(GUEST_SCRIPT)]
+    argv = [*vng_command(kernel, folder, kvm=kvm), "--", GUEST_COMMAND]
     with (folder / "console").open("wb") as console:
         process = subprocess.Popen(
             argv,
@@ -264,7 +270,11 @@ def follow(process: subprocess.Popen[bytes], log: Path, timeout: float, *, quiet
 def vng_command(kernel: Kernel, folder: Path, *, kvm: bool | None = None) -> list[str]:
     """Virtme-ng's command line, without what to run."""
     accelerated = kvm_works(kernel) if kvm is None else kvm
-    shares = {"host": ("/", ",readonly=on"), "results": (str(folder), "")}
+    shares = {
+        "host": ("/", ",readonly=on"),
+        "project": (str(PROJECT), ",readonly=on"),
+        "results": (str(folder), ""),
+    }
     opts = " ".join(
         f"-fsdev local,id={tag},path={path},security_model=none,multidevs=remap{mode}"
         f" -device virtio-9p-pci,fsdev={tag},mount_tag={tag}"
