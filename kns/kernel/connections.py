@@ -62,25 +62,31 @@ class Connection:
     answered: bool = False
     #: seconds until it is forgotten
     timeout: int = 0
+    family: Family = Family.IPV4
+    #: the original tuple as the kernel wrote it, which names the entry
+    key: bytes = b""
 
 
 def list_connections(name: str) -> tuple[Connection, ...]:
     """All entries of the netns; none where the kernel has no ctnetlink."""
-    return netns.call_in(name, _list_here)
+    return netns.call_in(name, list_here)
 
 
-def _list_here() -> tuple[Connection, ...]:
-    found: list[Connection] = []
+def list_here() -> tuple[Connection, ...]:
+    """The same of the calling thread's netns."""
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
-        for family in Family:
-            try:
-                bodies = sock.dump(IPCTNL_MSG_CT_GET, bytes((family, 0, 0, 0)))
-            except OSError as error:
-                if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
-                    return ()
-                raise
-            found += _connections(family, bodies)
-    return tuple(found)
+        return tuple(
+            item for family in Family for item in _connections(family, _dump(sock, family))
+        )
+
+
+def _dump(sock: Socket, family: Family) -> list[bytes]:
+    try:
+        return sock.dump(IPCTNL_MSG_CT_GET, bytes((family, 0, 0, 0)))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
+            return []
+        raise
 
 
 def _connections(family: Family, bodies: list[bytes]) -> Iterator[Connection]:
@@ -102,6 +108,8 @@ def _connections(family: Family, bodies: list[bytes]) -> Iterator[Connection]:
             state=TCP_STATES[state[0]] if state and state[0] < len(TCP_STATES) else "",
             answered=bool(_number(parts.get(CTA_STATUS, b"")) & IPS_SEEN_REPLY),
             timeout=_number(parts.get(CTA_TIMEOUT, b"")),
+            family=family,
+            key=parts[CTA_TUPLE_ORIG],
         )
 
 
