@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 
 import click
 
-from kns.cli import completion
-from kns.cli.options import lab_option, output_option
+from kns.cli.options import lab_option, output_option, source_argument
 
 EXIT_FAILED = 1
 
 
 @click.command()
-@click.argument(
-    "source",
-    metavar="SRC",
-    shell_complete=partial(completion.names, kinds=("pod", "node", "internet")),
-)
+@source_argument
 @click.argument("name", metavar="NAME")
 @click.argument("rdtype", metavar="[TYPE]", required=False, default="")
 @output_option("json")

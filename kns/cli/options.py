@@ -67,6 +67,24 @@ def target_argument(*kinds: str) -> Callable[[Function], Function]:
     return click.argument("target", shell_complete=partial(completion.names, kinds=kinds))
 
 
+def source_argument(function: Function) -> Function:
+    """`SRC`: where a probe, a trace or a question starts."""
+    return click.argument(
+        "source",
+        metavar="SRC",
+        shell_complete=partial(completion.names, kinds=("pod", "node", "internet")),
+    )(function)
+
+
+def destination_argument(function: Function) -> Function:
+    """`DST`: what a probe or a trace leads to, services included."""
+    return click.argument(
+        "target",
+        metavar="DST",
+        shell_complete=partial(completion.names, kinds=completion.KINDS),
+    )(function)
+
+
 def proxy_mode_option(function: Function) -> Function:
     """`--proxy-mode M`: kube-proxy's mode, in place of the file's."""
     return click.option(

@@ -6,13 +6,17 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from kns.cli import completion
-from kns.cli.options import duration, lab_option, output_option
+from kns.cli.options import (
+    destination_argument,
+    duration,
+    lab_option,
+    output_option,
+    source_argument,
+)
 from kns.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,16 +27,8 @@ EXIT_FAILED = 1
 
 
 @click.command()
-@click.argument(
-    "source",
-    metavar="SRC",
-    shell_complete=partial(completion.names, kinds=("pod", "node", "internet")),
-)
-@click.argument(
-    "target",
-    metavar="DST",
-    shell_complete=partial(completion.names, kinds=completion.KINDS),
-)
+@source_argument
+@destination_argument
 @click.option("--port", default="", metavar="PORT", help="A number, or the name of a port.")
 @click.option(
     "--proto",

@@ -5,27 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from functools import partial
 
 import click
 
-from kns.cli import completion
-from kns.cli.options import lab_option, output_option
+from kns.cli.options import destination_argument, lab_option, output_option, source_argument
 
 EXIT_FAILED = 1
 
 
 @click.command()
-@click.argument(
-    "source",
-    metavar="SRC",
-    shell_complete=partial(completion.names, kinds=("pod", "node", "internet")),
-)
-@click.argument(
-    "target",
-    metavar="DST",
-    shell_complete=partial(completion.names, kinds=completion.KINDS),
-)
+@source_argument
+@destination_argument
 @click.option("--port", default="", metavar="PORT", help="A number, or the name of a port.")
 @click.option(
     "--proto",
