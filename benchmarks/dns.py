@@ -27,6 +27,7 @@ from pathlib import Path
 
 import dns.message
 
+from kns.agent.serve.dns import DNSServer
 from kns.cluster.model import (
     Cluster,
     DNSOptions,
@@ -40,7 +41,6 @@ from kns.cluster.model import (
 )
 from kns.cluster.zone import ClusterZone
 from kns.kernel import netns, processes, sockets
-from kns.runtime.dns import DNSServer
 
 ENDPOINTS = 10
 PORT = 53

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kns.spec.schema import lab_schema
+from kns.labfile.schema import lab_schema
 from tests.readme_console import PROJECT
 
 FILE = PROJECT / "docs/lab-file.md"

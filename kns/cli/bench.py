@@ -105,8 +105,8 @@ def services(  # noqa: PLR0913 - one for each option
     service, in the order of their names, are called: iptables walks its rules one by one, IPVS and
     nftables look the service up. Exits with 3 if this machine has none of the modes.
     """
-    from kns.probe.bench.model import BenchOptions
-    from kns.probe.bench.services import bench_services
+    from kns.experiment.bench.model import BenchOptions
+    from kns.experiment.bench.services import bench_services
     from kns.report.bench import bench_svg, bench_table
 
     options = BenchOptions(modes, sizes, endpoints, connections, seed, limit)

@@ -28,7 +28,7 @@ def compare(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:
     every promise that is another in another mode. Exits with 1 if a mode breaks a promise, with
     3 if this machine has none of the modes. Modes that it lacks are named.
     """
-    from kns.probe.compare import compare as run_compare
+    from kns.experiment.compare import compare as run_compare
     from kns.report.compare import compare_text
 
     report = run_compare(existing_file(file), modes, lambda line: click.echo(line, err=True))

@@ -30,9 +30,9 @@ def dns(source: str, name: str, rdtype: str, output: str | None, lab: str | None
       kns dns pod1 10.96.0.1
     """
     from kns.engine.labs import running
-    from kns.probe.dns import DNSSource, trace_name
-    from kns.probe.dns_model import question_of
-    from kns.probe.places import places_of
+    from kns.probe.ask.dns import DNSSource, trace_name
+    from kns.probe.ask.dns_model import question_of
+    from kns.probe.ask.places import places_of
     from kns.probe.target import parse_source
     from kns.report.dns import render_trace
 

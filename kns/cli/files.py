@@ -15,7 +15,7 @@ from kns.cli.streams import say
 from kns.errors import Problem, SpecError, UsageError
 
 if TYPE_CHECKING:
-    from kns.spec.load import LoadedLab
+    from kns.labfile.load import LoadedLab
 
 
 @click.command()
@@ -52,7 +52,7 @@ def check_file(file: str) -> list[Problem]:
 
 def load(file: str) -> LoadedLab:
     """Load the lab file; `-` is stdin. UsageError if it can't be read."""
-    from kns.spec.load import load_lab, load_lab_text
+    from kns.labfile.load import load_lab, load_lab_text
 
     if file == "-":
         return load_lab_text(sys.stdin.read(), file="<stdin>")
@@ -97,7 +97,7 @@ def show_problems(problems: Iterable[Problem]) -> None:
 @click.command()
 def schema() -> None:
     """Print the JSON schema of the lab file, for completion and checks in an editor."""
-    from kns.spec.schema import lab_schema
+    from kns.labfile.schema import lab_schema
 
     click.echo(json.dumps(lab_schema(), indent=2))
 

@@ -92,7 +92,7 @@ def _print_objects(
     if output == "json":
         click.echo(json.dumps(objects, indent=2))
         return
-    from kns.spec.dump import dump_yaml
+    from kns.labfile.dump import dump_yaml
 
     click.echo(dump_yaml(objects), nl=False)
 

@@ -21,7 +21,7 @@ from kns.errors import UsageError
 
 if TYPE_CHECKING:
     from kns.cluster.model import Cluster
-    from kns.probe.places import Places
+    from kns.probe.ask.places import Places
 
 EXIT_FAILED = 1
 
@@ -93,7 +93,7 @@ def probe(  # noqa: PLR0913 - one parameter an option
       kns probe internet svc-a --for 10s --rate 200
     """
     from kns.engine.labs import running
-    from kns.probe.places import places_of
+    from kns.probe.ask.places import places_of
     from kns.probe.probe import Options
     from kns.probe.probe import probe as run_probe
     from kns.report.probe import probe_text

@@ -55,7 +55,7 @@ def trace(  # noqa: PLR0913 - one parameter an option
       kns trace pod1 pod3 --proto icmp
     """
     from kns.engine.labs import running
-    from kns.probe.places import places_of
+    from kns.probe.ask.places import places_of
     from kns.probe.probe import Options
     from kns.probe.trace.run import trace as run_trace
     from kns.report.trace import trace_text

@@ -100,7 +100,7 @@ def _say_if_nobody_serves(lab: str) -> None:
 
 def _verify(lab: str | None, only: str) -> VerifyReport:
     from kns.engine.labs import running
-    from kns.probe.places import places_of
+    from kns.probe.ask.places import places_of
     from kns.probe.verify import verify as run_verify
 
     found = running(lab)

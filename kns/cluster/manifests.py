@@ -27,8 +27,8 @@ from kns.cluster.model import (
     TrafficPolicy,
 )
 from kns.errors import Problem, SpecError
-from kns.spec.document import Document
-from kns.spec.manifests import (
+from kns.labfile.document import Document
+from kns.labfile.manifests import (
     KubeEndpoint,
     KubeEndpointSlice,
     KubeNode,

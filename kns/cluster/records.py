@@ -1,6 +1,6 @@
 """DNS records as values: what a lookup gives, and the names that Kubernetes makes of objects.
 
-    Cluster ──ClusterZone.lookup()──▶ Answer ──kns.runtime──▶ the wire
+    Cluster ──ClusterZone.lookup()──▶ Answer ──kns.agent──▶ the wire
               (kns.cluster.zone)        Record: owner, type, TTL, data in presentation format
 
 Names are absolute and end with a dot. Source of the names: the Kubernetes DNS specification 1.1.0

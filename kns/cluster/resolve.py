@@ -36,8 +36,8 @@ from kns.cluster.resolve_pods import resolve_pods
 from kns.cluster.resolve_services import resolve_services
 from kns.cluster.slices import SERVICE_NAME, derive_slices
 from kns.errors import Problem, SpecError
-from kns.spec.check_endpoints import service_of
-from kns.spec.model import EndpointSliceSpec, EndpointSpec, LabSpec
+from kns.labfile.check_endpoints import service_of
+from kns.labfile.model import EndpointSliceSpec, EndpointSpec, LabSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Resolution:
 
 
 def resolve(spec: LabSpec, leases: Leases | None = None) -> Resolution:
-    """The cluster of a spec that `kns.spec.load` has checked.
+    """The cluster of a spec that `kns.labfile.load` has checked.
 
     Raises SpecError where a subnet, a pod CIDR or the node port range is used up.
     """

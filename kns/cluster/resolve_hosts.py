@@ -25,11 +25,11 @@ from kns.cluster.model import (
     PodNetworkMode,
     ProxyMode,
 )
-from kns.spec.check_balancer import PROXY_PLACE
-from kns.spec.check_network import written_addresses, written_pod_cidrs
-from kns.spec.model import InternetSpec, LabSpec, NodeSpec
-from kns.spec.model_networking import EgressSpec, KubeProxySpec, NetworkingSpec
-from kns.spec.networks import DNS_INDEX, networks, node_mask_size
+from kns.labfile.check_balancer import PROXY_PLACE
+from kns.labfile.check_network import written_addresses, written_pod_cidrs
+from kns.labfile.model import InternetSpec, LabSpec, NodeSpec
+from kns.labfile.model_networking import EgressSpec, KubeProxySpec, NetworkingSpec
+from kns.labfile.networks import DNS_INDEX, networks, node_mask_size
 
 #: the first host outside the cluster that names no address: 203.0.113.10, 2001:db8:203::10
 INTERNET_INDEX = {4: 10, 6: 0x10}

@@ -16,16 +16,16 @@ from kns.cluster.model_ingress import (
     PathType,
     TLSSecret,
 )
-from kns.spec.check_ingress import (
+from kns.labfile.check_ingress import (
     CLASS_ANNOTATION,
     DEFAULT_CLASS_ANNOTATION,
     backend_of,
     paths_of,
     tls_parts,
 )
-from kns.spec.expand import NGINX, ingress_controller
-from kns.spec.model import LabSpec
-from kns.spec.model_ingress import (
+from kns.labfile.expand import NGINX, ingress_controller
+from kns.labfile.model import LabSpec
+from kns.labfile.model_ingress import (
     CONTROLLER,
     CONTROLLER_NAME,
     CONTROLLER_NAMESPACE,

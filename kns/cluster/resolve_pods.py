@@ -19,8 +19,8 @@ from kns.cluster.model import (
     Pod,
     Protocol,
 )
-from kns.spec.expand import PlacedPod, container_name, containers_of, expand_pods, ports_of
-from kns.spec.model import LabSpec, PodSpec
+from kns.labfile.expand import PlacedPod, container_name, containers_of, expand_pods, ports_of
+from kns.labfile.model import LabSpec, PodSpec
 
 
 def resolve_pods(

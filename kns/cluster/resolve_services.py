@@ -24,15 +24,15 @@ from kns.cluster.model import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.spec.check_services import is_headless, written_cluster_ips
-from kns.spec.expand import CONTROLLER_LABELS, ingress_controller
-from kns.spec.model import LabSpec, ServicePortSpec, ServiceSpec
-from kns.spec.model_ingress import (
+from kns.labfile.check_services import is_headless, written_cluster_ips
+from kns.labfile.expand import CONTROLLER_LABELS, ingress_controller
+from kns.labfile.model import LabSpec, ServicePortSpec, ServiceSpec
+from kns.labfile.model_ingress import (
     CONTROLLER_NAME,
     CONTROLLER_NAMESPACE,
     IngressControllerSpec,
 )
-from kns.spec.networks import KUBERNETES_INDEX
+from kns.labfile.networks import KUBERNETES_INDEX
 
 _NO_LEASE = ServiceLease()
 

@@ -1,6 +1,6 @@
 """The lab's agent process, seen from outside: start it, give it orders.
 
-The engine knows the agent by its command line and its socket alone; what it does is `kns.runtime`.
+The engine knows the agent by its command line and its socket alone; what it does is `kns.agent`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def start(lab: str) -> processes.Process:
     fd = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "ab") as log:
         return processes.spawn(
-            [sys.executable, "-m", "kns.runtime", lab],
+            [sys.executable, "-m", "kns.agent", lab],
             context=Context(names.fabric_netns(lab)),
             stdout=log,
             stderr=log,

@@ -101,7 +101,7 @@ def applied_cluster(paths: LabPaths) -> Cluster:
 
 def load_applied(paths: LabPaths) -> Loaded:
     """The lab as `up` last wrote it down, its options included."""
-    from kns.spec.load import load_lab
+    from kns.labfile.load import load_lab
 
     loaded = load_lab(paths.spec)
     options = read_options(paths)
@@ -111,7 +111,7 @@ def load_applied(paths: LabPaths) -> Loaded:
 def resolved(spec: object, leases: Leases) -> Loaded:
     """The cluster of a spec, in the file's own modes."""
     from kns.cluster.resolve import resolve
-    from kns.spec.model import LabSpec
+    from kns.labfile.model import LabSpec
 
     if not isinstance(spec, LabSpec):
         msg = f"not a lab's spec: {spec!r}"
@@ -159,11 +159,11 @@ def agent_pid(lab: str) -> int | None:
     identity = netns.identity(names.fabric_netns(lab))
     if identity is not None:
         for pid in processes.in_netns({identity[1]}):
-            if b"kns.runtime" in processes.command_line(pid):
+            if b"kns.agent" in processes.command_line(pid):
                 return pid
     return next(stray_agents(lab), None)
 
 
 def stray_agents(lab: str) -> Iterator[int]:
     """The pids of the lab's agents, wherever they are."""
-    return processes.with_arguments(("-m", "kns.runtime", lab))
+    return processes.with_arguments(("-m", "kns.agent", lab))

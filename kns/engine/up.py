@@ -85,7 +85,7 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
 
     Raises SpecError with everything that is wrong in the file.
     """
-    from kns.spec.load import load_lab_text, read_lab
+    from kns.labfile.load import load_lab_text, read_lab
 
     content = read_lab(path)
     spec = load_lab_text(content, file=str(path))

@@ -22,7 +22,7 @@ from kns.cluster.model import (
     TrafficPolicy,
 )
 from kns.probe.addresses import is_address
-from kns.probe.curl import CONNECTED_THEN_SILENT
+from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside
 from kns.probe.expectations.endpoints import Backend, Promise, promise, serves_http
 from kns.probe.expectations.sources import node_of

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from kns.probe.ask.dns_model import DNSTrace, Resolution
 from kns.probe.check import Cover, Variables, Want
 from kns.probe.chisquare import SIGNIFICANCE, uniform_p_value
-from kns.probe.dns_model import DNSTrace, Resolution
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt, Outcome, PingResult
 

@@ -7,20 +7,21 @@ from dataclasses import dataclass, replace
 
 from kns.cluster.model import Cluster, IPFamily, Node, Pod, Protocol
 from kns.errors import KnsError, UsageError
-from kns.probe import curl, datagram, ingress
-from kns.probe import ping as pinging
+from kns.probe import ingress
 from kns.probe.addresses import CLOUD_LB, in_url, owners
+from kns.probe.ask import curl, datagram
+from kns.probe.ask import ping as pinging
+from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
 from kns.probe.expectations.endpoints import promise
 from kns.probe.expectations.sources import node_of
 from kns.probe.identify import identify
 from kns.probe.model import Attempt, Outcome, PingResult, ProbeResult, overall
 from kns.probe.names import Found, Kind
-from kns.probe.places import Places
 from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
 
 ICMP = "icmp"
-#: the built-in server answers it with who it is (kns.runtime.netexec)
+#: the built-in server answers it with who it is (kns.agent.serve.netexec)
 WHOAMI_HEADER = "X-Kns-Whoami"
 #: Linux sends one client at most 6 ICMP errors at once and one a second after (icmp_ratelimit)
 ICMP_BURST = 6

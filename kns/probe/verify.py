@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from kns.cluster.model import Cluster, Protocol
 from kns.errors import KnsError, UsageError
 from kns.kernel import processes
-from kns.probe import datagram
 from kns.probe.addresses import in_url, owners
-from kns.probe.asking import Asker
+from kns.probe.ask import datagram
+from kns.probe.ask.asking import Asker
+from kns.probe.ask.pace import Pace
+from kns.probe.ask.places import Places
 from kns.probe.check import AffinityExpiry, Check, Datagrams, Echo, Expectations, Http, Skip, Step
 from kns.probe.diagnose import explain
 from kns.probe.expectations import expectations
 from kns.probe.judge import Verdict, judge
 from kns.probe.model import Attempt, Outcome
 from kns.probe.names import Kind
-from kns.probe.pace import Pace
-from kns.probe.places import Places
 from kns.probe.target import Wish, parse_target
 
 #: most probes wait for the network or for a process, so more of them than processors

@@ -18,9 +18,9 @@ from kns.cluster.model import Cluster, Protocol
 from kns.errors import UsageError
 from kns.kernel import netns
 from kns.probe.addresses import in_url, owners
+from kns.probe.ask.places import Places
 from kns.probe.identify import identify
 from kns.probe.model import Attempt, Outcome
-from kns.probe.places import Places
 from kns.probe.probe import candidates
 from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
 from kns.probe.watch_model import Sample, WatchResult

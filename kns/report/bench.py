@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from kns.cluster.model import ProxyMode
-from kns.probe.bench.model import PLACES, BenchPoint, BenchReport, Latency
+from kns.experiment.bench.model import PLACES, BenchPoint, BenchReport, Latency
 from kns.report.plot import Line, Panel, plot_svg
 from kns.report.table import Table, render_table
 

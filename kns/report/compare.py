@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kns.probe.compare import CompareReport, Difference, ModeResult
+from kns.experiment.compare import CompareReport, Difference, ModeResult
 from kns.report.bench import latency_text, seconds_text
 from kns.report.table import Table, render_table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kns.probe.dns_model import DNSQuery, DNSTrace, Resolution, ResolverOptions
+from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, ResolverOptions
 from kns.report.table import Table, render_table
 
 #: records of one answer that are shown; the rest is counted

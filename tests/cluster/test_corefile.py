@@ -16,7 +16,7 @@ from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.cluster.zone import ClusterZone
 from kns.cluster.zone_index import ZoneOptions
-from kns.spec.load import load_lab
+from kns.labfile.load import load_lab
 
 LAB = Path(__file__).parents[2] / "labs" / "discovery.yaml"
 

@@ -20,7 +20,7 @@ from kns.cluster.ingress import (
 from kns.cluster.model import Cluster, IPFamily, ServiceType, TrafficPolicy
 from kns.cluster.model_ingress import IngressBackend, IngressClass, PathType
 from kns.cluster.resolve import resolve
-from tests.spec.labs import lab
+from tests.labfile.labs import lab
 
 WEB = """
 pods:

@@ -20,7 +20,7 @@ from kns.cluster.model import (
 )
 from kns.cluster.resolve import Resolution, resolve
 from kns.errors import SpecError
-from tests.spec.labs import NODES, lab
+from tests.labfile.labs import NODES, lab
 
 NO_DNS = "networking: {dns: {enabled: false}}\n"
 

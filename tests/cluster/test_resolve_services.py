@@ -16,7 +16,7 @@ from kns.cluster.model import (
     TrafficPolicy,
 )
 from kns.cluster.resolve import resolve
-from tests.spec.labs import lab
+from tests.labfile.labs import lab
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6
 DUAL = "networking: {ipFamily: dual}\n"

@@ -9,7 +9,7 @@ import pytest
 from kns.cluster.model import Cluster, Endpoint, EndpointSlice, IPFamily
 from kns.cluster.resolve import resolve
 from kns.cluster.selectors import PodIndex, matches
-from tests.spec.labs import NODES, lab
+from tests.labfile.labs import NODES, lab
 
 HEAD = "networking: {dns: {enabled: false}}\n"
 

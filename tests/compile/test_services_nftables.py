@@ -1,4 +1,4 @@
-"""kube-proxy's nftables mode, rule by rule; whole captured tables are in tests/kernel."""
+"""kube-proxy's nftables mode, rule by rule; whole captured tables are in tests/end_to_end."""
 
 from __future__ import annotations
 
@@ -293,7 +293,7 @@ def test_source_ranges_of_the_other_family_mean_none() -> None:
     ],
 )
 def test_source_set_is_what_nft_prints(ranges: tuple[str, ...], expected: str) -> None:
-    """The same rows are loaded into the kernel in tests/kernel."""
+    """The same rows are loaded into the kernel in tests/end_to_end."""
     assert source_set_text(ranges, ()) == expected
 
 

@@ -14,7 +14,7 @@ from kns.engine.up import up
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
 from kns.plan.ops import CleanConntrack
-from tests.kernel.labfiles import write_lab
+from tests.end_to_end.labfiles import write_lab
 
 pytestmark = pytest.mark.kernel
 

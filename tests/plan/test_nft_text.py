@@ -1,4 +1,4 @@
-"""nft tables as text: loading, changing, reading; that nft agrees is shown in tests/kernel."""
+"""nft tables as text: loading, changing, reading; that nft agrees is shown in tests/end_to_end."""
 
 from __future__ import annotations
 

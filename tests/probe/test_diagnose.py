@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kns.cluster.model import Cluster, EgressOptions, ProxyMode, TrafficPolicy
-from kns.probe.curl import CONNECTED_THEN_SILENT
+from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose import explain
 from kns.probe.model import Attempt, Outcome
 from kns.probe.target import parse_source, parse_target

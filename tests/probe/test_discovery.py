@@ -13,12 +13,12 @@ from kns.cluster.podfiles import ResolvConf, pod_resolv_conf
 from kns.cluster.records import Record
 from kns.cluster.resolve import resolve
 from kns.cluster.zone import ClusterZone
+from kns.labfile.load import load_lab
+from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, search_order
 from kns.probe.check import Check, Resolve, Variables, Want
-from kns.probe.dns_model import DNSQuery, DNSTrace, Resolution, search_order
 from kns.probe.expectations.discovery import ENVIRONMENT, discovery_checks
 from kns.probe.judge import judge
 from kns.probe.model import Attempt, Outcome
-from kns.spec.load import load_lab
 
 LAB = Path(__file__).parents[2] / "labs" / "discovery.yaml"
 CONF = ResolvConf(("10.96.0.10",))

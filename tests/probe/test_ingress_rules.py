@@ -9,6 +9,7 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.labfile.load import load_lab
 from kns.probe.check import Check, Http, Resolve
 from kns.probe.expectations.ingress import ingress_checks
 from kns.probe.expectations.ingress_rules import (
@@ -19,10 +20,9 @@ from kns.probe.expectations.ingress_rules import (
     is_restricted,
     redirects,
 )
-from kns.spec.load import load_lab
+from tests.labfile.labs import lab
 from tests.readme_console import PROJECT
 from tests.shared import SHARED
-from tests.spec.labs import lab
 
 FILE = SHARED / "vectors/ingress-paths.json"
 VECTORS: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
@@ -213,7 +213,7 @@ def test_a_route_proves_backends_headers_and_tls() -> None:
 
 def test_with_policy_cluster_nginx_sees_a_node() -> None:
     text = LAB.read_text(encoding="utf-8").replace("externalTrafficPolicy: Local", "type: NodePort")
-    from kns.spec.load import load_lab_text
+    from kns.labfile.load import load_lab_text
 
     found = checks(resolve(load_lab_text(text).spec).cluster)
     (step,) = found["route/internet->https://shop.example.com/cart"].steps

@@ -5,9 +5,8 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from kns.cluster.model import ProxyMode
-from kns.plan.size import RulesetSize
-from kns.probe.bench.latency import summarize
-from kns.probe.bench.model import (
+from kns.experiment.bench.latency import summarize
+from kns.experiment.bench.model import (
     PLACES,
     BenchOptions,
     BenchPoint,
@@ -16,6 +15,7 @@ from kns.probe.bench.model import (
     SyncTime,
     Unmeasured,
 )
+from kns.plan.size import RulesetSize
 from kns.report.bench import bench_svg, bench_table
 from kns.report.plot import Line, Panel, number_text, plot_svg
 

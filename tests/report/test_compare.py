@@ -20,9 +20,8 @@ from kns.cluster.model import (
     ServicePort,
     TrafficPolicy,
 )
-from kns.plan.size import RulesetSize
-from kns.probe.bench.model import Latency, SyncTime
-from kns.probe.compare import (
+from kns.experiment.bench.model import Latency, SyncTime
+from kns.experiment.compare import (
     CompareReport,
     Difference,
     Missing,
@@ -30,6 +29,7 @@ from kns.probe.compare import (
     differences,
     subject_of,
 )
+from kns.plan.size import RulesetSize
 from kns.probe.verify import CheckResult, VerifyReport
 from kns.report.compare import compare_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kns.cluster.podfiles import ResolvConf
 from kns.cluster.records import Record
-from kns.probe.dns_model import DNSQuery, DNSTrace, Resolution
+from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution
 from kns.report.dns import answer, render_trace
 
 CONF = ResolvConf(("10.96.0.10",), ("default.svc.cluster.local",), ("ndots:5",))

@@ -9,9 +9,9 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.labfile.load import load_lab_text
 from kns.report.graph import dot, mermaid, picture
 from kns.report.graph_svg import html, svg
-from kns.spec.load import load_lab_text
 
 TEXT = """\
 apiVersion: kns/v1

@@ -17,9 +17,9 @@ from kns.errors import KnsError
 from kns.kernel import connections
 from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6
 from kns.probe import probe as probing
+from kns.probe.ask.places import Places
 from kns.probe.model import Outcome, ProbeResult
 from kns.probe.names import Found
-from kns.probe.places import Places
 from kns.probe.target import Wish, parse_source, parse_target
 from kns.probe.trace import counters, facts, fate
 from kns.probe.trace.atlas import Atlas, atlas_of

@@ -1,0 +1,253 @@
+"""A lab's agent: one process that serves its pods, and takes orders on a unix socket.
+
+One JSON object a line in, one a line out:
+
+    {"op": "converge"}  re-read the lab's files; open, close, start, stop what changed
+                        {"ok", "servers", "containers", "errors": [{"subject", "message", "hint"}]}
+    {"op": "ping"}      {"ok"}: it lives
+    {"op": "status"}    {"ok", "pid", "servers", "containers": […], "rss_kb", "errors",
+                         "addresses": {LoadBalancer address: [node that takes its packets]}}
+    {"op": "stop"}      end the containers too, then this process
+
+Blocking work (reading files, entering netns, starting processes) happens in one worker thread, in
+order; the event loop never waits for it. SIGTERM and SIGINT end the agent and let its containers
+be, as the end of a kubelet does; the next agent takes them over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import fcntl
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from kns.agent.balancers import Balancers
+from kns.agent.container import Status
+from kns.agent.containers import Containers
+from kns.agent.serve.draining import Draining
+from kns.agent.serve.listeners import Failure, Listeners
+from kns.agent.serve.name_servers import NameServers
+from kns.agent.servers import desired
+from kns.cluster.model import Cluster
+from kns.compile import names
+from kns.engine.labs import applied_cluster
+from kns.engine.paths import LabPaths, ensure_folder
+from kns.errors import KnsError, LockedError
+from kns.kernel import netns
+
+#: an order is short: a line that is longer is none
+MAX_ORDER = 64 * 1024
+#: seconds after which `up` has its answer and there is time for what can wait
+IDLE_SECONDS = 1.0
+
+
+class Agent:
+    """Serves one lab from the running event loop until it is told to stop."""
+
+    def __init__(self, paths: LabPaths, load: Callable[[LabPaths], Cluster]) -> None:
+        self._paths = paths
+        self._load = load
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
+        self._name_servers = NameServers()
+        self._listeners = Listeners(self._worker, paths.pod_etc, self._name_servers)
+        self._containers = Containers(self._worker, paths)
+        self._draining = Draining(self._worker)
+        self._balancers = Balancers(self._worker)
+        self._failures: tuple[Failure, ...] = ()
+        self._turn = asyncio.Lock()
+        self._over = asyncio.Event()
+
+    async def serve(self, sock: socket.socket) -> None:
+        """Take orders on the listening socket until one, or a signal, says stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.end)
+        loop.call_later(IDLE_SECONDS, loop.run_in_executor, self._worker, import_later)
+        server = await asyncio.start_unix_server(self._on_client, sock=sock, limit=MAX_ORDER)
+        try:
+            await self._over.wait()
+        finally:
+            server.close()
+            self._draining.close()
+            self._listeners.close()
+            self._containers.release()
+            self._balancers.close()
+            self._worker.shutdown(cancel_futures=True)
+
+    def end(self) -> None:
+        """Let `serve` return; the containers' processes live on."""
+        self._over.set()
+
+    async def order(self, order: Any) -> dict[str, Any]:
+        """Carry out one order and say how it went; never raises."""
+        try:
+            match order:
+                case {"op": "converge"}:
+                    async with self._turn:
+                        return await self._converge()
+                case {"op": "ping"}:
+                    return {"ok": True}
+                case {"op": "status"}:
+                    return await self._status()
+                case {"op": "stop"}:
+                    async with self._turn:
+                        return await self._stop()
+                case _:
+                    return {
+                        "ok": False,
+                        "error": "unknown order",
+                        "hint": "converge, ping, status, stop",
+                    }
+        except KnsError as error:
+            return {"ok": False, "error": str(error), "hint": error.hint}
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s failed", order)
+            return {"ok": False, "error": f"{type(error).__name__}: {error}", "hint": ""}
+
+    async def _converge(self) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
+        cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
+        wanted = desired(cluster)
+        self._name_servers.update(cluster)
+        self._draining.update(cluster)
+        # what goes makes room for what comes: a port may pass from one container to another
+        await self._containers.stop_others(wanted.containers)
+        await self._listeners.close_others(wanted.servers)
+        self._failures = (
+            *await self._listeners.open_missing(wanted.servers),
+            *await self._containers.start_missing(wanted.containers),
+        )
+        failures = (*self._failures, *await self._balancers.converge(cluster))
+        return {"ok": not failures, **self._counts(), "errors": _plain(failures)}
+
+    async def _status(self) -> dict[str, Any]:
+        statuses = self._containers.statuses
+        # what a container does now says more than how its first start went
+        known = {status.container for status in statuses}
+        errors = [failure for failure in self._failures if failure.subject not in known]
+        errors += [
+            Failure(status.container, f"{status.message}; it is going to be started again")
+            for status in statuses
+            if status.state == "waiting"
+        ]
+        addresses = await self._balancers.takers()
+        errors += self._balancers.failures(addresses)
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        rss = pages * resource.getpagesize() // 1024
+        return {
+            "ok": True,
+            "addresses": {address: list(nodes) for address, nodes in addresses.items()},
+            "pid": os.getpid(),
+            "servers": len(self._listeners),
+            "containers": _plain(statuses),
+            "rss_kb": rss,
+            "errors": _plain(errors),
+        }
+
+    async def _stop(self) -> dict[str, Any]:
+        self._listeners.close()
+        await self._containers.stop()
+        self._over.set()
+        return {"ok": True, **self._counts()}
+
+    def _counts(self) -> dict[str, Any]:
+        return {
+            "servers": len(self._listeners),
+            "containers": len(self._containers.statuses),
+        }
+
+    async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):  # ValueError: line over the limit
+            while line := await reader.readline():
+                try:
+                    order = json.loads(line)
+                except ValueError:
+                    order = None
+                answer = await self.order(order)
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+
+def _plain(items: Sequence[Failure] | Sequence[Status]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(item) for item in items]
+
+
+def run(lab: str) -> None:
+    """Be the agent of a lab until told to stop. LockedError if it has one already."""
+    paths = LabPaths(lab)
+    ensure_folder(paths.folder)
+    with claimed(paths.pid):
+        sock = bind(paths.socket)
+        try:
+            # the main thread's netns is the process' own in /proc: it tells whose agent this is
+            netns.enter(names.fabric_netns(lab))
+            raise_file_limit()
+            asyncio.run(_serve(paths, sock))
+        finally:
+            sock.close()
+            paths.socket.unlink(missing_ok=True)
+
+
+async def _serve(paths: LabPaths, sock: socket.socket) -> None:
+    await Agent(paths, load).serve(sock)
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold the lab's pid file: locked by the agent that lives, so that there is one at most."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(fd)
+        raise LockedError(f"this lab has an agent already: {path}") from error
+    try:
+        os.ftruncate(fd, 0)
+        os.write(fd, f"{os.getpid()}\n".encode())
+        yield
+        # emptied, not unlinked: another agent may have it open already and lock it next
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def bind(path: Path) -> socket.socket:
+    """The socket for orders, mode 0600; what a killed agent has left there is replaced."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    sock.listen(16)
+    return sock
+
+
+def raise_file_limit() -> None:
+    """Allow as many open files as this process may: each socket of each pod is one."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def import_later() -> None:
+    """Import what the first request and the first DNS question need: they may come sooner."""
+    import kns.agent.serve.dns
+    import kns.agent.serve.http_server
+    import kns.cluster.zone  # noqa: F401
+
+
+def load(paths: LabPaths) -> Cluster:
+    """The lab as `up` last wrote it down."""
+    return applied_cluster(paths)

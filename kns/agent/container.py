@@ -1,0 +1,262 @@
+"""One container with a `command`: its process, and when that is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kns.agent import process_table
+from kns.agent.backoff import Backoff
+from kns.agent.process_table import Record
+from kns.agent.serve import environment
+from kns.agent.serve.listeners import Failure
+from kns.agent.serve.server import Inode
+from kns.agent.specs import ContainerSpec
+from kns.engine.paths import LabPaths, ensure_folder, write_private
+from kns.errors import PlatformError
+from kns.kernel import processes
+
+#: seconds between SIGTERM and SIGKILL; kubelet's 30 would make every `down` wait
+GRACE_SECONDS = 2.0
+#: kubelet notices a container's end within a second (its PLEG asks the runtime so often); without
+#: such a pause `kns down`, which ends agent and containers at once, would race with the restart
+NOTICE_SECONDS = 0.2
+
+
+class Child(Protocol):
+    """A process that this agent has started: only its parent learns how it ended."""
+
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit status once it has ended, negative for a signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One container, as `status` reports it."""
+
+    container: str
+    state: str
+    pid: int
+    restarts: int
+    adopted: bool
+    message: str
+
+
+class Container:
+    """A container in a netns. Its process is started, watched, started again and stopped."""
+
+    def __init__(
+        self, spec: ContainerSpec, inode: Inode, paths: LabPaths, worker: Executor
+    ) -> None:
+        self.spec = spec
+        self.inode = inode
+        self._paths = paths
+        self._worker = worker
+        self._loop = asyncio.get_running_loop()
+        self._pid = 0
+        self._pidfd = -1
+        self._child: Child | None = None
+        self._adopted = False
+        self._restarts = 0
+        self._message = ""
+        self._backoff = Backoff()
+        self._restart: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ended = asyncio.Event()
+        self._ended.set()
+        self._stopping = False
+
+    @property
+    def status(self) -> Status:
+        """What it does at the moment."""
+        return Status(
+            container=self.spec.key,
+            state="running" if self._pidfd >= 0 else "waiting",
+            pid=self._pid if self._pidfd >= 0 else 0,
+            restarts=self._restarts,
+            adopted=self._adopted,
+            message=self._message,
+        )
+
+    async def start(self) -> Failure | None:
+        """Start the process. One that can't be started is tried again like one that has ended."""
+        try:
+            self._child = await self._loop.run_in_executor(
+                self._worker, spawn, self.spec, self._paths
+            )
+        except (OSError, PlatformError) as error:
+            self._message = str(error)
+            self._start_later()
+            hint = error.hint if isinstance(error, PlatformError) else ""
+            return Failure(self.spec.key, self._message, hint)
+        self._watch(self._child.pid)
+        return None
+
+    def adopt(self, record: Record) -> bool:
+        """Take over the process of an earlier agent; False if it has ended in the meantime."""
+        try:
+            self._watch(record.pid)
+        except ProcessLookupError:
+            return False
+        if not process_table.is_running(record):
+            self.release()
+            return False
+        self._adopted = True
+        return True
+
+    async def update(self, spec: ContainerSpec) -> None:
+        """Write the spec's files; the process reads them anew if one of them changed."""
+        self.spec = spec
+        if await self._loop.run_in_executor(self._worker, write_files, spec):
+            self._signal(signal.Signals(spec.reload_signal))
+
+    async def stop(self) -> None:
+        """SIGTERM, after the grace SIGKILL, its children too; when it returns, nothing is left."""
+        self._stopping = True
+        if self._restart is not None:
+            self._restart.cancel()
+        if self._tasks:  # a start or clean-up that is under way
+            await asyncio.wait(self._tasks)
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+            with contextlib.suppress(TimeoutError):  # one that the kernel holds in a system call
+                await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
+        await self._kill_rest()
+
+    def release(self) -> None:
+        """Let the process be: the next agent takes it over."""
+        self._stopping = True
+        if self._restart is not None:
+            self._restart.cancel()
+        self._close_pidfd()
+
+    def _watch(self, pid: int) -> None:
+        # a pidfd becomes readable when its process ends, also when that is nobody's child here
+        self._pidfd = os.pidfd_open(pid)
+        self._pid = pid
+        self._message = ""
+        self._ended.clear()
+        self._loop.add_reader(self._pidfd, self._on_end)
+
+    def _on_end(self) -> None:
+        self._close_pidfd()
+        self._message = _how_it_ended(self._child.poll() if self._child is not None else None)
+        self._child = None
+        self._adopted = False
+        self._ended.set()
+        if not self._stopping:
+            self._run(self._clean_up_and_restart())
+
+    async def _clean_up_and_restart(self) -> None:
+        await self._kill_rest()
+        if not self._stopping:
+            self._start_later()
+
+    async def _kill_rest(self) -> None:
+        await self._loop.run_in_executor(
+            self._worker, process_table.kill_members, self.spec.key, self._pid, self.inode[1]
+        )
+        record_path(self._paths, self.spec).unlink(missing_ok=True)
+
+    def _start_later(self) -> None:
+        delay, self._backoff = self._backoff.after_end(time.monotonic())
+        delay = max(delay, NOTICE_SECONDS)
+        log = logging.getLogger(__name__)
+        log.warning("%s: %s; restart in %.0f s", self.spec.key, self._message, delay)
+        self._restart = self._loop.call_later(delay, self._start_again)
+
+    def _start_again(self) -> None:
+        self._restarts += 1
+        self._run(self._started())
+
+    async def _started(self) -> None:
+        if not self._stopping:
+            await self.start()
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+def write_files(spec: ContainerSpec) -> bool:
+    """Write the files of a spec that are not as it says; True if there was one."""
+    changed = False
+    for name, text in spec.files:
+        path = Path(name)
+        ensure_folder(path.parent)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_private(path, text)
+            changed = True
+    return changed
+
+
+def spawn(spec: ContainerSpec, paths: LabPaths) -> Child:
+    """Start the container's process, its output appended to its log. Blocks for milliseconds."""
+    write_files(spec)
+    etc = paths.pod_etc(spec.netns)
+    services = environment.read_service_variables(etc)
+    variables = dict(environment.of_container(services, spec.env, hostname=spec.hostname))
+    variables[process_table.MARKER] = spec.key
+    variables[process_table.DIGEST_MARKER] = spec.digest
+    context = processes.Context(
+        netns=spec.netns,
+        etc=etc if etc.is_dir() else None,
+        hostname=spec.hostname,
+        env=variables,
+    )
+    ensure_folder(paths.logs)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+    log = os.open(log_path(paths, spec), flags, 0o600)
+    try:
+        child: Child = processes.spawn(spec.command, context=context, stdout=log, stderr=log)
+    finally:
+        os.close(log)
+    started = process_table.start_time(child.pid)
+    if started is not None:
+        record = Record(spec.key, child.pid, started, spec.digest)
+        process_table.write_record(record_path(paths, spec), record)
+    return child
+
+
+def log_path(paths: LabPaths, spec: ContainerSpec) -> Path:
+    """Where the container's output goes."""
+    return paths.logs / f"{spec.netns}.{spec.name}.log"
+
+
+def record_path(paths: LabPaths, spec: ContainerSpec) -> Path:
+    """Where its main process is noted down."""
+    return paths.logs / f"{spec.netns}.{spec.name}{process_table.RECORD_SUFFIX}"
+
+
+def _how_it_ended(status: int | None) -> str:
+    if status is None:
+        return "ended"
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"exited with {status}"

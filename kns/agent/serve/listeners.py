@@ -1,0 +1,157 @@
+"""The built-in servers of a lab: opened inside their netns, served by the one loop.
+
+    converge(specs)   close what is not wanted any more, open what is missing, and let what stays
+                      answer by its new spec; a change of one touches nobody else's connections
+
+An open socket keeps its netns alive, also after the netns has lost its name. A pod that is made
+anew has a netns of the same name and another inode, and so its sockets are opened afresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+
+from kns.agent.serve.name_servers import NameServers
+from kns.agent.serve.server import Inode, Server
+from kns.agent.servers import NameServer, Place, ServerSpec, Subject
+from kns.cluster.model import Protocol
+from kns.errors import PlatformError
+from kns.kernel import netns, sockets
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Something that could not be opened or started; the rest of the lab works on."""
+
+    subject: str
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    spec: ServerSpec
+    inode: Inode
+    sock: socket.socket
+
+
+class Listeners:
+    """Every built-in server that is open. `etc_of` tells a netns' folder of pod files."""
+
+    def __init__(
+        self, worker: Executor, etc_of: Callable[[str], Path], name_servers: NameServers
+    ) -> None:
+        self._worker = worker
+        self._etc_of = etc_of
+        self._name_servers = name_servers
+        self._open: dict[Place, Server] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def close_others(self, specs: Sequence[ServerSpec]) -> None:
+        """Close every server that `specs` doesn't hold, or whose netns is another one now."""
+        wanted = {spec.place: spec.subject for spec in specs}
+        loop = asyncio.get_running_loop()
+        found = {place.netns for place in self._open}
+        inodes = await loop.run_in_executor(self._worker, _inodes, found)
+        for place, server in list(self._open.items()):
+            stays = place in wanted and _speaks_the_same(wanted[place], server.spec.subject)
+            if not stays or inodes[place.netns] != server.inode:
+                server.close()
+                del self._open[place]
+
+    async def open_missing(self, specs: Sequence[ServerSpec]) -> tuple[Failure, ...]:
+        """Open what is not open yet. When this returns, all but the failed ones listen."""
+        missing: dict[Place, ServerSpec] = {}
+        failures: list[Failure] = []
+        seen: set[Place] = set()
+        for spec in specs:
+            if spec.place in seen:
+                failures.append(_taken(spec))
+            elif spec.place in self._open:
+                self._open[spec.place].spec = spec
+            else:
+                missing[spec.place] = spec
+            seen.add(spec.place)
+        loop = asyncio.get_running_loop()
+        opened, refused = await loop.run_in_executor(
+            self._worker, open_sockets, tuple(missing.values())
+        )
+        for item in opened:
+            etc = self._etc_of(item.spec.place.netns)
+            server = Server(item.spec, item.inode, etc, self._name_servers)
+            await server.start(item.sock)
+            self._open[item.spec.place] = server
+        return (*failures, *refused)
+
+    def close(self) -> None:
+        """Close every server."""
+        for server in self._open.values():
+            server.close()
+        self._open.clear()
+
+
+def open_sockets(
+    specs: Sequence[ServerSpec],
+) -> tuple[tuple[_Opened, ...], tuple[Failure, ...]]:
+    """Open the sockets of many netns: each netns is entered once. Worker threads only."""
+    opened: list[_Opened] = []
+    failures: list[Failure] = []
+    for name, group in itertools.groupby(specs, key=lambda spec: spec.place.netns):
+        inside = tuple(group)
+        try:
+            with netns.entered(name):
+                inode = netns.identity(name)
+                for spec in inside:
+                    try:
+                        sock = _open_here(spec.place)
+                    except OSError as error:
+                        failures.append(_failure(spec, error))
+                    else:
+                        opened.append(_Opened(spec, inode or (0, 0), sock))
+        except (OSError, PlatformError) as error:
+            failures.extend(Failure(_subject(spec), str(error)) for spec in inside)
+    return tuple(opened), tuple(failures)
+
+
+def _open_here(place: Place) -> socket.socket:
+    return sockets.open_here(place.address, place.port, protocol=place.protocol.lower())
+
+
+def _inodes(found: Iterable[str]) -> dict[str, Inode | None]:
+    return {name: netns.identity(name) for name in found}
+
+
+def _speaks_the_same(one: Subject, other: Subject) -> bool:
+    """DNS or not is decided when the socket is opened; anything else may change later."""
+    return isinstance(one, NameServer) is isinstance(other, NameServer)
+
+
+def _subject(spec: ServerSpec) -> str:
+    return f"{spec.subject} ({spec.place})"
+
+
+def _taken(spec: ServerSpec) -> Failure:
+    return Failure(_subject(spec), "another container of the pod serves this port already")
+
+
+def _failure(spec: ServerSpec, error: OSError) -> Failure:
+    subject = _subject(spec)
+    if spec.place.protocol is Protocol.SCTP and error.errno == errno.EPROTONOSUPPORT:
+        return Failure(subject, "this kernel has no SCTP", hint="modprobe sctp")
+    hint = ""
+    if error.errno == errno.EADDRINUSE:
+        port = spec.place.port
+        hint = f"ip netns exec {spec.place.netns} ss -lntup sport = :{port} shows who listens"
+    if error.errno == errno.EMFILE:
+        hint = "raise the limit of open files (ulimit -n) and run kns up again"
+    return Failure(subject, os.strerror(error.errno or 0).lower(), hint)

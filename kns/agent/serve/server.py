@@ -1,0 +1,110 @@
+"""One open socket of a built-in server, with the connections that came in by it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from kns.agent.serve import environment, netexec, proxy_health
+from kns.agent.serve.datagrams import DatagramServer, MessageConnection
+from kns.agent.serve.messages import Peer, Request, Response
+from kns.agent.serve.name_servers import LateServer, NameServers
+from kns.agent.servers import Identity, NameServer, ProxyHealth, ServerSpec, ServiceHealth
+from kns.cluster.environment import Variables
+from kns.cluster.model import Protocol
+from kns.kernel import sockets
+
+if TYPE_CHECKING:
+    from kns.agent.serve.http_server import HTTPConnection
+
+#: device and inode of a netns
+Inode = tuple[int, int]
+
+
+@dataclass(slots=True, eq=False)
+class Server:
+    """Serves one socket. `spec` may be replaced at any time; its place stays what it is.
+
+    `etc` is the folder of the pod's files, `inode` the netns in which the socket was opened.
+    """
+
+    spec: ServerSpec
+    inode: Inode
+    etc: Path
+    name_servers: NameServers
+    acceptor: asyncio.Server | DatagramServer | LateServer | None = None
+    connections: set[HTTPConnection] = field(default_factory=set)
+    messages: set[MessageConnection] = field(default_factory=set)
+
+    async def start(self, sock: socket.socket) -> None:
+        """Serve on the socket from the running loop."""
+        loop = asyncio.get_running_loop()
+        place, subject = self.spec.place, self.spec.subject
+        if isinstance(subject, NameServer):
+            self.acceptor = self.name_servers.listen(
+                subject.kind, place.netns, sock, place.protocol
+            )
+            return
+        match place.protocol:
+            case Protocol.TCP:
+                self.acceptor = await loop.create_server(
+                    self._http_connection, sock=sock, backlog=sockets.BACKLOG
+                )
+            case Protocol.SCTP:
+                self.acceptor = await loop.create_server(
+                    self._message_connection, sock=sock, backlog=sockets.BACKLOG
+                )
+            case Protocol.UDP:
+                self.acceptor = DatagramServer(sock, self.reply)
+            case _:
+                assert_never(place.protocol)
+
+    def close(self) -> None:
+        """Close the socket and its connections, as the end of a container does."""
+        if self.acceptor is not None:
+            self.acceptor.close()
+        for connection in tuple(self.connections):
+            connection.abort()
+        for association in tuple(self.messages):
+            association.abort()
+
+    def answer(self, request: Request, peer: Peer) -> Response:
+        """The answer to an HTTP request, by the spec of this moment."""
+        subject = self.spec.subject
+        match subject:
+            case Identity():
+                return netexec.answer(subject, request, peer, self._environment)
+            case ServiceHealth():
+                return proxy_health.answer_service(subject)
+            case ProxyHealth():
+                return proxy_health.answer_proxy(request)
+            case NameServer():
+                return Response("DNS is not HTTP", 400)
+            case _:
+                assert_never(subject)
+
+    def reply(self, message: bytes, peer: Peer) -> bytes | None:
+        """The reply to a UDP or SCTP message, if there is one."""
+        subject = self.spec.subject
+        if not isinstance(subject, Identity):
+            return None
+        return netexec.answer_datagram(subject, message, peer)
+
+    def _environment(self) -> Variables:
+        who = self.spec.subject
+        if not isinstance(who, Identity):
+            return ()
+        services = environment.read_service_variables(self.etc)
+        return environment.of_container(services, who.env, hostname=who.hostname)
+
+    def _http_connection(self) -> HTTPConnection:
+        # the servers are up before h11 is imported: `up` waits for them
+        from kns.agent.serve.http_server import HTTPConnection
+
+        return HTTPConnection(self.answer, self.connections)
+
+    def _message_connection(self) -> MessageConnection:
+        return MessageConnection(self.reply, self.messages)

@@ -1,0 +1,1 @@
+"""Labs that are built to be measured or compared."""

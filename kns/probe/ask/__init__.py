@@ -1,0 +1,1 @@
+"""Questions put from a netns with real programs: ping, curl, DNS, datagrams."""

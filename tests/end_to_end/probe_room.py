@@ -1,0 +1,24 @@
+"""Two objects of a cluster that stand for the two netns of a hand-made room."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from kns.cluster.model import InternetHost
+from kns.probe.ask.asking import Asker
+from kns.probe.ask.places import Places
+from kns.probe.names import Found, Kind
+
+
+def host(name: str) -> Found:
+    return Found(Kind.INTERNET, InternetHost(name, (ip_address("10.99.0.1"),)))
+
+
+CLIENT = host("client")
+SERVER = host("server")
+
+
+def asker(client: str, server: str) -> Asker:
+    """An asker whose objects `CLIENT` and `SERVER` live in these netns."""
+    netns = {CLIENT.label: client, SERVER.label: server}
+    return Asker(Places(lambda found: netns[found.label], lambda _: None), {})

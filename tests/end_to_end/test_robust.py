@@ -1,0 +1,205 @@
+"""Labs to which somebody has done what nobody should."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
+
+import pytest
+
+from kns.engine import agent
+from kns.engine.down import down
+from kns.engine.labs import agent_pid
+from kns.engine.lock import locked
+from kns.engine.paths import LabPaths
+from kns.engine.status import status
+from kns.engine.up import up
+from kns.errors import ApplyError
+from kns.kernel import netns, processes
+from kns.kernel.apply import CancelledError
+from tests.cli.process import KNS, kns
+from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
+
+pytestmark = pytest.mark.kernel
+
+LAB = "robusttest"
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    down(LAB)
+    assert leftovers(LAB) == {}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return write_lab(tmp_path, small_lab(LAB))
+
+
+@pytest.fixture
+def stopped_agent(lab: Path, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The pid of a lab's agent that hangs."""
+    monkeypatch.setattr(agent, "DEAF", 0.5)
+    monkeypatch.setattr("kns.engine.status.PATIENCE", 0.5)
+    up(lab)
+    pid = agent_pid(LAB)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def names_of_lab() -> tuple[str, ...]:
+    return netns.list_netns(f"kns.{LAB}.")
+
+
+# -- an agent that hangs ---------------------------------------------------------------------------
+
+
+def test_status_of_a_hanging_agent_ends(stopped_agent: int) -> None:
+    found = status(LAB)
+    assert (found.healthy, found.agent_pid) == (False, stopped_agent)
+    assert "not a word" in found.agent["error"]
+
+
+def test_up_replaces_a_hanging_agent(lab: Path, stopped_agent: int) -> None:
+    result = up(lab)
+    assert (result.ops, result.agent_started) == ((), True)
+    assert agent_pid(LAB) not in {None, stopped_agent}
+    assert status(LAB).healthy
+
+
+def test_waiting_for_an_agent_can_be_cancelled(stopped_agent: int) -> None:
+    assert stopped_agent
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    start = time.monotonic()
+    with pytest.raises(CancelledError):
+        agent.order(LAB, "converge", cancelled=cancelled)
+    assert time.monotonic() - start < 3
+
+
+def test_more_callers_than_a_hanging_agent_lets_wait_end_too(stopped_agent: int) -> None:
+    assert stopped_agent
+    for _ in range(20):
+        with pytest.raises(ApplyError, match="does not answer"):
+            agent.order(LAB, "ping", patience=0.0)
+
+
+# -- netns and files removed by hand ---------------------------------------------------------------
+
+
+def test_agent_without_its_fabric_netns_is_found_and_replaced(lab: Path) -> None:
+    up(lab)
+    before = agent_pid(LAB)
+    netns.delete(f"kns.{LAB}.fabric")
+    assert agent_pid(LAB) == before
+    up(lab)
+    assert agent_pid(LAB) not in {None, before}
+    assert status(LAB).healthy
+
+
+def test_down_ends_an_agent_of_which_nothing_else_is_left(lab: Path) -> None:
+    up(lab)
+    for name in names_of_lab():
+        netns.delete(name)
+    shutil.rmtree(LabPaths(LAB).folder)
+    done = kns("down", LAB)
+    assert (done.returncode, done.stdout.split(" netns")[0]) == (0, f"{LAB} is gone: 0")
+    assert leftovers(LAB) == {}
+
+
+def test_agent_of_another_lab_is_let_be(lab: Path) -> None:
+    """`robusttes` is no part of `robusttest`."""
+    up(lab)
+    pid = agent_pid(LAB)
+    down(LAB[:-1])
+    assert (agent_pid(LAB[:-1]), agent_pid(LAB)) == (None, pid)
+
+
+def test_processes_are_told_apart_by_whole_arguments() -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "echo; read _", "x", "lab"], stdin=PIPE, stdout=PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()  # it has its arguments now
+        found = [set(processes.with_arguments((argument,))) for argument in ("lab", "ab", "la")]
+        other.kill()
+    assert [other.pid in pids for pids in found] == [True, False, False]
+
+
+def test_down_says_what_it_could_not_remove(lab: Path) -> None:
+    up(lab)
+    kept = LabPaths(LAB).logs
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(kept)], check=True)
+    try:
+        with pytest.raises(ApplyError, match="busy"):
+            down(LAB)
+        assert names_of_lab() == ()
+    finally:
+        subprocess.run(["umount", str(kept)], check=True)
+
+
+def test_lock_is_taken_although_its_folder_has_just_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last lab's `down` removes /run/kns while another lab's `up` begins."""
+    folder = tmp_path / "kns"
+    monkeypatch.setattr("kns.engine.paths.RUN_DIR", folder)
+    monkeypatch.setattr("kns.engine.lock.ensure_folder", _AfterTheFirst(folder))
+    with locked(LabPaths(LAB)):
+        assert LabPaths(LAB).lock.exists()
+    assert not folder.exists()
+
+
+class _AfterTheFirst:
+    """`ensure_folder` whose first result vanishes at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._calls = 0
+
+    def __call__(self, path: Path) -> None:
+        assert path == self._folder
+        self._calls += 1
+        if self._calls > 1:
+            path.mkdir(mode=0o700, parents=True)
+
+
+# -- signals and streams ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", ["> /dev/full", "| true"])
+def test_up_goes_on_when_nobody_can_read_how(lab: Path, stream: str) -> None:
+    line = f"{' '.join(KNS)} up {lab} {stream}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode in {3, 141}
+    assert status(LAB).healthy
+
+
+def test_up_stays_alive_where_the_signal_is_ignored(lab: Path) -> None:
+    """As under nohup, or in the background of a script."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        result = up(lab, on_op=lambda _op: os.kill(os.getpid(), signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert result.created
+    assert status(LAB).healthy
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_up_tells_by_its_exit_code_by_what(lab: Path, number: int) -> None:
+    with pytest.raises(CancelledError) as caught:
+        up(lab, on_op=lambda _op: os.kill(os.getpid(), number))
+    assert caught.value.exit_code == 128 + number
+    assert leftovers(LAB) == {}

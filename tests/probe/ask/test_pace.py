@@ -1,0 +1,45 @@
+"""Refusals are asked for no faster than Linux sends ICMP errors."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from kns.probe.ask.pace import BURST, SECONDS_PER_ERROR, Pace
+
+
+class Slept(threading.Event):
+    """Notes how long `wait` was asked to wait, and doesn't."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout or 0.0)
+        return False
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> Slept:
+    """With a clock that stands still."""
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    return Slept()
+
+
+def test_a_burst_passes_at_once_and_the_rest_is_spread(slept: Slept) -> None:
+    pace = Pace(slept)
+    for _ in range(BURST + 2):
+        pace.wait("pod1")
+    expected = [0.0] * BURST + [SECONDS_PER_ERROR, 2 * SECONDS_PER_ERROR]
+    assert slept.seconds == pytest.approx(expected)
+
+
+def test_pairs_do_not_share_a_bucket(slept: Slept) -> None:
+    pace = Pace(slept)
+    for _ in range(BURST):
+        pace.wait("pod1")
+    pace.wait("pod2")
+    assert slept.seconds[-1] == 0.0
