@@ -27,20 +27,13 @@ from pathlib import Path
 
 import dns.message
 
+from kns.addresses import IPFamily
 from kns.agent.serve.dns import DNSServer
-from kns.cluster.model import (
-    Cluster,
-    DNSOptions,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Network,
-    Service,
-    ServicePort,
-)
+from kns.cluster.model import Cluster, DNSOptions, Network
 from kns.cluster.zone import ClusterZone
 from kns.kernel import netns, processes, sockets
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.service import Service, ServicePort
 
 ENDPOINTS = 10
 PORT = 53

@@ -18,18 +18,13 @@ import time
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    KubeProxyOptions,
-    Node,
-    Service,
-    ServicePort,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import KubeProxyOptions
 from kns.compile.services_iptables import Compilation, recompile
 from kns.kernel import iptables, netns
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service, ServicePort
 from kns.plan.diff import table_changes
 from kns.plan.ops import RestoreIptables
 from kns.state.model import Family, IptablesTable

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 
+from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.model import (
     Cluster,
-    Container,
-    ContainerPort,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
     InternetHost,
-    IPFamily,
-    IPNetwork,
     KubeProxyOptions,
     Network,
-    Node,
-    Pod,
     PodNetworkMode,
     ProxyMode,
-    Service,
-    ServicePort,
 )
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, ContainerPort, Pod
+from kns.kinds.service import Service, ServicePort
 
 POD_CIDRS = {
     IPFamily.IPV4: ip_network("10.244.0.0/16"),

@@ -13,8 +13,10 @@ from typing import Any
 
 import yaml
 
+from kns.addresses import IPNetwork
 from kns.cluster.manifests import ClusterObjects, load_objects
-from kns.cluster.model import DetectLocalMode, IPNetwork, KubeProxyOptions, Node, ProxyMode
+from kns.cluster.model import DetectLocalMode, KubeProxyOptions, ProxyMode
+from kns.kinds.node import Node
 from tests.shared import SHARED
 
 Item = dict[str, Any]

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.load_balancer import announced_by
-from kns.cluster.model import Cluster, IPAddress, IPFamily, IPNetwork, Node
+from kns.cluster.model import Cluster
 from kns.compile.cables import gateway
+from kns.kinds.node import Node
 
 NODE_AS, ROUTER_AS = 64512, 64513
 #: milliseconds between BFD packets, and how many may be missed

@@ -11,17 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from kns.addresses import IPAddress, IPFamily
 from kns.cluster.load_balancer import proxied, proxied_ports
-from kns.cluster.model import (
-    Cluster,
-    IPAddress,
-    IPFamily,
-    Service,
-    ServicePort,
-    SessionAffinity,
-    TrafficPolicy,
-)
+from kns.cluster.model import Cluster
 from kns.engine.paths import LabPaths
+from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
 
 #: kube-proxy's --healthz-bind-address
 PROXY_HEALTH_PORT = 10256

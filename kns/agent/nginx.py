@@ -26,8 +26,9 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from kns.cluster.ingress import Certificate, Route, Site, default_certificate, endpoints, sites
-from kns.cluster.model import Cluster, Pod
-from kns.cluster.model_ingress import IngressBackend, PathType
+from kns.cluster.model import Cluster
+from kns.kinds.ingress import IngressBackend, PathType
+from kns.kinds.pod import Pod
 
 _ANNOTATION = "nginx.ingress.kubernetes.io/"
 _ALLOW = ("whitelist-source-range", "allowlist-source-range")

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from kns.addresses import IPAddress
 from kns.agent.components import components
 from kns.agent.serve.name_servers import (
     DNS_PORT,
@@ -22,23 +23,14 @@ from kns.agent.serve.name_servers import (
     runs_coredns,
 )
 from kns.agent.specs import ContainerSpec
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    EndpointSlice,
-    InternetHost,
-    IPAddress,
-    KubeProxyOptions,
-    Node,
-    Pod,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServiceType,
-    TrafficPolicy,
-)
+from kns.cluster.model import Cluster, InternetHost, KubeProxyOptions, ProxyMode
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, Pod
+from kns.kinds.service import Service, ServiceType, TrafficPolicy
 
 #: kube-proxy's --healthz-bind-address is 0.0.0.0:10256
 PROXY_HEALTH_PORT = 10256

@@ -22,10 +22,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from kns.addresses import IPAddress
 from kns.agent import arp, ndp
 from kns.agent.haproxy import PROXY_HEALTH_PORT
 from kns.cluster.load_balancer import Announcement, announcements, elected
-from kns.cluster.model import Cluster, IPAddress
+from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.load_balancer import mode
 from kns.kernel import netns

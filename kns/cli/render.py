@@ -11,17 +11,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from kns.cluster.model import (
-    DetectLocalMode,
-    IPAddress,
-    IPFamily,
-    IPNetwork,
-    IPVSOptions,
-    KubeProxyOptions,
-    Node,
-    ProxyMode,
-)
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, ProxyMode
 from kns.errors import UsageError
+from kns.kinds.node import Node
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -13,8 +13,8 @@ from kns.cli.options import lab_option, output_option
 from kns.errors import ApplyError, UsageError
 
 if TYPE_CHECKING:
-    from kns.cluster.model import Service
     from kns.engine.labs import RunningLab
+    from kns.kinds.service import Service
     from kns.report.rules import Entry
 
 SAVE = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
@@ -80,7 +80,7 @@ def _entries(lab: RunningLab, node: str, service: Service | None, family: str) -
 
 def _service(lab: RunningLab, name: str | None) -> Service | None:
     """The service of that name, if one is named; UsageError if no rule can be about it."""
-    from kns.cluster.model import Service
+    from kns.kinds.service import Service
     from kns.probe.names import Kind, find
 
     if name is None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import assert_never
 
 from kns.agent.serve.environment import of_container, read_service_variables
-from kns.cluster.model import Container, InternetHost, Node, Pod, Service
+from kns.cluster.model import InternetHost
 from kns.cluster.podfiles import pod_hostname
 from kns.compile.names import fabric_netns, netns_of_internet, netns_of_node, netns_of_pod
 from kns.engine.labs import RunningLab
 from kns.errors import UsageError
 from kns.kernel.processes import Context
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, Pod
+from kns.kinds.service import Service
 from kns.probe.names import Kind, find
 
 #: the netns between the nodes has no object in the cluster

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
-from kns.cluster.model import IPAddress, IPNetwork
+from kns.addresses import IPAddress, IPNetwork
 
 
 class ExhaustedError(Exception):

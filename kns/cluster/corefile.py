@@ -15,8 +15,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from kns.addresses import IPAddress
 from kns.cluster.internet_dns import upstream_servers
-from kns.cluster.model import Cluster, IPAddress, Service
+from kns.cluster.model import Cluster
 from kns.cluster.records import (
     Record,
     absolute,
@@ -27,6 +28,7 @@ from kns.cluster.records import (
 )
 from kns.cluster.zone import ClusterZone
 from kns.cluster.zone_index import ZoneIndex, ZoneOptions, service_key
+from kns.kinds.service import Service
 
 COREFILE = "Corefile"
 CLUSTER_FILE = "cluster.db"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kns.cluster.model import Cluster, EgressGateway, Pod
+from kns.cluster.model import Cluster, EgressGateway
 from kns.cluster.selectors import matches
+from kns.kinds.pod import Pod
 
 
 def gateway_of(cluster: Cluster, pod: Pod) -> EgressGateway | None:

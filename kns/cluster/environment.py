@@ -12,7 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from kns.cluster.model import Cluster, Container, IPAddress, Pod, Service
+from kns.addresses import IPAddress
+from kns.cluster.model import Cluster
+from kns.kinds.pod import Container, Pod
+from kns.kinds.service import Service
 
 Variables = tuple[tuple[str, str], ...]
 

@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from kns.cluster.model import Endpoint, EndpointSlice, Node, Service
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service
 
 #: how much more than its share an endpoint may be exposed to
 OVERLOAD_THRESHOLD = 0.2

@@ -18,17 +18,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kns.cluster.model import (
-    Cluster,
-    IPAddress,
-    IPFamily,
-    Node,
-    Protocol,
-    Service,
-    ServiceType,
-    TrafficPolicy,
-)
-from kns.cluster.model_ingress import Ingress, IngressBackend, IngressPath, TLSSecret
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.ingress import Ingress, IngressBackend, IngressPath, TLSSecret
+from kns.kinds.node import Node
+from kns.kinds.service import Service, ServiceType, TrafficPolicy
 
 #: the controller of ingress-nginx, as an IngressClass names it
 CONTROLLER = "k8s.io/ingress-nginx"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
-from kns.cluster.model import Cluster, IPAddress
+from kns.cluster.model import Cluster
 from kns.cluster.records import (
     Answer,
     Rcode,

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kns.cluster.model import IPAddress, IPNetwork
+from kns.addresses import IPAddress, IPNetwork
 
 VERSION = 1
 

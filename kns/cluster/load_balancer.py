@@ -18,15 +18,10 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from kns.cluster.model import (
-    Cluster,
-    IPAddress,
-    Protocol,
-    Service,
-    ServicePort,
-    ServiceType,
-    TrafficPolicy,
-)
+from kns.addresses import IPAddress
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
 
 
 @dataclass(frozen=True, slots=True)

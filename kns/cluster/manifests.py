@@ -11,22 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
+from kns.addresses import IPAddress, IPFamily
+from kns.errors import Problem, SpecError
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import (
     LoadBalancerIngress,
-    Node,
-    Protocol,
     Service,
     ServicePort,
     ServiceType,
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.errors import Problem, SpecError
 from kns.labfile.document import Document
 from kns.labfile.manifests import (
     KubeEndpoint,

@@ -6,41 +6,16 @@ Kubernetes' field names in Python's spelling. Collections are tuples in a determ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from kns.cluster.model_ingress import Ingress, IngressClass, IngressController, TLSSecret
-
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
-Labels = Mapping[str, str]
-
-
-class IPFamily(StrEnum):
-    """An IP family under Kubernetes' name."""
-
-    IPV4 = "IPv4"
-    IPV6 = "IPv6"
-
-    @property
-    def version(self) -> int:
-        """4 or 6."""
-        return 4 if self is IPFamily.IPV4 else 6
-
-    @staticmethod
-    def of(item: IPAddress | IPNetwork) -> IPFamily:
-        """The family of an address or network."""
-        return IPFamily.IPV4 if item.version == 4 else IPFamily.IPV6
-
-
-class Protocol(StrEnum):
-    """A transport protocol under Kubernetes' name; kube-proxy writes it in lower case."""
-
-    TCP = "TCP"
-    UDP = "UDP"
-    SCTP = "SCTP"
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.kinds.common import Labels
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.ingress import Ingress, IngressClass, IngressController, TLSSecret
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service
 
 
 class ProxyMode(StrEnum):
@@ -49,29 +24,6 @@ class ProxyMode(StrEnum):
     IPTABLES = "iptables"
     IPVS = "ipvs"
     NFTABLES = "nftables"
-
-
-class ServiceType(StrEnum):
-    """`service.spec.type`. Headless is ClusterIP with no cluster IPs."""
-
-    CLUSTER_IP = "ClusterIP"
-    NODE_PORT = "NodePort"
-    LOAD_BALANCER = "LoadBalancer"
-    EXTERNAL_NAME = "ExternalName"
-
-
-class TrafficPolicy(StrEnum):
-    """`externalTrafficPolicy` and `internalTrafficPolicy`."""
-
-    CLUSTER = "Cluster"
-    LOCAL = "Local"
-
-
-class SessionAffinity(StrEnum):
-    """`service.spec.sessionAffinity`."""
-
-    NONE = "None"
-    CLIENT_IP = "ClientIP"
 
 
 class DetectLocalMode(StrEnum):
@@ -88,15 +40,6 @@ class PodNetworkMode(StrEnum):
 
     HOST_GW = "host-gw"
     VXLAN = "vxlan"
-
-
-class DNSPolicy(StrEnum):
-    """`pod.spec.dnsPolicy`."""
-
-    CLUSTER_FIRST = "ClusterFirst"
-    CLUSTER_FIRST_WITH_HOST_NET = "ClusterFirstWithHostNet"
-    DEFAULT = "Default"
-    NONE = "None"
 
 
 # -- kube-proxy ------------------------------------------------------------------------------------
@@ -150,211 +93,7 @@ class KubeProxyOptions:
 # -- nodes, pods -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A node. `addresses` are its InternalIPs, one a family, the primary family first.
-
-    `host_addresses` are further addresses on the node's links, which node ports and source
-    ranges take into account (for example cni0's, or a second NIC's).
-    """
-
-    name: str
-    addresses: tuple[IPAddress, ...]
-    pod_cidrs: tuple[IPNetwork, ...] = ()
-    labels: Labels = field(default_factory=dict)
-    host_addresses: tuple[IPAddress, ...] = ()
-
-    @property
-    def zone(self) -> str:
-        """The value of topology.kubernetes.io/zone, or nothing."""
-        return self.labels.get("topology.kubernetes.io/zone", "")
-
-    def address(self, family: IPFamily) -> IPAddress | None:
-        """Its InternalIP of that family."""
-        return next((a for a in self.addresses if a.version == family.version), None)
-
-
-@dataclass(frozen=True, slots=True)
-class EnvVar:
-    """A container's own environment variable; `value` may hold `$(OTHER)` references."""
-
-    name: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerPort:
-    """A port that a container listens on. `name` may be empty."""
-
-    port: int
-    name: str = ""
-    protocol: Protocol = Protocol.TCP
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A container: kns' built-in server on each of `ports`, or the process `command`.
-
-    `component` names the real program of kns' own that runs in it instead (`nginx`).
-    """
-
-    name: str
-    ports: tuple[ContainerPort, ...] = ()
-    command: tuple[str, ...] = ()
-    env: tuple[EnvVar, ...] = ()
-    component: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DNSOption:
-    """One entry of `dnsConfig.options`."""
-
-    name: str
-    value: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DNSConfig:
-    """`pod.spec.dnsConfig`."""
-
-    nameservers: tuple[IPAddress, ...] = ()
-    searches: tuple[str, ...] = ()
-    options: tuple[DNSOption, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Pod:
-    """A pod that is scheduled and has its addresses (one a family of the cluster)."""
-
-    namespace: str
-    name: str
-    node: str
-    addresses: tuple[IPAddress, ...]
-    labels: Labels = field(default_factory=dict)
-    containers: tuple[Container, ...] = ()
-    hostname: str = ""
-    subdomain: str = ""
-    ready: bool = True
-    serving: bool = True
-    terminating: bool = False
-    dns_policy: DNSPolicy = DNSPolicy.CLUSTER_FIRST
-    dns_config: DNSConfig = field(default_factory=DNSConfig)
-    enable_service_links: bool = True
-
-    @property
-    def full_name(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
-
-    def address(self, family: IPFamily) -> IPAddress | None:
-        """Its address of that family."""
-        return next((a for a in self.addresses if a.version == family.version), None)
-
-
 # -- services --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class ServicePort:
-    """One entry of `service.spec.ports`; `node_port` 0 means none."""
-
-    port: int
-    name: str = ""
-    protocol: Protocol = Protocol.TCP
-    target_port: int | str = 0
-    node_port: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class LoadBalancerIngress:
-    """One entry of `status.loadBalancer.ingress`. `ip_mode` is `VIP` (the default) or `Proxy`."""
-
-    ip: IPAddress | None = None
-    hostname: str = ""
-    ip_mode: str = "VIP"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A Service after defaulting and allocation. No `cluster_ips`: headless (or ExternalName)."""
-
-    namespace: str
-    name: str
-    type: ServiceType = ServiceType.CLUSTER_IP
-    cluster_ips: tuple[IPAddress, ...] = ()
-    ip_families: tuple[IPFamily, ...] = (IPFamily.IPV4,)
-    selector: Labels | None = None
-    ports: tuple[ServicePort, ...] = ()
-    labels: Labels = field(default_factory=dict)
-    annotations: Labels = field(default_factory=dict)
-    session_affinity: SessionAffinity = SessionAffinity.NONE
-    #: seconds
-    session_affinity_timeout: int = 10800
-    external_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
-    internal_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
-    external_ips: tuple[IPAddress, ...] = ()
-    #: as written; kube-proxy parses them leniently
-    load_balancer_source_ranges: tuple[str, ...] = ()
-    load_balancer_ingress: tuple[LoadBalancerIngress, ...] = ()
-    load_balancer_class: str = ""
-    health_check_node_port: int = 0
-    publish_not_ready_addresses: bool = False
-    allocate_load_balancer_node_ports: bool = True
-    traffic_distribution: str = ""
-    external_name: str = ""
-
-    @property
-    def full_name(self) -> str:
-        """`namespace/name`."""
-        return f"{self.namespace}/{self.name}"
-
-    @property
-    def headless(self) -> bool:
-        """True for a service that kube-proxy ignores because it has no virtual address."""
-        return self.type is not ServiceType.EXTERNAL_NAME and not self.cluster_ips
-
-    def cluster_ip(self, family: IPFamily) -> IPAddress | None:
-        """Its cluster IP of that family."""
-        return next((a for a in self.cluster_ips if a.version == family.version), None)
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointPort:
-    """One entry of an EndpointSlice's `ports`; `port` None means all ports."""
-
-    port: int | None
-    name: str = ""
-    protocol: Protocol = Protocol.TCP
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One endpoint of a slice. Conditions follow the API: None is "unknown", treated as ready."""
-
-    addresses: tuple[IPAddress, ...]
-    ready: bool | None = None
-    serving: bool | None = None
-    terminating: bool | None = None
-    node_name: str = ""
-    zone: str = ""
-    hostname: str = ""
-    hint_zones: tuple[str, ...] = ()
-    hint_nodes: tuple[str, ...] = ()
-    #: `namespace/name` of the pod behind it, if there is one
-    pod: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointSlice:
-    """An EndpointSlice; `service` is the value of kubernetes.io/service-name."""
-
-    namespace: str
-    name: str
-    service: str
-    address_type: IPFamily
-    ports: tuple[EndpointPort, ...] = ()
-    endpoints: tuple[Endpoint, ...] = ()
-    labels: Labels = field(default_factory=dict)
 
 
 # -- north-south, DNS, the whole -------------------------------------------------------------------

@@ -13,8 +13,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
+from kns.addresses import IPAddress
 from kns.cluster.internet_dns import upstream_servers
-from kns.cluster.model import Cluster, DNSConfig, DNSPolicy, InternetHost, IPAddress, Node, Pod
+from kns.cluster.model import Cluster, InternetHost
+from kns.kinds.node import Node
+from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
 
 #: pkg/apis/core/validation: MaxDNSNameservers, MaxDNSSearchPaths, MaxDNSSearchListChars
 NAMESERVERS_MAX = 3

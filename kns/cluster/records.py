@@ -14,7 +14,8 @@ from enum import StrEnum
 from ipaddress import ip_address
 from typing import Protocol
 
-from kns.cluster.model import Endpoint, IPAddress
+from kns.addresses import IPAddress
+from kns.kinds.endpointslice import Endpoint
 
 #: the schema that CoreDNS answers at dns-version.<zone>, and that record's TTL
 SCHEMA_VERSION = "1.1.0"

@@ -12,19 +12,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kns.addresses import IPAddress, IPFamily
 from kns.cluster.allocate import ExhaustedError
 from kns.cluster.leases import Leases
-from kns.cluster.model import (
-    Cluster,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
-    Pod,
-    Protocol,
-    Service,
-)
+from kns.cluster.model import Cluster
 from kns.cluster.resolve_hosts import resolve_internet, resolve_network, resolve_nodes
 from kns.cluster.resolve_ingress import (
     resolve_classes,
@@ -36,6 +27,10 @@ from kns.cluster.resolve_pods import resolve_pods
 from kns.cluster.resolve_services import resolve_services
 from kns.cluster.slices import SERVICE_NAME, derive_slices
 from kns.errors import Problem, SpecError
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service
 from kns.labfile.check_endpoints import service_of
 from kns.labfile.model import EndpointSliceSpec, EndpointSpec, LabSpec
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
 
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.allocate import ExhaustedError, address_at, free_subnets
 from kns.cluster.leases import HostLease, Leases
 from kns.cluster.model import (
@@ -13,18 +14,15 @@ from kns.cluster.model import (
     EgressGateway,
     EgressOptions,
     InternetHost,
-    IPAddress,
-    IPFamily,
-    IPNetwork,
     IPVSOptions,
     KubeProxyOptions,
     LoadBalancerOptions,
     Network,
     NFTablesOptions,
-    Node,
     PodNetworkMode,
     ProxyMode,
 )
+from kns.kinds.node import Node
 from kns.labfile.check_balancer import PROXY_PLACE
 from kns.labfile.check_network import written_addresses, written_pod_cidrs
 from kns.labfile.model import InternetSpec, LabSpec, NodeSpec

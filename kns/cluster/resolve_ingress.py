@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kns.cluster.model import Pod
-from kns.cluster.model_ingress import (
+from kns.kinds.ingress import (
     Ingress,
     IngressBackend,
     IngressClass,
@@ -16,6 +15,7 @@ from kns.cluster.model_ingress import (
     PathType,
     TLSSecret,
 )
+from kns.kinds.pod import Pod
 from kns.labfile.check_ingress import (
     CLASS_ANNOTATION,
     DEFAULT_CLASS_ANNOTATION,

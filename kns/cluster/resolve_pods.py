@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kns.addresses import IPAddress, IPNetwork
 from kns.cluster.allocate import PodAddresses
 from kns.cluster.leases import Leases, PodLease
-from kns.cluster.model import (
-    Container,
-    ContainerPort,
-    DNSConfig,
-    DNSOption,
-    DNSPolicy,
-    EnvVar,
-    IPAddress,
-    IPNetwork,
-    Node,
-    Pod,
-    Protocol,
-)
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, ContainerPort, DNSConfig, DNSOption, DNSPolicy, EnvVar, Pod
 from kns.labfile.expand import PlacedPod, container_name, containers_of, expand_pods, ports_of
 from kns.labfile.model import LabSpec, PodSpec
 

@@ -8,16 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.allocate import ClusterIPs, ExhaustedError, NodePorts, address_at
 from kns.cluster.leases import Leases, ServiceLease
-from kns.cluster.model import (
-    IPAddress,
-    IPFamily,
-    IPNetwork,
+from kns.cluster.model import Network
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.service import (
     LoadBalancerIngress,
-    Network,
-    Node,
-    Protocol,
     Service,
     ServicePort,
     ServiceType,

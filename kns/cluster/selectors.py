@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kns.cluster.model import Labels, Pod
+from kns.kinds.common import Labels
+from kns.kinds.pod import Pod
 
 
 def matches(selector: Labels, labels: Labels) -> bool:

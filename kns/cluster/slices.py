@@ -10,19 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 
+from kns.addresses import IPFamily
 from kns.cluster.hints import with_hints
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Node,
-    Pod,
-    Service,
-    ServicePort,
-    ServiceType,
-)
 from kns.cluster.selectors import PodIndex
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, ServiceType
 
 #: kube-controller-manager's --max-endpoints-per-slice
 MAX_ENDPOINTS = 100

@@ -17,7 +17,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from kns.cluster.model import Cluster, EndpointPort, IPAddress, Service, ServiceType
+from kns.addresses import IPAddress
+from kns.cluster.model import Cluster
 from kns.cluster.records import (
     SCHEMA_TTL,
     SCHEMA_VERSION,
@@ -35,6 +36,8 @@ from kns.cluster.records import (
     undashed,
 )
 from kns.cluster.zone_index import ZoneIndex, ZoneOptions, service_key
+from kns.kinds.endpointslice import EndpointPort
+from kns.kinds.service import Service, ServiceType
 
 #: plugin/kubernetes: a sentinel port of endpoints with no ports; it makes no SRV record
 NO_PORT = -1

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from kns.cluster.model import Cluster, Endpoint, EndpointSlice, IPAddress, Service
+from kns.addresses import IPAddress
+from kns.cluster.model import Cluster
 from kns.cluster.records import REVERSE_IPV4, REVERSE_IPV6, endpoint_label
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.service import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from kns.cluster.model import Cluster, IPAddress, IPFamily, IPNetwork, Network
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import Cluster, Network
 from kns.compile import names
 from kns.state.model import IFNAME_MAX, IPInterface, NextHop, Route, Sysctl, Veth
 

@@ -18,7 +18,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import ip_network
 
-from kns.cluster.model import IPFamily, IPNetwork, Network, Node
+from kns.addresses import IPFamily, IPNetwork
+from kns.cluster.model import Network
+from kns.kinds.node import Node
 from kns.state.model import Chain, Family, IptablesTable
 
 _COMMENT = '-m comment --comment "flanneld {what}"'

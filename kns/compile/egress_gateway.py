@@ -18,9 +18,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
+from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.egress import pods_by_gateway
-from kns.cluster.model import Cluster, EgressGateway, IPFamily, IPNetwork, Node, Pod
+from kns.cluster.model import Cluster, EgressGateway
 from kns.compile.pod_network import hop_to
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.state.model import Chain, Family, IptablesTable, NextHop, Route, Rule
 
 CHAIN = "EGRESS-GATEWAY"

@@ -16,17 +16,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from kns.cluster.model import (
-    Endpoint,
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
-    Node,
-    Service,
-    ServicePort,
-    ServiceType,
-    TrafficPolicy,
-)
+from kns.addresses import IPAddress, IPFamily
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
 
 #: another proxy serves it: kube-proxy's informers leave out Services and slices with this label
 SERVICE_PROXY_NAME = "service.kubernetes.io/service-proxy-name"

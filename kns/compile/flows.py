@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kns.cluster.model import Cluster, IPFamily, Node, Protocol
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster
 from kns.compile.endpoints import ServicePortView, service_ports
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
 from kns.state.model import UdpFlow
 
 

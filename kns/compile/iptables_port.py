@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 
-from kns.cluster.model import IPAddress, SessionAffinity
+from kns.addresses import IPAddress
 from kns.compile.endpoints import ProxyEndpoint, ServicePortView
 from kns.compile.iptables_words import (
     MARK_MASQ,
@@ -32,6 +32,7 @@ from kns.compile.iptables_words import (
     source,
 )
 from kns.compile.kube_proxy import LocalDetector
+from kns.kinds.service import SessionAffinity
 from kns.state.model import Chain
 
 

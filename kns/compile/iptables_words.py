@@ -13,7 +13,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address
 from math import floor
 
-from kns.cluster.model import IPAddress, IPFamily, IPNetwork
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.compile.kube_proxy import LocalDetector
 
 MARK_MASQ = "KUBE-MARK-MASQ"

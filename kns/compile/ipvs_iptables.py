@@ -19,10 +19,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from kns.cluster.model import IPAddress, IPFamily, Protocol
+from kns.addresses import IPAddress, IPFamily
 from kns.compile.iptables_words import comment, not_from_pods, reject, source
 from kns.compile.ipvs_sets import COMMENTS, SetName, Sets
 from kns.compile.kube_proxy import LocalDetector
+from kns.kinds.common import Protocol
 from kns.state.model import Chain, Family, IptablesTable
 
 _SERVICES = f"{comment('kubernetes service portals')} -j KUBE-SERVICES"

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from kns.cluster.model import IPAddress, IPFamily, Protocol
+from kns.addresses import IPAddress, IPFamily
+from kns.kinds.common import Protocol
 from kns.state.model import IpSet
 
 #: linux/netfilter/ipset/ip_set.h IPSET_MAXNAMELEN is 32 with the terminating NUL

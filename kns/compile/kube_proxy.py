@@ -11,14 +11,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import assert_never
 
-from kns.cluster.model import (
-    DetectLocalMode,
-    IPAddress,
-    IPFamily,
-    IPNetwork,
-    KubeProxyOptions,
-    Node,
-)
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import DetectLocalMode, KubeProxyOptions
+from kns.kinds.node import Node
 
 _LOOPBACK: Mapping[IPFamily, IPAddress] = {
     IPFamily.IPV4: IPv4Address("127.0.0.1"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kns.cluster.model import Cluster, Node, Pod
+from kns.cluster.model import Cluster
 from kns.compile import load_balancer
 from kns.compile.cables import gateway
 from kns.compile.fabric import compile_fabric, compile_internet_host
 from kns.compile.node import compile_node
 from kns.compile.pod_network import compile_pod
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.state.model import HostState
 
 

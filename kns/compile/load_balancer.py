@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from kns.cluster.model import Cluster, IPAddress, IPNetwork
+from kns.addresses import IPAddress, IPNetwork
+from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.cables import default_routes, family_sysctls, uplink
 from kns.state.model import Address, Loopback, Netns, NextHop, Route, Sysctl

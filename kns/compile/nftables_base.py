@@ -19,8 +19,10 @@ import socket
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from kns.cluster.model import IPAddress, IPFamily, IPNetwork, KubeProxyOptions, Node
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import KubeProxyOptions
 from kns.compile.kube_proxy import local_detector
+from kns.kinds.node import Node
 from kns.state.model import Family, NftChain, NftSet, NftTable
 
 TABLE = "kube-proxy"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kns.cluster.model import Cluster, IPFamily, Node, Pod, ProxyMode
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import egress, egress_gateway, names, pod_network
 from kns.compile.cables import default_routes, interface, router_sysctls, uplink
 from kns.compile.flows import udp_flows
@@ -12,6 +13,8 @@ from kns.compile.kube_proxy import localhost_node_ports
 from kns.compile.services_iptables import iptables_tables
 from kns.compile.services_ipvs import IpvsRules, ipvs_rules
 from kns.compile.services_nftables import nft_tables
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.state.model import Address, Family, IptablesTable, Loopback, Netns, NftTable, Sysctl
 
 

@@ -15,9 +15,12 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from kns.cluster.model import Cluster, IPFamily, IPNetwork, Network, Node, Pod, PodNetworkMode
+from kns.addresses import IPFamily, IPNetwork
+from kns.cluster.model import Cluster, Network, PodNetworkMode
 from kns.compile import names
 from kns.compile.cables import default_routes, family_sysctls, gateway, interface
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.state.model import (
     Address,
     Bridge,

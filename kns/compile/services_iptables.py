@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from kns.cluster.model import EndpointSlice, IPFamily, KubeProxyOptions, Node, Service
+from kns.addresses import IPFamily
+from kns.cluster.model import KubeProxyOptions
 from kns.compile.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.iptables_port import Rules, Setting, add_service_port
 from kns.compile.iptables_words import MARK_MASQ, comment, destination
@@ -24,6 +25,9 @@ from kns.compile.kube_proxy import (
     node_port_ips,
     proxy_node_ip,
 )
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service
 from kns.state.model import Chain, Family, IptablesTable
 
 #: proxier.go largeClusterEndpointsThreshold

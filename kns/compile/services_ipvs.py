@@ -18,21 +18,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
-from kns.cluster.model import (
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
-    IPNetwork,
-    IPVSOptions,
-    KubeProxyOptions,
-    Node,
-    Service,
-    SessionAffinity,
-)
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import IPVSOptions, KubeProxyOptions
 from kns.compile.endpoints import ServicePortView, service_ports
 from kns.compile.ipvs_iptables import Blocked, Masquerading, ipvs_tables
 from kns.compile.ipvs_sets import NODE_PORTS, SetName, Sets, ip_port, node_port_entries
 from kns.compile.kube_proxy import local_detector, node_port_cidrs, proxy_node_ip
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service, SessionAffinity
 from kns.state.model import (
     Address,
     Dummy,

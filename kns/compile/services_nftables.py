@@ -21,15 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_network
 
-from kns.cluster.model import (
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
-    KubeProxyOptions,
-    Node,
-    Service,
-    SessionAffinity,
-)
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import KubeProxyOptions
 from kns.compile.endpoints import ProxyEndpoint, ServicePortView, service_ports
 from kns.compile.kube_proxy import proxy_node_ip
 from kns.compile.nftables_base import (
@@ -47,6 +40,9 @@ from kns.compile.nftables_base import (
     local_traffic,
     source_set_text,
 )
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service, SessionAffinity
 from kns.state.model import NftTable
 
 #: nft's NFT_NAME_MAXLEN is 256; knftables keeps 16 of it for the prefix

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from kns.cluster.ingress import Certificate, certificates
 from kns.cluster.model import Cluster
-from kns.cluster.model_ingress import TLSSecret
 from kns.engine.paths import LabPaths, ensure_folder, write_private
 from kns.errors import PlatformError, Problem, SpecError
 from kns.kernel import processes
+from kns.kinds.ingress import TLSSecret
 
 #: a lab does not live so long
 _DAYS = "3650"

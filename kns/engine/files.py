@@ -10,11 +10,12 @@ from pathlib import Path
 
 from kns.cluster.environment import service_environment
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, Pod
+from kns.cluster.model import Cluster
 from kns.cluster.podfiles import internet_files, node_files, pod_files
 from kns.compile import names
 from kns.engine.paths import LabPaths, ensure_folder, write_private
 from kns.errors import KnsError, from_os_error
+from kns.kinds.pod import Pod
 
 
 def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[str, str]) -> None:

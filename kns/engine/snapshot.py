@@ -60,6 +60,6 @@ def _digest(paths: LabPaths) -> str:
 def _sources() -> Iterator[os.DirEntry[str]]:
     """The files of the code that makes a cluster of a lab's files."""
     root = Path(kns.__file__).parent
-    for folder in ("labfile", "cluster"):
+    for folder in ("labfile", "kinds", "cluster"):
         with os.scandir(root / folder) as entries:
             yield from (entry for entry in entries if entry.name.endswith(".py"))

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kns.cluster.model import IPNetwork, ProxyMode
+from kns.addresses import IPNetwork
+from kns.cluster.model import ProxyMode
 from kns.kernel import conntrack, netns
 from kns.state.model import HostState, Netns
 

@@ -12,17 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kns.cluster.model import (
-    Cluster,
-    Endpoint,
-    EndpointSlice,
-    Pod,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    TrafficPolicy,
-)
+from kns.cluster.model import Cluster, ProxyMode
 from kns.compile.lab import with_host_addresses
 from kns.compile.names import netns_of_pod
 from kns.compile.node import compile_node
@@ -35,6 +25,10 @@ from kns.experiment.bench.latency import measure
 from kns.experiment.bench.model import Latency, SyncTime
 from kns.experiment.bench.scenario import without_rules
 from kns.experiment.bench.sync import timed_sync
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.plan.size import RulesetSize, ruleset_size
 from kns.probe.ask.places import places_of
 from kns.probe.probe import Options, probe

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from kns.cluster.model import Cluster, IPAddress, IPFamily, Node
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster
 from kns.errors import UsageError
+from kns.kinds.node import Node
 from kns.probe.names import label
 
 _BRACKETED = re.compile(r"^\[(?P<host>[^\]]+)\](?::(?P<port>[^:]+))?$")

@@ -11,16 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from kns.cluster.model import (
-    Cluster,
-    IPFamily,
-    Node,
-    Pod,
-    ProxyMode,
-    Service,
-    ServicePort,
-    TrafficPolicy,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, ProxyMode
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.probe.addresses import is_address
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside

@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-from kns.cluster.model import Cluster, IPAddress, IPFamily, LoadBalancerIngress, Pod, Service
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster
+from kns.kinds.pod import Pod
+from kns.kinds.service import LoadBalancerIngress, Service
 from kns.probe.addresses import is_address
 from kns.probe.expectations.external import balancer_mode, ranges_of
 from kns.probe.expectations.sources import gateway_for, leaving

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
+from kns.addresses import IPFamily
 from kns.cluster.ingress import entrance, serves_host
-from kns.cluster.model import Cluster, IPFamily, Protocol
+from kns.cluster.model import Cluster
 from kns.errors import UsageError
+from kns.kinds.common import Protocol
 from kns.probe.addresses import owners
 from kns.probe.expectations.ingress_rules import Decision, backends_of, decide, redirects
 from kns.probe.identify import request_headers

@@ -10,8 +10,11 @@ import difflib
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kns.cluster.model import Cluster, InternetHost, Node, Pod, Service
+from kns.cluster.model import Cluster, InternetHost
 from kns.errors import UsageError
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service
 
 DEFAULT_NAMESPACE = "default"
 INTERNET = "internet"

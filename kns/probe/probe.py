@@ -5,8 +5,12 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, replace
 
-from kns.cluster.model import Cluster, IPFamily, Node, Pod, Protocol
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster
 from kns.errors import KnsError, UsageError
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.probe import ingress
 from kns.probe.addresses import CLOUD_LB, in_url, owners
 from kns.probe.ask import curl, datagram

@@ -12,18 +12,13 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from kns.cluster.model import (
-    Cluster,
-    InternetHost,
-    IPAddress,
-    IPFamily,
-    Node,
-    Pod,
-    Protocol,
-    Service,
-    ServiceType,
-)
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster, InternetHost
 from kns.errors import UsageError
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServiceType
 from kns.probe.addresses import is_address, split_port
 from kns.probe.names import Found, Kind, find, label, search
 

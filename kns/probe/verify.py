@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from kns.cluster.model import Cluster, Protocol
+from kns.cluster.model import Cluster
 from kns.errors import KnsError, UsageError
 from kns.kernel import processes
+from kns.kinds.common import Protocol
 from kns.probe.addresses import in_url, owners
 from kns.probe.ask import datagram
 from kns.probe.ask.asking import Asker

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from kns.cluster.model import Cluster, Protocol
+from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kernel import netns
+from kns.kinds.common import Protocol
 from kns.probe.addresses import in_url, owners
 from kns.probe.ask.places import Places
 from kns.probe.identify import identify

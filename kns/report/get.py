@@ -10,17 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
-from kns.cluster.model import (
-    Cluster,
-    EndpointSlice,
-    IPAddress,
-    Node,
-    Pod,
-    Service,
-    ServiceType,
-)
-from kns.cluster.model_ingress import Ingress
+from kns.cluster.model import Cluster
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.ingress import Ingress
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServiceType
 from kns.report.table import Table
 
 NONE = "<none>"

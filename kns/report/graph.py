@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kns.cluster.model import Cluster, ContainerPort, EndpointSlice, Pod, Protocol, Service
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.pod import ContainerPort, Pod
+from kns.kinds.service import Service
 from kns.report.get import ports_text
 
 

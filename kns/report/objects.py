@@ -8,19 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    Endpoint,
-    EndpointSlice,
-    Node,
-    Pod,
-    Service,
-    ServicePort,
-    ServiceType,
-    SessionAffinity,
-)
-from kns.cluster.model_ingress import Ingress, IngressBackend, IngressRule
+from kns.cluster.model import Cluster
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.ingress import Ingress, IngressBackend, IngressRule
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, Pod
+from kns.kinds.service import Service, ServicePort, ServiceType, SessionAffinity
 from kns.report.get import (
     Kind,
     Presence,

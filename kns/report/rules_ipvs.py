@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kns.cluster.model import Service
+from kns.kinds.service import Service
 from kns.report.rules import CountedRule, Entry
 
 _ABOUT = "virtual servers: IPVS takes one of their real servers for each connection"

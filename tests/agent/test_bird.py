@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.agent import bird
-from kns.cluster.model import IPFamily, LoadBalancerOptions
+from kns.cluster.model import LoadBalancerOptions
 from tests.balanced import POOL, balanced
 from tests.clusters import make_cluster, make_network
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kns.agent import haproxy
-from kns.cluster.model import Protocol, ServicePort, SessionAffinity
+from kns.kinds.common import Protocol
+from kns.kinds.service import ServicePort, SessionAffinity
 from tests.balanced import balanced
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin") or ""

@@ -11,8 +11,9 @@ import pytest
 
 from kns.agent.components import components
 from kns.agent.nginx import Folders, config, quoted
-from kns.cluster.model import Cluster, Pod
-from kns.cluster.model_ingress import (
+from kns.cluster.model import Cluster
+from kns.cluster.resolve import resolve
+from kns.kinds.ingress import (
     Ingress,
     IngressBackend,
     IngressPath,
@@ -20,7 +21,7 @@ from kns.cluster.model_ingress import (
     IngressTLS,
     PathType,
 )
-from kns.cluster.resolve import resolve
+from kns.kinds.pod import Pod
 from kns.labfile.load import load_lab
 from tests.labfile.labs import lab
 from tests.readme_console import PROJECT

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.agent.serve.name_servers import NameServerKind
 from kns.agent.servers import (
     Identity,
@@ -23,25 +24,17 @@ from kns.agent.servers import (
 from kns.agent.specs import ContainerSpec
 from kns.cluster.model import (
     Cluster,
-    Container,
-    ContainerPort,
     DNSOptions,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    EnvVar,
     InternetHost,
-    IPFamily,
     KubeProxyOptions,
     Network,
-    Node,
-    Pod,
-    Protocol,
     ProxyMode,
-    Service,
-    ServiceType,
-    TrafficPolicy,
 )
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, ContainerPort, EnvVar, Pod
+from kns.kinds.service import Service, ServiceType, TrafficPolicy
 
 NODE = Node("node1", (ip_address("172.18.0.2"),), host_addresses=(ip_address("10.244.0.1"),))
 LOCAL = Service(

@@ -9,22 +9,14 @@ from functools import cache
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
-from kns.cluster.model import (
-    Cluster,
-    DNSOptions,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Network,
-    Node,
-    Pod,
-    Protocol,
-    Service,
-    ServicePort,
-    ServiceType,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, DNSOptions, Network
 from kns.cluster.zone_index import ZoneOptions
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, ServiceType
 from tests.shared import SHARED
 
 #: the objects live here; "every namespace except pod-nons and nsnoexist exists"

@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from kns.addresses import IPNetwork
 from kns.cluster.allocate import (
     ClusterIPs,
     ExhaustedError,
@@ -14,7 +15,6 @@ from kns.cluster.allocate import (
     address_at,
     free_subnets,
 )
-from kns.cluster.model import IPNetwork
 
 CIDR = ip_network("10.244.1.0/24")
 

@@ -8,18 +8,12 @@ from typing import Any
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.environment import container_environment, expand, service_environment
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    EnvVar,
-    IPFamily,
-    Network,
-    Pod,
-    Protocol,
-    Service,
-    ServicePort,
-)
+from kns.cluster.model import Cluster, Network
+from kns.kinds.common import Protocol
+from kns.kinds.pod import Container, EnvVar, Pod
+from kns.kinds.service import Service, ServicePort
 from tests.shared import SHARED, needs_shared
 
 CLUSTER = Cluster(

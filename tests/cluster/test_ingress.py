@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.ingress import (
     Site,
     certificates,
@@ -17,9 +18,10 @@ from kns.cluster.ingress import (
     serves_host,
     sites,
 )
-from kns.cluster.model import Cluster, IPFamily, ServiceType, TrafficPolicy
-from kns.cluster.model_ingress import IngressBackend, IngressClass, PathType
+from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.kinds.ingress import IngressBackend, IngressClass, PathType
+from kns.kinds.service import ServiceType, TrafficPolicy
 from tests.labfile.labs import lab
 
 WEB = """

@@ -16,7 +16,9 @@ from kns.cluster.load_balancer import (
     healthy_nodes,
     proxied,
 )
-from kns.cluster.model import Cluster, LoadBalancerIngress, Protocol, ServicePort
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.service import LoadBalancerIngress, ServicePort
 from tests.balanced import balanced
 from tests.probe.scenes import service, with_service
 

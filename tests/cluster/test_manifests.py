@@ -6,9 +6,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.manifests import load_objects
-from kns.cluster.model import IPFamily, Node, SessionAffinity, TrafficPolicy
 from kns.errors import SpecError
+from kns.kinds.node import Node
+from kns.kinds.service import SessionAffinity, TrafficPolicy
 
 NODE = """\
 kind: Node

@@ -7,18 +7,8 @@ from ipaddress import IPv4Network, ip_address
 
 import pytest
 
-from kns.cluster.model import (
-    Cluster,
-    DNSConfig,
-    DNSOption,
-    DNSOptions,
-    DNSPolicy,
-    InternetHost,
-    IPFamily,
-    Network,
-    Node,
-    Pod,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, DNSOptions, InternetHost, Network
 from kns.cluster.podfiles import (
     ResolvConf,
     internet_files,
@@ -27,6 +17,8 @@ from kns.cluster.podfiles import (
     pod_hostname,
     pod_resolv_conf,
 )
+from kns.kinds.node import Node
+from kns.kinds.pod import DNSConfig, DNSOption, DNSPolicy, Pod
 
 NETWORK = Network(
     families=(IPFamily.IPV4,),

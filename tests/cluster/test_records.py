@@ -10,20 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kns.cluster.model import (
-    Cluster,
-    DNSOptions,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Network,
-    Pod,
-    Protocol,
-    Service,
-    ServicePort,
-    ServiceType,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, DNSOptions, Network
 from kns.cluster.records import (
     Answer,
     Rcode,
@@ -35,6 +23,10 @@ from kns.cluster.records import (
 )
 from kns.cluster.zone import ClusterZone
 from kns.cluster.zone_index import ZoneOptions
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, ServiceType
 
 DNS_IP = ip_address("10.96.0.10")
 ZONE = "svc.cluster.local."

@@ -6,20 +6,20 @@ import time
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.leases import Leases
 from kns.cluster.model import (
     Cluster,
     DetectLocalMode,
-    IPFamily,
     LoadBalancerOptions,
     NFTablesOptions,
-    Pod,
-    Protocol,
     ProxyMode,
-    Service,
 )
 from kns.cluster.resolve import Resolution, resolve
 from kns.errors import SpecError
+from kns.kinds.common import Protocol
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service
 from tests.labfile.labs import NODES, lab
 
 NO_DNS = "networking: {dns: {enabled: false}}\n"

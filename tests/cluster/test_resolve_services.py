@@ -6,16 +6,11 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.leases import Leases
-from kns.cluster.model import (
-    IPFamily,
-    Protocol,
-    Service,
-    ServiceType,
-    SessionAffinity,
-    TrafficPolicy,
-)
 from kns.cluster.resolve import resolve
+from kns.kinds.common import Protocol
+from kns.kinds.service import Service, ServiceType, SessionAffinity, TrafficPolicy
 from tests.labfile.labs import lab
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from kns.cluster.model import Cluster, Endpoint, EndpointSlice, IPFamily
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.cluster.selectors import PodIndex, matches
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from tests.labfile.labs import NODES, lab
 
 HEAD = "networking: {dns: {enabled: false}}\n"

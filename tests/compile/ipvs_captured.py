@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from ipaddress import ip_interface
 
-from kns.cluster.model import IPFamily
+from kns.addresses import IPFamily
 from kns.compile.services_ipvs import DEVICE, IpvsRules, ipvs_rules
 from kns.plan.ipset_text import parse_save as parse_ipset
 from kns.plan.iptables_text import parse_save as parse_iptables

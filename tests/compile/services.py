@@ -6,19 +6,12 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    KubeProxyOptions,
-    LoadBalancerIngress,
-    Node,
-    Protocol,
-    Service,
-    ServicePort,
-    ServiceType,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import KubeProxyOptions
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, ServiceType
 
 NODE = Node(
     "node1",

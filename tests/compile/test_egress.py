@@ -5,16 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from kns.cluster.model import (
-    Cluster,
-    EgressGateway,
-    EgressOptions,
-    IPFamily,
-    IPNetwork,
-    Pod,
-    PodNetworkMode,
-)
+from kns.addresses import IPFamily, IPNetwork
+from kns.cluster.model import Cluster, EgressGateway, EgressOptions, PodNetworkMode
 from kns.compile import egress, egress_gateway
+from kns.kinds.pod import Pod
 from kns.state.model import Chain, Family, NextHop, Route, Rule
 from tests.clusters import make_cluster, make_network
 

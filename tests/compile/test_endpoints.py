@@ -8,19 +8,11 @@ from typing import Any
 
 import pytest
 
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    LoadBalancerIngress,
-    Protocol,
-    Service,
-    ServicePort,
-    ServiceType,
-    TrafficPolicy,
-)
+from kns.addresses import IPFamily
 from kns.compile.endpoints import ServicePortView, service_ports
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, ServiceType, TrafficPolicy
 from tests.compile.services import (
     HTTP,
     NODE,

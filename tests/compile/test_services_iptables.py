@@ -9,18 +9,13 @@ from typing import Any
 
 import pytest
 
-from kns.cluster.model import (
-    DetectLocalMode,
-    EndpointSlice,
-    IPFamily,
-    KubeProxyOptions,
-    Node,
-    Service,
-    SessionAffinity,
-    TrafficPolicy,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import DetectLocalMode, KubeProxyOptions
 from kns.compile.iptables_save import save_text
 from kns.compile.services_iptables import Compilation, iptables_tables, recompile
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
 from kns.plan.diff import table_changes
 from tests.compile.services import (
     NODE,

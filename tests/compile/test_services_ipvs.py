@@ -9,26 +9,22 @@ from typing import Any
 
 import pytest
 
-from kns.cluster.model import (
-    DetectLocalMode,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    IPVSOptions,
-    KubeProxyOptions,
+from kns.addresses import IPFamily
+from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions
+from kns.compile.ipvs_render import render_text
+from kns.compile.ipvs_sets import SetName
+from kns.compile.services_ipvs import DEVICE, IpvsRules, ipvs_rules
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import (
     LoadBalancerIngress,
-    Node,
-    Protocol,
     Service,
     ServicePort,
     ServiceType,
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.compile.ipvs_render import render_text
-from kns.compile.ipvs_sets import SetName
-from kns.compile.services_ipvs import DEVICE, IpvsRules, ipvs_rules
 from kns.plan.ipvs_text import endpoint
 from kns.state.model import Address, Dummy, IpvsTimeouts, Sysctl
 from tests.shared import SHARED, needs_shared

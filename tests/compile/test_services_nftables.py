@@ -6,25 +6,21 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from kns.cluster.model import (
-    DetectLocalMode,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    KubeProxyOptions,
+from kns.addresses import IPFamily
+from kns.cluster.model import DetectLocalMode, KubeProxyOptions, NFTablesOptions
+from kns.compile.nftables_base import nodeport_addresses, source_set_text
+from kns.compile.services_nftables import duration_text, nft_tables
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import (
     LoadBalancerIngress,
-    NFTablesOptions,
-    Node,
-    Protocol,
     Service,
     ServicePort,
     ServiceType,
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.compile.nftables_base import nodeport_addresses, source_set_text
-from kns.compile.services_nftables import duration_text, nft_tables
 from kns.state.model import Family, NftTable
 
 NODE = Node(

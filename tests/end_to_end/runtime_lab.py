@@ -14,18 +14,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+from kns.addresses import IPFamily
 from kns.agent.agent import Agent, bind
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    ContainerPort,
-    IPFamily,
-    Network,
-    Pod,
-    Protocol,
-)
+from kns.cluster.model import Cluster, Network
 from kns.engine.paths import LabPaths
 from kns.kernel import netns
+from kns.kinds.common import Protocol
+from kns.kinds.pod import Container, ContainerPort, Pod
 
 
 def ip(*words: str) -> None:

@@ -18,23 +18,17 @@ import dns.rcode
 import dns.rrset
 import pytest
 
+from kns.addresses import IPAddress, IPFamily
 from kns.agent.serve.dns import DNSServer
 from kns.agent.serve.dns_forward import Forwarder
 from kns.cluster.internet_dns import InternetZone
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
-    Service,
-    ServiceType,
-)
 from kns.cluster.podfiles import NSSWITCH, ResolvConf
 from kns.cluster.records import REVERSE_IPV4, REVERSE_IPV6, Zone
 from kns.cluster.zone import ClusterZone
 from kns.kernel import netns
 from kns.kernel.processes import Context
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.service import Service, ServiceType
 from tests.cluster.dns_vectors import Case, cases, normalised
 from tests.end_to_end.dns_room import INTERNET, POD, POD6, Room, room
 from tests.shared import needs_shared

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import DetectLocalMode, IPFamily, ProxyMode
+from kns.addresses import IPFamily
+from kns.cluster.model import DetectLocalMode, ProxyMode
 from kns.compile.services_nftables import nft_tables
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from kns.agent import readiness
-from kns.cluster.model import Container, ContainerPort
-from kns.cluster.model_ingress import IngressController
 from kns.engine import certificates, paths
 from kns.kernel import processes
 from kns.kernel.processes import Context
+from kns.kinds.ingress import IngressController
+from kns.kinds.pod import Container, ContainerPort
 from tests.end_to_end.runtime_lab import ScratchLab, empty_lab, pod
 
 pytestmark = [

@@ -11,9 +11,11 @@ from ipaddress import ip_address, ip_network
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from kns.cluster.model import Endpoint, IPFamily, Service, SessionAffinity, TrafficPolicy
+from kns.addresses import IPFamily
 from kns.compile.services_nftables import nft_tables
 from kns.kernel import nftables
+from kns.kinds.endpointslice import Endpoint
+from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
 from kns.plan.nft_text import change
 from kns.state.model import NftTable
 from tests.compile.services import OPTIONS, endpoint_slice

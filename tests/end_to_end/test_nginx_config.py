@@ -12,9 +12,9 @@ import pytest
 
 from kns.agent.nginx import Folders, config
 from kns.cluster.model import Cluster
-from kns.cluster.model_ingress import PathType
 from kns.kernel import netns, processes
 from kns.kernel.processes import Completed, Context
+from kns.kinds.ingress import PathType
 from tests.agent.test_nginx import EVIL, controller, evil_cluster, with_paths
 
 pytestmark = pytest.mark.kernel

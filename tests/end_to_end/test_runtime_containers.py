@@ -17,9 +17,9 @@ import pytest
 from kns.agent import containers
 from kns.agent.agent import Agent
 from kns.agent.container import GRACE_SECONDS
-from kns.cluster.model import Container, EnvVar
 from kns.engine import paths
 from kns.kernel import netns, processes
+from kns.kinds.pod import Container, EnvVar
 from tests.end_to_end.runtime_lab import ScratchLab, empty_lab, pod, read_text
 
 pytestmark = [

@@ -14,23 +14,15 @@ from typing import Any
 
 import pytest
 
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    ContainerPort,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Node,
-    Protocol,
-    Service,
-    ServicePort,
-    ServiceType,
-    TrafficPolicy,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster
 from kns.engine import paths
 from kns.kernel import netns, processes, sockets
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, ContainerPort
+from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
 from tests.end_to_end.runtime_lab import (
     ScratchLab,
     ask_udp,

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from kns.cluster.model import Cluster, DNSOptions, IPFamily, Network
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, DNSOptions, Network
 from kns.engine import platform
 from kns.errors import PlatformError
 from kns.state.model import HostState

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import Cluster, IPFamily, Network, Node
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, Network
 from kns.engine import paths, snapshot
 from kns.engine.paths import LabPaths
+from kns.kinds.node import Node
 
 CLUSTER = Cluster(
     "lab",

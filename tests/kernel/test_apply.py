@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kns.cluster.model import Cluster, IPFamily, PodNetworkMode, ProxyMode
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, PodNetworkMode, ProxyMode
 from kns.compile.lab import compile_lab
 from kns.compile.names import lab_prefix
 from kns.kernel import netns

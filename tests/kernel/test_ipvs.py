@@ -13,7 +13,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from kns.cluster.model import IPFamily, ProxyMode
+from kns.addresses import IPFamily
+from kns.cluster.model import ProxyMode
 from kns.compile.ipvs_render import render_parts
 from kns.compile.services_ipvs import IpvsRules, ipvs_rules
 from kns.errors import ApplyError

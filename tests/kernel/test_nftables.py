@@ -11,25 +11,23 @@ from ipaddress import IPv4Address, ip_address, ip_network
 
 import pytest
 
-from kns.cluster.model import (
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    KubeProxyOptions,
+from kns.addresses import IPFamily
+from kns.cluster.model import KubeProxyOptions
+from kns.compile.nftables_base import source_set_text
+from kns.compile.services_nftables import nft_tables
+from kns.errors import ApplyError
+from kns.kernel import netns, nftables, processes
+from kns.kernel.processes import Context
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import (
     LoadBalancerIngress,
-    Node,
     Service,
     ServicePort,
     ServiceType,
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.compile.nftables_base import source_set_text
-from kns.compile.services_nftables import nft_tables
-from kns.errors import ApplyError
-from kns.kernel import netns, nftables, processes
-from kns.kernel.processes import Context
 from kns.plan.nft_text import NftChange, change, table_text
 from kns.state.model import Family, NftChain, NftTable
 

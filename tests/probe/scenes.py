@@ -7,19 +7,11 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    ContainerPort,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Pod,
-    ProxyMode,
-    Service,
-    ServicePort,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, ProxyMode
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.pod import Container, ContainerPort, Pod
+from kns.kinds.service import Service, ServicePort
 from kns.probe.names import Found, Kind
 from tests.clusters import make_cluster, make_network
 

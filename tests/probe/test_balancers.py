@@ -12,11 +12,10 @@ from kns.cluster.model import (
     EgressGateway,
     EgressOptions,
     IPVSOptions,
-    LoadBalancerIngress,
     LoadBalancerOptions,
     ProxyMode,
-    SessionAffinity,
 )
+from kns.kinds.service import LoadBalancerIngress, SessionAffinity
 from kns.probe.check import Check, Cover, Http, Want
 from kns.probe.expectations import expectations
 from kns.probe.judge import judge

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, DNSPolicy, Pod, Service
+from kns.cluster.model import Cluster
 from kns.cluster.podfiles import ResolvConf, pod_resolv_conf
 from kns.cluster.records import Record
 from kns.cluster.resolve import resolve
 from kns.cluster.zone import ClusterZone
+from kns.kinds.pod import DNSPolicy, Pod
+from kns.kinds.service import Service
 from kns.labfile.load import load_lab
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, search_order
 from kns.probe.check import Check, Resolve, Variables, Want

@@ -8,20 +8,20 @@ from ipaddress import ip_address
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.model import (
     Cluster,
-    Container,
     DetectLocalMode,
     EgressOptions,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
     KubeProxyOptions,
-    LoadBalancerIngress,
     PodNetworkMode,
-    Protocol,
     ProxyMode,
+)
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.pod import Container
+from kns.kinds.service import (
+    LoadBalancerIngress,
     Service,
     ServicePort,
     ServiceType,

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kns.cluster.model import Cluster, Protocol, Service, ServicePort
+from kns.cluster.model import Cluster
 from kns.errors import UsageError
+from kns.kinds.common import Protocol
+from kns.kinds.service import Service, ServicePort
 from kns.probe.addresses import split_port
 from kns.probe.names import Kind
 from kns.probe.target import Wish, parse_source, parse_target, path_of

@@ -5,21 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
 
-from kns.cluster.model import (
-    Cluster,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    Network,
-    Node,
-    Pod,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    TrafficPolicy,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, Network, ProxyMode
 from kns.experiment.bench.model import Latency, SyncTime
 from kns.experiment.compare import (
     CompareReport,
@@ -29,6 +16,11 @@ from kns.experiment.compare import (
     differences,
     subject_of,
 )
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.plan.size import RulesetSize
 from kns.probe.verify import CheckResult, VerifyReport
 from kns.report.compare import compare_text

@@ -8,31 +8,26 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.manifests import load_objects
-from kns.cluster.model import (
-    Cluster,
-    Container,
-    ContainerPort,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    LoadBalancerIngress,
-    Network,
-    Node,
-    Pod,
-    Service,
-    ServicePort,
-    ServiceType,
-    SessionAffinity,
-)
-from kns.cluster.model_ingress import (
+from kns.cluster.model import Cluster, Network
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.ingress import (
     Ingress,
     IngressBackend,
     IngressPath,
     IngressRule,
     IngressTLS,
     PathType,
+)
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, ContainerPort, Pod
+from kns.kinds.service import (
+    LoadBalancerIngress,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
 )
 from kns.report.get import (
     Kind,

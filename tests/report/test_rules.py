@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-from kns.cluster.model import IPFamily, Service, TrafficPolicy
+from kns.addresses import IPFamily
 from kns.compile.iptables_save import save_text
 from kns.compile.services_iptables import iptables_tables
+from kns.kinds.service import Service, TrafficPolicy
 from kns.report.rules import (
     CountedRule,
     Entry,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from kns.cluster.model import IPFamily, Service
+from kns.addresses import IPFamily
 from kns.compile.services_nftables import nft_tables
+from kns.kinds.service import Service
 from kns.report.rules import Entry, rules_text
 from kns.report.rules_ipvs import walk_ipvs
 from kns.report.rules_nft import walk_nft

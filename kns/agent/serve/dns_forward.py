@@ -17,7 +17,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 
-from kns.cluster.model import IPAddress
+from kns.addresses import IPAddress
 from kns.kernel import netns
 
 #: a question that nobody answered for so long is SERVFAIL; all upstream servers together

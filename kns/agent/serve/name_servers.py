@@ -17,7 +17,10 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kns.cluster.model import Cluster, Container, IPAddress, Pod, Protocol
+from kns.addresses import IPAddress
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.pod import Container, Pod
 
 if TYPE_CHECKING:
     from kns.agent.serve.dns import DNSServer, Zones

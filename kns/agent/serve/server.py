@@ -14,8 +14,8 @@ from kns.agent.serve.messages import Peer, Request, Response
 from kns.agent.serve.name_servers import LateServer, NameServers
 from kns.agent.servers import Identity, NameServer, ProxyHealth, ServerSpec, ServiceHealth
 from kns.cluster.environment import Variables
-from kns.cluster.model import Protocol
 from kns.kernel import sockets
+from kns.kinds.common import Protocol
 
 if TYPE_CHECKING:
     from kns.agent.serve.http_server import HTTPConnection

@@ -13,23 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
-from kns.cluster.model import (
-    Cluster,
-    Endpoint,
-    EndpointPort,
-    EndpointSlice,
-    IPFamily,
-    KubeProxyOptions,
-    Network,
-    Node,
-    Pod,
-    ProxyMode,
-    Service,
-    ServicePort,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, KubeProxyOptions, Network, ProxyMode
 from kns.compile import names
 from kns.compile.lab import compile_lab, with_host_addresses
 from kns.compile.node import compile_node
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort
 from kns.state.model import HostState, Netns
 
 POD_CIDR = ip_network("10.244.0.0/16")

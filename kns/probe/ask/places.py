@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kns.cluster.model import Pod
 from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod
 from kns.engine.paths import LabPaths
 from kns.kernel.processes import Context
+from kns.kinds.pod import Pod
 from kns.probe.names import Found, Kind
 
 

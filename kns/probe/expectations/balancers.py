@@ -17,19 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from kns.cluster.model import (
-    Cluster,
-    Endpoint,
-    InternetHost,
-    IPAddress,
-    IPFamily,
-    Node,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    TrafficPolicy,
-)
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster, InternetHost, ProxyMode
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint
+from kns.kinds.node import Node
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.probe.addresses import cloud_lb_addresses
 from kns.probe.check import Expectations, Skip
 from kns.probe.expectations import sampling

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kns.addresses import IPAddress
 from kns.cluster.ingress import serves_host
-from kns.cluster.model import (
-    Cluster,
-    DNSConfig,
-    DNSPolicy,
-    EndpointPort,
-    IPAddress,
-    Pod,
-    Protocol,
-    Service,
-    ServiceType,
-)
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import EndpointPort
+from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
+from kns.kinds.service import Service, ServiceType
 from kns.probe.check import Check, Expectations, Http, Resolve, Skip, Step, Variables, Want
 from kns.probe.expectations.endpoints import is_dns, serves_http
 from kns.probe.expectations.pods import of_pod

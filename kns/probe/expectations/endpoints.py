@@ -13,20 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kns.cluster.model import (
-    Cluster,
-    Endpoint,
-    EndpointSlice,
-    IPAddress,
-    IPFamily,
-    Node,
-    Pod,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    TrafficPolicy,
-)
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster, ProxyMode
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.probe.names import label
 
 

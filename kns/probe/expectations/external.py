@@ -18,21 +18,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from kns.cluster.model import (
-    Cluster,
-    InternetHost,
-    IPAddress,
-    IPFamily,
-    IPNetwork,
-    LoadBalancerIngress,
-    Node,
-    Pod,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    TrafficPolicy,
-)
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import Cluster, InternetHost, ProxyMode
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, TrafficPolicy
 from kns.probe.check import Check, Expectations, Http, Skip, Step, Want
 from kns.probe.expectations import sampling
 from kns.probe.expectations.endpoints import Backend, promise

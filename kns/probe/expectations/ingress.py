@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import quote, unquote
 
+from kns.addresses import IPFamily
 from kns.cluster.ingress import Entrance, entrance, served
-from kns.cluster.model import Cluster, InternetHost, IPFamily
-from kns.cluster.model_ingress import Ingress, IngressPath, PathType
+from kns.cluster.model import Cluster, InternetHost
+from kns.kinds.ingress import Ingress, IngressPath, PathType
 from kns.probe.check import Check, Cover, Expectations, Http, Resolve, Skip, Step, Want
 from kns.probe.chisquare import requests_to_see_all
 from kns.probe.expectations import sampling
@@ -283,7 +284,7 @@ def _refusal(
 
 
 def _answers(backend: Backend) -> bool | None:
-    from kns.cluster.model import Protocol
+    from kns.kinds.common import Protocol
 
     if backend.pod is None:
         return None

@@ -17,8 +17,10 @@ from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
 from kns.cluster.ingress import host_matches, served
-from kns.cluster.model import Cluster, Protocol, Service, ServicePort, ServiceType
-from kns.cluster.model_ingress import Ingress, IngressBackend, IngressPath, PathType
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.ingress import Ingress, IngressBackend, IngressPath, PathType
+from kns.kinds.service import Service, ServicePort, ServiceType
 from kns.probe.expectations.endpoints import Backend, ready_anywhere
 
 _ANNOTATION = "nginx.ingress.kubernetes.io/"

@@ -9,15 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from kns.cluster.model import (
-    Cluster,
-    InternetHost,
-    IPAddress,
-    IPFamily,
-    Node,
-    Pod,
-    Protocol,
-)
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster, InternetHost
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.probe.addresses import bridge_address
 from kns.probe.check import Addresses, Ask, Check, Datagrams, Echo, Http, Skip, Step, Want
 from kns.probe.expectations import sampling

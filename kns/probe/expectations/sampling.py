@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from kns.cluster.model import Cluster, Node, Pod
+from kns.cluster.model import Cluster
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.probe.expectations.endpoints import is_system
 
 T = TypeVar("T")

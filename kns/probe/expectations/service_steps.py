@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kns.cluster.model import (
-    Cluster,
-    IPFamily,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    SessionAffinity,
-    TrafficPolicy,
-)
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, ProxyMode
+from kns.kinds.common import Protocol
+from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
 from kns.probe.check import Ask, Check, Cover, Datagrams, Expectations, Http, Skip, Step, Want
 from kns.probe.chisquare import requests_to_see_all
 from kns.probe.expectations.endpoints import Backend, is_external, serves_http

@@ -5,19 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from kns.addresses import IPFamily
 from kns.cluster.ingress import controller_service
-from kns.cluster.model import (
-    Cluster,
-    IPFamily,
-    Node,
-    Pod,
-    Protocol,
-    ProxyMode,
-    Service,
-    ServicePort,
-    SessionAffinity,
-    TrafficPolicy,
-)
+from kns.cluster.model import Cluster, ProxyMode
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
 from kns.probe.check import AffinityExpiry, Check, Expectations, Skip, Step
 from kns.probe.expectations import sampling
 from kns.probe.expectations.endpoints import internal, is_dns, promise

@@ -15,16 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kns.cluster.model import (
-    Cluster,
-    DetectLocalMode,
-    IPAddress,
-    IPFamily,
-    IPNetwork,
-    Node,
-    Pod,
-    PodNetworkMode,
-)
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.model import Cluster, DetectLocalMode, PodNetworkMode
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.probe.addresses import bridge_address, overlay_address
 from kns.probe.expectations.endpoints import Backend
 

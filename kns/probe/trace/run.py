@@ -10,12 +10,13 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kns.cluster.model import Cluster, Pod, PodNetworkMode
+from kns.cluster.model import Cluster, PodNetworkMode
 from kns.compile.load_balancer import CLOUD_LB
 from kns.engine.labs import lab_netns
 from kns.errors import KnsError
 from kns.kernel import connections
 from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6
+from kns.kinds.pod import Pod
 from kns.probe import probe as probing
 from kns.probe.ask.places import Places
 from kns.probe.model import Outcome, ProbeResult

@@ -9,8 +9,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.agent.serve.draining import Draining
-from kns.cluster.model import Cluster, IPFamily, KubeProxyOptions, Network, ProxyMode
+from kns.cluster.model import Cluster, KubeProxyOptions, Network, ProxyMode
 from kns.engine import draining
 
 INTERVAL = 0.01
