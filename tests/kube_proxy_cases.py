@@ -1,6 +1,7 @@
 """The captured cases of the real kube-proxy: objects, options, and the state of the kernel.
 
 A case may have steps: objects that were applied or deleted afterwards, and the state after each.
+golden/kube-proxy/README.md says what the files are and how they came about.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from kns.addresses import IPNetwork
 from kns.cluster.manifests import ClusterObjects, load_objects
 from kns.cluster.model import DetectLocalMode, KubeProxyOptions, ProxyMode
 from kns.kinds.node import Node
-from tests.shared import SHARED
 
 Item = dict[str, Any]
 
-CASES = SHARED / "golden" / "kube-proxy"
+CASES = Path(__file__).with_name("golden") / "kube-proxy"
+#: the release of kube-proxy whose rules kns writes
+RELEASE = "1.30"
 #: libyaml's own where it is there: under emulation the cases would take a minute to read
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -44,22 +46,22 @@ class CapturedState:
 
 
 def captured_states(mode: ProxyMode) -> Iterator[CapturedState]:
-    """Every captured state of the mode; none where the shared folder is absent."""
-    for case in sorted(CASES.glob(f"*/{mode}")):
-        yield from states_of_case(case.parent, mode)
+    """Every captured state of the mode."""
+    for folder in sorted(CASES.glob(f"*/{mode}/{RELEASE}")):
+        yield from states_of_case(folder.parents[1], mode)
 
 
 def states_of_case(case: Path, mode: ProxyMode) -> Iterator[CapturedState]:
     """The state for the case's objects, then the one after each step."""
     documents = {_key(item): item for item in _load(case / "objects.yaml")}
     options = _options(case / "flags", mode)
-    yield _state(case.name, case / mode, documents, options)
+    yield _state(case.name, case / mode / RELEASE, documents, options)
     for step in sorted((case / "steps").glob("*.yaml")):
         (change,) = _load(step)
         documents |= {_key(item): item for item in change.get("apply", ())}
         for item in change.get("delete", ()):
             documents.pop((item["kind"], item.get("namespace", ""), item["name"]))
-        folder = case / mode / f"step-{step.stem}"
+        folder = case / mode / RELEASE / f"step-{step.stem}"
         yield _state(f"{case.name}/{step.stem}", folder, documents, options)
 
 
@@ -69,7 +71,7 @@ def _state(
     text = yaml.dump_all(documents.values(), Dumper=_DUMPER)
     objects = load_objects([(name, text)])
     node = next(item for item in objects.nodes if item.name == "node1")
-    host = folder.parent / "host.yaml"
+    host = CASES / name.partition("/")[0] / "host.yaml"
     if host.exists():
         (extra,) = _load(host)
         addresses = tuple(ip_interface(text).ip for _, text in extra["addrs"])

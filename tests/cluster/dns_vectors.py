@@ -1,8 +1,7 @@
-"""CoreDNS' own test cases (shared/vectors/dns.json) as clusters, zone options and questions."""
+"""CoreDNS' own test cases (tests/vectors/dns.json) as clusters, zone options and questions."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +16,7 @@ from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
-from tests.shared import SHARED
+from tests.vectors import read_vectors
 
 #: the objects live here; "every namespace except pod-nons and nsnoexist exists"
 NAMESPACES = ("default", "kube-system", "testns", "unexposedns", "podns", "svcns")
@@ -44,9 +43,8 @@ class Case:
 
 @cache
 def cases() -> tuple[Case, ...]:
-    """All cases; none where the shared folder is absent."""
-    path = SHARED / "vectors" / "dns.json"
-    return tuple(_cases(json.loads(path.read_text()))) if path.exists() else ()
+    """All cases."""
+    return tuple(_cases(read_vectors("dns")))
 
 
 def _cases(vectors: dict[str, Any]) -> Iterator[Case]:

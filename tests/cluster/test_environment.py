@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from ipaddress import IPv4Network, ip_address
 from typing import Any
 
@@ -14,7 +13,7 @@ from kns.cluster.model import Cluster, Network
 from kns.kinds.common import Protocol
 from kns.kinds.pod import Container, EnvVar, Pod
 from kns.kinds.service import Service, ServicePort
-from tests.shared import SHARED, needs_shared
+from tests.vectors import read_vectors
 
 CLUSTER = Cluster(
     name="env",
@@ -28,12 +27,7 @@ CLUSTER = Cluster(
     nodes=(),
 )
 POD = Pod("default", "pod1", "node1", (ip_address("10.244.0.2"),))
-
-
-def vectors() -> dict[str, Any]:
-    path = SHARED / "vectors" / "envvars.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+VECTORS = read_vectors("envvars")
 
 
 def service(name: str, address: str, *ports: ServicePort, namespace: str = "default") -> Service:
@@ -49,8 +43,7 @@ def vector_service(raw: dict[str, Any]) -> Service:
     return service(raw["name"], raw["clusterIP"], *ports)
 
 
-@needs_shared
-@pytest.mark.parametrize("raw", vectors().get("services", ()), ids=lambda raw: raw["name"])
+@pytest.mark.parametrize("raw", VECTORS["services"], ids=lambda raw: raw["name"])
 def test_variables_of_each_service_are_kubelets(raw: dict[str, Any]) -> None:
     """One service at a time, so that the order of the list of services plays no part."""
     item = vector_service(raw)
@@ -58,23 +51,21 @@ def test_variables_of_each_service_are_kubelets(raw: dict[str, Any]) -> None:
     expected = tuple(
         # the API server stores addresses in canonical form, which the vectors do not
         (pair["name"], pair["value"].lower())
-        for pair in vectors()["expected_in_order"]
+        for pair in VECTORS["expected_in_order"]
         if pair["name"].startswith(f"{prefix}_")
     )
     assert service_environment(CLUSTER, POD, services=(item,)) == expected
 
 
-@needs_shared
 def test_variables_of_all_services_are_kubelets() -> None:
-    services = tuple(vector_service(raw) for raw in vectors()["services"])
+    services = tuple(vector_service(raw) for raw in VECTORS["services"])
     actual = service_environment(CLUSTER, POD, services=services)
-    expected = {pair["name"]: pair["value"].lower() for pair in vectors()["expected_in_order"]}
+    expected = {pair["name"]: pair["value"].lower() for pair in VECTORS["expected_in_order"]}
     assert dict(actual) == expected
-    assert len(actual) == len(vectors()["expected_in_order"])
+    assert len(actual) == len(VECTORS["expected_in_order"])
 
 
-@needs_shared
-@pytest.mark.parametrize("raw", vectors().get("selection", ()), ids=lambda raw: raw["name"])
+@pytest.mark.parametrize("raw", VECTORS["selection"], ids=lambda raw: raw["name"])
 def test_visible_services_are_kubelets(raw: dict[str, Any]) -> None:
     pod = Pod(
         raw["pod_ns"],

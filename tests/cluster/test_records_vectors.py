@@ -9,7 +9,6 @@ import pytest
 from kns.cluster.records import Answer, Rcode, Record
 from kns.cluster.zone import ClusterZone
 from tests.cluster.dns_vectors import Case, cases, normalised
-from tests.shared import needs_shared
 
 #: what the test's upstream knows, as in CoreDNS' own test of the case
 UPSTREAM = {("ext.interwebs.test.", "A"): Record("ext.interwebs.test.", "A", 5, "1.2.3.4")}
@@ -26,12 +25,10 @@ def _texts(records: tuple[Record, ...]) -> tuple[str, ...]:
     return tuple(sorted(normalised(str(record)) for record in records))
 
 
-@needs_shared
 def test_all_79_cases_are_there() -> None:
     assert len(cases()) == 79
 
 
-@needs_shared
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
 def test_lookup_answers_as_coredns(case: Case) -> None:
     answer = ClusterZone(case.cluster, case.options).lookup(case.qname, case.qtype)

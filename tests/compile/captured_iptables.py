@@ -13,15 +13,14 @@ from typing import Any
 
 import yaml
 
-from tests.shared import SHARED
+from tests.kube_proxy_cases import CASES, RELEASE
 
-CASES = SHARED / "golden" / "kube-proxy"
 FLAGS = ("--cluster-cidr=10.244.0.0/16",)
 NODE = "node1"
 UNORDERED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
 LAST_RULE = "NOTE: this must be the last rule in this chain"
 CANARY = "KUBE-PROXY-CANARY"
-SUFFIX = {"ipv4": "save", "ipv6": "save6"}
+SAVED = {"ipv4": "iptables.save", "ipv6": "ip6tables.save"}
 
 Tables = dict[str, dict[str, tuple[str, tuple[str, ...]]]]
 
@@ -42,13 +41,12 @@ class State:
 
     def captured(self, family: str) -> Tables:
         """Its nat and filter tables, canary chains left out."""
-        names = [self.folder / f"{table}.{SUFFIX[family]}" for table in ("nat", "filter")]
-        return parse_save("".join(name.read_text() for name in names))
+        return parse_save((self.folder / SAVED[family]).read_text())
 
 
 def case_names() -> list[str]:
-    """Every case, or none without the shared folder."""
-    return sorted(folder.name for folder in CASES.iterdir()) if CASES.is_dir() else []
+    """Every case that was captured in this mode."""
+    return sorted(folder.parents[1].name for folder in CASES.glob(f"*/iptables/{RELEASE}"))
 
 
 def states(case: str) -> Iterator[State]:
@@ -58,14 +56,14 @@ def states(case: str) -> Iterator[State]:
     flags = FLAGS + (tuple(flags_file.read_text().split()) if flags_file.exists() else ())
     documents = list(yaml.safe_load_all((folder / "objects.yaml").read_text()))
     objects = {_key(item): item for item in documents if item}
-    yield State(case, tuple(objects.values()), flags, folder / "iptables")
+    yield State(case, tuple(objects.values()), flags, folder / "iptables" / RELEASE)
     for step in sorted((folder / "steps").glob("*.yaml")):
         change = yaml.safe_load(step.read_text())
         for item in change.get("apply", ()):
             objects[_key(item)] = item
         for item in change.get("delete", ()):
             del objects[item["kind"], item["namespace"], item["name"]]
-        after = folder / "iptables" / f"step-{step.stem}"
+        after = folder / "iptables" / RELEASE / f"step-{step.stem}"
         yield State(f"{case}/{step.stem}", tuple(objects.values()), flags, after)
 
 

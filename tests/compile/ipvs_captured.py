@@ -15,7 +15,7 @@ from kns.plan.ipvs_text import sort_key
 from kns.state.model import Address, Family, IptablesTable
 from tests.kube_proxy_cases import CapturedState
 
-SUFFIX = {Family.IPV4: "save", Family.IPV6: "save6"}
+SAVED = {Family.IPV4: "iptables.save", Family.IPV6: "ip6tables.save"}
 
 
 def captured_rules(state: CapturedState) -> IpvsRules:
@@ -23,9 +23,8 @@ def captured_rules(state: CapturedState) -> IpvsRules:
     folder = state.folder
     tables = (
         table
-        for family, suffix in SUFFIX.items()
-        for name in ("nat", "filter")
-        for table in parse_iptables((folder / f"{name}.{suffix}").read_text(), family)
+        for family, name in SAVED.items()
+        for table in parse_iptables((folder / name).read_text(), family)
     )
     return comparable(
         IpvsRules(

@@ -6,10 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from kns.cli.render import render
-from tests.compile.captured_iptables import NODE, SUFFIX, case_names, parse_save, states
-from tests.shared import needs_shared
-
-pytestmark = needs_shared
+from tests.compile.captured_iptables import NODE, SAVED, case_names, parse_save, states
 
 
 def rendered(objects: str, flags: tuple[str, ...], family: str) -> str:
@@ -20,7 +17,7 @@ def rendered(objects: str, flags: tuple[str, ...], family: str) -> str:
 
 
 @pytest.mark.parametrize("case", case_names())
-@pytest.mark.parametrize("family", SUFFIX)
+@pytest.mark.parametrize("family", SAVED)
 def test_rendered_rules_equal_kube_proxys(case: str, family: str) -> None:
     for state in states(case):
         actual = parse_save(rendered(state.text, state.flags, family))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
@@ -27,9 +26,9 @@ from kns.kinds.service import (
 )
 from kns.plan.ipvs_text import endpoint
 from kns.state.model import Address, Dummy, IpvsTimeouts, Sysctl
-from tests.shared import SHARED, needs_shared
+from tests.vectors import read_vectors
 
-VECTORS = SHARED / "vectors" / "ipvs.json"
+VECTORS: list[dict[str, Any]] = read_vectors("ipvs")["cases"]
 NODE = Node(
     "node1",
     (ip_address("192.168.50.11"), ip_address("fd00:50::11")),
@@ -356,10 +355,7 @@ def test_text_has_timeouts_last_and_only_if_asked_for() -> None:
 
 def vectors() -> list[dict[str, Any]]:
     """Those of pkg/proxy/ipvs/proxier_test.go that tell one Service and its endpoints."""
-    if not VECTORS.exists():
-        return []
-    cases: list[dict[str, Any]] = json.loads(VECTORS.read_text())["cases"]
-    return [case for case in cases if isinstance(case["service"], dict)]
+    return [case for case in VECTORS if isinstance(case["service"], dict)]
 
 
 def compiled_vector(case: dict[str, Any]) -> IpvsRules:
@@ -390,7 +386,6 @@ def compiled_vector(case: dict[str, Any]) -> IpvsRules:
     return ipvs_rules([service], slices, node, KubeProxyOptions(), IPFamily.IPV4)
 
 
-@needs_shared
 @pytest.mark.parametrize("case", vectors(), ids=lambda case: case["test"])
 def test_kubernetes_own_cases(case: dict[str, Any]) -> None:
     rules = compiled_vector(case)

@@ -6,10 +6,7 @@ import pytest
 
 from kns.cluster.model import ProxyMode
 from tests.compile.ipvs_captured import captured_rules, compiled_rules
-from tests.kube_proxy_cases import CASES, captured_states
-from tests.shared import needs_shared
-
-pytestmark = needs_shared
+from tests.kube_proxy_cases import CASES, RELEASE, captured_states
 
 STATES = {state.name: state for state in captured_states(ProxyMode.IPVS)}
 
@@ -24,5 +21,5 @@ def test_rules_equal_kube_proxys(name: str) -> None:
 
 
 def test_every_captured_state_is_compared() -> None:
-    folders = [path.parent for path in CASES.glob("*/ipvs/**/ipvsadm.save")]
+    folders = [path.parent for path in CASES.glob(f"*/ipvs/{RELEASE}/**/ipvsadm.save")]
     assert sorted(state.folder for state in STATES.values()) == sorted(folders)

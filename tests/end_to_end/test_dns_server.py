@@ -31,7 +31,6 @@ from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.service import Service, ServiceType
 from tests.cluster.dns_vectors import Case, cases, normalised
 from tests.end_to_end.dns_room import INTERNET, POD, POD6, Room, room
-from tests.shared import needs_shared
 
 pytestmark = pytest.mark.kernel
 
@@ -117,7 +116,6 @@ def _truncated_answers(sock: socket.socket) -> None:
         sock.sendto(reply.to_wire(), client)
 
 
-@needs_shared
 @pytest.mark.usefixtures("truncating_upstream")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_all_vectors_over_the_wire(dns_room: Room, transport: str) -> None:
@@ -152,7 +150,6 @@ def lowered(found: tuple[object, ...]) -> str:
 # -- real clients ----------------------------------------------------------------------------------
 
 
-@needs_shared
 @pytest.mark.parametrize("server", [POD, POD6])
 def test_dig_asks_both_families(dns_room: Room, switch: Switch, server: str) -> None:
     switch.zones = (vector_zone(),)
@@ -161,7 +158,6 @@ def test_dig_asks_both_families(dns_room: Room, switch: Switch, server: str) -> 
     assert out.split() == ["10.0.0.3", "10::3"]
 
 
-@needs_shared
 def test_dig_shows_srv_with_addresses_and_flags(dns_room: Room, switch: Switch) -> None:
     switch.zones = (vector_zone(),)
     name = "_http._tcp.svc1.testns.svc.cluster.local"
@@ -174,14 +170,12 @@ def test_dig_shows_srv_with_addresses_and_flags(dns_room: Room, switch: Switch) 
     ]
 
 
-@needs_shared
 def test_dig_transfer_is_refused(dns_room: Room, switch: Switch) -> None:
     switch.zones = (vector_zone(),)
     out = dns_room.command("dig", f"@{POD}", "cluster.local", "AXFR")
     assert "; Transfer failed." in out
 
 
-@needs_shared
 def test_dig_gets_the_whole_of_a_large_answer_by_tcp(dns_room: Room, switch: Switch) -> None:
     switch.zones = (large_zone(200),)
     out = dns_room.command("dig", f"@{POD}", "+noedns", "many.testns.svc.cluster.local", "A")
@@ -217,7 +211,6 @@ def etc(folder: Path) -> Path:
     return folder
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -242,7 +235,6 @@ def test_getent_resolves_as_a_pod_does(
 # -- forwarding ------------------------------------------------------------------------------------
 
 
-@needs_shared
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_names_outside_are_asked_upstream(dns_room: Room, switch: Switch, transport: str) -> None:
     switch.zones = (vector_zone(),)
@@ -251,7 +243,6 @@ def test_names_outside_are_asked_upstream(dns_room: Room, switch: Switch, transp
     assert sections(message)[:2] == ("NOERROR", (f"www.example.com. 300 IN A {INTERNET}",))
 
 
-@needs_shared
 def test_external_name_is_followed_upstream(dns_room: Room, switch: Switch) -> None:
     zone = vector_zone()
     external = Service(
@@ -328,7 +319,6 @@ def test_many_questions_at_once_get_their_own_replies(dns_room: Room, switch: Sw
 # -- changes ---------------------------------------------------------------------------------------
 
 
-@needs_shared
 def test_records_follow_the_cluster_at_once(dns_room: Room, switch: Switch) -> None:
     query = dns.message.make_query("many.testns.svc.cluster.local", "A")
     switch.zones = (large_zone(1),)
@@ -338,7 +328,6 @@ def test_records_follow_the_cluster_at_once(dns_room: Room, switch: Switch) -> N
     assert [len(message.answer[0]) for message in (before, after)] == [1, 2]
 
 
-@needs_shared
 def test_addresses_come_in_turn(dns_room: Room, switch: Switch) -> None:
     switch.zones = (large_zone(3),)
     query = dns.message.make_query("many.testns.svc.cluster.local", "A")
@@ -347,7 +336,6 @@ def test_addresses_come_in_turn(dns_room: Room, switch: Switch) -> None:
     assert firsts == {"172.16.0.1", "172.16.0.2", "172.16.0.3"}
 
 
-@needs_shared
 def test_closed_server_leaves_its_port(dns_room: Room) -> None:
     server = DNSServer(lambda: (vector_zone(),))
     dns_room.serve(server, dns_room.pod, POD)

@@ -15,17 +15,16 @@ from kns.cli.render import render
 from kns.kernel import netns, processes
 from kns.kernel.processes import Context
 from tests.compile.captured_iptables import (
-    CASES,
     NODE,
-    SUFFIX,
+    SAVED,
     State,
     case_names,
     parse_save,
     states,
 )
-from tests.shared import needs_shared
+from tests.kube_proxy_cases import CASES, RELEASE
 
-pytestmark = [pytest.mark.kernel, needs_shared]
+pytestmark = pytest.mark.kernel
 
 PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 
@@ -66,7 +65,7 @@ def reload(space: str, state: State, family: str) -> None:
 @pytest.mark.parametrize("case", case_names())
 def test_rules_read_back_equal_kube_proxys(space: str, case: str, compared: list[str]) -> None:
     for state in states(case):
-        for family in SUFFIX:
+        for family in SAVED:
             reload(space, state, family)
             actual = parse_save(run(space, f"{PROGRAMS[family]}-save"))
             assert actual == state.captured(family), f"{state.label} {family}"
@@ -83,6 +82,6 @@ def test_every_captured_case_was_compared(
         if item.path == request.path and "case" in getattr(item, "fixturenames", ())
         if hasattr(item, "callspec")
     }
-    folders = {folder.name for folder in CASES.iterdir() if (folder / "iptables").is_dir()}
+    folders = {path.parents[2].name for path in CASES.glob(f"*/iptables/{RELEASE}/iptables.save")}
     assert set(compared) == asked <= folders
     assert len(case_names()) == len(folders)

@@ -29,10 +29,9 @@ from tests.compile.ipvs_captured import (
     compiled_rules,
     parse_addresses,
 )
-from tests.kube_proxy_cases import CASES, captured_states
-from tests.shared import needs_shared
+from tests.kube_proxy_cases import CASES, RELEASE, captured_states
 
-pytestmark = [pytest.mark.ipvs, needs_shared]
+pytestmark = pytest.mark.ipvs
 
 STATES = tuple(captured_states(ProxyMode.IPVS))
 CASE_NAMES = tuple(dict.fromkeys(state.name.partition("/")[0] for state in STATES))
@@ -123,5 +122,5 @@ def test_every_captured_state_was_compared(
     values: list[Mapping[str, object]] = [spec.params for spec in params if spec]
     asked = {str(value["case"]) for value in values if "case" in value} & set(CASE_NAMES)
     assert {name.partition("/")[0] for name in compared} == asked
-    folders = {path.parents[1].name for path in CASES.glob("*/ipvs/ipvsadm.save")}
+    folders = {path.parents[2].name for path in CASES.glob(f"*/ipvs/{RELEASE}/ipvsadm.save")}
     assert set(CASE_NAMES) == folders

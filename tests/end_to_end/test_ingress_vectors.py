@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 
 from kns.cluster.ingress import entrance
 from tests.end_to_end.ingress_lab import Outside, lab_of
-from tests.shared import SHARED
+from tests.vectors import read_vectors
 
 pytestmark = pytest.mark.kernel
 
-FILE = SHARED / "vectors/ingress-paths.json"
-VECTORS: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+VECTORS = read_vectors("ingress-paths")
 HEAD = """\
 apiVersion: kns/v1
 kind: Lab
@@ -52,7 +50,7 @@ class Rules:
 
 
 def table() -> Iterator[tuple[Rules, Case]]:
-    for number, row in enumerate(VECTORS.get("docs_table", ())):
+    for number, row in enumerate(VECTORS["docs_table"]):
         host = f"table-{number}.test"
         expect = "match" if row["matches"] else NOBODY
         rule = Rules(host, ((row["pathType"], row["path"], "match"),))
@@ -61,7 +59,7 @@ def table() -> Iterator[tuple[Rules, Case]]:
 
 
 def multi() -> Iterator[tuple[Rules, Case]]:
-    for number, row in enumerate(VECTORS.get("docs_multi", ())):
+    for number, row in enumerate(VECTORS["docs_multi"]):
         host = f"multi-{number}.test"
         paths = [(*written.split(" "), backend(written)) for written in row["paths"]]
         rule = Rules(host, tuple((kind, path, name) for kind, path, name in paths), "default")
@@ -75,7 +73,7 @@ def backend(written: str) -> str:
 
 
 def hosts() -> Iterator[tuple[Rules, Case]]:
-    for row in VECTORS.get("hosts", ()):
+    for row in VECTORS["hosts"]:
         # below another domain than the conformance tests' *.foo.com
         rule, host = (f"{row[key]}.test" for key in ("rule", "host"))
         expect = "match" if row["matches"] else NOBODY
@@ -84,7 +82,7 @@ def hosts() -> Iterator[tuple[Rules, Case]]:
 
 
 def conformance() -> tuple[tuple[Rules, ...], tuple[Case, ...]]:
-    found = VECTORS.get("conformance", {"rules": (), "cases": ()})
+    found = VECTORS["conformance"]
     rules = tuple(
         Rules(
             rule["host"],
@@ -105,7 +103,7 @@ CASES = (*(case for _, case in PAIRS), *conformance()[1])
 DEFAULT_CASES = tuple(
     Case(f"default: {row['method']} {row['host']!r} {row['path']}",
          row["host"], row["path"], row["expect"], row["method"])
-    for row in VECTORS.get("default_backend", ())
+    for row in VECTORS["default_backend"]
 )  # fmt: skip
 
 
@@ -171,13 +169,11 @@ def check(outside: Outside, case: Case) -> None:
     assert actual == case.expect, case.name
 
 
-@pytest.mark.skipif(not CASES, reason=f"{FILE} is not there")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_request_is_answered_as_kubernetes_says(outside: Outside, case: Case) -> None:
     check(outside, case)
 
 
-@pytest.mark.skipif(not DEFAULT_CASES, reason=f"{FILE} is not there")
 @pytest.mark.parametrize("case", DEFAULT_CASES, ids=lambda case: case.name)
 def test_what_no_rule_matches_is_the_default_backends(with_default: Outside, case: Case) -> None:
     check(with_default, case)

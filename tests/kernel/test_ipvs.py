@@ -27,7 +27,6 @@ from kns.plan.ipvs_text import parse_save, save_text, sort_key
 from kns.plan.ops import SetVirtualServers
 from kns.state.model import IpvsTimeouts, RealServer, VirtualServer
 from tests.kube_proxy_cases import CASES, states_of_case
-from tests.shared import needs_shared
 
 pytestmark = pytest.mark.ipvs
 
@@ -269,7 +268,6 @@ def send(client: socket.socket) -> None:
 # -- text ------------------------------------------------------------------------------------------
 
 
-@needs_shared
 @pytest.mark.parametrize("case", ["dual-stack", "loadbalancer-sourceranges"])
 def test_each_part_of_the_text_loads_with_its_program(space: str, case: str) -> None:
     (state,) = states_of_case(CASES / case, ProxyMode.IPVS)

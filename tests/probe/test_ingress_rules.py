@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 
@@ -22,10 +21,9 @@ from kns.probe.expectations.ingress_rules import (
 )
 from tests.labfile.labs import lab
 from tests.readme_console import PROJECT
-from tests.shared import SHARED
+from tests.vectors import read_vectors
 
-FILE = SHARED / "vectors/ingress-paths.json"
-VECTORS: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+VECTORS = read_vectors("ingress-paths")
 LAB = PROJECT / "labs/ingress.yaml"
 
 
@@ -54,7 +52,6 @@ def answer(cluster: Cluster, host: str, path: str) -> str | int:
 # -- Kubernetes' cases -----------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not VECTORS, reason=f"{FILE} is not there")
 def test_the_documentations_table() -> None:
     actual = []
     for row in VECTORS["docs_table"]:
@@ -64,7 +61,6 @@ def test_the_documentations_table() -> None:
     assert actual == VECTORS["docs_table"]
 
 
-@pytest.mark.skipif(not VECTORS, reason=f"{FILE} is not there")
 def test_the_documentations_choices() -> None:
     actual = []
     for row in VECTORS["docs_multi"]:
@@ -76,7 +72,6 @@ def test_the_documentations_choices() -> None:
     assert actual == VECTORS["docs_multi"]
 
 
-@pytest.mark.skipif(not VECTORS, reason=f"{FILE} is not there")
 def test_the_documentations_hosts() -> None:
     actual = []
     for row in VECTORS["hosts"]:
@@ -85,7 +80,6 @@ def test_the_documentations_hosts() -> None:
     assert actual == VECTORS["hosts"]
 
 
-@pytest.mark.skipif(not VECTORS, reason=f"{FILE} is not there")
 def test_the_conformance_tests_cases() -> None:
     found = VECTORS["conformance"]
     rules = [

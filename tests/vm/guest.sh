@@ -41,11 +41,6 @@ if [ ! -e "$root$project/tests/vm/guest.sh" ]; then
     mkdir -p "$root$project"
     mount --bind /run/project "$root$project"
 fi
-shared=${project%/*}/shared
-if [ ! -e "$root$shared" ] && mkdir -p "$root$shared" 2>/dev/null; then
-    mount -t 9p -o trans=virtio,msize=512000,cache=loose,ro shared "$root$shared" 2>/dev/null ||
-        rmdir "$root$shared"
-fi
 cd "$root"
 pivot_root . mnt
 umount -l /mnt

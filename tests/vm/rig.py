@@ -33,7 +33,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.shared import SHARED
 from tests.vm import features
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -276,8 +275,6 @@ def vng_command(kernel: Kernel, folder: Path, *, kvm: bool | None = None) -> lis
         "project": (str(PROJECT), ",readonly=on"),
         "results": (str(folder), ""),
     }
-    if SHARED.is_dir():
-        shares["shared"] = (str(SHARED), ",readonly=on")
     opts = " ".join(
         f"-fsdev local,id={tag},path={path},security_model=none,multidevs=remap{mode}"
         f" -device virtio-9p-pci,fsdev={tag},mount_tag={tag}"

@@ -21,7 +21,6 @@ from kns.cluster.internet_dns import InternetZone
 from kns.cluster.records import Answer, Rcode, Record, Zone
 from kns.cluster.zone import ClusterZone
 from tests.cluster.dns_vectors import Case, cases, normalised
-from tests.shared import needs_shared
 
 ADDRESSES = tuple(Record("many.example.", "A", 5, f"192.0.2.{i}") for i in range(100))
 
@@ -47,7 +46,6 @@ def query(name: str, rdtype: str = "A", *, payload: int = 0) -> bytes:
     return dns.message.make_query(name, rdtype, use_edns=edns, payload=payload).to_wire()
 
 
-@needs_shared
 @pytest.mark.parametrize("case", [c for c in cases() if c.answer], ids=lambda case: case.id)
 def test_wire_keeps_every_letter_of_the_vectors(case: Case) -> None:
     """dnspython compares names without case, so compare text: owner, case and all."""

@@ -11,19 +11,13 @@ import pytest
 from kns.agent.serve.messages import JSON, Request
 from kns.agent.serve.proxy_health import answer_proxy, answer_service
 from kns.agent.servers import ServiceHealth
-from tests.shared import SHARED, needs_shared
+from tests.kube_proxy_cases import CASES as KUBE_PROXY_CASES
 
 LINE = re.compile(r"GET :\d+\S+ -> (\d+) (\{.*\})\n")
-#: the captures in nftables mode asked on localhost, where kube-proxy does not listen then
-CASES = [
-    path
-    for path in sorted((SHARED / "golden/kube-proxy").glob("*/*/healthcheck.txt"))
-    if LINE.search(path.read_text())
-]
+CASES = sorted(KUBE_PROXY_CASES.glob("*/*/*/healthcheck.txt"))
 
 
-@needs_shared
-@pytest.mark.parametrize("path", CASES, ids=lambda path: "-".join(path.parts[-3:-1]))
+@pytest.mark.parametrize("path", CASES, ids=lambda path: "-".join(path.parts[-4:-2]))
 def test_service_answers_as_the_captured_kube_proxy(path: Path) -> None:
     text = path.read_text()
     for match in LINE.finditer(text):
