@@ -27,7 +27,7 @@ from kns.kinds.node import Node
 from kns.kinds.service import Service, ServicePort
 from kns.plan.diff import table_changes
 from kns.plan.ops import RestoreIptables
-from kns.state.model import Family, IptablesTable
+from kns.state.model import IptablesTable
 
 NETNS = "bench-rules"
 PODS = IPv4Network("10.244.0.0/16")
@@ -127,7 +127,7 @@ def run(services: tuple[Service, ...], slices: tuple[EndpointSlice, ...]) -> Rou
 
 
 def load(desired: tuple[IptablesTable, ...], observed: tuple[IptablesTable, ...]) -> None:
-    op = RestoreIptables(NETNS, Family.IPV4, table_changes(desired, observed))
+    op = RestoreIptables(NETNS, IPFamily.IPV4, table_changes(desired, observed))
     netns.call_in(NETNS, iptables.apply_here, op)
 
 

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+)
 
 IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
 IPNetwork = IPv4Network | IPv6Network
 
 
@@ -20,7 +28,12 @@ class IPFamily(StrEnum):
         """4 or 6."""
         return 4 if self is IPFamily.IPV4 else 6
 
+    @property
+    def af(self) -> int:
+        """The family's number in linux/socket.h: AF_INET or AF_INET6."""
+        return 2 if self is IPFamily.IPV4 else 10
+
     @staticmethod
-    def of(item: IPAddress | IPNetwork) -> IPFamily:
-        """The family of an address or network."""
+    def of(item: IPAddress | IPInterface | IPNetwork) -> IPFamily:
+        """The family of an address, interface or network."""
         return IPFamily.IPV4 if item.version == 4 else IPFamily.IPV6

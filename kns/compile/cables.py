@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.addresses import IPAddress, IPFamily, IPInterface, IPNetwork
 from kns.cluster.model import Cluster, Network
 from kns.compile import names
-from kns.state.model import IFNAME_MAX, IPInterface, NextHop, Route, Sysctl, Veth
+from kns.state.model import IFNAME_MAX, NextHop, Route, Sysctl, Veth
 
 
 def interface(address: IPAddress, networks: tuple[IPNetwork, ...]) -> IPInterface:

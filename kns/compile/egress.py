@@ -21,7 +21,7 @@ from ipaddress import ip_network
 from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.model import Network
 from kns.kinds.node import Node
-from kns.state.model import Chain, Family, IptablesTable
+from kns.state.model import Chain, IptablesTable
 
 _COMMENT = '-m comment --comment "flanneld {what}"'
 _AGENT_COMMENT = '-m comment --comment "ip-masq-agent: {what}"'
@@ -39,10 +39,9 @@ def flannel_tables(network: Network, node: Node, family: IPFamily) -> tuple[Ipta
     cluster, own = _of_family(network.pod_cidrs, family), _of_family(node.pod_cidrs, family)
     if cluster is None or own is None:
         return ()
-    number = Family.IPV4 if family is IPFamily.IPV4 else Family.IPV6
     forward = _COMMENT.format(what="forward")
     filter_table = IptablesTable(
-        number,
+        family,
         "filter",
         (
             Chain("FORWARD", (f"{forward} -j FLANNEL-FWD",), "ACCEPT"),
@@ -55,10 +54,10 @@ def flannel_tables(network: Network, node: Node, family: IPFamily) -> tuple[Ipta
     if not network.egress.masquerade:
         return (filter_table,)
     if network.egress.non_masquerade_cidrs:
-        return (filter_table, IptablesTable(number, "nat", _agent_chains(network, family)))
+        return (filter_table, IptablesTable(family, "nat", _agent_chains(network, family)))
     masq = _COMMENT.format(what="masq")
     nat = IptablesTable(
-        number,
+        family,
         "nat",
         (
             Chain("POSTROUTING", (f"{masq} -j FLANNEL-POSTRTG",), "ACCEPT"),
@@ -108,13 +107,12 @@ def _masquerade_rules(cluster: IPNetwork, own: IPNetwork, family: IPFamily) -> t
 
 def bare_tables(family: IPFamily) -> tuple[IptablesTable, ...]:
     """filter and nat as the kernel makes them: built-in chains that accept."""
-    number = Family.IPV4 if family is IPFamily.IPV4 else Family.IPV6
     built_in = {
         "filter": ("INPUT", "FORWARD", "OUTPUT"),
         "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
     }
     return tuple(
-        IptablesTable(number, table, tuple(Chain(chain, policy="ACCEPT") for chain in chains))
+        IptablesTable(family, table, tuple(Chain(chain, policy="ACCEPT") for chain in chains))
         for table, chains in built_in.items()
     )
 

@@ -24,7 +24,7 @@ from kns.cluster.model import Cluster, EgressGateway
 from kns.compile.pod_network import hop_to
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.state.model import Chain, Family, IptablesTable, NextHop, Route, Rule
+from kns.state.model import Chain, IptablesTable, NextHop, PolicyRule, Route
 
 CHAIN = "EGRESS-GATEWAY"
 #: the upper half of the mark is a gateway's number; kube-proxy's bits are in the lower
@@ -58,18 +58,17 @@ def _sent_away(cluster: Cluster, node: Node) -> Iterator[tuple[EgressGateway, tu
             yield gateway, here
 
 
-def policy_rules(cluster: Cluster, node: Node) -> tuple[Rule, ...]:
+def policy_rules(cluster: Cluster, node: Node) -> tuple[PolicyRule, ...]:
     """The node's routing rules: marked packets leave by their gateway."""
     gateways = {_number(cluster, gateway) for gateway, _ in _sent_away(cluster, node)}
-    rules: list[Rule] = []
+    rules: list[PolicyRule] = []
     for family in cluster.network.families if gateways else ():
-        number = Family.IPV4 if family is IPFamily.IPV4 else Family.IPV6
         rules += [
-            Rule(LOCAL_PRIORITY, table=254, destination=cidr, family=number)
+            PolicyRule(LOCAL_PRIORITY, table=254, destination=cidr, family=family)
             for cidr in _own_subnets(cluster, family)
         ]
         rules += [
-            Rule(GATEWAY_PRIORITY, table=FIRST_TABLE + g, mark=g * MARK_STEP, family=number)
+            PolicyRule(GATEWAY_PRIORITY, table=FIRST_TABLE + g, mark=g * MARK_STEP, family=family)
             for g in sorted(gateways)
         ]
     return tuple(rules)
@@ -90,7 +89,6 @@ def routes(cluster: Cluster, node: Node) -> tuple[Route, ...]:
 
 def gateway_tables(cluster: Cluster, node: Node, family: IPFamily) -> tuple[IptablesTable, ...]:
     """The chains on the node, to be laid under flannel's; none if no gateway concerns it."""
-    number = Family.IPV4 if family is IPFamily.IPV4 else Family.IPV6
     marking = _marking(cluster, node, family)
     leaving = _leaving(cluster, node, family)
     jump = f"{_COMMENT.format(what='')} -j {CHAIN}"
@@ -99,14 +97,14 @@ def gateway_tables(cluster: Cluster, node: Node, family: IPFamily) -> tuple[Ipta
         only = f"-m conntrack --ctdir ORIGINAL {_COMMENT.format(what='')} -j {CHAIN}"
         built_in = (Chain(name, policy="ACCEPT") for name in _MANGLE_REST)
         chains = (Chain("PREROUTING", (only,), "ACCEPT"), *built_in, Chain(CHAIN, marking))
-        tables.append(IptablesTable(number, "mangle", chains))
+        tables.append(IptablesTable(family, "mangle", chains))
     if marking or leaving:
         untranslated = _COMMENT.format(what=": translated there")
         mask = f"0x{MARK_MASK:x}"
         stays = f"-m mark ! --mark 0x0/{mask} {untranslated} -j ACCEPT"
         rules = (*((stays,) if marking else ()), *leaving)
         chains = (Chain("POSTROUTING", (jump,), "ACCEPT"), Chain(CHAIN, rules))
-        tables.append(IptablesTable(number, "nat", chains))
+        tables.append(IptablesTable(family, "nat", chains))
     return tuple(tables)
 
 

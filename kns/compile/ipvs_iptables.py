@@ -24,7 +24,7 @@ from kns.compile.iptables_words import comment, not_from_pods, reject, source
 from kns.compile.ipvs_sets import COMMENTS, SetName, Sets
 from kns.compile.kube_proxy import LocalDetector
 from kns.kinds.common import Protocol
-from kns.state.model import Chain, Family, IptablesTable
+from kns.state.model import Chain, IptablesTable
 
 _SERVICES = f"{comment('kubernetes service portals')} -j KUBE-SERVICES"
 _ACCESS = comment("kubernetes ipvs access filter")
@@ -85,15 +85,14 @@ def ipvs_tables(
     sets: Sets, masquerading: Masquerading, blocked: Iterable[Blocked]
 ) -> tuple[IptablesTable, ...]:
     """The nat and filter tables that go with filled sets, chains in `iptables-save`'s order."""
-    family = Family(2 if sets.family is IPFamily.IPV4 else 10)
     return (
-        _table(family, "nat", _NAT_BUILT_IN, _nat(sets, masquerading)),
-        _table(family, "filter", _FILTER_BUILT_IN, _filter(sets, masquerading, blocked)),
+        _table(sets.family, "nat", _NAT_BUILT_IN, _nat(sets, masquerading)),
+        _table(sets.family, "filter", _FILTER_BUILT_IN, _filter(sets, masquerading, blocked)),
     )
 
 
 def _table(
-    family: Family,
+    family: IPFamily,
     name: str,
     built_in: Mapping[str, tuple[str, ...]],
     own: Mapping[str, tuple[str, ...]],

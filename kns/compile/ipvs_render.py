@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kns.addresses import IPFamily
 from kns.compile.iptables_save import save_text
 from kns.compile.services_ipvs import IpvsRules
 from kns.plan import ipset_text, ipvs_text
-from kns.state.model import Family, IpvsTimeouts
+from kns.state.model import IpvsTimeouts
 
-_PROGRAMS = {Family.IPV4: "iptables-restore", Family.IPV6: "ip6tables-restore"}
+_PROGRAMS = {IPFamily.IPV4: "iptables-restore", IPFamily.IPV6: "ip6tables-restore"}
 
 
 def render_text(rules: IpvsRules) -> str:

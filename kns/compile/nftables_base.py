@@ -23,7 +23,7 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import KubeProxyOptions
 from kns.compile.kube_proxy import local_detector
 from kns.kinds.node import Node
-from kns.state.model import Family, NftChain, NftSet, NftTable
+from kns.state.model import NftChain, NftSet, NftTable
 
 TABLE = "kube-proxy"
 MARK = "mark-for-masquerade"
@@ -125,8 +125,7 @@ class TableDraft:
             )
             for name, rules in sorted(self.chains.items())
         )
-        family = Family.IPV4 if self.family is IPFamily.IPV4 else Family.IPV6
-        return NftTable(family, TABLE, sets, chains, comment="rules for kube-proxy")
+        return NftTable(self.family, TABLE, sets, chains, comment="rules for kube-proxy")
 
 
 def base_table(node: Node, options: KubeProxyOptions, family: IPFamily) -> TableDraft:

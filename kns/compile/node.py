@@ -15,7 +15,7 @@ from kns.compile.services_ipvs import IpvsRules, ipvs_rules
 from kns.compile.services_nftables import nft_tables
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.state.model import Address, Family, IptablesTable, Loopback, Netns, NftTable, Sysctl
+from kns.state.model import Address, IptablesTable, Loopback, Netns, NftTable, Sysctl
 
 
 def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
@@ -106,7 +106,7 @@ def _iptables(
     network = cluster.network
     options = network.kube_proxy
     tables: list[IptablesTable] = []
-    for family, number in zip(IPFamily, Family, strict=True):
+    for family in IPFamily:
         above = egress.flannel_tables(network, node, family)
         below = egress.bare_tables(family) if above else ()
         if options.mode is ProxyMode.IPTABLES:
@@ -119,7 +119,7 @@ def _iptables(
                 canaries=True,
             )
         elif options.mode is ProxyMode.IPVS:
-            below = tuple(table for table in ipvs if table.family == number)
+            below = tuple(table for table in ipvs if table.family is family)
         gateways = egress_gateway.gateway_tables(cluster, node, family)
         tables += egress.merge(egress.merge(below, gateways), above)
     return tuple(tables)

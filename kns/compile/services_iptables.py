@@ -28,7 +28,7 @@ from kns.compile.kube_proxy import (
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
-from kns.state.model import Chain, Family, IptablesTable
+from kns.state.model import Chain, IptablesTable
 
 #: proxier.go largeClusterEndpointsThreshold
 LARGE_CLUSTER_ENDPOINTS: Final = 1000
@@ -187,18 +187,17 @@ def _tables(start: Compilation, parts: Iterable[Part]) -> tuple[IptablesTable, .
         Chain("KUBE-PROXY-FIREWALL", tuple(rules.filter_proxy_firewall)),
         Chain("KUBE-SERVICES", tuple(rules.filter_services)),
     ]
-    number = Family(2 if family is IPFamily.IPV4 else 10)
     canary = [Chain(CANARY)] if start.canaries else []
     tables = (
-        _table(number, "nat", _NAT_BUILT_IN, nat + canary),
-        _table(number, "filter", _FILTER_BUILT_IN, filter_ + canary),
+        _table(family, "nat", _NAT_BUILT_IN, nat + canary),
+        _table(family, "filter", _FILTER_BUILT_IN, filter_ + canary),
     )
-    mangle = _table(number, "mangle", _MANGLE_BUILT_IN, canary)
+    mangle = _table(family, "mangle", _MANGLE_BUILT_IN, canary)
     return (*tables, mangle) if canary else tables
 
 
 def _table(
-    family: Family, name: str, built_in: Mapping[str, tuple[str, ...]], own: Iterable[Chain]
+    family: IPFamily, name: str, built_in: Mapping[str, tuple[str, ...]], own: Iterable[Chain]
 ) -> IptablesTable:
     chains = [Chain(chain, rules, policy="ACCEPT") for chain, rules in built_in.items()]
     chains += sorted(own, key=lambda chain: chain.name)

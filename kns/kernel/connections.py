@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from kns.addresses import IPAddress, IPFamily
 from kns.kernel import netns
 from kns.kernel.rtnetlink import Socket, parse_attributes
-from kns.state.model import Family, IPAddress
 
 NETLINK_NETFILTER = 12
 IPCTNL_MSG_CT_GET = 0x0101
@@ -62,7 +62,7 @@ class Connection:
     answered: bool = False
     #: seconds until it is forgotten
     timeout: int = 0
-    family: Family = Family.IPV4
+    family: IPFamily = IPFamily.IPV4
     #: the original tuple as the kernel wrote it, which names the entry
     key: bytes = b""
 
@@ -76,25 +76,25 @@ def list_here() -> tuple[Connection, ...]:
     """The same of the calling thread's netns."""
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
         return tuple(
-            item for family in Family for item in _connections(family, _dump(sock, family))
+            item for family in IPFamily for item in _connections(family, _dump(sock, family))
         )
 
 
-def _dump(sock: Socket, family: Family) -> list[bytes]:
+def _dump(sock: Socket, family: IPFamily) -> list[bytes]:
     try:
-        return sock.dump(IPCTNL_MSG_CT_GET, bytes((family, 0, 0, 0)))
+        return sock.dump(IPCTNL_MSG_CT_GET, bytes((family.af, 0, 0, 0)))
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
             return []
         raise
 
 
-def _connections(family: Family, bodies: list[bytes]) -> Iterator[Connection]:
+def _connections(family: IPFamily, bodies: list[bytes]) -> Iterator[Connection]:
     for body in bodies:
         parts = parse_attributes(body, 4)
         original = parse_tuple(parts.get(CTA_TUPLE_ORIG, b""))
         reply = parse_tuple(parts.get(CTA_TUPLE_REPLY, b""))
-        if body[0] != family or original is None or reply is None:
+        if body[0] != family.af or original is None or reply is None:
             continue
         number = _protocol(parts[CTA_TUPLE_ORIG])
         tcp = parse_attributes(

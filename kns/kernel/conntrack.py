@@ -13,10 +13,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 
+from kns.addresses import IPAddress
 from kns.kernel.connections import CTA_TUPLE_ORIG, NETLINK_NETFILTER, Connection, list_here
 from kns.kernel.rtnetlink import NLA_F_NESTED, Message, Socket, attr
 from kns.plan.ops import CleanConntrack
-from kns.state.model import IPAddress, UdpFlow
+from kns.state.model import UdpFlow
 
 #: from linux/netfilter/nfnetlink_conntrack.h: the subsystem's number, then the message's
 IPCTNL_MSG_CT_DELETE = 0x0102
@@ -71,6 +72,6 @@ def count_service_connections_here(service_cidrs: Iterable[object]) -> int:
 
 
 def _delete(sock: Socket, entry: Connection) -> int:
-    body = bytes((entry.family, 0, 0, 0)) + attr(CTA_TUPLE_ORIG | NLA_F_NESTED, entry.key)
+    body = bytes((entry.family.af, 0, 0, 0)) + attr(CTA_TUPLE_ORIG | NLA_F_NESTED, entry.key)
     (number,) = sock.request([Message(IPCTNL_MSG_CT_DELETE, 0, body)])
     return int(number == 0)  # one that has expired in the meantime is gone as well

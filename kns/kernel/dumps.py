@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_interface
 
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.kernel.links import (
     AF_BRIDGE,
     FRA_DST,
@@ -66,16 +67,13 @@ from kns.state.model import (
     Address,
     Bridge,
     Dummy,
-    Family,
     FdbEntry,
-    IPAddress,
-    IPNetwork,
     Link,
     Loopback,
     Neighbor,
     NextHop,
+    PolicyRule,
     Route,
-    Rule,
     Veth,
     Vxlan,
 )
@@ -197,7 +195,7 @@ def _ip(raw: bytes) -> IPAddress:
 
 
 def _network(family: int, raw: bytes | None, length: int) -> IPNetwork:
-    if family == Family.IPV4:
+    if family == IPFamily.IPV4.af:
         return IPv4Network((raw or bytes(4), length))
     return IPv6Network((raw or bytes(16), length))
 
@@ -229,7 +227,7 @@ def routes(
         )
         if protocol not in protocols or kind not in _NAMES_OF_TYPES:
             continue
-        if family not in (Family.IPV4, Family.IPV6):
+        if family not in (IPFamily.IPV4.af, IPFamily.IPV6.af):
             continue
         attributes = parse_attributes(data, 12)
         number = _number(attributes[RTA_TABLE]) if RTA_TABLE in attributes else table
@@ -245,7 +243,7 @@ def routes(
                 type=_NAMES_OF_TYPES[kind],
                 source=_ip(source) if source else None,
                 # the kernel gives IPv6 routes that were added without a metric 1024
-                metric=0 if family == Family.IPV6 and metric == 1024 else metric,
+                metric=0 if family == IPFamily.IPV6.af and metric == 1024 else metric,
             )
         )
     return tuple(found)
@@ -285,7 +283,7 @@ def neighbors(sock: Socket, names: Mapping[int, str]) -> tuple[Neighbor, ...]:
     found = []
     for data in sock.dump(RTM_GETNEIGH, bytes(12)):
         family, index, state, _flags, _kind = struct.unpack_from("=BxxxiHBB", data)
-        if not state & NUD_PERMANENT or family not in (Family.IPV4, Family.IPV6):
+        if not state & NUD_PERMANENT or family not in (IPFamily.IPV4.af, IPFamily.IPV6.af):
             continue
         attributes = parse_attributes(data, 12)
         if index in names and NDA_LLADDR in attributes:
@@ -307,23 +305,23 @@ def fdb(sock: Socket, wanted: set[int], names: Mapping[int, str]) -> tuple[FdbEn
     return tuple(found)
 
 
-def policy_rules(sock: Socket) -> tuple[Rule, ...]:
+def policy_rules(sock: Socket) -> tuple[PolicyRule, ...]:
     """Routing rules but for the three that every netns has."""
     found = []
-    for family in Family:
-        for data in sock.dump(RTM_GETRULE, struct.pack("=BBBBBBBBI", family, *([0] * 8))):
+    for family in IPFamily:
+        for data in sock.dump(RTM_GETRULE, struct.pack("=BBBBBBBBI", family.af, *([0] * 8))):
             kind, to, source, _tos, table, *_rest = struct.unpack_from("=BBBBBBBBI", data)
             attributes = parse_attributes(data, 12)
             priority = _number(attributes.get(FRA_PRIORITY, b""))
-            if priority in OWN_RULES or kind != family:
+            if priority in OWN_RULES or kind != family.af:
                 continue
             raw_from, raw_to = attributes.get(FRA_SRC), attributes.get(FRA_DST)
             found.append(
-                Rule(
+                PolicyRule(
                     priority=priority,
                     table=_number(attributes[FRA_TABLE]) if FRA_TABLE in attributes else table,
-                    source=_network(family, raw_from, source) if raw_from else None,
-                    destination=_network(family, raw_to, to) if raw_to else None,
+                    source=_network(family.af, raw_from, source) if raw_from else None,
+                    destination=_network(family.af, raw_to, to) if raw_to else None,
                     mark=_number(attributes.get(FRA_FWMARK, b"")),
                     family=family,
                 )

@@ -5,14 +5,15 @@ A table that was never used does not exist in the kernel and `iptables-save` doe
 
 from __future__ import annotations
 
+from kns.addresses import IPFamily
 from kns.errors import ApplyError
 from kns.kernel import processes
 from kns.plan import iptables_text
 from kns.plan.ops import RestoreIptables
-from kns.state.model import Family, IptablesTable
+from kns.state.model import IptablesTable
 
-SAVE = {Family.IPV4: "iptables-save", Family.IPV6: "ip6tables-save"}
-RESTORE = {Family.IPV4: "iptables-restore", Family.IPV6: "ip6tables-restore"}
+SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
+RESTORE = {IPFamily.IPV4: "iptables-restore", IPFamily.IPV6: "ip6tables-restore"}
 #: kube-proxy's own arguments; -w: wait for the lock that the legacy variant takes
 ARGUMENTS = ("-w", "5", "--noflush", "--counters")
 #: seconds; a thousand services take the nft variant several

@@ -20,6 +20,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from kns.addresses import IPAddress, IPFamily
 from kns.errors import ApplyError, PlatformError
 from kns.kernel import processes
 from kns.kernel.modules import modprobe
@@ -36,14 +37,7 @@ from kns.kernel.rtnetlink import (
 from kns.plan import ipset_text, ipvs_text
 from kns.plan.ipvs import Step, Verb, steps
 from kns.plan.ops import RestoreIpsets, SetVirtualServers
-from kns.state.model import (
-    Family,
-    IPAddress,
-    IpSet,
-    IpvsTimeouts,
-    RealServer,
-    VirtualServer,
-)
+from kns.state.model import IpSet, IpvsTimeouts, RealServer, VirtualServer
 
 NETLINK_GENERIC = 16
 # linux/genetlink.h
@@ -123,7 +117,7 @@ def _service(answer: bytes) -> VirtualServer | None:
     flags = struct.unpack_from("=I", parts[SVC_FLAGS])[0]
     timeout = struct.unpack("=I", parts[SVC_TIMEOUT])[0]
     raw = parts[SVC_ADDR]
-    is_v4 = _u16(parts[SVC_AF]) == Family.IPV4
+    is_v4 = _u16(parts[SVC_AF]) == IPFamily.IPV4.af
     return VirtualServer(
         protocol=protocol,
         address=IPv4Address(raw[:4]) if is_v4 else IPv6Address(raw[:16]),
@@ -285,8 +279,8 @@ def _message(family: int, step: Step) -> Message:
 
 
 def _service_attributes(item: VirtualServer, *, full: bool) -> Iterator[bytes]:
-    family = Family.of(item.address)
-    yield attr(SVC_AF, struct.pack("=H", family))
+    family = IPFamily.of(item.address)
+    yield attr(SVC_AF, struct.pack("=H", family.af))
     yield attr(SVC_PROTOCOL, struct.pack("=H", PROTOCOLS[item.protocol]))
     yield attr(SVC_ADDR, item.address.packed.ljust(16, b"\0"))
     yield attr_u16be(SVC_PORT, item.port)
@@ -296,13 +290,13 @@ def _service_attributes(item: VirtualServer, *, full: bool) -> Iterator[bytes]:
         yield attr(SVC_FLAGS, struct.pack("=II", flags, FLAGS_MASK))
         yield attr_u32(SVC_TIMEOUT, item.persistent)
         # of an affine client: itself alone. IPv4 has a mask here, IPv6 a prefix length
-        yield attr_u32(SVC_NETMASK, 0xFFFFFFFF if family is Family.IPV4 else 128)
+        yield attr_u32(SVC_NETMASK, 0xFFFFFFFF if family is IPFamily.IPV4 else 128)
 
 
 def _server_attributes(item: RealServer) -> Iterator[bytes]:
     yield attr(DEST_ADDR, item.address.packed.ljust(16, b"\0"))
     yield attr_u16be(DEST_PORT, item.port)
-    yield attr(DEST_ADDR_FAMILY, struct.pack("=H", Family.of(item.address)))
+    yield attr(DEST_ADDR_FAMILY, struct.pack("=H", IPFamily.of(item.address).af))
     yield attr_u32(DEST_FWD_METHOD, FORWARD_MASQ)
     yield attr_u32(DEST_WEIGHT, item.weight)
     yield attr_u32(DEST_U_THRESH, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+from kns.addresses import IPAddress, IPFamily
 from kns.kernel.rtnetlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -35,16 +36,14 @@ from kns.state.model import (
     Address,
     Bridge,
     Dummy,
-    Family,
     FdbEntry,
-    IPAddress,
     Link,
     Loopback,
     Neighbor,
     NextHop,
+    PolicyRule,
     Route,
     RouteType,
-    Rule,
     Veth,
     Vxlan,
 )
@@ -192,10 +191,10 @@ def delete_link(index: int) -> Message:
 
 def _address(kind: int, flags: int, address: Address, index: int) -> Message:
     interface = address.interface
-    family = Family.of(interface)
+    family = IPFamily.of(interface)
     # no duplicate address detection: for a second nothing could bind to the address
-    nodad = IFA_F_NODAD if family is Family.IPV6 else 0
-    body = _IFADDR.pack(family, interface.network.prefixlen, nodad, 0, index)
+    nodad = IFA_F_NODAD if family is IPFamily.IPV6 else 0
+    body = _IFADDR.pack(family.af, interface.network.prefixlen, nodad, 0, index)
     packed = interface.ip.packed
     return Message(kind, flags, body + attr(IFA_LOCAL, packed) + attr(IFA_ADDRESS, packed))
 
@@ -214,11 +213,10 @@ def _route(
     kind: int, flags: int, route: Route, indexes: Mapping[str, int], *, protocol: int, scope: int
 ) -> Message:
     destination = route.destination
-    family = Family.of(destination)
     hops = route.hops
     rtm_flags = RTNH_F_ONLINK if len(hops) == 1 and hops[0].onlink else 0
     body = _RTMSG.pack(
-        family,
+        IPFamily.of(destination).af,
         destination.prefixlen,
         0,
         0,
@@ -261,7 +259,7 @@ def _next_hop(hop: NextHop, indexes: Mapping[str, int]) -> bytes:
 def add_route(route: Route, indexes: Mapping[str, int]) -> Message:
     """Add a route."""
     direct = len(route.hops) == 1 and route.hops[0].gateway is None
-    link = direct and Family.of(route.destination) is Family.IPV4
+    link = direct and IPFamily.of(route.destination) is IPFamily.IPV4
     scope = RT_SCOPE_LINK if link else RT_SCOPE_UNIVERSE
     return _route(RTM_NEWROUTE, NEW, route, indexes, protocol=RTPROT_STATIC, scope=scope)
 
@@ -271,10 +269,11 @@ def delete_route(route: Route, indexes: Mapping[str, int]) -> Message:
     return _route(RTM_DELROUTE, 0, route, indexes, protocol=0, scope=RT_SCOPE_NOWHERE)
 
 
-def _policy_rule(kind: int, flags: int, rule: Rule) -> Message:
+def _policy_rule(kind: int, flags: int, rule: PolicyRule) -> Message:
     source_length = rule.source.prefixlen if rule.source is not None else 0
     destination_length = rule.destination.prefixlen if rule.destination is not None else 0
-    body = _RTMSG.pack(rule.family, destination_length, source_length, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+    family = rule.family.af
+    body = _RTMSG.pack(family, destination_length, source_length, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
     parts = [body, attr_u32(FRA_PRIORITY, rule.priority), attr_u32(FRA_TABLE, rule.table)]
     if rule.source is not None:
         parts.append(attr(FRA_SRC, rule.source.network_address.packed))
@@ -285,12 +284,12 @@ def _policy_rule(kind: int, flags: int, rule: Rule) -> Message:
     return Message(kind, flags, b"".join(parts))
 
 
-def add_rule(rule: Rule) -> Message:
+def add_rule(rule: PolicyRule) -> Message:
     """Add a policy routing rule."""
     return _policy_rule(RTM_NEWRULE, NEW, rule)
 
 
-def delete_rule(rule: Rule) -> Message:
+def delete_rule(rule: PolicyRule) -> Message:
     """Remove a policy routing rule."""
     return _policy_rule(RTM_DELRULE, 0, rule)
 
@@ -298,7 +297,7 @@ def delete_rule(rule: Rule) -> Message:
 def _neighbor(
     kind: int, flags: int, index: int, destination: IPAddress, mac: str, *, fdb: bool
 ) -> Message:
-    family = AF_BRIDGE if fdb else Family.of(destination)
+    family = AF_BRIDGE if fdb else IPFamily.of(destination).af
     body = _NDMSG.pack(family, 0, index, NUD_PERMANENT, NTF_SELF if fdb else 0, 0)
     parts = attr(NDA_DST, destination.packed) + attr(NDA_LLADDR, _mac(mac))
     return Message(kind, flags, body + parts)

@@ -22,8 +22,8 @@ from kns.state.model import (
     Link,
     Neighbor,
     Netns,
+    PolicyRule,
     Route,
-    Rule,
     Sysctl,
     Veth,
     Vxlan,
@@ -135,7 +135,7 @@ def _read_netns(name: str, sock: Socket, interest: Interest) -> tuple[Netns, lis
     names = {item.index: item.link.name for item in links}
     neighbors: tuple[Neighbor, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
     if interest.neighbors:
         neighbors = dumps.neighbors(sock, names)
         rules = dumps.policy_rules(sock)

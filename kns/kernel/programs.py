@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from kns.addresses import IPFamily
 from kns.kernel import conntrack, iptables, ipvs, netns, nftables
 from kns.plan.ops import (
     CleanConntrack,
@@ -19,7 +20,6 @@ from kns.plan.ops import (
     RestoreIptables,
     SetVirtualServers,
 )
-from kns.state.model import Family
 
 RULE_OPS = (RestoreIptables, RestoreIpsets, LoadNft, SetVirtualServers, CleanConntrack)
 
@@ -74,7 +74,7 @@ def _lanes(ops: Sequence[Op]) -> tuple[Sequence[Op], ...]:
         return (ops,)
     lanes: tuple[list[Op], list[Op]] = ([], [])
     for op in ops:
-        lanes[isinstance(op, RestoreIptables) and op.family is Family.IPV6].append(op)
+        lanes[isinstance(op, RestoreIptables) and op.family is IPFamily.IPV6].append(op)
     return tuple(lane for lane in lanes if lane)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from kns.addresses import IPFamily
 from kns.plan import ipset_text, ipvs
 from kns.plan.ops import (
     AddAddress,
@@ -48,7 +49,6 @@ from kns.plan.ops import (
 from kns.state.model import (
     Bridge,
     Dummy,
-    Family,
     HostState,
     IptablesTable,
     IpvsTimeouts,
@@ -331,7 +331,7 @@ def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:
     sets = ipset_text.changes(netns.ipsets, before.ipsets)
     if sets:
         phases.rules.append(RestoreIpsets(name, sets))
-    for family in Family:
+    for family in IPFamily:
         changes = table_changes(
             [table for table in netns.iptables if table.family is family],
             [table for table in before.iptables if table.family is family],

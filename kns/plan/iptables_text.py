@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kns.addresses import IPFamily
 from kns.plan.ops import TableChange
-from kns.state.model import Chain, Family, IptablesTable
+from kns.state.model import Chain, IptablesTable
 
 
 def restore_text(changes: Iterable[TableChange]) -> str:
@@ -46,7 +47,7 @@ def _table_lines(change: TableChange) -> Iterator[str]:
         yield f"-X {name}"
 
 
-def parse_save(text: str, family: Family) -> tuple[IptablesTable, ...]:
+def parse_save(text: str, family: IPFamily) -> tuple[IptablesTable, ...]:
     """What `iptables-save` printed, as tables with their chains in the printed order."""
     tables: list[IptablesTable] = []
     name = ""

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from kns.state.model import IPAddress, IPNetwork, IpvsTimeouts, RealServer, VirtualServer
+from kns.addresses import IPAddress, IPNetwork
+from kns.state.model import IpvsTimeouts, RealServer, VirtualServer
 
 #: protocols whose connections are waited for
 GRACEFUL = frozenset({"tcp"})

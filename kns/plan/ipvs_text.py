@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 
+from kns.addresses import IPAddress
 from kns.plan.ipvs import Step, Verb
-from kns.state.model import IPAddress, IpvsTimeouts, RealServer, VirtualServer
+from kns.state.model import IpvsTimeouts, RealServer, VirtualServer
 
 SERVICE_OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 _PROTOCOLS = {option: name for name, option in SERVICE_OPTIONS.items()}

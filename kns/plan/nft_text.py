@@ -17,9 +17,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kns.state.model import Family, NftChain, NftSet, NftTable
+from kns.addresses import IPFamily
+from kns.state.model import NftChain, NftSet, NftTable
 
-FAMILIES = {Family.IPV4: "ip", Family.IPV6: "ip6"}
+FAMILIES = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
 #: an anonymous set of one element, other than a map
 LONE_ELEMENT = re.compile(r"(?<=saddr != )\{ (\S+) \}")
 
@@ -193,7 +194,7 @@ def parse_tables(text: str) -> tuple[NftTable, ...]:
     return tuple(tables)
 
 
-def _parse_table(lines: Iterator[str], family: Family | None, name: str) -> NftTable | None:
+def _parse_table(lines: Iterator[str], family: IPFamily | None, name: str) -> NftTable | None:
     comment = ""
     sets: list[NftSet] = []
     chains: list[NftChain] = []

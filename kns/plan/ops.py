@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kns.addresses import IPFamily, IPNetwork
 from kns.state.model import (
     Address,
-    Family,
     FdbEntry,
-    IPNetwork,
     IptablesTable,
     IpvsTimeouts,
     Link,
     Neighbor,
     NftTable,
+    PolicyRule,
     Route,
-    Rule,
     Sysctl,
     UdpFlow,
     Veth,
@@ -121,7 +120,7 @@ class AddRule:
     """Add a policy routing rule."""
 
     netns: str
-    rule: Rule
+    rule: PolicyRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +128,7 @@ class DeleteRule:
     """Remove a policy routing rule."""
 
     netns: str
-    rule: Rule
+    rule: PolicyRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +190,7 @@ class RestoreIptables:
     """One `iptables-restore` (or `ip6tables-restore`) for all tables of a family that differ."""
 
     netns: str
-    family: Family
+    family: IPFamily
     changes: tuple[TableChange, ...]
 
 
@@ -208,7 +207,7 @@ class LoadNft:
     """One `nft -f -`: a transaction that leads from `observed` (None: absent) to `desired`."""
 
     netns: str
-    family: Family
+    family: IPFamily
     name: str
     desired: NftTable | None
     observed: NftTable | None

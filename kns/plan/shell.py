@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import assert_never
 
+from kns.addresses import IPFamily
 from kns.plan import iptables_text, ipvs, ipvs_text, nft_text
 from kns.plan.ops import (
     AddAddress,
@@ -36,14 +37,13 @@ from kns.plan.ops import (
 from kns.state.model import (
     Bridge,
     Dummy,
-    Family,
     IpvsTimeouts,
     Link,
     Loopback,
     NextHop,
+    PolicyRule,
     Route,
     RouteType,
-    Rule,
     Veth,
     Vxlan,
 )
@@ -196,8 +196,8 @@ def _neighbor_command(op: Op, netns: str) -> str:
             raise TypeError(msg)
 
 
-def _family(family: Family) -> str:
-    return " -6" if family is Family.IPV6 else ""
+def _family(family: IPFamily) -> str:
+    return " -6" if family is IPFamily.IPV6 else ""
 
 
 def route_text(route: Route) -> str:
@@ -226,7 +226,7 @@ def _hop(hop: NextHop) -> str:
     return " ".join(words)
 
 
-def _rule(rule: Rule) -> str:
+def _rule(rule: PolicyRule) -> str:
     words = [f"priority {rule.priority}"]
     if rule.source is not None:
         words.append(f"from {rule.source}")
@@ -246,7 +246,7 @@ def _rule_commands(
     netns = f"ip netns exec {op.netns}"
     match op:
         case RestoreIptables():
-            program = "ip6tables-restore" if op.family is Family.IPV6 else "iptables-restore"
+            program = "ip6tables-restore" if op.family is IPFamily.IPV6 else "iptables-restore"
             text = iptables_text.restore_text(op.changes)
             yield _fed(f"{netns} {program} -w 5 --noflush --counters", text)
         case RestoreIpsets():
@@ -317,12 +317,12 @@ def _changes(op: ChangeLink) -> str:
 def _describe_rules(op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers) -> str:
     match op:
         case RestoreIptables():
-            program = "ip6tables" if op.family is Family.IPV6 else "iptables"
+            program = "ip6tables" if op.family is IPFamily.IPV6 else "iptables"
             return f"{program}: {'; '.join(_describe_table(change) for change in op.changes)}"
         case RestoreIpsets():
             return f"ipset: {op.text.count(chr(10))} changes"
         case LoadNft():
-            family = "ip6" if op.family is Family.IPV6 else "ip"
+            family = "ip6" if op.family is IPFamily.IPV6 else "ip"
             verb = "remove" if op.desired is None else "write"
             return f"nft: {verb} table {family} {op.name}"
         case SetVirtualServers():

@@ -8,7 +8,7 @@ of two states is a difference of values.
     HostState
     └── Netns                 one per node, pod, internet host, and the fabric
         ├── Loopback, Bridge, Veth, Vxlan, Dummy      links, with their addresses
-        ├── Route, Neighbor, FdbEntry, Rule
+        ├── Route, Neighbor, FdbEntry, PolicyRule
         ├── Sysctl
         ├── IptablesTable ── Chain
         ├── NftTable ── NftSet, NftChain
@@ -19,35 +19,12 @@ of two states is a difference of values.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import IntEnum, StrEnum
-from ipaddress import (
-    IPv4Address,
-    IPv4Interface,
-    IPv4Network,
-    IPv6Address,
-    IPv6Interface,
-    IPv6Network,
-)
+from enum import StrEnum
 
-IPAddress = IPv4Address | IPv6Address
-IPInterface = IPv4Interface | IPv6Interface
-IPNetwork = IPv4Network | IPv6Network
+from kns.addresses import IPAddress, IPFamily, IPInterface, IPNetwork
 
 #: linux/if.h IFNAMSIZ is 16 with the terminating NUL
 IFNAME_MAX = 15
-
-
-class Family(IntEnum):
-    """An address family by its number in linux/socket.h."""
-
-    IPV4 = 2
-    IPV6 = 10
-
-    @staticmethod
-    def of(item: IPAddress | IPInterface | IPNetwork) -> Family:
-        """The family of an address, interface or network."""
-        return Family.IPV4 if item.version == 4 else Family.IPV6
-
 
 # -- links -----------------------------------------------------------------------------------------
 
@@ -159,7 +136,7 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class PolicyRule:
     """A policy routing rule: packets `source` → `destination` with `mark` look up `table`."""
 
     priority: int
@@ -167,7 +144,7 @@ class Rule:
     source: IPNetwork | None = None
     destination: IPNetwork | None = None
     mark: int = 0
-    family: Family = Family.IPV4
+    family: IPFamily = IPFamily.IPV4
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +192,7 @@ class Chain:
 class IptablesTable:
     """A whole iptables table of one family: every chain, the built-in ones included."""
 
-    family: Family
+    family: IPFamily
     name: str
     chains: tuple[Chain, ...]
 
@@ -249,7 +226,7 @@ class NftChain:
 class NftTable:
     """A whole nft table of one family (`ip` or `ip6`)."""
 
-    family: Family
+    family: IPFamily
     name: str
     sets: tuple[NftSet, ...] = ()
     chains: tuple[NftChain, ...] = ()
@@ -325,7 +302,7 @@ class Netns:
     links: tuple[Link, ...] = (Loopback(),)
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[PolicyRule, ...] = ()
     neighbors: tuple[Neighbor, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()

@@ -12,10 +12,10 @@ from kns.plan.ipset_text import parse_save as parse_ipset
 from kns.plan.iptables_text import parse_save as parse_iptables
 from kns.plan.ipvs_text import parse_save as parse_ipvsadm
 from kns.plan.ipvs_text import sort_key
-from kns.state.model import Address, Family, IptablesTable
+from kns.state.model import Address, IptablesTable
 from tests.kube_proxy_cases import CapturedState
 
-SAVED = {Family.IPV4: "iptables.save", Family.IPV6: "ip6tables.save"}
+SAVED = {IPFamily.IPV4: "iptables.save", IPFamily.IPV6: "ip6tables.save"}
 
 
 def captured_rules(state: CapturedState) -> IpvsRules:

@@ -9,7 +9,7 @@ from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.model import Cluster, EgressGateway, EgressOptions, PodNetworkMode
 from kns.compile import egress, egress_gateway
 from kns.kinds.pod import Pod
-from kns.state.model import Chain, Family, NextHop, Route, Rule
+from kns.state.model import Chain, NextHop, PolicyRule, Route
 from tests.clusters import make_cluster, make_network
 
 EVERYWHERE: tuple[IPNetwork, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -108,9 +108,9 @@ def test_marked_packets_look_up_the_gateways_table() -> None:
     cluster = with_egress(EgressOptions(gateways=(gateway(),)))
     node = cluster.nodes[0]
     assert egress_gateway.policy_rules(cluster, node) == (
-        Rule(100, table=254, destination=ip_network("10.244.0.0/16")),
-        Rule(100, table=254, destination=ip_network("172.18.0.0/24")),
-        Rule(110, table=1003, mark=0x30000, family=Family.IPV4),
+        PolicyRule(100, table=254, destination=ip_network("10.244.0.0/16")),
+        PolicyRule(100, table=254, destination=ip_network("172.18.0.0/24")),
+        PolicyRule(110, table=1003, mark=0x30000, family=IPFamily.IPV4),
     )
     hop = NextHop(ip_address("172.18.0.4"), "eth0")
     assert egress_gateway.routes(cluster, node) == (Route(EVERYWHERE[0], (hop,), table=1003),)
@@ -190,8 +190,8 @@ def test_both_families_have_their_own_rules() -> None:
     cluster = replace(cluster, network=replace(network, egress=options))
     node = cluster.nodes[0]
     assert [rule.family for rule in egress_gateway.policy_rules(cluster, node)] == [
-        *[Family.IPV4] * 3,
-        *[Family.IPV6] * 3,
+        *[IPFamily.IPV4] * 3,
+        *[IPFamily.IPV6] * 3,
     ]
     assert [str(route.destination) for route in egress_gateway.routes(cluster, node)] == [
         "0.0.0.0/0",

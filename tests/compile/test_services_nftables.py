@@ -21,7 +21,7 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.state.model import Family, NftTable
+from kns.state.model import NftTable
 
 NODE = Node(
     "node1",
@@ -116,7 +116,7 @@ def test_table_without_services_is_there_in_both_families() -> None:
         for family in IPFamily
         for found in nft_tables((), (), NODE, OPTIONS, family)
     ]
-    assert names == [(Family.IPV4, "kube-proxy", 16, 7), (Family.IPV6, "kube-proxy", 16, 7)]
+    assert names == [(IPFamily.IPV4, "kube-proxy", 16, 7), (IPFamily.IPV6, "kube-proxy", 16, 7)]
 
 
 def test_cluster_ip_goes_to_a_random_endpoint() -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.cluster.model import ProxyMode
 from kns.compile.services_ipvs import DEVICE, IpvsRules
 from kns.kernel import netns, processes
@@ -22,7 +23,7 @@ from kns.plan.diff import plan
 from kns.plan.ipset_text import parse_save as parse_ipset
 from kns.plan.iptables_text import parse_save as parse_iptables
 from kns.plan.ipvs_text import parse_save as parse_ipvsadm
-from kns.state.model import Dummy, Family, HostState, Loopback, Netns
+from kns.state.model import Dummy, HostState, Loopback, Netns
 from tests.compile.ipvs_captured import (
     captured_rules,
     comparable,
@@ -37,7 +38,7 @@ STATES = tuple(captured_states(ProxyMode.IPVS))
 CASE_NAMES = tuple(dict.fromkeys(state.name.partition("/")[0] for state in STATES))
 DEVICE_LINK = Dummy(DEVICE, mac="02:00:00:00:00:01")
 INTEREST = Interest(iptables=True, ipvs=True)
-SAVE = {Family.IPV4: "iptables-save", Family.IPV6: "ip6tables-save"}
+SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from kns.kinds.service import (
     TrafficPolicy,
 )
 from kns.plan.nft_text import NftChange, change, table_text
-from kns.state.model import Family, NftChain, NftTable
+from kns.state.model import NftChain, NftTable
 
 pytestmark = pytest.mark.kernel
 
@@ -193,8 +193,8 @@ def test_affinity_survives_a_change_of_another_service(space: str) -> None:
 )
 def test_source_set_comes_back_as_written(space: str, ranges: tuple[str, ...]) -> None:
     """What kube-proxy writes is printed as `source_set_text` says, and loading that is stable."""
-    family = Family.IPV6 if ":" in ranges[0] else Family.IPV4
-    ip = "ip6" if family is Family.IPV6 else "ip"
+    family = IPFamily.IPV6 if ":" in ranges[0] else IPFamily.IPV4
+    ip = "ip6" if family is IPFamily.IPV6 else "ip"
     fed = f"{ip} saddr != {{ {', '.join(ranges)} }} drop"
     normal = f"{ip} saddr != {source_set_text(ranges, ())} drop"
     nftables.apply(space, NftChange(f"table {ip} kube-proxy {{\n chain fed {{\n{fed}\n}}\n}}\n"))
@@ -245,7 +245,7 @@ def test_a_link_that_is_made_just_now_is_waited_for(space: str) -> None:
     add_bridge = ["ip", "link", "add", "cni0", "type", "bridge"]
     timer = later(lambda: processes.run(add_bridge, context=Context(space)))
     rule = NftChain("c", rules=('iif "cni0" accept',))
-    table = NftTable(Family.IPV4, "kube-proxy", chains=(rule,))
+    table = NftTable(IPFamily.IPV4, "kube-proxy", chains=(rule,))
     nftables.apply(space, change(None, table))
     timer.join()
     assert nftables.observe(space) == (table,)

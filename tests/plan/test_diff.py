@@ -8,6 +8,7 @@ from ipaddress import ip_interface
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.compile.lab import compile_lab
 from kns.plan.diff import plan
 from kns.plan.ops import (
@@ -123,7 +124,7 @@ def test_flushed_chain_is_the_only_one_written() -> None:
 
     (op,) = (
         op for op in plan(STATE, changed(NODE1, flush)) if isinstance(op, RestoreIptables)
-        and op.family == 2
+        and op.family is IPFamily.IPV4
     )  # fmt: skip
     assert [(change.table.name, change.write, change.remove) for change in op.changes] == [
         ("nat", ("KUBE-SERVICES",), ())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kns.addresses import IPFamily
 from kns.plan.nft_text import NftChange, change, parse_tables, table_text
-from kns.state.model import Family, NftChain, NftSet, NftTable
+from kns.state.model import NftChain, NftSet, NftTable
 
 CLUSTER_IPS = NftSet("set", "cluster-ips", ("type ipv4_addr",), ("10.96.0.1", "10.96.0.2"))
 SERVICES = NftSet(
@@ -31,7 +32,7 @@ SERVICE_A = NftChain(
 )
 ENDPOINT = NftChain("ep-1", rules=("meta l4proto tcp dnat to 10.244.1.2:8080",), comment="one")
 TABLE = NftTable(
-    Family.IPV4,
+    IPFamily.IPV4,
     "kube-proxy",
     (KNOWN, CLUSTER_IPS, SERVICES),
     (ENDPOINT, HOOK, SERVICE_A),
@@ -198,6 +199,6 @@ def test_another_hook_loads_the_table_anew() -> None:
 
 def test_lone_range_in_braces_is_named_twice_to_stay_in_braces() -> None:
     rules = ("ip saddr != { 10.0.0.0/8 } drop", "ip6 saddr != { ::/0 } drop")
-    text = table_text(NftTable(Family.IPV4, "t", chains=(NftChain("c", rules=rules),)))
+    text = table_text(NftTable(IPFamily.IPV4, "t", chains=(NftChain("c", rules=rules),)))
     assert "ip saddr != { 10.0.0.0/8, 10.0.0.0/8 } drop\n" in text
     assert "ip6 saddr != { ::/0, ::/0 } drop\n" in text

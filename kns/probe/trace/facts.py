@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from pathlib import Path
 
+from kns.addresses import IPFamily
 from kns.errors import KnsError
 from kns.kernel import netns, nftrace, processes
 from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6, ChainRules
@@ -20,8 +21,8 @@ from kns.probe.trace.model import ChainKey
 from kns.probe.trace.packet import IPAddress
 from kns.probe.trace.rules import Ruleset
 from kns.probe.trace.stitch import Kernel, Route
-from kns.state.model import Family
 
+_FAMILIES = {family.af: family for family in IPFamily}
 SAVE = {NFPROTO_IPV4: "iptables-save", NFPROTO_IPV6: "ip6tables-save"}
 NFT_FAMILIES = {1: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
 #: the tables of the iptables programs
@@ -160,7 +161,7 @@ def _iptables_texts(name: str, family: int) -> dict[ChainKey, tuple[str, ...]]:
         done = processes.run([SAVE[family]], context=Context(name))
         return {
             (name, family, table.name, chain.name): chain.rules
-            for table in parse_save(done.stdout, Family(family))
+            for table in parse_save(done.stdout, _FAMILIES[family])
             for chain in table.chains
         }
     return {}
