@@ -8,7 +8,7 @@ import click
 
 from kns.cli.bench import modes_option
 from kns.cli.files import existing_file
-from kns.cli.options import output_option
+from kns.cli.options import lab_file_argument, output_option
 from kns.cluster.model import ProxyMode
 from kns.errors import PlatformError
 
@@ -18,7 +18,7 @@ EXIT_PLATFORM = PlatformError.exit_code
 
 
 @click.command()
-@click.argument("file", metavar="LAB.yaml")
+@lab_file_argument
 @modes_option
 @output_option("json")
 def compare(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:

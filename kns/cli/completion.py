@@ -42,6 +42,22 @@ def labs(
         return []
 
 
+def shipped_labs(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The labs that come with kns whose names start so."""
+    from kns.labfile import shipped
+
+    return _starting_with(incomplete, (lab.name for lab in shipped.shipped_labs()))
+
+
+def lab_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What the shell completes as a file, and the labs that come with kns."""
+    return [CompletionItem(incomplete, "file"), *shipped_labs(context, parameter, incomplete)]
+
+
 def names(
     context: click.Context, _parameter: click.Parameter, incomplete: str, kinds: tuple[str, ...]
 ) -> list[CompletionItem]:

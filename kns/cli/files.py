@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kns.cli.options import output_option, proxy_mode_option
+from kns.cli import completion
+from kns.cli.options import lab_file_argument, output_option, proxy_mode_option
 from kns.cli.streams import say
 from kns.errors import Problem, SpecError, UsageError
+from kns.labfile.shipped import shipped_lab, shipped_labs
 
 if TYPE_CHECKING:
     from kns.labfile.load import LoadedLab
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument(
-    "files", metavar="LAB.yaml...", nargs=-1, required=True, type=click.Path(readable=False)
+    "files",
+    metavar="LAB.yaml...",
+    nargs=-1,
+    required=True,
+    shell_complete=completion.lab_files,
 )
 @output_option("json")
 def validate(files: tuple[str, ...], output: str | None) -> int:
@@ -60,7 +66,10 @@ def load(file: str) -> LoadedLab:
 
 
 def existing_file(file: str) -> Path:
-    """The path of a lab file; UsageError with what may have been meant if there is none."""
+    """The path of a lab file; where there is none of this name, of the lab that comes with kns.
+
+    UsageError with what may have been meant if there is no such lab either.
+    """
     path = Path(file)
     try:
         exists = path.exists()
@@ -68,12 +77,16 @@ def existing_file(file: str) -> Path:
         # a name that no file can have; ValueError: a NUL in it
         reason = str(getattr(error, "strerror", None) or error).lower()
         raise UsageError(f"{file}: {reason}", hint="name a lab file") from error
+    is_folder = exists and path.is_dir()
+    if (not exists or is_folder) and (lab := shipped_lab(file)) is not None:
+        say(f"{file} is a lab that comes with kns: {lab.path}")
+        return lab.path
     if not exists or not file:
         raise UsageError(
             f"{file!r}: no such file" if not file else f"{file}: no such file",
             hint=_nearest_lab(path),
         )
-    if path.is_dir():
+    if is_folder:
         raise UsageError(f"{file} is a folder", hint="name a lab file in it")
     return path
 
@@ -83,7 +96,12 @@ def _nearest_lab(path: Path) -> str:
     same_name = [lab for lab in found if Path(lab).stem == path.stem]
     if same_name:
         return f"did you mean {same_name[0]}?"
-    return f"labs here: {' '.join(found)}" if found else "name a lab file"
+    if found:
+        return f"labs here: {' '.join(found)}"
+    shipped = [lab.name for lab in shipped_labs()]
+    if path.stem in shipped:
+        return f"did you mean {path.stem}, which comes with kns?"
+    return f"name a lab file, or a lab that comes with kns: {' '.join(shipped)}"
 
 
 def show_problems(problems: Iterable[Problem]) -> None:
@@ -103,7 +121,7 @@ def schema() -> None:
 
 
 @click.command()
-@click.argument("file", metavar="LAB.yaml", type=click.Path(readable=False))
+@lab_file_argument
 @proxy_mode_option
 def script(file: str, proxy_mode: str | None) -> None:
     """Print a POSIX shell script that builds the lab's network by ip, sysctl, iptables-restore.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import click
 
+from kns.cli import completion
 from kns.cli.options import lab_argument, lab_option, one_lab
 
 
@@ -20,7 +21,13 @@ from kns.cli.options import lab_argument, lab_option, one_lab
     show_default=True,
     help="html: pointing at a service shows its pods.",
 )
-@click.option("-f", "--file", metavar="LAB.yaml", help="Draw this file; no lab needs to run.")
+@click.option(
+    "-f",
+    "--file",
+    metavar="LAB.yaml",
+    shell_complete=completion.lab_files,
+    help="Draw this file; no lab needs to run.",
+)
 def graph(lab_name: str | None, lab: str | None, form: str, file: str | None) -> None:
     """Draw a lab: internet, fabric, nodes, pods, and the pods behind each service.
 

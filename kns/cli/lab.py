@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Self
 import click
 
 from kns.cli.files import existing_file, show_problems
-from kns.cli.options import lab_argument, lab_option, one_lab, output_option, proxy_mode_option
+from kns.cli.options import (
+    lab_argument,
+    lab_file_argument,
+    lab_option,
+    one_lab,
+    output_option,
+    proxy_mode_option,
+)
 from kns.cli.streams import say
 from kns.errors import KnsError, UsageError
 
@@ -28,7 +35,7 @@ MOST_CHANGES = 40
 
 
 @click.command()
-@click.argument("file", metavar="LAB.yaml", type=click.Path(readable=False))
+@lab_file_argument
 @proxy_mode_option
 @click.option("--dry-run", is_flag=True, help="Print the plan as a shell script, change nothing.")
 def up(file: str, proxy_mode: str | None, dry_run: bool) -> None:  # noqa: FBT001

@@ -31,6 +31,11 @@ def lab_option(function: Function) -> Function:
     )(function)
 
 
+def lab_file_argument(function: Function) -> Function:
+    """`LAB.yaml`: a lab file, or the name of a lab that comes with kns."""
+    return click.argument("file", metavar="LAB.yaml", shell_complete=completion.lab_files)(function)
+
+
 def lab_argument(function: Function) -> Function:
     """`[LAB]` as an argument; combine it with `-l` by `one_lab`."""
     return click.argument(

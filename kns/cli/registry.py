@@ -70,6 +70,7 @@ VERB_GROUPS: tuple[VerbGroup, ...] = (
     VerbGroup(
         "Files and this machine",
         (
+            Verb("labs", "kns.cli.labs", "the labs that come with kns, to start from"),
             Verb("validate", "kns.cli.files", "every error of a lab file at once"),
             Verb("schema", "kns.cli.files", "the JSON schema of the lab file, for editors"),
             Verb("script", "kns.cli.files", "a lab as a plain shell script"),
@@ -83,7 +84,7 @@ VERBS: dict[str, Verb] = {verb.name: verb for group in VERB_GROUPS for verb in g
 
 EXAMPLES = """\
 Examples:
-  kns up labs/four-paths.yaml         build it
+  kns up four-paths                   build it: a file, or a lab that comes with kns
   kns verify                          prove it
   kns probe pod1 svc-a --count 20     who answers, and how often
   kns exec node1 -- iptables-save     what kube-proxy would have written
