@@ -9,11 +9,13 @@ client that pods see, in either policy. HAProxy does not forward UDP.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.load_balancer import proxied, proxied_ports
 from kns.cluster.model import Cluster
+from kns.cluster.words import word
 from kns.engine.paths import LabPaths
 from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
 
@@ -56,11 +58,14 @@ def _listener(
     local = service.external_traffic_policy is TrafficPolicy.LOCAL
     check = service.health_check_node_port if local else PROXY_HEALTH_PORT
     path = "/" if local else "/healthz"
-    yield f"listen {service.namespace}_{service.name}_{port.port}_{address}"
+    name = f"{word(service.namespace)}_{word(service.name)}"
+    yield f"listen {name}_{port.port}_{address}"
     yield f"  bind {_host(address)}:{port.port}"
     # as kube-proxy: those of the other family count for nothing
-    texts = (text.strip() for text in service.load_balancer_source_ranges)
-    ranges = [text for text in texts if (":" in text) == (address.version == 6)]
+    networks = (
+        ip_network(text.strip(), strict=False) for text in service.load_balancer_source_ranges
+    )
+    ranges = [str(network) for network in networks if network.version == address.version]
     if ranges:
         yield f"  acl allowed src {' '.join(ranges)}"
         yield "  tcp-request connection reject if !allowed"
@@ -73,7 +78,7 @@ def _listener(
         backend = node.address(family)
         if backend is not None:
             yield (
-                f"  server {node.name} {_host(backend)}:{port.node_port} check port {check}"
+                f"  server {word(node.name)} {_host(backend)}:{port.node_port} check port {check}"
                 " inter 2s fastinter 500ms fall 2 rise 1 on-marked-down shutdown-sessions"
             )
 

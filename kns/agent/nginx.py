@@ -18,7 +18,6 @@ quotes or not at all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -27,6 +26,7 @@ from urllib.parse import unquote_to_bytes
 
 from kns.cluster.ingress import Certificate, Route, Site, default_certificate, endpoints, sites
 from kns.cluster.model import Cluster
+from kns.cluster.words import word
 from kns.kinds.ingress import IngressBackend, PathType
 from kns.kinds.pod import Pod
 
@@ -58,11 +58,6 @@ def quoted(text: str) -> str:
     """The text as one parameter, whatever is in it (ngx_conf_read_token of ngx_conf_file.c)."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + escaped.replace("\n", "\\n").replace("\r", "\\r").replace("\t", "\\t") + '"'
-
-
-def _word(text: str) -> str:
-    """A name that needs no quotes and holds no variable; those that Kubernetes takes stay."""
-    return re.sub(r"[^A-Za-z0-9.-]", "_", text)
 
 
 def _indented(lines: Iterator[str] | list[str]) -> Iterator[str]:
@@ -156,7 +151,7 @@ def _upstreams(cluster: Cluster, served: tuple[Site, ...]) -> Iterator[str]:
 
 def _upstream_name(namespace: str, backend: IngressBackend) -> str:
     """No namespace and no Service has a dot in its name."""
-    return ".".join(_word(str(part)) for part in (namespace, backend.service, backend.port))
+    return ".".join(word(str(part)) for part in (namespace, backend.service, backend.port))
 
 
 # -- servers ---------------------------------------------------------------------------------------
@@ -185,9 +180,9 @@ def _server_name(host: str) -> str:
     if not host:
         return "_"
     if host.startswith("*."):
-        suffix = "".join(f"[.]{_word(label)}" for label in host[2:].split("."))
+        suffix = "".join(f"[.]{word(label)}" for label in host[2:].split("."))
         return quoted(f"~^[^.]+{suffix}$")
-    return quoted(_word(host))
+    return quoted(word(host))
 
 
 def _certificate(certificate: Certificate, folder: Path) -> Iterator[str]:

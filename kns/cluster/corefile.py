@@ -26,6 +26,7 @@ from kns.cluster.records import (
     reverse_name,
     soa_record,
 )
+from kns.cluster.words import word, word_with_colons
 from kns.cluster.zone import ClusterZone
 from kns.cluster.zone_index import ZoneIndex, ZoneOptions, service_key
 from kns.kinds.service import Service
@@ -51,12 +52,12 @@ def _corefile(cluster: Cluster, folder: str, reverse_zones: tuple[str, ...]) -> 
     dns = cluster.network.dns
     lines = ["errors", "health :8080", "ready :8181"]
     if dns.pod_records == "insecure":
-        lines += _pod_template(dns.domain.rstrip("."), dns.ttl)
+        lines += _pod_template(word(dns.domain.rstrip(".")), dns.ttl)
     for name, file in (
         (absolute(dns.domain), CLUSTER_FILE),
         *((name, _reverse_file(name)) for name in reverse_zones),
     ):
-        lines.append(f"file {folder}/{file} {name}")
+        lines.append(f"file {folder}/{file} {word(name)}")
     upstream = " ".join(str(address) for address in upstream_servers(cluster))
     lines += [f"forward . {upstream}"] if upstream else []
     lines.append("loadbalance")
@@ -80,8 +81,15 @@ def _pod_template(domain: str, ttl: int) -> list[str]:
 def _zone_text(name: str, options: ZoneOptions, records: Iterable[Record]) -> str:
     soa = soa_record(name, options.ttl, options.serial)
     server = Record(name, "NS", options.ttl, soa.data.split()[0])
-    lines = dict.fromkeys(str(record) for record in (soa, server, *records))
+    lines = dict.fromkeys(_line(record) for record in (soa, server, *records))
     return "".join(f"{line}\n" for line in lines)
+
+
+def _line(record: Record) -> str:
+    # a TXT record's data is quoted, and none of it is from the lab file
+    words = map(word_with_colons, record.data.split(" "))
+    data = record.data if record.type == "TXT" else " ".join(words)
+    return f"{word(record.name)} {record.ttl} IN {record.type} {data}"
 
 
 def _records(cluster: Cluster, zone: ClusterZone) -> Iterator[Record]:

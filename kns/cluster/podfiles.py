@@ -16,6 +16,7 @@ from typing import assert_never
 from kns.addresses import IPAddress
 from kns.cluster.internet_dns import upstream_servers
 from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.words import word, word_with_colons
 from kns.kinds.node import Node
 from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
 
@@ -68,9 +69,10 @@ class ResolvConf:
     @property
     def text(self) -> str:
         """The file's text."""
-        lines = [f"search {' '.join(self.searches)}"] if self.searches else []
+        lines = [f"search {' '.join(map(word, self.searches))}"] if self.searches else []
         lines += [f"nameserver {server}" for server in self.nameservers]
-        lines += [f"options {' '.join(self.options)}"] if self.options else []
+        options = map(word_with_colons, self.options)
+        lines += [f"options {' '.join(options)}"] if self.options else []
         return "".join(f"{line}\n" for line in lines)
 
     @staticmethod
@@ -186,15 +188,16 @@ def _limited(conf: ResolvConf) -> ResolvConf:
 
 def _pod_hosts(cluster: Cluster, pod: Pod) -> str:
     hostname = pod_hostname(pod)
-    names = hostname
+    names = [hostname]
     if pod.subdomain:
         domain = cluster.network.dns.domain.rstrip(".")
-        names = f"{hostname}.{pod.subdomain}.{pod.namespace}.svc.{domain}\t{hostname}"
-    return POD_HOSTS_HEAD + _hosts_lines(pod.addresses, names)
+        names = [f"{hostname}.{pod.subdomain}.{pod.namespace}.svc.{domain}", hostname]
+    return POD_HOSTS_HEAD + _hosts_lines(pod.addresses, *names)
 
 
-def _hosts_lines(addresses: Iterable[IPAddress], names: str) -> str:
-    return "".join(f"{address}\t{names}\n" for address in addresses)
+def _hosts_lines(addresses: Iterable[IPAddress], *names: str) -> str:
+    words = "\t".join(map(word, names))
+    return "".join(f"{address}\t{words}\n" for address in addresses)
 
 
 def _without_duplicates(items: Iterable[str]) -> tuple[str, ...]:
