@@ -23,6 +23,7 @@ from kns.labfile.manifests import ObjectPlace, objects_in
 from kns.labfile.model import EndpointSliceSpec, PodSpec, ServiceSpec
 from kns.labfile.model_ingress import IngressClassSpec, IngressSpec, SecretSpec
 from kns.labfile.model_networking import Model
+from kns.labfile.names import label_objection
 from kns.labfile.places import Located, Manifests, Place
 from kns.labfile.problems import location_of, message_of, shown
 from kns.labfile.salvage import drop_key
@@ -131,7 +132,7 @@ def _read_pods(
     for pod in pods:
         found.warnings += _without_images(place, (*template, "spec", "containers"))
         if place.kind == "StatefulSet":
-            found.pods += _stateful(pod, _mapping(place.data.get("spec")).get("serviceName"))
+            found.pods += _stateful(pod, _service_name(place, found))
         elif place.kind == "DaemonSet":
             found.pods += [
                 _renamed(pod, f"{pod.value.name}-{number}", node=node)
@@ -141,9 +142,23 @@ def _read_pods(
             found.pods.append(pod)
 
 
-def _stateful(pod: Located[PodSpec], service: object) -> list[Located[PodSpec]]:
+def _service_name(place: ObjectPlace, found: Manifests) -> str | None:
+    """A StatefulSet's `serviceName`, checked as what it becomes: its pods' `subdomain`."""
+    service = _mapping(place.data.get("spec")).get("serviceName")
+    if not isinstance(service, str):
+        return None
+    objection = label_objection(service) if service else ""
+    if objection:
+        path = (*place.path, "spec", "serviceName")
+        found.problems.append(
+            place.document.problem(path, f"Invalid value: {shown(service)}: {objection}")
+        )
+    return service
+
+
+def _stateful(pod: Located[PodSpec], service: str | None) -> list[Located[PodSpec]]:
     """A StatefulSet's pods count from 0 and have their name as hostname below their Service."""
-    subdomain = service if isinstance(service, str) else pod.value.subdomain
+    subdomain = pod.value.subdomain if service is None else service
     name, count = pod.value.name, pod.value.replicas
     return [
         _renamed(pod, f"{name}-{number}", hostname=f"{name}-{number}", subdomain=subdomain)
