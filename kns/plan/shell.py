@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
+from shlex import quote
 from typing import assert_never
 
 from kns.addresses import IPFamily
@@ -48,8 +48,6 @@ from kns.state.model import (
     Vxlan,
 )
 
-#: the word that ends a here-document; no rule holds a line of only this
-_END = "END"
 #: folders of /proc/sys/net that a module brings
 _SYSCTL_MODULES = {"bridge": "br_netfilter", "ipv4/vs": "ip_vs"}
 
@@ -74,12 +72,12 @@ def commands(op: Op) -> Iterator[str]:
     """The commands that do the same as the op."""
     match op:
         case CreateNetns():
-            yield f"ip netns add {op.netns}"
+            yield f"ip netns add {quote(op.netns)}"
         case DeleteNetns():
-            yield f"ip netns delete {op.netns}"
+            yield f"ip netns delete {quote(op.netns)}"
         case WriteSysctl():
-            setting = shlex.quote(f"net/{op.sysctl.key}={op.sysctl.value}")
-            yield f"ip netns exec {op.netns} sysctl -qw {setting}"
+            setting = quote(f"net/{op.sysctl.key}={op.sysctl.value}")
+            yield f"ip netns exec {quote(op.netns)} sysctl -qw {setting}"
         case CreateLink() | CreateVeth() | ChangeLink() | DeleteLink():
             yield from _link_commands(op)
         case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
@@ -96,32 +94,32 @@ def commands(op: Op) -> Iterator[str]:
 def _link_commands(op: CreateLink | CreateVeth | ChangeLink | DeleteLink) -> Iterator[str]:
     match op:
         case CreateLink():
-            yield f"ip -n {op.netns} link add {_new_link(op.link)}"
+            yield f"ip -n {quote(op.netns)} link add {_new_link(op.link)}"
         case CreateVeth():
-            master = f" master {op.link.master}" if op.link.master else ""
+            master = f" master {quote(op.link.master)}" if op.link.master else ""
             yield (
-                f"ip -n {op.netns} link add {op.link.name} address {op.link.mac}"
+                f"ip -n {quote(op.netns)} link add {quote(op.link.name)} address {op.link.mac}"
                 f" mtu {op.link.mtu}{master} up type veth"
-                f" peer name {op.peer.name} address {op.peer.mac} mtu {op.peer.mtu}"
-                f" netns {op.peer_netns}"
+                f" peer name {quote(op.peer.name)} address {op.peer.mac} mtu {op.peer.mtu}"
+                f" netns {quote(op.peer_netns)}"
             )
         case ChangeLink():
             yield from _change_link(op)
         case DeleteLink():
-            yield f"ip -n {op.netns} link delete {op.ifname}"
+            yield f"ip -n {quote(op.netns)} link delete {quote(op.ifname)}"
 
 
 def _new_link(link: Link) -> str:
     match link:
         case Bridge():
-            return f"{link.name} address {link.mac} mtu {link.mtu} type bridge"
+            return f"{quote(link.name)} address {link.mac} mtu {link.mtu} type bridge"
         case Dummy():
             mac = f" address {link.mac}" if link.mac else ""
-            return f"{link.name}{mac} mtu {link.mtu} type dummy"
+            return f"{quote(link.name)}{mac} mtu {link.mtu} type dummy"
         case Vxlan():
             return (
-                f"{link.name} address {link.mac} mtu {link.mtu} type vxlan id {link.vni}"
-                f" local {link.local} dev {link.device} dstport {link.port} nolearning"
+                f"{quote(link.name)} address {link.mac} mtu {link.mtu} type vxlan id {link.vni}"
+                f" local {link.local} dev {quote(link.device)} dstport {link.port} nolearning"
             )
         case Loopback() | Veth():
             msg = f"{link.name} is not made on its own"
@@ -139,29 +137,31 @@ def _change_link(op: ChangeLink) -> Iterator[str]:
         if "mac" in op.fields and link.mac:
             words.append(f"address {link.mac}")
         if "alias" in op.fields:
-            words.append(f"alias {shlex.quote(link.alias)}")
+            words.append(f"alias {quote(link.alias)}")
     if isinstance(link, Veth) and "master" in op.fields:
-        words.append(f"master {link.master}" if link.master else "nomaster")
+        words.append(f"master {quote(link.master)}" if link.master else "nomaster")
     if "up" in op.fields:
         words.append("up" if link.up else "down")
     if words:
-        yield f"ip -n {op.netns} link set {link.name} {' '.join(words)}"
+        yield f"ip -n {quote(op.netns)} link set {quote(link.name)} {' '.join(words)}"
     if isinstance(link, Veth) and "hairpin" in op.fields and link.master:
         mode = "on" if link.hairpin else "off"
-        yield f"bridge -n {op.netns} link set dev {link.name} hairpin {mode}"
+        yield f"bridge -n {quote(op.netns)} link set dev {quote(link.name)} hairpin {mode}"
 
 
 # -- addresses, routes, neighbors ------------------------------------------------------------------
 
 
 def _layer3_command(op: Op) -> str:
-    netns = f"-n {op.netns}"
+    netns = f"-n {quote(op.netns)}"
     match op:
         case AddAddress():
             nodad = " nodad" if op.address.interface.version == 6 else ""
-            return f"ip {netns} addr add {op.address.interface} dev {op.address.ifname}{nodad}"
+            return (
+                f"ip {netns} addr add {op.address.interface} dev {quote(op.address.ifname)}{nodad}"
+            )
         case DeleteAddress():
-            return f"ip {netns} addr del {op.address.interface} dev {op.address.ifname}"
+            return f"ip {netns} addr del {op.address.interface} dev {quote(op.address.ifname)}"
         case AddRoute():
             return f"ip {netns} route add {route_text(op.route)}"
         case DeleteRoute():
@@ -180,17 +180,18 @@ def _neighbor_command(op: Op, netns: str) -> str:
             item = op.neighbor
             return (
                 f"ip {netns} neigh replace {item.address} lladdr {item.mac}"
-                f" dev {item.ifname} nud permanent"
+                f" dev {quote(item.ifname)} nud permanent"
             )
         case DeleteNeighbor():
-            return f"ip {netns} neigh del {op.neighbor.address} dev {op.neighbor.ifname}"
+            return f"ip {netns} neigh del {op.neighbor.address} dev {quote(op.neighbor.ifname)}"
         case AddFdb():
             entry = op.entry
-            where = f"dev {entry.ifname} dst {entry.destination} self permanent"
+            where = f"dev {quote(entry.ifname)} dst {entry.destination} self permanent"
             return f"bridge {netns} fdb replace {entry.mac} {where}"
         case DeleteFdb():
             entry = op.entry
-            return f"bridge {netns} fdb del {entry.mac} dev {entry.ifname} dst {entry.destination}"
+            where = f"dev {quote(entry.ifname)} dst {entry.destination}"
+            return f"bridge {netns} fdb del {entry.mac} {where}"
         case _:
             msg = f"no command for {op}"
             raise TypeError(msg)
@@ -220,7 +221,7 @@ def route_text(route: Route) -> str:
 def _hop(hop: NextHop) -> str:
     words = [f"via {hop.gateway}"] if hop.gateway is not None else []
     if hop.ifname:
-        words.append(f"dev {hop.ifname}")
+        words.append(f"dev {quote(hop.ifname)}")
     if hop.onlink:
         words.append("onlink")
     return " ".join(words)
@@ -243,7 +244,7 @@ def _rule(rule: PolicyRule) -> str:
 def _rule_commands(
     op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers,
 ) -> Iterator[str]:
-    netns = f"ip netns exec {op.netns}"
+    netns = f"ip netns exec {quote(op.netns)}"
     match op:
         case RestoreIptables():
             program = "ip6tables-restore" if op.family is IPFamily.IPV6 else "iptables-restore"
@@ -266,11 +267,14 @@ def _conntrack_commands(op: CleanConntrack) -> Iterator[str]:
     for flow in op.flows:
         where = f"--orig-dst {flow.address} " if flow.address is not None else ""
         delete = f"conntrack -D -p udp {where}--orig-port-dst {flow.port}"
-        yield f"ip netns exec {op.netns} {delete} 2>/dev/null || true"
+        yield f"ip netns exec {quote(op.netns)} {delete} 2>/dev/null || true"
 
 
 def _fed(command: str, text: str) -> str:
-    return f"{command} <<'{_END}'\n{text}{_END}"
+    end = "END"
+    while end in text.splitlines():  # a here-document ends at the first such line
+        end += "_"
+    return f"{command} <<'{end}'\n{text}{end}"
 
 
 # -- words -----------------------------------------------------------------------------------------
@@ -298,7 +302,7 @@ def describe(op: Op) -> str:
         case CleanConntrack():
             return "conntrack: drop UDP entries of vanished endpoints"
         case _:
-            return _layer3_command(op).replace(f" -n {op.netns}", "", 1).removeprefix("ip ")
+            return _layer3_command(op).replace(f" -n {quote(op.netns)}", "", 1).removeprefix("ip ")
 
 
 def _changes(op: ChangeLink) -> str:

@@ -1,0 +1,89 @@
+"""A command that is printed does what its op does, whatever the kernel's names are."""
+
+from __future__ import annotations
+
+import shlex
+from ipaddress import ip_address, ip_interface, ip_network
+
+import pytest
+
+from kns.plan.ops import (
+    AddAddress,
+    AddFdb,
+    AddNeighbor,
+    AddRoute,
+    ChangeLink,
+    CreateLink,
+    CreateNetns,
+    CreateVeth,
+    DeleteAddress,
+    DeleteFdb,
+    DeleteLink,
+    DeleteNeighbor,
+    DeleteNetns,
+    DeleteRoute,
+    Op,
+    RestoreIpsets,
+    WriteSysctl,
+)
+from kns.plan.shell import commands
+from kns.state.model import (
+    Address,
+    Bridge,
+    Dummy,
+    FdbEntry,
+    Neighbor,
+    NextHop,
+    Route,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+
+EVIL = ("$(id)", "a;id", "a'b", 'a"b', "`id`", "a\tb", "a&b", "*", "~root", "#")
+
+
+def ops(name: str) -> list[Op]:
+    """An op of each kind that names a netns or a link, with that name."""
+    mac = "02:00:00:00:00:01"
+    veth = Veth(
+        name=name, peer=name, mac=mac, master=name, hairpin=True, alias=name, peer_netns=name
+    )
+    four, network = ip_address("192.0.2.1"), ip_network("192.0.2.0/24")
+    route = Route(network, hops=(NextHop(four, name),))
+    address = Address(name, ip_interface("192.0.2.1/24"))
+    entry, neighbor = FdbEntry(name, mac, four), Neighbor(name, four, mac)
+    return [
+        CreateNetns(name),
+        DeleteNetns(name),
+        CreateLink(name, Bridge(name=name, mac=mac)),
+        CreateLink(name, Dummy(name=name, mac=mac)),
+        CreateLink(name, Vxlan(name=name, mac=mac, vni=1, local=four, device=name)),
+        CreateVeth(name, veth, veth),
+        ChangeLink(name, veth, ("mtu", "mac", "alias", "master", "up", "hairpin")),
+        DeleteLink(name, name),
+        AddAddress(name, address),
+        DeleteAddress(name, address),
+        AddRoute(name, route),
+        DeleteRoute(name, route),
+        AddNeighbor(name, neighbor),
+        DeleteNeighbor(name, neighbor),
+        AddFdb(name, entry),
+        DeleteFdb(name, entry),
+        WriteSysctl(name, Sysctl(f"ipv4/conf/{name}/rp_filter", "0")),
+    ]
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_every_name_is_one_word(name: str) -> None:
+    for evil, plain in zip(ops(name), ops("plain"), strict=True):
+        for command, expected in zip(commands(evil), commands(plain), strict=True):
+            words = [word.replace(name, "plain") for word in shlex.split(command)]
+            assert words == shlex.split(expected)
+
+
+def test_a_here_document_ends_where_its_text_ends() -> None:
+    (command,) = commands(RestoreIpsets("plain", "add a b\nEND\nid\nEND_\n"))
+    first, *lines = command.splitlines()
+    assert first.endswith("<<'END__'")
+    assert lines == ["add a b", "END", "id", "END_", "END__"]
