@@ -81,11 +81,12 @@ def _entries(lab: RunningLab, node: str, service: Service | None, family: str) -
 def _service(lab: RunningLab, name: str | None) -> Service | None:
     """The service of that name, if one is named; UsageError if no rule can be about it."""
     from kns.kinds.service import Service
-    from kns.probe.names import Kind, find
+    from kns.probe.names import find
+    from kns.promise.location import LocationKind
 
     if name is None:
         return None
-    service = find(lab.cluster, name, (Kind.SERVICE,)).item
+    service = find(lab.cluster, name, (LocationKind.SERVICE,)).item
     assert isinstance(service, Service)  # noqa: S101 - the kind was asked for
     if not service.cluster_ips:
         hint = "kns dns asks for its name, which is all there is to it"
@@ -103,9 +104,10 @@ def _family(lab: RunningLab, service: Service | None) -> str:
 
 def _node(lab: RunningLab, name: str) -> str:
     """The node's name; UsageError if there is none."""
-    from kns.probe.names import Kind, find
+    from kns.probe.names import find
+    from kns.promise.location import LocationKind
 
-    return find(lab.cluster, name, (Kind.NODE,)).item.name
+    return find(lab.cluster, name, (LocationKind.NODE,)).item.name
 
 
 def _read(lab: RunningLab, node: str, *argv: str) -> str:

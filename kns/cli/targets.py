@@ -14,7 +14,8 @@ from kns.kernel.processes import Context
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
 from kns.kinds.service import Service
-from kns.probe.names import Kind, find
+from kns.probe.names import find
+from kns.promise.location import LocationKind
 
 #: the netns between the nodes has no object in the cluster
 FABRIC = "fabric"
@@ -29,7 +30,9 @@ def context_of(lab: RunningLab, target: str, container: str | None = None) -> Co
     if target == FABRIC:
         _refuse_container(container, target)
         return Context(netns=fabric_netns(lab.name), hostname=FABRIC)
-    found = find(lab.cluster, target, (Kind.POD, Kind.NODE, Kind.INTERNET)).item
+    found = find(
+        lab.cluster, target, (LocationKind.POD, LocationKind.NODE, LocationKind.INTERNET)
+    ).item
     match found:
         case Pod():
             return _pod_context(lab, found, find_container(found, container))

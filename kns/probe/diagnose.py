@@ -19,14 +19,15 @@ from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.probe.addresses import is_address
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside
-from kns.probe.expectations.endpoints import Backend, Promise, promise, serves_http
-from kns.probe.expectations.sources import node_of
-from kns.probe.model import Attempt, Outcome, overall
-from kns.probe.names import Found, Kind, label
+from kns.probe.model import Attempt, overall
 from kns.probe.target import Target
+from kns.promise.endpoints import Backend, Promise, promise, serves_http
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, LocationKind, label
+from kns.promise.sources import node_of
 
 
-def explain(cluster: Cluster, source: Found, target: Target, attempts: Sequence[Attempt]) -> str:
+def explain(cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]) -> str:
     """What the failure means and what to look at; empty if there is none."""
     outcome = overall(tuple(attempt.outcome for attempt in attempts))
     match outcome:
@@ -43,7 +44,9 @@ def explain(cluster: Cluster, source: Found, target: Target, attempts: Sequence[
             return _failure(cluster, source, target, attempts)
 
 
-def _failure(cluster: Cluster, source: Found, target: Target, attempts: Sequence[Attempt]) -> str:
+def _failure(
+    cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]
+) -> str:
     if any(attempt.detail == CONNECTED_THEN_SILENT for attempt in attempts):
         return (
             "connected, then silence: small packets pass and big ones do not (an MTU larger than"
@@ -54,7 +57,7 @@ def _failure(cluster: Cluster, source: Found, target: Target, attempts: Sequence
     return _plain(cluster, source, target, overall(tuple(a.outcome for a in attempts)))
 
 
-def _dns(source: Found, target: Target) -> str:
+def _dns(source: Location, target: Target) -> str:
     name = target.hostname or target.text
     return (
         f"{name} does not resolve from {source.label}: kns dns {source.explicit} {name} shows every"
@@ -65,13 +68,16 @@ def _dns(source: Found, target: Target) -> str:
 # -- straight to a pod, a node or the outside ------------------------------------------------------
 
 
-def _plain(cluster: Cluster, source: Found, target: Target, outcome: Outcome) -> str:
+def _plain(cluster: Cluster, source: Location, target: Target, outcome: Outcome) -> str:
     if nobody := nobody_has(cluster, target):
         return nobody
     if outcome is Outcome.REFUSED:
         return _nobody_listens(target)
-    if source.kind is Kind.INTERNET and target.kind in (Kind.POD, Kind.SERVICE):
-        what = "a pod's address" if target.kind is Kind.POD else "a cluster IP"
+    if source.kind is LocationKind.INTERNET and target.kind in (
+        LocationKind.POD,
+        LocationKind.SERVICE,
+    ):
+        what = "a pod's address" if target.kind is LocationKind.POD else "a cluster IP"
         return (
             f"as it must be: {what} means nothing outside the cluster; use a NodePort,"
             " a LoadBalancer or an Ingress"
@@ -81,9 +87,9 @@ def _plain(cluster: Cluster, source: Found, target: Target, outcome: Outcome) ->
             f"a routing table has no way to {target.host}: ip route get {target.host}"
             f" (kns exec {source.explicit} -- …), on the node too; {DRIFT}"
         )
-    if target.kind is Kind.POD and isinstance(target.item, Pod):
+    if target.kind is LocationKind.POD and isinstance(target.item, Pod):
         return _silent_pod(cluster, source, target.item)
-    if target.kind is Kind.INTERNET and source.kind is Kind.POD:
+    if target.kind is LocationKind.INTERNET and source.kind is LocationKind.POD:
         pod = source.item
         if isinstance(pod, Pod) and is_address(target.address):
             return no_way_back(cluster, pod, ip_address(target.address))
@@ -106,7 +112,7 @@ def _nobody_listens(target: Target) -> str:
             )
         has = f"it listens on {', '.join(ports)}" if ports else "it listens on no port"
         return f"{name} is there, but nothing listens on port {target.port}; {has}"
-    if target.kind is Kind.NODE:
+    if target.kind is LocationKind.NODE:
         return (
             f"{target.label} is there, but nothing listens on port {target.port}, and no service"
             " has that node port"
@@ -114,7 +120,7 @@ def _nobody_listens(target: Target) -> str:
     return f"{target.label} is there, but nothing listens on port {target.port}"
 
 
-def _silent_pod(cluster: Cluster, source: Found, pod: Pod) -> str:
+def _silent_pod(cluster: Cluster, source: Location, pod: Pod) -> str:
     near = source.item.node if isinstance(source.item, Pod) else source.label
     if near == pod.node:
         return (
@@ -132,7 +138,9 @@ def _silent_pod(cluster: Cluster, source: Found, pod: Pod) -> str:
 # -- services --------------------------------------------------------------------------------------
 
 
-def _service(cluster: Cluster, source: Found, target: Target, attempts: Sequence[Attempt]) -> str:
+def _service(
+    cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]
+) -> str:
     service = target.service
     node = _entry(cluster, source, target)
     port = _port(service, target) if service else None
@@ -143,8 +151,8 @@ def _service(cluster: Cluster, source: Found, target: Target, attempts: Sequence
     outcome = overall(tuple(attempt.outcome for attempt in attempts))
     if found.is_empty:
         return _no_endpoints(cluster, service, node)
-    if target.kind is Kind.SERVICE and (
-        source.kind is Kind.INTERNET or is_proxied(cluster, target)
+    if target.kind is LocationKind.SERVICE and (
+        source.kind is LocationKind.INTERNET or is_proxied(cluster, target)
     ):
         return outside(cluster, source, target, service, attempts)
     if _wants_local(source, target, service) and not found.local:
@@ -159,7 +167,7 @@ def _service(cluster: Cluster, source: Found, target: Target, attempts: Sequence
     return _silent_service(cluster, source, (service, node, found.cluster), attempts)
 
 
-def _entry(cluster: Cluster, source: Found, target: Target) -> Node | None:
+def _entry(cluster: Cluster, source: Location, target: Target) -> Node | None:
     """The node whose proxy decides: the one addressed, else the client's own."""
     if isinstance(target.item, Node):
         return target.item
@@ -172,7 +180,7 @@ def _entry(cluster: Cluster, source: Found, target: Target) -> Node | None:
 
 def _port(service: Service, target: Target) -> ServicePort | None:
     for port in service.ports:
-        number = port.node_port if target.kind is Kind.NODE else port.port
+        number = port.node_port if target.kind is LocationKind.NODE else port.port
         if number == target.port and port.protocol is target.protocol:
             return port
     return None
@@ -217,15 +225,15 @@ def _no_endpoints(cluster: Cluster, service: Service, node: Node) -> str:
     return f"{name} has no ready endpoints, so {verb} on {node.name}: {why} (kns get endpoints)"
 
 
-def _wants_local(source: Found, target: Target, service: Service) -> bool:
-    if target.kind is Kind.SERVICE:
+def _wants_local(source: Location, target: Target, service: Service) -> bool:
+    if target.kind is LocationKind.SERVICE:
         return service.internal_traffic_policy is TrafficPolicy.LOCAL
-    is_outside = source.kind is Kind.INTERNET
+    is_outside = source.kind is LocationKind.INTERNET
     return is_outside and service.external_traffic_policy is TrafficPolicy.LOCAL
 
 
 def _no_local(service: Service, target: Target, node: Node, found: Promise) -> str:
-    word = "internal" if target.kind is Kind.SERVICE else "external"
+    word = "internal" if target.kind is LocationKind.SERVICE else "external"
     nodes = sorted({backend.node for backend in found.cluster if backend.node})
     have = f"; {', '.join(nodes)} {'has' if len(nodes) == 1 else 'have'} some" if nodes else ""
     return (
@@ -254,13 +262,13 @@ def _refused_service(service: Service, port: ServicePort, node: Node, found: Pro
     )
 
 
-def _where(source: Found) -> str:
-    return source.label if source.kind is not Kind.POD else f"{source.label}'s node"
+def _where(source: Location) -> str:
+    return source.label if source.kind is not LocationKind.POD else f"{source.label}'s node"
 
 
 def _silent_service(
     cluster: Cluster,
-    source: Found,
+    source: Location,
     where: tuple[Service, Node, tuple[Backend, ...]],
     attempts: Sequence[Attempt],
 ) -> str:
@@ -280,7 +288,7 @@ def _silent_service(
             f" (kns rules {node.name} {service.name}), ip_forward and the routes to the endpoints'"
             f" nodes? {DRIFT}"
         )
-    if silent and source.kind is Kind.POD and all(b.node == node.name for b in silent):
+    if silent and source.kind is LocationKind.POD and all(b.node == node.name for b in silent):
         return (
             f"the backends on the client's own node ({names}) never answer: with"
             f" bridge-nf-call-iptables=0 on {node.name} their answers cross the bridge without"

@@ -17,17 +17,18 @@ from kns.cluster.model import Cluster
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service
 from kns.probe.addresses import is_address
-from kns.probe.expectations.external import balancer_mode, ranges_of
-from kns.probe.expectations.sources import gateway_for, leaving
-from kns.probe.model import Attempt, Outcome
-from kns.probe.names import Found, label
+from kns.probe.model import Attempt
 from kns.probe.target import Target
+from kns.promise.external import balancer_mode, ranges_of
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, label
+from kns.promise.sources import gateway_for, leaving
 
 DRIFT = "kns status names what differs from the lab file"
 
 
 def outside(
-    cluster: Cluster, source: Found, target: Target, service: Service, seen: Sequence[Attempt]
+    cluster: Cluster, source: Location, target: Target, service: Service, seen: Sequence[Attempt]
 ) -> str:
     """Why the internet does not reach the service at the target's address."""
     address = ip_address(target.address)
@@ -52,7 +53,7 @@ def outside(
     return _in_mode(mode, cluster, service, str(address), seen)
 
 
-def _kept_out(service: Service, source: Found, address: IPAddress) -> IPAddress | None:
+def _kept_out(service: Service, source: Location, address: IPAddress) -> IPAddress | None:
     """The client's own address if the service's source ranges leave it out."""
     family = IPFamily.of(address)
     ranges = ranges_of(service, family)

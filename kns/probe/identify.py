@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
-from kns.probe.model import Attempt, Outcome
-from kns.probe.names import DEFAULT_NAMESPACE
+from kns.probe.model import Attempt
+from kns.promise.flow import Outcome
+from kns.promise.location import DEFAULT_NAMESPACE
 
 
 def identify(attempt: Attempt, owners: Mapping[str, str]) -> Attempt:

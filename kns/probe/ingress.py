@@ -18,11 +18,13 @@ from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kinds.common import Protocol
 from kns.probe.addresses import owners
-from kns.probe.expectations.ingress_rules import Decision, backends_of, decide, redirects
 from kns.probe.identify import request_headers
-from kns.probe.model import Attempt, Outcome
-from kns.probe.names import Kind, search
+from kns.probe.model import Attempt
+from kns.probe.names import search
 from kns.probe.target import DEFAULT_PATH, TARGETS, Target, Wish
+from kns.promise.flow import Outcome
+from kns.promise.ingress_rules import Decision, backends_of, decide, redirects
+from kns.promise.location import LocationKind
 
 _PORTS = {"http": 80, "https": 443}
 #: what the controller says without asking a backend, and why
@@ -62,7 +64,7 @@ def _by_door(cluster: Cluster, text: str, url: str, family: IPFamily | None) -> 
         )
     return Target(
         text=text,
-        kind=Kind.NODE if door.node is not None else Kind.SERVICE,
+        kind=LocationKind.NODE if door.node is not None else LocationKind.SERVICE,
         label=text,
         address=str(door.address),
         port=door.https if url.startswith("https") else door.http,

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from kns.probe.ask.dns_model import DNSTrace, Resolution
-from kns.probe.check import Cover, Variables, Want
-from kns.probe.chisquare import SIGNIFICANCE, uniform_p_value
 from kns.probe.identify import request_headers
-from kns.probe.model import Attempt, Outcome, PingResult
+from kns.probe.model import Attempt, PingResult
+from kns.promise.check import Cover, Variables, Want
+from kns.promise.chisquare import SIGNIFICANCE, uniform_p_value
+from kns.promise.flow import Outcome
 
 
 @dataclass(frozen=True, slots=True)

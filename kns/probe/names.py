@@ -7,69 +7,29 @@ a pod and a service or node alike is refused with the two spellings that are una
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from enum import StrEnum
 
 from kns.cluster.model import Cluster, InternetHost
 from kns.errors import UsageError
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
-
-DEFAULT_NAMESPACE = "default"
-INTERNET = "internet"
-
-
-class Kind(StrEnum):
-    """What a name stands for."""
-
-    POD = "pod"
-    SERVICE = "service"
-    NODE = "node"
-    INTERNET = "internet"
-
+from kns.promise.location import DEFAULT_NAMESPACE, INTERNET, Location, LocationKind, label
 
 _KIND_WORDS = {
-    "pod": Kind.POD,
-    "pods": Kind.POD,
-    "po": Kind.POD,
-    "svc": Kind.SERVICE,
-    "service": Kind.SERVICE,
-    "services": Kind.SERVICE,
-    "node": Kind.NODE,
-    "nodes": Kind.NODE,
-    "no": Kind.NODE,
-    "internet": Kind.INTERNET,
+    "pod": LocationKind.POD,
+    "pods": LocationKind.POD,
+    "po": LocationKind.POD,
+    "svc": LocationKind.SERVICE,
+    "service": LocationKind.SERVICE,
+    "services": LocationKind.SERVICE,
+    "node": LocationKind.NODE,
+    "nodes": LocationKind.NODE,
+    "no": LocationKind.NODE,
+    "internet": LocationKind.INTERNET,
 }
-_SHORT = {Kind.POD: "pod", Kind.SERVICE: "svc", Kind.NODE: "node", Kind.INTERNET: INTERNET}
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One object of the cluster."""
-
-    kind: Kind
-    item: Pod | Service | Node | InternetHost
-
-    @property
-    def label(self) -> str:
-        """Its name as people write it: the namespace only where it isn't `default`."""
-        return label(self.item)
-
-    @property
-    def explicit(self) -> str:
-        """The spelling that can't be mistaken for another kind."""
-        return f"{_SHORT[self.kind]}/{self.label}"
-
-
-def label(item: Pod | Service | Node | InternetHost) -> str:
-    """`name`, or `namespace/name` outside the namespace `default`."""
-    if isinstance(item, (Pod, Service)) and item.namespace != DEFAULT_NAMESPACE:
-        return f"{item.namespace}/{item.name}"
-    return item.name
-
-
-def find(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> Found:
+def find(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> Location:
     """The one object of these kinds that `text` names; UsageError if there is none or several."""
     found = search(cluster, text, kinds)
     if not found:
@@ -86,7 +46,7 @@ def find(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> Found:
     return found[0]
 
 
-def search(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> tuple[Found, ...]:
+def search(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> tuple[Location, ...]:
     """Every object of these kinds that `text` names."""
     first, _, rest = text.partition("/")
     kind = _KIND_WORDS.get(first) if rest else None
@@ -97,50 +57,52 @@ def search(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> tuple[Found,
     return _named(cluster, text, kinds)
 
 
-def _named(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> tuple[Found, ...]:
+def _named(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> tuple[Location, ...]:
     namespace, slash, name = text.rpartition("/")
-    found: list[Found] = []
+    found: list[Location] = []
     wanted = (namespace or DEFAULT_NAMESPACE, name)
     for kind in kinds:
         match kind:
-            case Kind.POD:
-                found += [Found(kind, p) for p in cluster.pods if (p.namespace, p.name) == wanted]
-            case Kind.SERVICE:
+            case LocationKind.POD:
                 found += [
-                    Found(kind, s) for s in cluster.services if (s.namespace, s.name) == wanted
+                    Location(kind, p) for p in cluster.pods if (p.namespace, p.name) == wanted
                 ]
-            case Kind.NODE if not slash:
-                found += [Found(kind, n) for n in cluster.nodes if n.name == name]
-            case Kind.INTERNET if not slash:
+            case LocationKind.SERVICE:
+                found += [
+                    Location(kind, s) for s in cluster.services if (s.namespace, s.name) == wanted
+                ]
+            case LocationKind.NODE if not slash:
+                found += [Location(kind, n) for n in cluster.nodes if n.name == name]
+            case LocationKind.INTERNET if not slash:
                 found += _internet(cluster, name)
             case _:
                 pass
     return tuple(found)
 
 
-def _internet(cluster: Cluster, name: str) -> list[Found]:
+def _internet(cluster: Cluster, name: str) -> list[Location]:
     """The host of that name; `internet` alone means the first one."""
     hosts = [host for host in cluster.internet if host.name == name]
     if not hosts and name == INTERNET:
         hosts = list(cluster.internet[:1])
-    return [Found(Kind.INTERNET, host) for host in hosts]
+    return [Location(LocationKind.INTERNET, host) for host in hosts]
 
 
-def known_names(cluster: Cluster, kinds: tuple[Kind, ...]) -> tuple[str, ...]:
+def known_names(cluster: Cluster, kinds: tuple[LocationKind, ...]) -> tuple[str, ...]:
     """Every name that `find` would accept."""
     items: list[Pod | Service | Node | InternetHost] = []
-    if Kind.POD in kinds:
+    if LocationKind.POD in kinds:
         items += cluster.pods
-    if Kind.SERVICE in kinds:
+    if LocationKind.SERVICE in kinds:
         items += cluster.services
-    if Kind.NODE in kinds:
+    if LocationKind.NODE in kinds:
         items += cluster.nodes
-    if Kind.INTERNET in kinds:
+    if LocationKind.INTERNET in kinds:
         items += cluster.internet
     return tuple(label(item) for item in items)
 
 
-def _hint(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> str:
+def _hint(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> str:
     names = known_names(cluster, kinds)
     first, _, rest = text.partition("/")
     wanted = rest if rest and first in _KIND_WORDS else text
@@ -153,9 +115,10 @@ def _hint(cluster: Cluster, text: str, kinds: tuple[Kind, ...]) -> str:
     return "kns get pods, kns get services and kns get nodes list the names"
 
 
-def _alternatives(kinds: tuple[Kind, ...], word: str = "or") -> str:
+def _alternatives(kinds: tuple[LocationKind, ...], word: str = "or") -> str:
     names = [
-        f"{kind} host" if kind is Kind.INTERNET else str(kind) for kind in dict.fromkeys(kinds)
+        f"{kind} host" if kind is LocationKind.INTERNET else str(kind)
+        for kind in dict.fromkeys(kinds)
     ]
     if len(names) == 1:
         return names[0]

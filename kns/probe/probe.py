@@ -12,17 +12,19 @@ from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.probe import ingress
-from kns.probe.addresses import CLOUD_LB, in_url, owners
+from kns.probe.addresses import in_url, owners
 from kns.probe.ask import curl, datagram
 from kns.probe.ask import ping as pinging
 from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
-from kns.probe.expectations.endpoints import promise
-from kns.probe.expectations.sources import node_of
 from kns.probe.identify import identify
-from kns.probe.model import Attempt, Outcome, PingResult, ProbeResult, overall
-from kns.probe.names import Found, Kind
+from kns.probe.model import Attempt, PingResult, ProbeResult, overall
 from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
+from kns.promise.addresses import CLOUD_LB
+from kns.promise.endpoints import promise
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, LocationKind
+from kns.promise.sources import node_of
 
 ICMP = "icmp"
 #: the built-in server answers it with who it is (kns.agent.serve.netexec)
@@ -84,7 +86,7 @@ def probe(
 
 
 def _ping_only(
-    cluster: Cluster, places: Places, start: Found, goal: Target, count: int
+    cluster: Cluster, places: Places, start: Location, goal: Target, count: int
 ) -> ProbeResult:
     if not goal.address:
         raise UsageError(f"{goal.text!r} has no address to ping", hint="name a pod, node or IP")
@@ -92,7 +94,7 @@ def _ping_only(
     result = pinging.ping(goal.address, places.context(start), count=count)
     attempts = pinging.attempts(result, known.get(goal.address, goal.label))
     reason = explain(cluster, start, goal, attempts)
-    if goal.kind is Kind.SERVICE and result.outcome is not Outcome.CONNECTED:
+    if goal.kind is LocationKind.SERVICE and result.outcome is not Outcome.CONNECTED:
         reason = (
             "a cluster IP exists only in kube-proxy's rules, port by port: in iptables and"
             " nftables mode nothing answers ping there"
@@ -114,16 +116,16 @@ def _ping_only(
 class _Echo:
     """One ping beside the curl, where the target is a host: it tells routing from the rest."""
 
-    def __init__(self, places: Places, start: Found, goal: Target) -> None:
+    def __init__(self, places: Places, start: Location, goal: Target) -> None:
         self._found: PingResult | None = None
         self._thread: threading.Thread | None = None
-        is_host = goal.service is None and goal.kind is not Kind.SERVICE
+        is_host = goal.service is None and goal.kind is not LocationKind.SERVICE
         if is_host and goal.address and goal.item is not start.item:
             arguments = (goal.address, places, start)
             self._thread = threading.Thread(target=self._ping, args=arguments, daemon=True)
             self._thread.start()
 
-    def _ping(self, address: str, places: Places, start: Found) -> None:
+    def _ping(self, address: str, places: Places, start: Location) -> None:
         try:
             self._found = pinging.ping(address, places.context(start))
         except KnsError as error:  # the curl tells what there is to tell
@@ -136,7 +138,9 @@ class _Echo:
         return self._found
 
 
-def _connect(places: Places, start: Found, goal: Target, options: Options) -> tuple[Attempt, ...]:
+def _connect(
+    places: Places, start: Location, goal: Target, options: Options
+) -> tuple[Attempt, ...]:
     assert goal.port is not None  # noqa: S101 - the caller pings otherwise
     if goal.protocol is not Protocol.TCP:
         if not goal.address:
@@ -156,7 +160,9 @@ def _connect(places: Places, start: Found, goal: Target, options: Options) -> tu
     return curl.get(_request(goal, options, places.trusted), context)
 
 
-def _reached(cluster: Cluster, start: Found, goal: Target, attempts: tuple[Attempt, ...]) -> Target:
+def _reached(
+    cluster: Cluster, start: Location, goal: Target, attempts: tuple[Attempt, ...]
+) -> Target:
     """The target with the address that its name led to: a name with several leads to curl's choice.
 
     A name that says nothing of the lab is whoever has that address.
@@ -192,7 +198,7 @@ def _request(goal: Target, options: Options, trusted: str) -> curl.Request:
     return request
 
 
-def candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
+def candidates(cluster: Cluster, start: Location, goal: Target) -> tuple[str, ...]:
     """All backends that may answer, so that the share shows those that did not."""
     if goal.by_ingress:
         return ingress.candidates(cluster, goal)
@@ -200,7 +206,7 @@ def candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
     if goal.service is None or node is None:
         return ()
     for port in goal.service.ports:
-        number = port.node_port if goal.kind is Kind.NODE else port.port
+        number = port.node_port if goal.kind is LocationKind.NODE else port.port
         if number == goal.port and port.protocol is goal.protocol:
             family = IPFamily.IPV6 if ":" in goal.address else IPFamily.IPV4
             backends = promise(cluster, goal.service, port, node, family).cluster
@@ -208,7 +214,7 @@ def candidates(cluster: Cluster, start: Found, goal: Target) -> tuple[str, ...]:
     return ()
 
 
-def _node(cluster: Cluster, start: Found, goal: Target) -> Node | None:
+def _node(cluster: Cluster, start: Location, goal: Target) -> Node | None:
     for item in (goal.item, start.item):
         if isinstance(item, Node):
             return item
@@ -218,7 +224,7 @@ def _node(cluster: Cluster, start: Found, goal: Target) -> Node | None:
 
 
 def _notes(
-    cluster: Cluster, start: Found, goal: Target, attempts: tuple[Attempt, ...]
+    cluster: Cluster, start: Location, goal: Target, attempts: tuple[Attempt, ...]
 ) -> tuple[str, ...]:
     """What the addresses mean: translated or not, and by whom."""
     if goal.by_ingress:
@@ -227,7 +233,7 @@ def _notes(
     known = owners(cluster)
     own = {address for address, owner in known.items() if owner == start.label}
     seen = sorted({a.client_address_seen for a in attempts if a.client_address_seen})
-    if goal.item is start.item and goal.kind is Kind.POD and start.kind is Kind.POD:
+    if goal.item is start.item and goal.kind is LocationKind.POD and start.kind is LocationKind.POD:
         notes.append("over loopback: the containers of a pod share one network namespace")
     elif seen and all(address in own for address in seen):
         notes.append(f"the server saw {start.label}'s own address: no source NAT")
@@ -243,9 +249,9 @@ def _notes(
     return tuple(notes)
 
 
-def _translated(owner: str, address: str, start: Found) -> str:
+def _translated(owner: str, address: str, start: Location) -> str:
     if owner == CLOUD_LB:
         return f"the server saw {address} ({owner}): the connection is the proxy's own"
-    if start.kind is Kind.NODE:
+    if start.kind is LocationKind.NODE:
         return f"the server saw {address} ({owner}): the address of the link by which it left"
     return f"the server saw {address} ({owner}): masqueraded, {start.label} is hidden"

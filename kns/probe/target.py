@@ -20,10 +20,12 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType
 from kns.probe.addresses import is_address, split_port
-from kns.probe.names import Found, Kind, find, label, search
+from kns.probe.names import find, search
+from kns.promise.endpoints import has_dns
+from kns.promise.location import Location, LocationKind, label
 
-SOURCES = (Kind.POD, Kind.NODE, Kind.INTERNET)
-TARGETS = (Kind.POD, Kind.SERVICE, Kind.NODE, Kind.INTERNET)
+SOURCES = (LocationKind.POD, LocationKind.NODE, LocationKind.INTERNET)
+TARGETS = (LocationKind.POD, LocationKind.SERVICE, LocationKind.NODE, LocationKind.INTERNET)
 #: agnhost's and kns' built-in server answer it with who they are
 DEFAULT_PATH = "/whoami"
 CONTAINER_TO_CONTAINER = "container-to-container"
@@ -35,7 +37,7 @@ class Target:
 
     text: str
     #: pod, service, node or internet: what the address or name belongs to
-    kind: Kind
+    kind: LocationKind
     label: str
     address: str
     #: the DNS name to connect to; empty: connect to `address`
@@ -66,9 +68,9 @@ class Wish:
     family: IPFamily | None = None
 
 
-def parse_source(cluster: Cluster, text: str) -> Found:
+def parse_source(cluster: Cluster, text: str) -> Location:
     """The pod, node or internet host at which a probe starts."""
-    if search(cluster, text, (Kind.SERVICE,)) and not search(cluster, text, SOURCES):
+    if search(cluster, text, (LocationKind.SERVICE,)) and not search(cluster, text, SOURCES):
         raise UsageError(
             f"{text!r} is a service; a probe starts at a pod, a node or the internet",
             hint=f"kns probe pod1 {text}",
@@ -76,7 +78,7 @@ def parse_source(cluster: Cluster, text: str) -> Found:
     return find(cluster, text, SOURCES)
 
 
-def parse_target(cluster: Cluster, source: Found, text: str, wish: Wish = Wish()) -> Target:
+def parse_target(cluster: Cluster, source: Location, text: str, wish: Wish = Wish()) -> Target:
     """What `text` means, seen from `source`; UsageError with a hint if it means nothing."""
     if "://" in text:
         return _of_url(cluster, source, text, wish)
@@ -89,17 +91,17 @@ def parse_target(cluster: Cluster, source: Found, text: str, wish: Wish = Wish()
     return replace(target, text=text)
 
 
-def path_of(source: Found, target: Target) -> str:
+def path_of(source: Location, target: Target) -> str:
     """Which communication path it is: `pod-to-pod`, `internet-to-service`, …"""
-    if source.kind is Kind.POD and target.item is source.item:
+    if source.kind is LocationKind.POD and target.item is source.item:
         return CONTAINER_TO_CONTAINER
     if target.by_ingress:
         return f"{source.kind}-to-ingress"
-    kind = Kind.SERVICE if target.service is not None else target.kind
+    kind = LocationKind.SERVICE if target.service is not None else target.kind
     return f"{source.kind}-to-{kind}"
 
 
-def _of_url(cluster: Cluster, source: Found, text: str, wish: Wish) -> Target:
+def _of_url(cluster: Cluster, source: Location, text: str, wish: Wish) -> Target:
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -114,7 +116,7 @@ def _of_url(cluster: Cluster, source: Found, text: str, wish: Wish) -> Target:
     return replace(target, text=text, url=text)
 
 
-def _of_host(cluster: Cluster, source: Found, host: str, wish: Wish) -> Target:
+def _of_host(cluster: Cluster, source: Location, host: str, wish: Wish) -> Target:
     if host == "localhost":
         family = wish.family or cluster.network.families[0]
         host = "127.0.0.1" if family is IPFamily.IPV4 else "::1"
@@ -139,7 +141,7 @@ def _of_one_host(text: str) -> IPAddress:
 # -- objects ---------------------------------------------------------------------------------------
 
 
-def _of_object(cluster: Cluster, source: Found, found: Found, wish: Wish) -> Target:
+def _of_object(cluster: Cluster, source: Location, found: Location, wish: Wish) -> Target:
     item = found.item
     if isinstance(item, Pod):
         return _of_pod(cluster, source, item, wish)
@@ -153,7 +155,7 @@ def _of_object(cluster: Cluster, source: Found, found: Found, wish: Wish) -> Tar
     port = _number(wish.port, item.name) if wish.port else item.port
     return Target(
         item.name,
-        Kind.INTERNET,
+        LocationKind.INTERNET,
         item.name,
         str(address),
         port=port,
@@ -162,13 +164,13 @@ def _of_object(cluster: Cluster, source: Found, found: Found, wish: Wish) -> Tar
     )
 
 
-def _of_pod(cluster: Cluster, source: Found, pod: Pod, wish: Wish) -> Target:
+def _of_pod(cluster: Cluster, source: Location, pod: Pod, wish: Wish) -> Target:
     address = _address(cluster, pod.addresses, label(pod), wish)
     if source.item is pod:  # containers of one pod share its loopback
         address = ip_address("127.0.0.1" if address.version == 4 else "::1")
     return Target(
         label(pod),
-        Kind.POD,
+        LocationKind.POD,
         label(pod),
         str(address),
         port=_pod_port(pod, wish),
@@ -200,19 +202,19 @@ def _pod_port(pod: Pod, wish: Wish) -> int | None:
     )
 
 
-def _of_service(cluster: Cluster, source: Found, service: Service, wish: Wish) -> Target:
-    by_name = source.kind is Kind.POD and has_dns(cluster)
+def _of_service(cluster: Cluster, source: Location, service: Service, wish: Wish) -> Target:
+    by_name = source.kind is LocationKind.POD and has_dns(cluster)
     hostname = ""
     if by_name and isinstance(source.item, Pod):
         same = source.item.namespace == service.namespace
         hostname = service.name if same else f"{service.name}.{service.namespace}"
     if not service.cluster_ips:
         return _of_headless(service, hostname, wish)
-    outside = _outer_addresses(service) if source.kind is Kind.INTERNET else ()
+    outside = _outer_addresses(service) if source.kind is LocationKind.INTERNET else ()
     address = _address(cluster, outside or service.cluster_ips, label(service), wish)
     return Target(
         label(service),
-        Kind.SERVICE,
+        LocationKind.SERVICE,
         label(service),
         str(address),
         hostname=hostname if wish.protocol is Protocol.TCP else "",
@@ -234,7 +236,14 @@ def _of_headless(service: Service, hostname: str, wish: Wish) -> Target:
     # no proxy in between: the name leads straight to a pod, so the port is the pod's own
     port = _service_port(service, wish) if service.ports or wish.port else 80
     return Target(
-        name, Kind.SERVICE, name, "", hostname=hostname, port=port, item=service, service=service
+        name,
+        LocationKind.SERVICE,
+        name,
+        "",
+        hostname=hostname,
+        port=port,
+        item=service,
+        service=service,
     )
 
 
@@ -263,7 +272,7 @@ def _of_node(cluster: Cluster, node: Node, address: str, wish: Wish) -> Target:
     service = _by_node_port(cluster, port, wish.protocol) if port else None
     return Target(
         node.name,
-        Kind.NODE,
+        LocationKind.NODE,
         node.name,
         address,
         port=port,
@@ -284,7 +293,7 @@ def _by_node_port(cluster: Cluster, port: int, protocol: Protocol) -> Service | 
 # -- addresses and DNS names -----------------------------------------------------------------------
 
 
-def _of_address(cluster: Cluster, source: Found, address: IPAddress, wish: Wish) -> Target:
+def _of_address(cluster: Cluster, source: Location, address: IPAddress, wish: Wish) -> Target:
     wish = replace(wish, family=IPFamily.of(address))
     if address.is_loopback:
         target = _of_object(cluster, source, source, wish)
@@ -302,7 +311,7 @@ def _of_address(cluster: Cluster, source: Found, address: IPAddress, wish: Wish)
             return replace(target, address=str(address), hostname="")
     for host in cluster.internet:
         if address in host.addresses:
-            target = _of_object(cluster, source, Found(Kind.INTERNET, host), wish)
+            target = _of_object(cluster, source, Location(LocationKind.INTERNET, host), wish)
             return replace(target, address=str(address))
     port = _number(wish.port, str(address)) if wish.port else None
     kind = _kind_by_range(cluster, address)
@@ -319,17 +328,17 @@ def _outer_addresses(service: Service) -> tuple[IPAddress, ...]:
     return (*balancer, *service.external_ips)
 
 
-def _kind_by_range(cluster: Cluster, address: IPAddress) -> Kind:
+def _kind_by_range(cluster: Cluster, address: IPAddress) -> LocationKind:
     network = cluster.network
     ranges = (
-        (Kind.POD, network.pod_cidrs),
-        (Kind.SERVICE, network.service_cidrs),
-        (Kind.NODE, network.node_cidrs),
+        (LocationKind.POD, network.pod_cidrs),
+        (LocationKind.SERVICE, network.service_cidrs),
+        (LocationKind.NODE, network.node_cidrs),
     )
     for kind, cidrs in ranges:
         if any(address.version == cidr.version and address in cidr for cidr in cidrs):
             return kind
-    return Kind.INTERNET
+    return LocationKind.INTERNET
 
 
 def _of_name(cluster: Cluster, name: str, wish: Wish) -> Target:
@@ -343,7 +352,7 @@ def _of_name(cluster: Cluster, name: str, wish: Wish) -> Target:
         port = _number(wish.port, name) if wish.port else 80
     return Target(
         name,
-        Kind.SERVICE if service else Kind.INTERNET,
+        LocationKind.SERVICE if service else LocationKind.INTERNET,
         name,
         "",
         hostname=name,
@@ -362,14 +371,6 @@ def _service_by_dns_name(cluster: Cluster, name: str) -> Service | None:
         if (candidate.name, candidate.namespace) == (service, namespace):
             return candidate
     return None
-
-
-def has_dns(cluster: Cluster) -> bool:
-    """True if the lab runs cluster DNS, so that pods resolve names as pods do."""
-    return cluster.network.dns.enabled and any(
-        service.namespace == "kube-system" and service.name == "kube-dns"
-        for service in cluster.services
-    )
 
 
 def _address(

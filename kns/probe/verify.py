@@ -21,13 +21,14 @@ from kns.probe.ask import datagram
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.pace import Pace
 from kns.probe.ask.places import Places
-from kns.probe.check import AffinityExpiry, Check, Datagrams, Echo, Expectations, Http, Skip, Step
 from kns.probe.diagnose import explain
-from kns.probe.expectations import expectations
 from kns.probe.judge import Verdict, judge
-from kns.probe.model import Attempt, Outcome
-from kns.probe.names import Kind
+from kns.probe.model import Attempt
 from kns.probe.target import Wish, parse_target
+from kns.promise.check import AffinityExpiry, Check, Datagrams, Echo, Expectations, Http, Skip, Step
+from kns.promise.checks import expectations
+from kns.promise.flow import Outcome
+from kns.promise.location import LocationKind
 
 #: most probes wait for the network or for a process, so more of them than processors
 WORKERS = 16
@@ -257,9 +258,9 @@ def _await_turn(session: _Session, check: Check, step: Step) -> None:
     A node refuses itself over its loopback, where ICMP errors are not limited.
     """
     match check.source.kind, step.ask:
-        case Kind.POD, _:
+        case LocationKind.POD, _:
             session.pace.wait(check.source.explicit)
-        case Kind.INTERNET, Http(address=address) | Datagrams(address=address):
+        case LocationKind.INTERNET, Http(address=address) | Datagrams(address=address):
             session.pace.wait(f"{check.source.explicit} {address}")
         case _:
             pass

@@ -21,10 +21,11 @@ from kns.kinds.common import Protocol
 from kns.probe.addresses import in_url, owners
 from kns.probe.ask.places import Places
 from kns.probe.identify import identify
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
 from kns.probe.probe import candidates
 from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
 from kns.probe.watch_model import Sample, WatchResult
+from kns.promise.flow import Outcome
 
 #: a lost SYN is sent again after one second (TCP_TIMEOUT_INIT): an answer to that comes too late
 DEFAULT_TIMEOUT = 0.95

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kns.probe.model import Outcome
+from kns.promise.flow import Outcome
 
 #: lost requests that are closer than this belong to one window: with two ways, one of them dead,
 #: answered and lost requests alternate

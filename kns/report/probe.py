@@ -6,7 +6,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 
-from kns.probe.model import Attempt, Outcome, PingResult, ProbeResult
+from kns.probe.model import Attempt, PingResult, ProbeResult
+from kns.promise.flow import Outcome
 from kns.report.paint import Painter, Style
 
 BAR_WIDTH = 28

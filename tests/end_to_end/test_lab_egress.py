@@ -15,9 +15,9 @@ from kns.engine.up import dry_run, up
 from kns.kernel import processes
 from kns.kernel.processes import Context
 from kns.probe.ask.places import places_of
-from kns.probe.model import Outcome
 from kns.probe.probe import Options, probe
 from kns.probe.verify import verify
+from kns.promise.flow import Outcome
 from tests.end_to_end.labfiles import leftovers, write_lab
 
 pytestmark = pytest.mark.kernel

@@ -20,8 +20,8 @@ from kns.probe.ask import curl, datagram
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT, Request
 from kns.probe.ask.datagram import Datagram
 from kns.probe.ask.ping import ping
-from kns.probe.check import Addresses, Datagrams, Echo, Http
-from kns.probe.model import Outcome
+from kns.promise.check import Addresses, Datagrams, Echo, Http
+from kns.promise.flow import Outcome
 from tests.end_to_end.probe_room import CLIENT, SERVER, asker
 
 pytestmark = pytest.mark.kernel

@@ -12,7 +12,7 @@ from kns.cluster.model import Cluster, ProxyMode
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import Service, ServicePort
-from kns.probe.names import Found, Kind
+from kns.promise.location import Location, LocationKind
 from tests.clusters import make_cluster, make_network
 
 
@@ -87,13 +87,13 @@ def pod(cluster: Cluster, name: str) -> Pod:
     return next(item for item in cluster.pods if item.name == name)
 
 
-def at_pod(cluster: Cluster, name: str) -> Found:
-    return Found(Kind.POD, pod(cluster, name))
+def at_pod(cluster: Cluster, name: str) -> Location:
+    return Location(LocationKind.POD, pod(cluster, name))
 
 
-def at_node(cluster: Cluster, name: str) -> Found:
-    return Found(Kind.NODE, next(node for node in cluster.nodes if node.name == name))
+def at_node(cluster: Cluster, name: str) -> Location:
+    return Location(LocationKind.NODE, next(node for node in cluster.nodes if node.name == name))
 
 
-def at_internet(cluster: Cluster) -> Found:
-    return Found(Kind.INTERNET, cluster.internet[0])
+def at_internet(cluster: Cluster) -> Location:
+    return Location(LocationKind.INTERNET, cluster.internet[0])

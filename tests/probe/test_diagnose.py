@@ -11,8 +11,9 @@ from kns.cluster.model import Cluster, EgressOptions, ProxyMode
 from kns.kinds.service import TrafficPolicy
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose import explain
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
 from kns.probe.target import parse_source, parse_target
+from kns.promise.flow import Outcome
 from tests.probe.scenes import four_paths, pod, service, with_service
 
 REFUSED = (Attempt(Outcome.REFUSED),)

@@ -10,16 +10,17 @@ import pytest
 from kns.cluster.model import Cluster, EgressGateway, EgressOptions
 from kns.probe.addresses import owners
 from kns.probe.diagnose import explain
-from kns.probe.model import Attempt, Outcome
-from kns.probe.names import Found, Kind
+from kns.probe.model import Attempt
 from kns.probe.target import parse_target
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, LocationKind
 from tests.balanced import balanced
 from tests.probe.scenes import at_pod
 
 
 def said(cluster: Cluster, target: str, outcome: Outcome, *, host: str = "internet") -> str:
     (item,) = (entry for entry in cluster.internet if entry.name == host)
-    source = Found(Kind.INTERNET, item)
+    source = Location(LocationKind.INTERNET, item)
     return explain(cluster, source, parse_target(cluster, source, target), (Attempt(outcome),))
 
 

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from kns.probe.identify import identify
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
+from kns.promise.flow import Outcome
 
 OWNERS = {"10.244.1.2": "pod2", "10.96.0.10": "svc/svc-a"}
 

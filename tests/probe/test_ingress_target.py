@@ -10,9 +10,10 @@ from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.labfile.load import load_lab
 from kns.probe.ingress import candidates, ingress_target, notes
-from kns.probe.model import Attempt, Outcome
-from kns.probe.names import Kind
+from kns.probe.model import Attempt
 from kns.probe.target import Target, Wish
+from kns.promise.flow import Outcome
+from kns.promise.location import LocationKind
 from tests.readme_console import PROJECT
 
 CLUSTER = resolve(load_lab(PROJECT / "labs/ingress.yaml").spec).cluster
@@ -48,7 +49,7 @@ def test_a_host_of_an_ingress_is_asked_at_the_controllers_door(
     found = target(text, wish)
     assert found is not None
     assert (found.url, found.address, found.port) == (url, ADDRESS, port)
-    assert (found.kind, found.by_ingress) == (Kind.SERVICE, True)
+    assert (found.kind, found.by_ingress) == (LocationKind.SERVICE, True)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_node_port_door_is_a_node() -> None:
     text = text.replace("service: {externalTrafficPolicy: Local}", "service: {type: NodePort}")
     found = target("https://shop.example.com/", cluster=resolve(load_lab_text(text).spec).cluster)
     assert found is not None
-    assert found.kind is Kind.NODE
+    assert found.kind is LocationKind.NODE
     assert found.address == "172.18.0.2"
     assert found.port in {port.node_port for port in (found.service.ports if found.service else ())}
 

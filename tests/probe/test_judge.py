@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from kns.probe.check import Cover, Want
 from kns.probe.judge import LinkFacts, Picks, judge
-from kns.probe.model import Attempt, Outcome, PingResult
+from kns.probe.model import Attempt, PingResult
+from kns.promise.check import Cover, Want
+from kns.promise.flow import Outcome
 
 OK = Attempt(
     Outcome.CONNECTED,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kns.probe.model import Attempt, Outcome, ProbeResult, overall
+from kns.probe.model import Attempt, ProbeResult, overall
+from kns.promise.flow import Outcome
 
 C, R, T = Outcome.CONNECTED, Outcome.REFUSED, Outcome.TIMEOUT
 

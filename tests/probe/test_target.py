@@ -15,8 +15,8 @@ from kns.errors import UsageError
 from kns.kinds.common import Protocol
 from kns.kinds.service import Service, ServicePort
 from kns.probe.addresses import split_port
-from kns.probe.names import Kind
 from kns.probe.target import Wish, parse_source, parse_target, path_of
+from kns.promise.location import LocationKind
 from tests.probe.scenes import at_internet, at_node, at_pod, four_paths, pod, with_service
 
 
@@ -103,7 +103,7 @@ def test_target_that_fits_two_kinds_is_ambiguous(cluster: Cluster) -> None:
         parse_target(cluster, at_pod(cluster, "pod1"), "pod2")
     assert caught.value.message == "'pod2' is ambiguous: pod and service have that name"
     assert caught.value.hint == "write pod/pod2 or svc/pod2"
-    assert parse_target(cluster, at_pod(cluster, "pod1"), "svc/pod2").kind is Kind.SERVICE
+    assert parse_target(cluster, at_pod(cluster, "pod1"), "svc/pod2").kind is LocationKind.SERVICE
 
 
 def test_name_in_another_namespace_is_suggested(cluster: Cluster) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kns.errors import UsageError
-from kns.probe.check import Expectations, Skip
-from kns.probe.expectations import expectations
 from kns.probe.verify import CheckResult, VerifyReport, choose
+from kns.promise.check import Expectations, Skip
+from kns.promise.checks import expectations
 from tests.probe.scenes import four_paths
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kns.probe.model import Outcome
 from kns.probe.watch_model import Sample, WatchResult, Window, windows
+from kns.promise.flow import Outcome
 
 
 def samples(text: str, pause: float = 0.1) -> tuple[Sample, ...]:

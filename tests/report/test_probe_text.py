@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kns.probe.model import Attempt, Outcome, PingResult, ProbeResult
+from kns.probe.model import Attempt, PingResult, ProbeResult
+from kns.promise.flow import Outcome
 from kns.report.probe import probe_text
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from kns.kernel.connections import Connection, Tuple
-from kns.probe.model import Attempt, Outcome, ProbeResult
+from kns.probe.model import Attempt, ProbeResult
 from kns.probe.trace.model import (
     Asked,
     Change,
@@ -21,6 +21,7 @@ from kns.probe.trace.model import (
     Traversal,
 )
 from kns.probe.trace.packet import Outer, Packet
+from kns.promise.flow import Outcome
 from kns.report.trace import trace_text
 
 CLIENT, SERVICE, POD = (ip_address(a) for a in ("10.244.0.2", "10.96.0.1", "10.244.1.2"))

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 from kns.errors import UsageError
-from kns.probe.check import Skip
 from kns.probe.verify import CheckResult, VerifyReport
+from kns.promise.check import Skip
 from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import SHOWN, print_report, verify_console
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kns.probe.model import Outcome
 from kns.probe.watch_model import Sample, WatchResult
+from kns.promise.flow import Outcome
 from kns.report.watch import watch_text
 
 

@@ -15,11 +15,11 @@ from kns.probe.addresses import in_url
 from kns.probe.ask import curl, datagram, ping
 from kns.probe.ask.dns_model import DNSTrace
 from kns.probe.ask.places import Places
-from kns.probe.check import Addresses, AffinityExpiry, Ask, Datagrams, Echo, Http, Resolve
 from kns.probe.identify import identify
 from kns.probe.judge import LinkFacts, Observation, Picks
 from kns.probe.model import Attempt
-from kns.probe.names import Found
+from kns.promise.check import Addresses, AffinityExpiry, Ask, Datagrams, Echo, Http, Resolve
+from kns.promise.location import Location
 
 #: how much longer an answer may take than the connection
 ANSWER_SECONDS = 3.0
@@ -39,7 +39,7 @@ class Asker:
     #: set: whoever waits stops waiting
     stop: threading.Event = field(default_factory=threading.Event)
 
-    def observe(self, source: Found, ask: Ask) -> Observation:
+    def observe(self, source: Location, ask: Ask) -> Observation:
         """Do it and return what was found; KnsError if it can't be done."""
         match ask:
             case Http():
@@ -57,7 +57,7 @@ class Asker:
             case _:
                 assert_never(ask)
 
-    def http(self, source: Found, ask: Http) -> tuple[Attempt, ...]:
+    def http(self, source: Location, ask: Http) -> tuple[Attempt, ...]:
         """GET with curl."""
         door = f"{in_url(ask.address)}:{ask.port}"
         request = curl.Request(
@@ -78,7 +78,7 @@ class Asker:
             attempts += curl.get(few, context)
         return self._identified(attempts)
 
-    def _datagrams(self, source: Found, ask: Datagrams) -> tuple[Attempt, ...]:
+    def _datagrams(self, source: Location, ask: Datagrams) -> tuple[Attempt, ...]:
         request = datagram.Datagram(
             self.places.netns_of(source), ask.address, ask.port, ask.count, ask.patience
         )
@@ -88,14 +88,14 @@ class Asker:
     def _identified(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
         return tuple(identify(attempt, self.owners) for attempt in attempts)
 
-    def _addresses(self, source: Found, ask: Addresses) -> LinkFacts:
+    def _addresses(self, source: Location, ask: Addresses) -> LinkFacts:
         argv = ["ip", "-json", "address", "show", "dev", ask.ifname]
         done = processes.run(argv, context=self.places.context(source), timeout=10)
         if done.returncode:
             raise ProbeError(f"{ask.ifname}: {done.stderr.strip()}")
         return parse_link(done.stdout)
 
-    def _resolve(self, source: Found, ask: Resolve) -> DNSTrace:
+    def _resolve(self, source: Location, ask: Resolve) -> DNSTrace:
         # dnspython takes as long to import as everything else: only where names are asked for
         from kns.probe.ask.dns import DNSSource, trace_name
 
@@ -105,7 +105,7 @@ class Asker:
             where = replace(where, conf=replace(where.conf, nameservers=(ask.server,)))
         return trace_name(where, ask.name, ask.rdtype)
 
-    def _expiry(self, source: Found, ask: AffinityExpiry) -> Picks:
+    def _expiry(self, source: Location, ask: AffinityExpiry) -> Picks:
         """Every client connects; all wait; again, until one of them is given another backend."""
         clients = (source, *ask.others)
         once = Http(ask.address, ask.port)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from kns.errors import ProbeError
 from kns.kernel import processes
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
+from kns.promise.flow import Outcome
 
 #: ASCII record separator: no JSON text holds it unescaped
 SEPARATOR = "\x1e"

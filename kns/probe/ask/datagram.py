@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from kns.errors import PlatformError
 from kns.kernel import netns
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
+from kns.promise.flow import Outcome
 
 #: a server of the lab answers with the JSON of /whoami
 PAYLOAD = b"whoami"

@@ -6,7 +6,8 @@ import re
 
 from kns.errors import ProbeError
 from kns.kernel import processes
-from kns.probe.model import Attempt, Outcome, PingResult
+from kns.probe.model import Attempt, PingResult
+from kns.promise.flow import Outcome
 
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) (?:packets )?received")
 #: iputils "rtt min/avg/max/mdev = 0.039/0.138/…", busybox "round-trip min/avg/max = 0.039/0.138/…"

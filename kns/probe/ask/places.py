@@ -10,7 +10,7 @@ from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod
 from kns.engine.paths import LabPaths
 from kns.kernel.processes import Context
 from kns.kinds.pod import Pod
-from kns.probe.names import Found, Kind
+from kns.promise.location import Location, LocationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +20,15 @@ class Places:
     `trusted` is the file of the certificates that clients of the lab trust; empty: the system's.
     """
 
-    netns_of: Callable[[Found], str]
+    netns_of: Callable[[Location], str]
     etc_of: Callable[[str], Path | None]
     trusted: str = ""
 
-    def context(self, found: Found) -> Context:
+    def context(self, found: Location) -> Context:
         """To run a program there that resolves no names."""
         return Context(netns=self.netns_of(found))
 
-    def resolving_context(self, found: Found) -> Context:
+    def resolving_context(self, found: Location) -> Context:
         """To run a program there that resolves names as the pod does."""
         name = self.netns_of(found)
         item = found.item
@@ -39,11 +39,11 @@ class Places:
 def places_of(lab: str, paths: LabPaths) -> Places:
     """The places of a lab that `kns up` built."""
 
-    def netns_of(found: Found) -> str:
+    def netns_of(found: Location) -> str:
         item = found.item
         if isinstance(item, Pod):
             return netns_of_pod(lab, item.namespace, item.name)
-        if found.kind is Kind.NODE:
+        if found.kind is LocationKind.NODE:
             return netns_of_node(lab, item.name)
         return netns_of_internet(lab, item.name)
 

@@ -11,7 +11,7 @@ from kns.compile.cables import port_name
 from kns.compile.load_balancer import CLOUD_LB
 from kns.compile.pod_network import host_veth
 from kns.probe.addresses import owners
-from kns.probe.names import label
+from kns.promise.location import label
 
 FABRIC = "fabric"
 

@@ -19,8 +19,7 @@ from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6
 from kns.kinds.pod import Pod
 from kns.probe import probe as probing
 from kns.probe.ask.places import Places
-from kns.probe.model import Outcome, ProbeResult
-from kns.probe.names import Found
+from kns.probe.model import ProbeResult
 from kns.probe.target import Wish, parse_source, parse_target
 from kns.probe.trace import counters, facts, fate
 from kns.probe.trace.atlas import Atlas, atlas_of
@@ -39,6 +38,8 @@ from kns.probe.trace.model import (
 from kns.probe.trace.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, parse_frame, parse_question
 from kns.probe.trace.rules import Ruleset, chains_met, traversals
 from kns.probe.trace.stitch import Heard, Scene, Stitched, stitch
+from kns.promise.flow import Outcome
+from kns.promise.location import Location
 
 NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 #: up to so many netns all are watched; in larger labs the nodes and the pods that may be met
@@ -82,7 +83,7 @@ class _Probed:
 
 
 def watched(
-    cluster: Cluster, atlas: Atlas, start: Found, home: str, target: str
+    cluster: Cluster, atlas: Atlas, start: Location, home: str, target: str
 ) -> tuple[str, ...]:
     """The netns in which the packet may be met."""
     names = lab_netns(cluster.name)
@@ -98,7 +99,7 @@ def watched(
     return tuple(name for name in names if name in wanted)
 
 
-def _pods_behind(cluster: Cluster, start: Found, target: str) -> tuple[str, ...]:
+def _pods_behind(cluster: Cluster, start: Location, target: str) -> tuple[str, ...]:
     """The full names of the pods that may answer for the target."""
     try:
         goal = parse_target(cluster, start, target, Wish())

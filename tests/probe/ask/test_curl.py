@@ -6,15 +6,9 @@ import json
 
 import pytest
 
-from kns.probe.ask.curl import (
-    CONNECTED_THEN_SILENT,
-    SEPARATOR,
-    Request,
-    arguments,
-    classify,
-    parse,
-)
-from kns.probe.model import Attempt, Outcome
+from kns.probe.ask.curl import CONNECTED_THEN_SILENT, SEPARATOR, Request, arguments, classify, parse
+from kns.probe.model import Attempt
+from kns.promise.flow import Outcome
 
 REFUSED_LOG = """\
 *   Trying 127.0.0.1:9...

@@ -6,7 +6,8 @@ import pytest
 
 from kns.errors import ProbeError
 from kns.probe.ask.ping import arguments, attempts, parse
-from kns.probe.model import Attempt, Outcome, PingResult
+from kns.probe.model import Attempt, PingResult
+from kns.promise.flow import Outcome
 
 ANSWERED = """\
 PING 10.244.1.3 (10.244.1.3) 56(84) bytes of data.

@@ -12,7 +12,7 @@ from typing import TypeVar
 from kns.cluster.model import Cluster
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.probe.expectations.endpoints import is_system
+from kns.promise.endpoints import is_system
 
 T = TypeVar("T")
 #: up to so many pods, every pair is probed (90 pairs)

@@ -24,14 +24,14 @@ from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, TrafficPolicy
-from kns.probe.check import Check, Expectations, Http, Skip, Step, Want
-from kns.probe.expectations import sampling
-from kns.probe.expectations.endpoints import Backend, promise
-from kns.probe.expectations.pods import NO_WAY, of_node, of_pod, suffix
-from kns.probe.expectations.service_steps import Door, Promised, Title, add, port_label
-from kns.probe.expectations.services import is_cluster_dns, service_ports
-from kns.probe.expectations.sources import from_node, from_pod, is_local_traffic, node_of
-from kns.probe.names import Found, Kind
+from kns.promise import sampling
+from kns.promise.check import Check, Expectations, Http, Skip, Step, Want
+from kns.promise.endpoints import Backend, promise
+from kns.promise.location import Location, LocationKind
+from kns.promise.pods import NO_WAY, of_node, of_pod, suffix
+from kns.promise.service_steps import Door, Promised, Title, add, port_label
+from kns.promise.services import is_cluster_dns, service_ports
+from kns.promise.sources import from_node, from_pod, is_local_traffic, node_of
 
 LOCALHOST = ip_address("127.0.0.1")
 
@@ -148,7 +148,9 @@ def _node_ports(
         for node in sampling.spread(nodes, sampling.PER_SERVICE):
             title = Title("internet-to-service", "node-port", host.name, _door(node, port), tail)
             what = for_outsider(cluster, door, node, client)
-            _at_node(found, cluster, title, (door, Found(Kind.INTERNET, host), node), what)
+            _at_node(
+                found, cluster, title, (door, Location(LocationKind.INTERNET, host), node), what
+            )
     for pod in sampling.spread(sampling.one_per_node(cluster), sampling.PER_SERVICE):
         node = node_of(cluster, pod)
         source = of_pod(pod)
@@ -172,7 +174,7 @@ def _at_node(
     found: Expectations,
     cluster: Cluster,
     title: Title,
-    where: tuple[tuple[Service, ServicePort, IPFamily], Found, Node],
+    where: tuple[tuple[Service, ServicePort, IPFamily], Location, Node],
     what: Promised,
 ) -> None:
     (service, port, family), source, node = where
@@ -298,7 +300,7 @@ def _outer_from_internet(
     target = f"{address}:{port.port} ({port_label(service, port)})"
     points = service.load_balancer_ingress
     if any(point.ip == address and balancer_mode(cluster, point) for point in points):
-        return  # kns.probe.expectations.balancers has more to say
+        return  # kns.promise.balancers has more to say
     owner = next((node for node in cluster.nodes if address in node.addresses), None)
     for host, client in _clients_outside(cluster, family):
         if owner is None:
@@ -306,7 +308,7 @@ def _outer_from_internet(
             found.skips.append(Skip(f"internet to {target}", reason))
             continue
         title = Title("internet-to-service", kind, host.name, target)
-        source = Found(Kind.INTERNET, host)
+        source = Location(LocationKind.INTERNET, host)
         what = for_outsider(cluster, door, owner, client)
         add(found, cluster, title, Door(*door, source, str(address), port.port), what)
 
@@ -374,7 +376,7 @@ def _health(
                 Check(
                     title.id,
                     title.path,
-                    Found(Kind.INTERNET, host),
+                    Location(LocationKind.INTERNET, host),
                     title.target,
                     f"{status}: {local} local endpoints of {port_label(service, port)}",
                     (step,),

@@ -7,7 +7,7 @@ what kns does.
 from __future__ import annotations
 
 from kns.cluster.model import Cluster
-from kns.probe.check import Check, Expectations
+from kns.promise.check import Check, Expectations
 
 #: the order of the report: from the inside out
 PATHS = (
@@ -32,13 +32,13 @@ PATHS = (
 def expectations(cluster: Cluster) -> Expectations:
     """Every check of the cluster, grouped by path, ids unique."""
     # `kns probe` needs a module of this package and not the others: start-up time is a feature
-    from kns.probe.expectations.balancers import balancer_checks
-    from kns.probe.expectations.discovery import discovery_checks
-    from kns.probe.expectations.external import external_checks
-    from kns.probe.expectations.ingress import ingress_checks
-    from kns.probe.expectations.pods import pod_checks, pod_skips
-    from kns.probe.expectations.refusals import thin_out
-    from kns.probe.expectations.services import service_checks
+    from kns.promise.balancers import balancer_checks
+    from kns.promise.discovery import discovery_checks
+    from kns.promise.external import external_checks
+    from kns.promise.ingress import ingress_checks
+    from kns.promise.pods import pod_checks, pod_skips
+    from kns.promise.refusals import thin_out
+    from kns.promise.services import service_checks
 
     found = Expectations(list(pod_checks(cluster)), list(pod_skips(cluster)))
     for part in (

@@ -19,8 +19,8 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import Cluster, DetectLocalMode, PodNetworkMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.probe.addresses import bridge_address, overlay_address
-from kns.probe.expectations.endpoints import Backend
+from kns.promise.addresses import bridge_address, overlay_address
+from kns.promise.endpoints import Backend
 
 #: the pods' bridge on every node, named as in the CNI bridge plugin
 BRIDGE = "cni0"

@@ -22,13 +22,13 @@ from kns.addresses import IPFamily
 from kns.cluster.ingress import Entrance, entrance, served
 from kns.cluster.model import Cluster, InternetHost
 from kns.kinds.ingress import Ingress, IngressPath, PathType
-from kns.probe.check import Check, Cover, Expectations, Http, Resolve, Skip, Step, Want
-from kns.probe.chisquare import requests_to_see_all
-from kns.probe.expectations import sampling
-from kns.probe.expectations.balancers import seen_by_backends
-from kns.probe.expectations.endpoints import Backend, serves_http
-from kns.probe.expectations.external import for_outsider
-from kns.probe.expectations.ingress_rules import (
+from kns.promise import sampling
+from kns.promise.balancers import seen_by_backends
+from kns.promise.check import Check, Cover, Expectations, Http, Resolve, Skip, Step, Want
+from kns.promise.chisquare import requests_to_see_all
+from kns.promise.endpoints import Backend, serves_http
+from kns.promise.external import for_outsider
+from kns.promise.ingress_rules import (
     Decision,
     admits,
     backends_of,
@@ -38,9 +38,9 @@ from kns.probe.expectations.ingress_rules import (
     redirects,
     site_of,
 )
-from kns.probe.expectations.pods import suffix
-from kns.probe.expectations.service_steps import addresses_seen
-from kns.probe.names import Found, Kind
+from kns.promise.location import Location, LocationKind
+from kns.promise.pods import suffix
+from kns.promise.service_steps import addresses_seen
 
 PATH = "internet-to-ingress"
 #: a name that no rule means
@@ -117,7 +117,7 @@ def _names(cluster: Cluster) -> Iterator[Check]:
     addresses = tuple(str(door.address) for door in doors if door is not None)
     if cluster.network.dns.upstream or not cluster.internet or not addresses:
         return
-    source = Found(Kind.INTERNET, cluster.internet[0])
+    source = Location(LocationKind.INTERNET, cluster.internet[0])
     hosts = dict.fromkeys(
         rule.host for ingress in served(cluster) for rule in ingress.rules if rule.host
     )
@@ -254,7 +254,7 @@ def _check(
         cover = Cover.ALL if first else Cover.SUBSET
         want = Want(status=200, backends=names, cover=cover, headers=_promised(client, request))
         expected = f"{decision.words}: {', '.join(names[:4])}{_forwarded(client)}"
-    source = Found(Kind.INTERNET, client.host)
+    source = Location(LocationKind.INTERNET, client.host)
     place = str(client.door.address)
     port = client.door.https if request.scheme == "https" else client.door.http
     ask = Http(
@@ -269,7 +269,7 @@ def _check(
 def _refusal(
     cluster: Cluster, client: _Client, request: _Request, decision: Decision
 ) -> tuple[str, str, Want | None]:
-    """Kind, words and answer of a request that no backend gets; no answer: one gets it."""
+    """LocationKind, words and answer of a request that no backend gets; no answer: one gets it."""
     if decision.ingress is None:
         return "no-rule", f"404: {decision.words}", Want(status=404)
     if request.scheme == "http" and redirects(cluster, request.host, decision):

@@ -20,7 +20,7 @@ from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
-from kns.probe.names import label
+from kns.promise.location import label
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,14 @@ def serves_http(pod: Pod, port: int, protocol: Protocol) -> bool | None:
 def is_dns(pod: Pod) -> bool:
     """True for the pods of cluster DNS: they speak DNS and nothing else."""
     return pod.labels.get("k8s-app") == "kube-dns"
+
+
+def has_dns(cluster: Cluster) -> bool:
+    """True if the lab runs cluster DNS, so that pods resolve names as pods do."""
+    return cluster.network.dns.enabled and any(
+        service.namespace == "kube-system" and service.name == "kube-dns"
+        for service in cluster.services
+    )
 
 
 def is_system(pod: Pod) -> bool:

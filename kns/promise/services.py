@@ -12,22 +12,13 @@ from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
-from kns.probe.check import AffinityExpiry, Check, Expectations, Skip, Step
-from kns.probe.expectations import sampling
-from kns.probe.expectations.endpoints import internal, is_dns, promise
-from kns.probe.expectations.pods import NO_WAY, of_node, of_pod, suffix
-from kns.probe.expectations.service_steps import (
-    Door,
-    Promised,
-    Title,
-    add,
-    blocked,
-    port_label,
-    refused,
-)
-from kns.probe.expectations.sources import node_of, node_to_cluster_ip, through_cluster_ip
-from kns.probe.names import Found, Kind, label
-from kns.probe.target import has_dns
+from kns.promise import sampling
+from kns.promise.check import AffinityExpiry, Check, Expectations, Skip, Step
+from kns.promise.endpoints import has_dns, internal, is_dns, promise
+from kns.promise.location import Location, LocationKind, label
+from kns.promise.pods import NO_WAY, of_node, of_pod, suffix
+from kns.promise.service_steps import Door, Promised, Title, add, blocked, port_label, refused
+from kns.promise.sources import node_of, node_to_cluster_ip, through_cluster_ip
 
 #: a session affinity that lasts longer than this is not waited for
 AFFINITY_PATIENCE = 10
@@ -62,7 +53,7 @@ def service_ports(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamil
 
 
 def _every_port(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamily], ...]:
-    # who answers there is the Ingresses' affair: kns.probe.expectations.ingress
+    # who answers there is the Ingresses' affair: kns.promise.ingress
     controller = controller_service(cluster)
     return tuple(
         (service, port, family)
@@ -97,7 +88,7 @@ def backends_anywhere(
     return tuple(pod for pod in cluster.pods if pod in found)
 
 
-def _cluster_ip(service: Service, port: ServicePort, family: IPFamily, source: Found) -> Door:
+def _cluster_ip(service: Service, port: ServicePort, family: IPFamily, source: Location) -> Door:
     address = str(service.cluster_ip(family))
     return Door(service, port, family, source, address, port.port)
 
@@ -175,7 +166,7 @@ def _from_outside(
             continue
         if not sampling.is_small(cluster) and service is not cluster.services[0]:
             continue
-        source = Found(Kind.INTERNET, host)
+        source = Location(LocationKind.INTERNET, host)
         target = port_label(service, port)
         title = Title(
             "internet-to-service", "unroutable", host.name, target, suffix(cluster, family)

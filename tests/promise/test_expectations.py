@@ -28,10 +28,10 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.probe.check import Addresses, AffinityExpiry, Check, Cover, Http
-from kns.probe.expectations import PATHS, expectations
-from kns.probe.expectations.endpoints import promise
-from kns.probe.model import Outcome
+from kns.promise.check import Addresses, AffinityExpiry, Check, Cover, Http
+from kns.promise.checks import PATHS, expectations
+from kns.promise.endpoints import promise
+from kns.promise.flow import Outcome
 from tests.clusters import make_cluster, make_network
 from tests.probe.scenes import four_paths, pod, service, with_service
 

@@ -17,10 +17,11 @@ from kns.kinds.pod import DNSPolicy, Pod
 from kns.kinds.service import Service
 from kns.labfile.load import load_lab
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, search_order
-from kns.probe.check import Check, Resolve, Variables, Want
-from kns.probe.expectations.discovery import ENVIRONMENT, discovery_checks
 from kns.probe.judge import judge
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
+from kns.promise.check import Check, Resolve, Variables, Want
+from kns.promise.discovery import ENVIRONMENT, discovery_checks
+from kns.promise.flow import Outcome
 
 LAB = Path(__file__).parents[2] / "labs" / "discovery.yaml"
 CONF = ResolvConf(("10.96.0.10",))

@@ -14,19 +14,13 @@ from kns.cluster.model import Cluster, InternetHost
 from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.probe.addresses import bridge_address
-from kns.probe.check import Addresses, Ask, Check, Datagrams, Echo, Http, Skip, Step, Want
-from kns.probe.expectations import sampling
-from kns.probe.expectations.endpoints import Backend, serves_http
-from kns.probe.expectations.sources import (
-    from_node,
-    from_pod,
-    gateway_for,
-    leaving,
-    node_of,
-)
-from kns.probe.model import Outcome
-from kns.probe.names import Found, Kind, label
+from kns.promise import sampling
+from kns.promise.addresses import bridge_address
+from kns.promise.check import Addresses, Ask, Check, Datagrams, Echo, Http, Skip, Step, Want
+from kns.promise.endpoints import Backend, serves_http
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, LocationKind, label
+from kns.promise.sources import from_node, from_pod, gateway_for, leaving, node_of
 
 #: nothing may come back; whether a router says so or drops the packet is the router's business
 NO_WAY = (Outcome.TIMEOUT, Outcome.UNREACHABLE)
@@ -60,14 +54,14 @@ def pod_skips(cluster: Cluster) -> Iterator[Skip]:
         )
 
 
-def of_pod(pod: Pod) -> Found:
+def of_pod(pod: Pod) -> Location:
     """The pod as a place to probe from."""
-    return Found(Kind.POD, pod)
+    return Location(LocationKind.POD, pod)
 
 
-def of_node(node: Node) -> Found:
+def of_node(node: Node) -> Location:
     """The node as a place to probe from."""
-    return Found(Kind.NODE, node)
+    return Location(LocationKind.NODE, node)
 
 
 def suffix(cluster: Cluster, family: IPFamily) -> str:
@@ -237,7 +231,7 @@ def _pod_to_node(cluster: Cluster, family: IPFamily) -> Iterator[Check]:
             yield from _ping(cluster, of_pod(pod), node, family)
 
 
-def _ping(cluster: Cluster, source: Found, node: Node, family: IPFamily) -> Iterable[Check]:
+def _ping(cluster: Cluster, source: Location, node: Node, family: IPFamily) -> Iterable[Check]:
     address = node.address(family)
     if address is None:
         return
@@ -324,7 +318,7 @@ def _unroutable(cluster: Cluster, family: IPFamily) -> Iterator[Check]:
             yield Check(
                 id=f"internet-to-pod/unroutable/{host.name}->{label(pod)}{suffix(cluster, family)}",
                 path="internet-to-pod",
-                source=Found(Kind.INTERNET, host),
+                source=Location(LocationKind.INTERNET, host),
                 target=label(pod),
                 expected=f"no way in to {address}",
                 steps=(Step(ask, Want(outcomes=NO_WAY)),),

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from kns.probe.model import Outcome
-from kns.probe.names import Found
+from kns.promise.flow import Outcome
+from kns.promise.location import Location
 
 
 class Cover(StrEnum):
@@ -82,7 +82,7 @@ class AffinityExpiry:
     port: int
     seconds: int
     rounds: int
-    others: tuple[Found, ...] = ()
+    others: tuple[Location, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class Check:
 
     id: str
     path: str
-    source: Found
+    source: Location
     target: str
     expected: str
     steps: tuple[Step, ...]

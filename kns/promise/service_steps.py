@@ -9,12 +9,12 @@ from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, ProxyMode
 from kns.kinds.common import Protocol
 from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
-from kns.probe.check import Ask, Check, Cover, Datagrams, Expectations, Http, Skip, Step, Want
-from kns.probe.chisquare import requests_to_see_all
-from kns.probe.expectations.endpoints import Backend, is_external, serves_http
-from kns.probe.expectations.pods import SHORT_PATIENCE
-from kns.probe.model import Outcome
-from kns.probe.names import Found, Kind, label
+from kns.promise.check import Ask, Check, Cover, Datagrams, Expectations, Http, Skip, Step, Want
+from kns.promise.chisquare import requests_to_see_all
+from kns.promise.endpoints import Backend, is_external, serves_http
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, LocationKind, label
+from kns.promise.pods import SHORT_PATIENCE
 
 #: requests that show that affinity sticks: random choice of two would pass once in 2,048
 STICKY_REQUESTS = 12
@@ -36,7 +36,7 @@ class Door:
     service: Service
     port: ServicePort
     family: IPFamily
-    source: Found
+    source: Location
     address: str
     number: int
 
@@ -188,7 +188,7 @@ def _is_torn(cluster: Cluster, door: Door) -> bool:
     address they came by. IPVS remembers by address.
     """
     return (
-        door.source.kind is not Kind.INTERNET
+        door.source.kind is not LocationKind.INTERNET
         and door.service.internal_traffic_policy is TrafficPolicy.LOCAL
         and is_external(door.service)
         and cluster.network.kube_proxy.mode is not ProxyMode.IPVS

@@ -16,12 +16,11 @@ from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import EndpointPort
 from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
 from kns.kinds.service import Service, ServiceType
-from kns.probe.check import Check, Expectations, Http, Resolve, Skip, Step, Variables, Want
-from kns.probe.expectations.endpoints import is_dns, serves_http
-from kns.probe.expectations.pods import of_pod
-from kns.probe.expectations.sampling import spread, workloads
-from kns.probe.names import label
-from kns.probe.target import has_dns
+from kns.promise.check import Check, Expectations, Http, Resolve, Skip, Step, Variables, Want
+from kns.promise.endpoints import has_dns, is_dns, serves_http
+from kns.promise.location import label
+from kns.promise.pods import of_pod
+from kns.promise.sampling import spread, workloads
 
 NAMES = "name-resolution"
 ENVIRONMENT = "environment"

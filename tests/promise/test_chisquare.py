@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from kns.probe.chisquare import (
+from kns.promise.chisquare import (
     SIGNIFICANCE,
     requests_to_see_all,
     survival,

@@ -21,7 +21,7 @@ from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.ingress import Ingress, IngressBackend, IngressPath, PathType
 from kns.kinds.service import Service, ServicePort, ServiceType
-from kns.probe.expectations.endpoints import Backend, ready_anywhere
+from kns.promise.endpoints import Backend, ready_anywhere
 
 _ANNOTATION = "nginx.ingress.kubernetes.io/"
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from kns.probe.check import Check, Expectations, Skip
-from kns.probe.model import Outcome
-from kns.probe.names import Kind
+from kns.promise.check import Check, Expectations, Skip
+from kns.promise.flow import Outcome
+from kns.promise.location import LocationKind
 
 #: what one client is refused at once without waiting, one less than the kernel allows
 AT_ONCE = 5
@@ -42,6 +42,6 @@ def _door(check: Check) -> str:
 
 
 def _is_refused_pod(check: Check) -> bool:
-    return check.source.kind is Kind.POD and any(
+    return check.source.kind is LocationKind.POD and any(
         step.want.outcomes == (Outcome.REFUSED,) for step in check.steps
     )

@@ -23,24 +23,17 @@ from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint
 from kns.kinds.node import Node
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
-from kns.probe.addresses import cloud_lb_addresses
-from kns.probe.check import Expectations, Skip
-from kns.probe.expectations import sampling
-from kns.probe.expectations.endpoints import Backend, Promise, promise
-from kns.probe.expectations.external import balancer_mode, for_outsider, ranges_of
-from kns.probe.expectations.pods import NO_WAY, of_node, of_pod
-from kns.probe.expectations.service_steps import (
-    Door,
-    Promised,
-    Title,
-    add,
-    addresses_seen,
-    port_label,
-)
-from kns.probe.expectations.services import is_cluster_dns, service_ports
-from kns.probe.expectations.sources import leaving
-from kns.probe.model import Outcome
-from kns.probe.names import Found, Kind
+from kns.promise import sampling
+from kns.promise.addresses import cloud_lb_addresses
+from kns.promise.check import Expectations, Skip
+from kns.promise.endpoints import Backend, Promise, promise
+from kns.promise.external import balancer_mode, for_outsider, ranges_of
+from kns.promise.flow import Outcome
+from kns.promise.location import Location, LocationKind
+from kns.promise.pods import NO_WAY, of_node, of_pod
+from kns.promise.service_steps import Door, Promised, Title, add, addresses_seen, port_label
+from kns.promise.services import is_cluster_dns, service_ports
+from kns.promise.sources import leaving
 
 KIND = "load-balancer"
 #: a proxy has taken the connection before it can say no: it is closed without an answer
@@ -153,7 +146,7 @@ def _promise(cluster: Cluster, front: _Front, node: Node) -> Promise:
 def _from_internet(found: Expectations, cluster: Cluster, front: _Front) -> None:
     for host, client in _hosts(cluster, front):
         what = _for_client(cluster, front, client)
-        _add(found, cluster, front, Found(Kind.INTERNET, host), what)
+        _add(found, cluster, front, Location(LocationKind.INTERNET, host), what)
 
 
 def _hosts(cluster: Cluster, front: _Front) -> Iterator[tuple[InternetHost, IPAddress]]:
@@ -189,7 +182,7 @@ def _from_inside(found: Expectations, cluster: Cluster, front: _Front) -> None:
 
 
 def _add(
-    found: Expectations, cluster: Cluster, front: _Front, source: Found, what: Promised
+    found: Expectations, cluster: Cluster, front: _Front, source: Location, what: Promised
 ) -> None:
     path = f"{source.kind}-to-service"
     title = Title(path, KIND, source.label, front.target)

@@ -9,16 +9,9 @@ import pytest
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.labfile.load import load_lab
-from kns.probe.check import Check, Http, Resolve
-from kns.probe.expectations.ingress import ingress_checks
-from kns.probe.expectations.ingress_rules import (
-    admits,
-    backends_of,
-    decide,
-    has_tls,
-    is_restricted,
-    redirects,
-)
+from kns.promise.check import Check, Http, Resolve
+from kns.promise.ingress import ingress_checks
+from kns.promise.ingress_rules import admits, backends_of, decide, has_tls, is_restricted, redirects
 from tests.labfile.labs import lab
 from tests.readme_console import PROJECT
 from tests.vectors import read_vectors

@@ -16,10 +16,11 @@ from kns.cluster.model import (
     ProxyMode,
 )
 from kns.kinds.service import LoadBalancerIngress, SessionAffinity
-from kns.probe.check import Check, Cover, Http, Want
-from kns.probe.expectations import expectations
 from kns.probe.judge import judge
-from kns.probe.model import Attempt, Outcome
+from kns.probe.model import Attempt
+from kns.promise.check import Check, Cover, Http, Want
+from kns.promise.checks import expectations
+from kns.promise.flow import Outcome
 from tests.balanced import balanced
 from tests.probe.scenes import service, with_service
 
