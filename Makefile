@@ -6,7 +6,7 @@ PYTEST := .venv/bin/pytest
 LAB ?= labs/four-paths.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo check format test test-unit test-kernel bench vm vm-test clean
+.PHONY: help setup setup-labs setup-test demo check format test test-unit test-kernel test-bare bench vm vm-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,10 @@ help: ## this list
 setup: ## install what a lab needs and is missing, and kns in .venv
 	@scripts/setup run
 
-setup-test: ## that, and what the tests and every lab in labs/ need
+setup-labs: ## that, and the programs of labs with Ingress or load balancers (none is started)
+	@scripts/setup labs
+
+setup-test: ## that, and what the tests need
 	@scripts/setup test
 
 demo: setup ## bring a lab up, prove all four paths, say what to try next
@@ -38,6 +41,9 @@ test-unit: setup-test ## the tests that need no root
 
 test-kernel: setup-test ## the tests on the running kernel, in throw-away netns
 	@scripts/test kernel
+
+test-bare: ## make test in a bare Debian root with a fresh clone of what is committed
+	@scripts/bare-machine make test
 
 bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.run $(BENCH)
