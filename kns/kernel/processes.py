@@ -11,6 +11,7 @@ private nsswitch.conf a host with nss-resolve would answer names from the host's
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -42,8 +43,8 @@ PACKAGES = {
     "bird": "bird2",
     "birdc": "bird2",
 }
-
-
+#: programs whose Debian packages start a daemon of the same name when they are installed
+DAEMONS = frozenset({"bird", "haproxy", "nginx"})
 #: what to do about a program that Debian doesn't have
 ELSEWHERE = {
     "coredns": "put the program from coredns.io into the PATH, or leave out dns.server: coredns",
@@ -79,6 +80,9 @@ def which(program: str) -> str:
     if found is None:
         package = PACKAGES.get(program, program)
         hint = ELSEWHERE.get(program, f"apt-get install {package}")
+        if program in DAEMONS:
+            # Debian starts what it installs, on the host's own ports
+            hint = f"systemctl mask {program}; {hint} (masked, it is not started on this host)"
         raise PlatformError(f"the program {program} is not installed", hint=hint)
     return found
 
@@ -202,7 +206,7 @@ def enter(context: Context) -> None:
     syscalls.unshare(syscalls.CLONE_FS)
     netns.enter(context.netns)
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
-    syscalls.mount("", "/", "none", syscalls.MS_REC | syscalls.MS_SLAVE)
+    _keep_mounts_to_ourselves()
     # sysfs shows the netns in which it was mounted: without it /sys/class/net lists the host's
     with contextlib.suppress(OSError):
         syscalls.mount("sysfs", "/sys", "sysfs")
@@ -210,6 +214,20 @@ def enter(context: Context) -> None:
         syscalls.sethostname(context.hostname)
     if context.etc is not None:
         _bind_etc(context.etc)
+
+
+def _keep_mounts_to_ourselves() -> None:
+    """Without it what is mounted here would appear on the host."""
+    try:
+        syscalls.mount("", "/", "none", syscalls.MS_REC | syscalls.MS_SLAVE)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise PlatformError(
+            "the root directory is no mount point (a chroot), so no program can have a file"
+            " system view of its own",
+            hint="mount --bind ROOT ROOT, then chroot ROOT again",
+        ) from error
 
 
 def _bind_etc(folder: Path) -> None:
