@@ -7,6 +7,11 @@ import subprocess
 import sys
 
 KNS = [sys.executable, "-m", "kns.cli.main"]
+#: before a command: as nobody, who may read everything all the same (root's clone is in /root)
+AS_NOBODY = [
+    *("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"),
+    *("--inh-caps", "-all,+dac_read_search", "--ambient-caps", "-all,+dac_read_search"),
+]
 _TEXT = """\
 apiVersion: kns/v1
 kind: Lab

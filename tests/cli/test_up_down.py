@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import KNS, kns, lab_text
+from tests.cli.process import AS_NOBODY, KNS, kns, lab_text
 from tests.readme_console import PROJECT
 
 pytestmark = pytest.mark.kernel
@@ -50,9 +50,8 @@ def test_script_builds_what_up_builds(tmp_path: Path) -> None:
 
 
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
     return subprocess.run(
-        [*nobody, *KNS, *arguments],
+        [*AS_NOBODY, *KNS, *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -13,11 +13,11 @@ import pytest
 from kns.kernel import doctor
 from kns.kernel.requirements import FEATURES, TOOLS, Feature, Need
 from kns.report.doctor import doctor_text
+from tests.cli.process import AS_NOBODY
 
 pytestmark = pytest.mark.kernel
 
 KNS = [sys.executable, "-m", "kns.cli.main"]
-NOBODY = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
 
 
 def named(diagnosis: doctor.Diagnosis, name: str) -> doctor.Fact:
@@ -68,7 +68,7 @@ def test_exit_code_follows_the_verdict() -> None:
 
 def test_without_root_it_says_so_and_fails() -> None:
     done = subprocess.run(
-        [*NOBODY, *KNS, "doctor"],
+        [*AS_NOBODY, *KNS, "doctor"],
         capture_output=True,
         text=True,
         check=False,
