@@ -20,7 +20,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions
-from kns.compile.services_iptables import Compilation, recompile
+from kns.compile.proxy.iptables import Compilation, recompile
 from kns.kernel import iptables, netns
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node

@@ -37,11 +37,12 @@ from kns.agent.containers import Containers
 from kns.agent.serve.draining import Draining
 from kns.agent.serve.listeners import Failure, Listeners
 from kns.agent.serve.name_servers import NameServers
-from kns.agent.servers import desired
 from kns.cluster.model import Cluster
 from kns.compile import names
+from kns.compile.listeners import desired
+from kns.compile.paths import LabPaths
 from kns.engine.labs import applied_cluster
-from kns.engine.paths import LabPaths, ensure_folder
+from kns.engine.private import ensure_folder
 from kns.errors import KnsError, LockedError
 from kns.kernel import netns
 

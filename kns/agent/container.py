@@ -20,8 +20,9 @@ from kns.agent.process_table import Record
 from kns.agent.serve import environment
 from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
-from kns.agent.specs import ContainerSpec
-from kns.engine.paths import LabPaths, ensure_folder, write_private
+from kns.compile.paths import LabPaths
+from kns.compile.programs.program import ContainerSpec
+from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError
 from kns.kernel import processes
 

@@ -22,8 +22,8 @@ from kns.agent.container import GRACE_SECONDS, Container, Status, log_path
 from kns.agent.process_table import Record
 from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
-from kns.agent.specs import ContainerSpec
-from kns.engine.paths import LabPaths
+from kns.compile.paths import LabPaths
+from kns.compile.programs.program import ContainerSpec
 from kns.kernel import netns, processes
 
 #: kubelet's containerLogMaxSize; one older file is kept. A lab's files are in memory

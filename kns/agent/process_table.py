@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kns.engine.paths import write_private
+from kns.engine.private import write_private
 from kns.kernel import processes
 
 #: lab/namespace/pod/container

@@ -24,11 +24,11 @@ from ipaddress import IPv4Address, IPv6Address
 
 from kns.addresses import IPAddress
 from kns.agent import arp, ndp
-from kns.agent.haproxy import PROXY_HEALTH_PORT
 from kns.cluster.load_balancer import Announcement, announcements, elected
 from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.load_balancer import mode
+from kns.compile.programs.haproxy import PROXY_HEALTH_PORT
 from kns.kernel import netns
 
 #: seconds between two looks at a node, and until one look is given up

@@ -8,11 +8,11 @@ from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import egress, egress_gateway, names, pod_network
 from kns.compile.cables import default_routes, interface, router_sysctls, uplink
-from kns.compile.flows import udp_flows
-from kns.compile.kube_proxy import localhost_node_ports
-from kns.compile.services_iptables import iptables_tables
-from kns.compile.services_ipvs import IpvsRules, ipvs_rules
-from kns.compile.services_nftables import nft_tables
+from kns.compile.proxy.iptables import iptables_tables
+from kns.compile.proxy.ipvs import IpvsRules, ipvs_rules
+from kns.compile.proxy.nftables import nft_tables
+from kns.compile.proxy.on_node import localhost_node_ports
+from kns.compile.proxy.udp_flows import udp_flows
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.state.model import Address, IptablesTable, Loopback, Netns, NftTable, Sysctl

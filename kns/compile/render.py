@@ -15,10 +15,10 @@ from kns.addresses import IPAddress, IPFamily
 from kns.cluster.manifests import ClusterObjects
 from kns.cluster.model import KubeProxyOptions, ProxyMode
 from kns.compile.iptables_save import save_text
-from kns.compile.ipvs_render import render_text
-from kns.compile.services_iptables import iptables_tables
-from kns.compile.services_ipvs import ipvs_rules
-from kns.compile.services_nftables import nft_tables
+from kns.compile.proxy.iptables import iptables_tables
+from kns.compile.proxy.ipvs import ipvs_rules
+from kns.compile.proxy.ipvs_text import render_text
+from kns.compile.proxy.nftables import nft_tables
 from kns.kinds.node import Node
 from kns.plan import nft_text
 

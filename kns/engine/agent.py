@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from kns.compile import names
+from kns.compile.paths import LabPaths
 from kns.engine.labs import agent_pid
-from kns.engine.paths import LabPaths, ensure_folder
+from kns.engine.private import ensure_folder
 from kns.errors import ApplyError
 from kns.kernel import processes
 from kns.kernel.apply import CancelledError

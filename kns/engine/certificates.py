@@ -14,7 +14,8 @@ from pathlib import Path
 
 from kns.cluster.ingress import Certificate, certificates
 from kns.cluster.model import Cluster
-from kns.engine.paths import LabPaths, ensure_folder, write_private
+from kns.compile.paths import LabPaths
+from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError, Problem, SpecError
 from kns.kernel import processes
 from kns.kinds.ingress import TLSSecret

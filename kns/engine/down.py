@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 
 from kns.compile import names
+from kns.compile.paths import RUN_DIR, LabPaths
 from kns.engine import files
 from kns.engine.labs import lab_netns, stray_agents
 from kns.engine.lock import locked
-from kns.engine.paths import RUN_DIR, LabPaths
 from kns.errors import ApplyError, KnsError, from_os_error
 from kns.kernel import netns, processes
 

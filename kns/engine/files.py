@@ -13,7 +13,8 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.cluster.podfiles import internet_files, node_files, pod_files
 from kns.compile import names
-from kns.engine.paths import LabPaths, ensure_folder, write_private
+from kns.compile.paths import LabPaths
+from kns.engine.private import ensure_folder, write_private
 from kns.errors import KnsError, from_os_error
 from kns.kinds.pod import Pod
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
+from kns.compile.paths import LabPaths
 from kns.engine import snapshot
-from kns.engine.paths import LabPaths
 from kns.errors import Problem, UsageError
 from kns.kernel import netns, processes
 

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from kns.engine.paths import LabPaths, ensure_folder
+from kns.compile.paths import LabPaths
+from kns.engine.private import ensure_folder
 from kns.errors import LockedError
 
 #: how long a command waits for another one that works on the same lab

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import kns
 from kns.cluster.model import Cluster
-from kns.engine.paths import LabPaths, write_private
+from kns.compile.paths import LabPaths
+from kns.engine.private import write_private
 
 
 def save(paths: LabPaths, cluster: Cluster) -> None:

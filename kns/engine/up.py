@@ -19,11 +19,11 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
 from kns.compile.lab import compile_lab
+from kns.compile.paths import LabPaths
 from kns.engine import agent, certificates, files, platform, snapshot, switch
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
-from kns.engine.paths import LabPaths
 from kns.errors import ApplyError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
 from kns.kernel.apply import CancelledError, apply

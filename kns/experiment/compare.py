@@ -16,9 +16,9 @@ from kns.cluster.model import Cluster, ProxyMode
 from kns.compile.lab import with_host_addresses
 from kns.compile.names import netns_of_pod
 from kns.compile.node import compile_node
+from kns.compile.paths import LabPaths
 from kns.engine.down import down
 from kns.engine.labs import lab_netns
-from kns.engine.paths import LabPaths
 from kns.engine.up import desire, up
 from kns.errors import PlatformError, UsageError
 from kns.experiment.bench.latency import measure

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kns.cluster.model import Cluster
 from kns.compile.names import lab_prefix
-from kns.engine.paths import RUN_DIR
+from kns.compile.paths import RUN_DIR
 from kns.kernel import netns, processes
 from kns.kernel.processes import run
 from kns.probe.ask.places import Places

@@ -12,9 +12,9 @@ import pytest
 from kns.cli.main import main
 from kns.cluster.model import Cluster
 from kns.compile.names import netns_of_pod
+from kns.compile.paths import LabPaths
 from kns.engine.down import down
 from kns.engine.labs import running
-from kns.engine.paths import LabPaths
 from kns.engine.up import up
 from kns.kernel.processes import Context, run
 from kns.probe.ask.places import places_of

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from kns.cluster.model import ProxyMode
+from kns.compile.paths import LabPaths
 from kns.engine import agent, labs
 from kns.engine.down import down
 from kns.engine.lock import locked
-from kns.engine.paths import LabPaths
 from kns.engine.status import status
 from kns.engine.up import UpResult, dry_run, up
 from kns.errors import ApplyError, LockedError, UsageError

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from kns.cli.render import render
 from kns.kernel import netns, processes
 from kns.kernel.processes import Context
-from tests.compile.captured_iptables import (
+from tests.compile.proxy.captured_iptables import (
     NODE,
     SAVED,
     State,

@@ -14,7 +14,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import ProxyMode
-from kns.compile.services_ipvs import DEVICE, IpvsRules
+from kns.compile.proxy.ipvs import DEVICE, IpvsRules
 from kns.kernel import netns, processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Interest, Observation, observe
@@ -24,7 +24,7 @@ from kns.plan.ipset_text import parse_save as parse_ipset
 from kns.plan.iptables_text import parse_save as parse_iptables
 from kns.plan.ipvs_text import parse_save as parse_ipvsadm
 from kns.state.model import Dummy, HostState, Loopback, Netns
-from tests.compile.ipvs_captured import (
+from tests.compile.proxy.ipvs_captured import (
     captured_rules,
     comparable,
     compiled_rules,

@@ -15,7 +15,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, ProxyMode
-from kns.compile.services_nftables import nft_tables
+from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context
 from kns.plan.nft_text import change, parse_tables, table_text

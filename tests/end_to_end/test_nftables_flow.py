@@ -12,13 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kns.addresses import IPFamily
-from kns.compile.services_nftables import nft_tables
+from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import nftables
 from kns.kinds.endpointslice import Endpoint
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
 from kns.plan.nft_text import change
 from kns.state.model import NftTable
-from tests.compile.services import OPTIONS, endpoint_slice
+from tests.compile.proxy.services import OPTIONS, endpoint_slice
 from tests.end_to_end.test_iptables_flow import (
     CLIENTS,
     DROPPED,

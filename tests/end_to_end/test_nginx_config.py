@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from kns.agent.nginx import Folders, config
 from kns.cluster.model import Cluster
+from kns.compile.programs.nginx import Folders, config
 from kns.kernel import netns, processes
 from kns.kernel.processes import Completed, Context
 from kns.kinds.ingress import PathType
-from tests.agent.test_nginx import EVIL, controller, evil_cluster, with_paths
+from tests.compile.programs.test_nginx import EVIL, controller, evil_cluster, with_paths
 
 pytestmark = pytest.mark.kernel
 

@@ -13,7 +13,7 @@ from kns.cli.main import main
 from kns.compile.names import netns_of_node
 from kns.kernel import processes
 from kns.kernel.processes import Context
-from tests.compile.captured_iptables import Tables, parse_save
+from tests.compile.proxy.captured_iptables import Tables, parse_save
 
 pytestmark = pytest.mark.kernel
 

@@ -14,11 +14,11 @@ from subprocess import PIPE
 
 import pytest
 
+from kns.compile.paths import LabPaths
 from kns.engine import agent
 from kns.engine.down import down
 from kns.engine.labs import agent_pid
 from kns.engine.lock import locked
-from kns.engine.paths import LabPaths
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.errors import ApplyError
@@ -152,7 +152,7 @@ def test_lock_is_taken_although_its_folder_has_just_gone(
 ) -> None:
     """The last lab's `down` removes /run/kns while another lab's `up` begins."""
     folder = tmp_path / "kns"
-    monkeypatch.setattr("kns.engine.paths.RUN_DIR", folder)
+    monkeypatch.setattr("kns.compile.paths.RUN_DIR", folder)
     monkeypatch.setattr("kns.engine.lock.ensure_folder", _AfterTheFirst(folder))
     with locked(LabPaths(LAB)):
         assert LabPaths(LAB).lock.exists()

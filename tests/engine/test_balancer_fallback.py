@@ -9,10 +9,10 @@ import pytest
 
 from kns.cluster.leases import Leases
 from kns.cluster.model import ProxyMode
+from kns.compile.paths import LabPaths
 from kns.engine import labs, platform, up
 from kns.engine.files import write_lab
 from kns.engine.labs import Options
-from kns.engine.paths import LabPaths
 from kns.errors import PlatformError
 from kns.kernel import processes
 from tests.balanced import balanced
@@ -85,7 +85,7 @@ def test_a_kernel_without_multipath_routes_falls_back_too(
 def test_options_are_read_as_they_were_written(
     options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kns.engine.paths.RUN_DIR", tmp_path)
+    monkeypatch.setattr("kns.compile.paths.RUN_DIR", tmp_path)
     paths = LabPaths("some")
     paths.folder.mkdir()
     assert labs.read_options(paths) == Options()

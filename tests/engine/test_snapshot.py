@@ -10,8 +10,9 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, Network
-from kns.engine import paths, snapshot
-from kns.engine.paths import LabPaths
+from kns.compile import paths
+from kns.compile.paths import LabPaths
+from kns.engine import snapshot
 from kns.kinds.node import Node
 
 CLUSTER = Cluster(

@@ -15,8 +15,8 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import ProxyMode
-from kns.compile.ipvs_render import render_parts
-from kns.compile.services_ipvs import IpvsRules, ipvs_rules
+from kns.compile.proxy.ipvs import IpvsRules, ipvs_rules
+from kns.compile.proxy.ipvs_text import render_parts
 from kns.errors import ApplyError
 from kns.kernel import ipvs, netns, processes
 from kns.kernel.processes import Context

@@ -13,8 +13,8 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions
-from kns.compile.nftables_base import source_set_text
-from kns.compile.services_nftables import nft_tables
+from kns.compile.proxy.nftables import nft_tables
+from kns.compile.proxy.nftables_base import source_set_text
 from kns.errors import ApplyError
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context

@@ -6,7 +6,7 @@ import re
 
 from kns.addresses import IPFamily
 from kns.compile.iptables_save import save_text
-from kns.compile.services_iptables import iptables_tables
+from kns.compile.proxy.iptables import iptables_tables
 from kns.kinds.service import Service, TrafficPolicy
 from kns.report.rules import (
     CountedRule,
@@ -18,7 +18,7 @@ from kns.report.rules import (
     rules_text,
     walk,
 )
-from tests.compile.services import (
+from tests.compile.proxy.services import (
     NODE,
     OPTIONS,
     cluster_ip,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 from kns.addresses import IPFamily
-from kns.compile.services_nftables import nft_tables
+from kns.compile.proxy.nftables import nft_tables
 from kns.kinds.service import Service
 from kns.report.rules import Entry, rules_text
 from kns.report.rules_ipvs import walk_ipvs
 from kns.report.rules_nft import walk_nft
-from tests.compile.services import (
+from tests.compile.proxy.services import (
     NODE,
     OPTIONS,
     cluster_ip,

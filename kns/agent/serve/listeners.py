@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kns.agent.serve.name_servers import NameServers
 from kns.agent.serve.server import Inode, Server
-from kns.agent.servers import NameServer, Place, ServerSpec, Subject
+from kns.compile.listeners import NameServer, Place, ServerSpec, Subject
 from kns.errors import PlatformError
 from kns.kernel import netns, sockets
 from kns.kinds.common import Protocol

@@ -13,30 +13,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Iterator
-from enum import StrEnum
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
+from kns.compile.name_servers import NameServerKind
 from kns.kinds.common import Protocol
-from kns.kinds.pod import Container, Pod
 
 if TYPE_CHECKING:
     from kns.agent.serve.dns import DNSServer, Zones
-
-DNS_PORT = 53
-#: by these kubeadm's manifests, and every tool that looks for cluster DNS, know its pods
-DNS_NAMESPACE = "kube-system"
-DNS_LABEL = ("k8s-app", "kube-dns")
-DNS_CONTAINER = "coredns"
-
-
-class NameServerKind(StrEnum):
-    """Whose names a server knows."""
-
-    CLUSTER = "cluster"
-    INTERNET = "internet"
 
 
 class NameServers:
@@ -127,25 +113,3 @@ class LateServer:
             self._server.serve_udp(self._sock)
         else:
             self._start = self._loop.create_task(self._server.serve_tcp(self._sock))
-
-
-def is_name_server(pod: Pod, container: Container) -> bool:
-    """True for the container of a DNS pod that the built-in server stands in for."""
-    key, value = DNS_LABEL
-    return (
-        pod.namespace == DNS_NAMESPACE
-        and pod.labels.get(key) == value
-        and container.name == DNS_CONTAINER
-        and not container.command
-    )
-
-
-def runs_coredns(cluster: Cluster) -> bool:
-    """True if the lab asks for the real CoreDNS in its DNS pods."""
-    return cluster.network.dns.server == "coredns"
-
-
-def internet_name_servers(cluster: Cluster) -> Iterator[tuple[str, tuple[IPAddress, ...]]]:
-    """The name and addresses of the internet host with a DNS server, if the lab has one."""
-    for host in cluster.internet[:1]:
-        yield host.name, host.addresses

@@ -28,7 +28,7 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from kns.agent.serve.messages import JSON, Peer, Request, Response, go_time
-from kns.agent.servers import Identity
+from kns.compile.listeners import Identity
 
 #: a gibibyte: enough for a throughput test over the slowest link that netem makes
 MAX_BYTES = 1 << 30

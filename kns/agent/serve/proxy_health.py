@@ -9,7 +9,7 @@ import json
 import time
 
 from kns.agent.serve.messages import JSON, Request, Response, go_time
-from kns.agent.servers import ServiceHealth
+from kns.compile.listeners import ServiceHealth
 
 _NOSNIFF = ("X-Content-Type-Options", "nosniff")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod
-from kns.engine.paths import LabPaths
+from kns.compile.paths import LabPaths
 from kns.kernel.processes import Context
 from kns.kinds.pod import Pod
 from kns.promise.location import Location, LocationKind

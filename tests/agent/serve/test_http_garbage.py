@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kns.agent.serve import netexec
 from kns.agent.serve.http_server import HTTPConnection
 from kns.agent.serve.messages import Peer, Request, Response
-from kns.agent.servers import Identity
+from kns.compile.listeners import Identity
 
 WHO = Identity("pod1", "default", "pod1", "node1", "web")
 

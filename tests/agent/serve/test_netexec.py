@@ -8,7 +8,7 @@ import pytest
 
 from kns.agent.serve.messages import JSON, Peer, Request, Response
 from kns.agent.serve.netexec import MAX_BYTES, answer, answer_datagram
-from kns.agent.servers import Identity
+from kns.compile.listeners import Identity
 
 WHO = Identity(hostname="web-0", namespace="shop", pod="web", node="node1", container="main")
 PEER = Peer("10.244.1.2", 40000, "10.244.2.3", 8080)

@@ -10,7 +10,7 @@ import pytest
 
 from kns.agent.serve.messages import JSON, Request
 from kns.agent.serve.proxy_health import answer_proxy, answer_service
-from kns.agent.servers import ServiceHealth
+from kns.compile.listeners import ServiceHealth
 from tests.kube_proxy_cases import CASES as KUBE_PROXY_CASES
 
 LINE = re.compile(r"GET :\d+\S+ -> (\d+) (\{.*\})\n")

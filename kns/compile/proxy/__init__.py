@@ -1,0 +1,1 @@
+"""kube-proxy's modes: what each writes on a node for the services and their endpoints."""

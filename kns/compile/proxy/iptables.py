@@ -1,0 +1,254 @@
+"""Services as kube-proxy's iptables mode writes them: tables nat and filter of one node and family.
+
+    PREROUTING, OUTPUT ─▶ nat KUBE-SERVICES ─▶ per-service chains (iptables_port.py) ─▶ DNAT
+    POSTROUTING ────────▶ nat KUBE-POSTROUTING: masquerade what KUBE-MARK-MASQ marked
+    INPUT, FORWARD, OUTPUT ─▶ filter: KUBE-PROXY-FIREWALL, KUBE-FORWARD, KUBE-SERVICES (refusals)
+
+Source: pkg/proxy/iptables/proxier.go of Kubernetes v1.30, in the form in which `iptables-save`
+prints it back. kube-proxy inserts its jumps one by one, so they stand in reverse of its list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from kns.addresses import IPFamily
+from kns.cluster.model import KubeProxyOptions
+from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
+from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
+from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination
+from kns.compile.proxy.on_node import (
+    local_detector,
+    localhost_node_ports,
+    node_port_ips,
+    proxy_node_ip,
+)
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service
+from kns.state.model import Chain, IptablesTable
+
+#: proxier.go largeClusterEndpointsThreshold
+LARGE_CLUSTER_ENDPOINTS: Final = 1000
+#: util/iptables/monitor: the chains that kube-proxy looks for to notice a flush
+CANARY: Final = "KUBE-PROXY-CANARY"
+
+_NEW = "-m conntrack --ctstate NEW"
+_SERVICES = f"{comment('kubernetes service portals')} -j KUBE-SERVICES"
+_FIREWALL = f"{_NEW} {comment('kubernetes load balancer firewall')} -j KUBE-PROXY-FIREWALL"
+_EXTERNAL = (
+    f"{_NEW} {comment('kubernetes externally-visible service portals')} -j KUBE-EXTERNAL-SERVICES"
+)
+_NODE_PORTS = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
+
+_NAT_BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
+    "PREROUTING": (_SERVICES,),
+    "INPUT": (),
+    "OUTPUT": (_SERVICES,),
+    "POSTROUTING": (f"{comment('kubernetes postrouting rules')} -j KUBE-POSTROUTING",),
+}
+_FILTER_BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
+    "INPUT": (
+        "-j KUBE-FIREWALL",
+        _FIREWALL,
+        f"{comment('kubernetes health check service ports')} -j KUBE-NODEPORTS",
+        _EXTERNAL,
+    ),
+    "FORWARD": (
+        _FIREWALL,
+        f"{comment('kubernetes forwarding rules')} -j KUBE-FORWARD",
+        f"{_NEW} {_SERVICES}",
+        _EXTERNAL,
+    ),
+    "OUTPUT": ("-j KUBE-FIREWALL", _FIREWALL, f"{_NEW} {_SERVICES}"),
+}
+_MANGLE_BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
+    "PREROUTING": (),
+    "INPUT": (),
+    "FORWARD": (),
+    "OUTPUT": (),
+    "POSTROUTING": (),
+}
+
+
+def iptables_tables(
+    services: Iterable[Service],
+    slices: Iterable[EndpointSlice],
+    node: Node,
+    options: KubeProxyOptions,
+    family: IPFamily,
+    *,
+    canaries: bool = False,
+) -> tuple[IptablesTable, ...]:
+    """The nat and filter tables of `family` on `node`; with `canaries` their chains, and mangle.
+
+    Chains are in `iptables-save`'s order, rules of chains whose order is free by service name.
+    """
+    start = Compilation(node, options, family, canaries=canaries)
+    return recompile(start, services, slices).tables
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one service contributes, and what that was made from."""
+
+    service: Service
+    slices: tuple[EndpointSlice, ...]
+    views: tuple[ServicePortView, ...]
+    setting: Setting
+    rules: Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """Tables and the parts they are made of, so that the next ones cost what has changed."""
+
+    node: Node
+    options: KubeProxyOptions
+    family: IPFamily
+    canaries: bool
+    parts: Mapping[tuple[str, str], Part] = field(default_factory=dict)
+    tables: tuple[IptablesTable, ...] = ()
+
+
+def recompile(
+    before: Compilation, services: Iterable[Service], slices: Iterable[EndpointSlice]
+) -> Compilation:
+    """The tables for `services` and `slices`; what is as in `before` is taken from there.
+
+    Unchanged chains are the same objects, so that comparing two compilations is cheap as well.
+    """
+    by_service = slices_by_service(slices)
+    found: list[tuple[Service, tuple[EndpointSlice, ...], tuple[ServicePortView, ...]]] = []
+    for service in sorted(services, key=lambda item: (item.namespace, item.name)):
+        key = (service.namespace, service.name)
+        own = by_service.get(key, ())
+        part = before.parts.get(key)
+        same_service = part is not None and (part.service is service or part.service == service)
+        if part is not None and same_service and part.slices == own:
+            found.append((service, own, part.views))
+        else:
+            views = ports_of_service(service, own, before.node, before.family)
+            found.append((service, own, views))
+    setting = _setting(before, (views for _, _, views in found))
+    parts = {
+        (service.namespace, service.name): _part(before, service, own, views, setting)
+        for service, own, views in found
+    }
+    return replace(before, parts=parts, tables=_tables(before, parts.values()))
+
+
+def _setting(start: Compilation, views: Iterable[tuple[ServicePortView, ...]]) -> Setting:
+    endpoints = sum(view.total_endpoints for group in views for view in group)
+    return Setting(
+        detector=local_detector(start.options, start.node, start.family),
+        masquerade_all=start.options.masquerade_all,
+        node_ip=proxy_node_ip(start.node, start.family),
+        large_cluster=endpoints > LARGE_CLUSTER_ENDPOINTS,
+    )
+
+
+def _part(
+    before: Compilation,
+    service: Service,
+    slices: tuple[EndpointSlice, ...],
+    views: tuple[ServicePortView, ...],
+    setting: Setting,
+) -> Part:
+    old = before.parts.get((service.namespace, service.name))
+    if old is not None and old.views is views and old.setting == setting:
+        return old
+    rules = Rules()
+    for view in views:
+        add_service_port(rules, view, setting)
+    return Part(service, slices, views, setting, rules)
+
+
+def _tables(start: Compilation, parts: Iterable[Part]) -> tuple[IptablesTable, ...]:
+    node, options, family = start.node, start.options, start.family
+    rules = Rules()
+    for part in parts:
+        rules.extend(part.rules)
+    node_port_jumps = _node_port_jumps(options, node, family)
+    nat = [
+        Chain(MARK_MASQ, (f"-j MARK --set-xmark {_mark(options)}/{_mark(options)}",)),
+        Chain("KUBE-NODEPORTS", tuple(rules.nat_node_ports)),
+        Chain("KUBE-POSTROUTING", _postrouting_rules(options)),
+        Chain("KUBE-SERVICES", (*rules.nat_services, *node_port_jumps)),
+        *rules.chains,
+    ]
+    filter_ = [
+        Chain("KUBE-EXTERNAL-SERVICES", tuple(rules.filter_external_services)),
+        Chain("KUBE-FIREWALL", _martian_rules(options, node, family)),
+        Chain("KUBE-FORWARD", _forward_rules(options)),
+        Chain("KUBE-NODEPORTS", tuple(rules.filter_node_ports)),
+        Chain("KUBE-PROXY-FIREWALL", tuple(rules.filter_proxy_firewall)),
+        Chain("KUBE-SERVICES", tuple(rules.filter_services)),
+    ]
+    canary = [Chain(CANARY)] if start.canaries else []
+    tables = (
+        _table(family, "nat", _NAT_BUILT_IN, nat + canary),
+        _table(family, "filter", _FILTER_BUILT_IN, filter_ + canary),
+    )
+    mangle = _table(family, "mangle", _MANGLE_BUILT_IN, canary)
+    return (*tables, mangle) if canary else tables
+
+
+def _table(
+    family: IPFamily, name: str, built_in: Mapping[str, tuple[str, ...]], own: Iterable[Chain]
+) -> IptablesTable:
+    chains = [Chain(chain, rules, policy="ACCEPT") for chain, rules in built_in.items()]
+    chains += sorted(own, key=lambda chain: chain.name)
+    return IptablesTable(family, name, tuple(chains))
+
+
+def _mark(options: KubeProxyOptions) -> str:
+    return f"{1 << options.masquerade_bit:#x}"
+
+
+def _postrouting_rules(options: KubeProxyOptions) -> tuple[str, ...]:
+    """Masquerade what is marked; unmark it first, or the mark would follow it into a tunnel."""
+    mark = _mark(options)
+    note = comment("kubernetes service traffic requiring SNAT")
+    return (
+        f"-m mark ! --mark {mark}/{mark} -j RETURN",
+        f"-j MARK --set-xmark {mark}/0x0",
+        f"{note} -j MASQUERADE --random-fully",
+    )
+
+
+def _forward_rules(options: KubeProxyOptions) -> tuple[str, ...]:
+    """KUBE-FORWARD: what conntrack calls invalid would reach the client with the pod's address."""
+    mark = _mark(options)
+    marked = f"{comment('kubernetes forwarding rules')} -m mark --mark {mark}/{mark} -j ACCEPT"
+    known = comment("kubernetes forwarding conntrack rule")
+    rules = (marked, f"{known} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+    if options.conntrack_tcp_be_liberal:
+        return rules
+    return ("-m conntrack --ctstate INVALID -j DROP", *rules)
+
+
+def _martian_rules(options: KubeProxyOptions, node: Node, family: IPFamily) -> tuple[str, ...]:
+    """route_localnet opens 127.0.0.0/8 to neighbours (kubernetes issue 90259); this shuts it."""
+    if not localhost_node_ports(options, node, family):
+        return ()
+    note = comment("block incoming localnet connections")
+    states = "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT"
+    return (f"! -s 127.0.0.0/8 -d 127.0.0.0/8 {note} {states} -j DROP",)
+
+
+def _node_port_jumps(options: KubeProxyOptions, node: Node, family: IPFamily) -> tuple[str, ...]:
+    """KUBE-SERVICES' last rules: packets to the node itself may be for a node port."""
+    addresses = node_port_ips(options, node, family)
+    if addresses is not None:
+        return tuple(
+            f"{destination(ip)}{comment(_NODE_PORTS)} -j KUBE-NODEPORTS" for ip in addresses
+        )
+    but = ""
+    if family is IPFamily.IPV6:
+        but = "! -d ::1/128 "
+    elif not localhost_node_ports(options, node, family):
+        but = "! -d 127.0.0.0/8 "
+    return (f"{but}{comment(_NODE_PORTS)} -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS",)

@@ -1,0 +1,39 @@
+"""Where UDP packets to a service may go: what the connection table of a node may still say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster
+from kns.compile.proxy.endpoints import ServicePortView, service_ports
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.state.model import UdpFlow
+
+
+def udp_flows(cluster: Cluster, node: Node) -> Iterator[UdpFlow]:
+    """The flows of every UDP service port that has an endpoint.
+
+    Without an endpoint new packets are refused, which tells a client at once; kube-proxy leaves
+    such entries to expire (CleanStaleEntries looks at services with a serving endpoint only).
+    """
+    services = [
+        service
+        for service in cluster.services
+        if any(port.protocol is Protocol.UDP for port in service.ports)
+    ]
+    if not services:
+        return
+    for family in IPFamily:
+        for view in service_ports(services, cluster.endpoint_slices, node, family):
+            if view.port.protocol is Protocol.UDP and view.reachable:
+                yield from _flows(view)
+
+
+def _flows(view: ServicePortView) -> Iterator[UdpFlow]:
+    backends = frozenset((endpoint.address, endpoint.port) for endpoint in view.reachable)
+    for address in (view.cluster_ip, *view.external_ips, *view.load_balancer_ips):
+        yield UdpFlow(address, view.port.port, backends)
+    if view.port.node_port:
+        yield UdpFlow(None, view.port.node_port, backends)
