@@ -51,7 +51,7 @@ def test_lab_file_of_the_readme_is_valid(tmp_path: Path) -> None:
     assert check_file(str(file)) == []
 
 
-@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_lead_to_files(name: str) -> None:
     text = (readme_console.PROJECT / name).read_text(encoding="utf-8")
     missing = [link for link in LINK.findall(text) if not (readme_console.PROJECT / link).exists()]
