@@ -2,6 +2,10 @@
 
 What a client does wrong costs its own connection and nothing else: a header that is too large, a
 request that never ends, an answer that is never read. Limits in seconds are below.
+
+A client that sends more than is being answered, or reads less than it is sent, is not read from
+until that has changed, so that the kernel makes it wait: no buffer here grows with what it sends.
+Of requests that come in one go each waits for a turn of the loop, in which others are served.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import logging
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, cast
+from typing import cast
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import h11
@@ -30,8 +34,14 @@ LINGER_SECONDS = 2.0
 MAX_HEADER = 16 * 1024
 #: a form's body is read as far as this; the rest of a larger body is thrown away
 MAX_FORM = 64 * 1024
+#: connections that one server has at a time, as many as an nginx worker; further ones are closed
+MAX_CONNECTIONS = 4096
 _CHUNK = 64 * 1024
 _FILLER = b"k" * _CHUNK
+#: chunks that are written in one turn of the loop to a client that reads as fast as we write
+_BURST = 16
+#: where the kernel puts what has come: emptied before the loop serves the next connection
+_RECEIVED = memoryview(bytearray(_CHUNK))
 _FORM = "application/x-www-form-urlencoded"
 _BODILESS = (204, 304)
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -40,7 +50,7 @@ Answer = Callable[[Request, Peer], Response]
 Connections = set["HTTPConnection"]
 
 
-class HTTPConnection(asyncio.Protocol):
+class HTTPConnection(asyncio.BufferedProtocol):
     """One client. `answer` is asked at each request, so that it may change in between."""
 
     __slots__ = (
@@ -71,7 +81,7 @@ class HTTPConnection(asyncio.Protocol):
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._filler = 0
-        self._busy = False  # an answer is under way: later requests of the client wait
+        self._busy = False  # an answer is under way, or it's the others' turn: the client waits
         self._unread = False  # the client doesn't read: the transport's buffer is full
         self._lingering = False
         self._idle = False  # between two requests
@@ -82,18 +92,26 @@ class HTTPConnection(asyncio.Protocol):
         """A client has connected."""
         self._transport = cast("asyncio.Transport", transport)
         self._peer = peer_of(self._transport)
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self.abort()
         self._connections.add(self)
         self._allow(REQUEST_SECONDS)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where the bytes go that have come."""
+        return _RECEIVED
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Bytes have come."""
         if self._lingering:
             return
         if self._idle:
             self._idle = False
             self._allow(REQUEST_SECONDS)
-        self._h11.receive_data(data)
+        self._h11.receive_data(bytes(_RECEIVED[:nbytes]))
         self._advance()
+        if self._holds_more() and (self._busy or self._unread):
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         """The client has sent all that it will; an answer that is under way still goes out."""
@@ -113,6 +131,8 @@ class HTTPConnection(asyncio.Protocol):
         if self._filler:
             self._allow(WRITE_SECONDS)
             self._pump()
+        elif not self._busy:
+            self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """The connection is gone."""
@@ -128,14 +148,35 @@ class HTTPConnection(asyncio.Protocol):
 
     # -- reading --
 
+    def _holds_more(self) -> bool:
+        """True if bytes have come that are no part of a request that was taken."""
+        return bool(self._h11.trailing_data[0])
+
+    def _take_turn(self) -> None:
+        """Go on with what the client had sent before the last answer was written."""
+        self._busy = False
+        if self._holds_more():
+            self._idle = False
+            self._allow(REQUEST_SECONDS)
+        self._read_on()
+
+    def _read_on(self) -> None:
+        self._advance()
+        if not (self._busy or self._unread or self._transport.is_closing()):
+            self._transport.resume_reading()
+
+    def _can_advance(self) -> bool:
+        waits = self._busy or self._unread or self._lingering
+        return not waits and not self._transport.is_closing()
+
     def _advance(self) -> None:
-        while not self._busy and not self._transport.is_closing() and not self._lingering:
+        while self._can_advance():
             try:
-                event: Any = self._h11.next_event()
+                event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
                 self._refuse(error.error_status_hint, str(error))
                 return
-            if event is h11.NEED_DATA or event is h11.PAUSED:
+            if not isinstance(event, h11.Event):  # NEED_DATA or PAUSED
                 if self._h11.they_are_waiting_for_100_continue:
                     self._write(h11.InformationalResponse(status_code=100, headers=[]))
                 return
@@ -181,7 +222,6 @@ class HTTPConnection(asyncio.Protocol):
     def _send_late(self, response: Response) -> None:
         if not self._transport.is_closing():
             self._send(response)
-            self._advance()
 
     def _send(self, response: Response) -> None:
         body = response.body.encode()
@@ -196,21 +236,27 @@ class HTTPConnection(asyncio.Protocol):
         self._pump()
 
     def _pump(self) -> None:
-        while self._filler and not self._unread and not self._transport.is_closing():
+        for _ in range(_BURST):
+            if not self._filler or self._unread or self._transport.is_closing():
+                break
             piece = _FILLER[: self._filler]
             self._filler -= len(piece)
             self._write(h11.Data(data=piece))
-        if not self._filler and not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        if not self._filler:
             self._finish()
+        elif not self._unread:
+            self._loop.call_soon(self._pump)
 
     def _finish(self) -> None:
         self._write(h11.EndOfMessage())
-        self._busy = False
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
             self._request = None
             self._idle = True
             self._allow(KEEP_ALIVE_SECONDS)
+            self._loop.call_soon(self._take_turn)
         else:
             self._transport.close()
 
