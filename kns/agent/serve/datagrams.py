@@ -28,7 +28,8 @@ _BURST = 64
 _PATIENCE = 60.0
 
 Reply = Callable[[bytes, Peer], bytes | None]
-_Ancillary = list[tuple[int, int, bytes]]
+#: as socket.recvmsg gives and sendmsg takes it: level, type, content
+Ancillary = list[tuple[int, int, bytes]]
 
 
 class DatagramServer:
@@ -72,7 +73,7 @@ def ask_for_destination(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
 
 
-def destination(ancillary: _Ancillary) -> tuple[str, _Ancillary]:
+def destination(ancillary: Ancillary) -> tuple[str, Ancillary]:
     """The address a message was sent to, and what makes the reply leave from there."""
     for level, kind, content in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):

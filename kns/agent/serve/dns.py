@@ -5,9 +5,8 @@
                                      └── Forwarder ──▶ upstream ──▶ its reply, as it came
 
 One server stands for one pod and serves any number of sockets. It asks `zones` at each question,
-so that records follow the cluster with no restart. A UDP question that was seen before, byte for
-byte, is answered by the bytes of then, with the addresses in turn: what CoreDNS' cache and
-loadbalance plugins do. A new tuple of zones empties that store.
+so that records follow the cluster with no restart. A UDP question that was seen before is answered
+from a cache, which a new tuple of zones empties.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import dns.exception
 import dns.flags
 import dns.message
 
-from kns.agent.serve.datagrams import ask_for_destination, destination
+from kns.agent.serve.datagrams import Ancillary, ask_for_destination, destination
+from kns.agent.serve.dns_cache import ReplyCache
 from kns.agent.serve.dns_forward import Forwarder, NoAnswerError
 from kns.agent.serve.dns_wire import (
     Query,
@@ -33,6 +32,7 @@ from kns.agent.serve.dns_wire import (
     failure,
     question_wire,
     read_query,
+    refusal,
     response,
     wire_records,
 )
@@ -40,10 +40,11 @@ from kns.cluster.records import Answer, Rcode, Zone
 
 Zones = tuple[Zone, ...]
 
-#: replies to different questions that are kept
-STORE_MAX = 10_000
-#: orders of the addresses that are kept for one question
-TURNS_MAX = 16
+#: a reply, or what gets it from another server
+Reply = bytes | Coroutine[object, None, bytes]
+
+#: questions that a server hands on at a time; kubeadm's Corefile: `max_concurrent 1000`
+MAX_FORWARDED = 1000
 #: datagrams that are read in one go before the event loop serves somebody else
 BURST = 64
 #: an idle TCP connection is closed after so many seconds (CoreDNS' own default)
@@ -60,27 +61,6 @@ class DNSCounters:
     unanswered: int = 0
 
 
-@dataclass(slots=True)
-class _Stored:
-    """The replies to one question without their ids, one for each order of the addresses.
-
-    Each is written when its turn comes for the first time.
-    """
-
-    query: Query
-    answer: WireAnswer
-    turns: int
-    bodies: list[bytes] = field(default_factory=list)
-    turn: int = -1
-
-    def next(self) -> bytes:
-        """The reply whose turn it is."""
-        self.turn = (self.turn + 1) % self.turns
-        if self.turn == len(self.bodies):
-            self.bodies.append(response(self.query, self.answer, turn=self.turn)[2:])
-        return self.bodies[self.turn]
-
-
 class DNSServer:
     """Answers from `zones` and hands what they do not know to `forwarder`.
 
@@ -91,9 +71,10 @@ class DNSServer:
         self.counters = DNSCounters()
         self._zones = zones
         self._forwarder = forwarder
-        self._store: dict[bytes, _Stored] = {}
-        self._store_of: Zones = ()
+        self._cache = ReplyCache()
+        self._cache_of: Zones = ()
         self._turns = 0
+        self._under_way = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._open: set[DNSListener] = set()
 
@@ -118,16 +99,15 @@ class DNSServer:
 
     # -- questions ---------------------------------------------------------------------------------
 
-    def answer_stored(self, wire: bytes) -> bytes | None:
+    def answer_cached(self, wire: bytes) -> bytes | None:
         """The reply to a UDP question that was answered before; None if it must be worked out."""
         self._current_zones()
-        stored = self._store.get(wire[2:])
-        if stored is None:
-            return None
-        self.counters.questions += 1
-        return wire[:2] + stored.next()
+        reply = self._cache.get(wire)
+        if reply is not None:
+            self.counters.questions += 1
+        return reply
 
-    def answer_now(self, wire: bytes, *, tcp: bool = False) -> bytes | Coroutine[Any, Any, bytes]:
+    def answer_now(self, wire: bytes, *, tcp: bool = False) -> Reply:
         """The reply (empty: none), or a coroutine that gets it from another server."""
         self.counters.questions += 1
         try:
@@ -135,25 +115,25 @@ class DNSServer:
         except UnanswerableError as error:
             return error.reply
         answer = self._lookup(query)
-        if answer is None:
-            return self._forwarded(query, wire, tcp=tcp)
-        if answer.pending:
-            return self._completed(query, answer, tcp=tcp)
+        if answer is None or answer.pending:
+            if self._under_way >= MAX_FORWARDED:
+                return refusal(query)
+            return self._counted(
+                self._forwarded(query, wire, tcp=tcp)
+                if answer is None
+                else self._completed(query, answer, tcp=tcp)
+            )
         encoded = WireAnswer.of(answer)
         if tcp:
             self._turns += 1
             return response(query, encoded, turn=self._turns)
-        if len(self._store) >= STORE_MAX:
-            self._store.clear()
-        turns = min(encoded.turns, TURNS_MAX)
-        stored = self._store[wire[2:]] = _Stored(query, encoded, turns)
-        return wire[:2] + stored.next()
+        return self._cache.put(wire, query, encoded)
 
     def _current_zones(self) -> Zones:
         zones = self._zones()
-        if zones is not self._store_of:
-            self._store.clear()
-            self._store_of = zones
+        if zones is not self._cache_of:
+            self._cache.clear()
+            self._cache_of = zones
         return zones
 
     def _lookup(self, query: Query) -> Answer | None:
@@ -162,6 +142,13 @@ class DNSServer:
             if answer is not None:
                 return answer
         return None if self._forwarder is not None else Answer(Rcode.REFUSED)
+
+    async def _counted(self, reply: Coroutine[object, None, bytes]) -> bytes:
+        self._under_way += 1
+        try:
+            return await reply
+        finally:
+            self._under_way -= 1
 
     async def _forwarded(self, query: Query, wire: bytes, *, tcp: bool) -> bytes:
         """What the upstream says, unchanged: its flags, and TC if it does not fit."""
@@ -199,7 +186,7 @@ class DNSServer:
         answer = self._lookup(replace(query, type="HINFO"))
         return WireAnswer.of(answer or Answer(Rcode.NOERROR))
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[object, None, None]) -> None:
         """Run something to its end beside the event loop's other work."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -249,7 +236,7 @@ class _Datagrams:
                 wire, ancillary, _flags, client = self._sock.recvmsg(65535, 128)
             except OSError:  # nothing more, or an ICMP error that belongs to an earlier reply
                 return
-            reply = self._server.answer_stored(wire) or self._server.answer_now(wire)
+            reply = self._server.answer_cached(wire) or self._server.answer_now(wire)
             control = destination(ancillary)[1]
             if isinstance(reply, bytes):
                 self._send(reply, control, client)
@@ -257,11 +244,11 @@ class _Datagrams:
                 self._server.start(self._send_later(reply, control, client))
 
     async def _send_later(
-        self, reply: Coroutine[Any, Any, bytes], control: list[tuple[int, int, bytes]], client: Any
+        self, reply: Coroutine[object, None, bytes], control: Ancillary, client: tuple[object, ...]
     ) -> None:
         self._send(await reply, control, client)
 
-    def _send(self, reply: bytes, control: list[tuple[int, int, bytes]], client: Any) -> None:
+    def _send(self, reply: bytes, control: Ancillary, client: tuple[object, ...]) -> None:
         # a reply that can't be sent is a datagram that is lost, as any may be
         if reply:
             with contextlib.suppress(OSError):
@@ -296,6 +283,8 @@ class _Streams:
                 body = reply if isinstance(reply, bytes) else await reply
                 if not body:
                     return
+                # a client that sends thousands of questions at once waits as the others do
+                await asyncio.sleep(0)
                 writer.write(_LENGTH.pack(len(body)) + body)
                 async with asyncio.timeout(IDLE_SECONDS):
                     await writer.drain()

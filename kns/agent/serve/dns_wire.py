@@ -57,13 +57,20 @@ _POINTER_MAX = 0x4000
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question that can be answered; `limit` is how many bytes the client takes."""
+    """A question that can be answered.
+
+    `limit` is how many bytes the client takes, `flags` are those that a reply repeats (RD, CD).
+    """
 
     id: int
     name: str
     type: str
+    labels: tuple[bytes, ...]
+    rdtype: int
+    flags: int
     limit: int
-    message: dns.message.Message
+    has_edns: bool = False
+    dnssec_ok: bool = False
 
 
 class WireRecord(NamedTuple):
@@ -94,6 +101,11 @@ class WireAnswer:
             tuple(map(_wire_record, answer.authority)),
             tuple(map(_wire_record, answer.additional)),
         )
+
+    @property
+    def count(self) -> int:
+        """How many records it has."""
+        return len(self.answer) + len(self.authority) + len(self.additional)
 
     @property
     def turns(self) -> int:
@@ -133,11 +145,15 @@ def read_query(wire: bytes, *, tcp: bool = False) -> Query:
     if question.rdclass != dns.rdataclass.IN:
         raise UnanswerableError(_error_reply(message, dns.rcode.REFUSED))
     return Query(
-        identifier,
-        question.name.to_text(),
-        dns.rdatatype.to_text(question.rdtype),
-        MAX_TCP if tcp else _limit(message),
-        message,
+        id=identifier,
+        name=question.name.to_text(),
+        type=dns.rdatatype.to_text(question.rdtype),
+        labels=question.name.labels,
+        rdtype=int(question.rdtype),
+        flags=flags & (dns.flags.RD | dns.flags.CD),
+        limit=MAX_TCP if tcp else _limit(message),
+        has_edns=message.edns >= 0,
+        dnssec_ok=bool(message.ednsflags & dns.flags.DO),
     )
 
 
@@ -154,7 +170,7 @@ def response(
     `turn` says which address comes first. Records that don't fit into the client's size are left
     out and TC says so; additional ones are left out in silence (RFC 2181 section 9).
     """
-    flags = dns.flags.QR | (query.message.flags & (dns.flags.RD | dns.flags.CD))
+    flags = dns.flags.QR | query.flags
     if answer.rcode is not Rcode.REFUSED:
         flags |= dns.flags.AA
     out = _Writer(query)
@@ -171,8 +187,17 @@ def response(
 
 def failure(query: Query) -> bytes:
     """SERVFAIL: nobody answered the question that we handed on."""
-    flags = dns.flags.QR | dns.flags.RA | (query.message.flags & dns.flags.RD)
-    return _Writer(query).finish(flags | dns.rcode.SERVFAIL, (0, 0, 0))
+    return _without_records(query, dns.rcode.SERVFAIL)
+
+
+def refusal(query: Query) -> bytes:
+    """REFUSED: more questions are handed on at the moment than we take."""
+    return _without_records(query, dns.rcode.REFUSED)
+
+
+def _without_records(query: Query, rcode: dns.rcode.Rcode) -> bytes:
+    flags = dns.flags.QR | dns.flags.RA | (query.flags & dns.flags.RD)
+    return _Writer(query).finish(flags | rcode, (0, 0, 0))
 
 
 def question_wire(name: str, rdtype: str, identifier: int) -> bytes:
@@ -199,13 +224,11 @@ class _Writer:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._has_edns = query.message.edns >= 0
-        self._limit = query.limit - (_OPT_SIZE if self._has_edns else 0)
+        self._limit = query.limit - (_OPT_SIZE if query.has_edns else 0)
         self._buffer = bytearray(HEADER.size)
         self._names: dict[tuple[bytes, ...], int] = {}
-        question = query.message.question[0]
-        self._add_name(question.name.labels)
-        self._buffer += _TYPE_CLASS.pack(question.rdtype, question.rdclass)
+        self._add_name(query.labels)
+        self._buffer += _TYPE_CLASS.pack(query.rdtype, dns.rdataclass.IN)
 
     def add(self, records: Iterable[WireRecord]) -> tuple[int, bool]:
         """Append a section: how many of its records fitted, and whether all did."""
@@ -224,8 +247,8 @@ class _Writer:
     def finish(self, flags: int, counts: tuple[int, int, int]) -> bytes:
         """The message, with an OPT record if the client sent one."""
         answer, authority, additional = counts
-        if self._has_edns:
-            dnssec_ok = self._query.message.ednsflags & dns.flags.DO
+        if self._query.has_edns:
+            dnssec_ok = dns.flags.DO if self._query.dnssec_ok else 0
             self._buffer += _OPT.pack(0, dns.rdatatype.OPT, OWN_PAYLOAD, dnssec_ok, 0)
             additional += 1
         HEADER.pack_into(self._buffer, 0, self._query.id, flags, 1, answer, authority, additional)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from ipaddress import IPv4Address
 
+import dns.edns
 import dns.flags
 import dns.message
 import dns.opcode
@@ -15,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kns.agent.serve.dns import STORE_MAX, DNSServer
+from kns.agent.serve import dns_cache
+from kns.agent.serve.dns import DNSServer
 from kns.agent.serve.dns_wire import UnanswerableError, WireAnswer, read_query, response, rotated
 from kns.cluster.internet_dns import InternetZone
 from kns.cluster.records import Answer, Rcode, Record, Zone
@@ -164,50 +166,74 @@ def test_rotated_puts_aliases_first_and_turns_addresses() -> None:
     assert rotated((one, two, three, cname), 1) == (cname, two, three, one)
 
 
-def test_stored_reply_takes_the_addresses_in_turn() -> None:
+def test_cached_reply_takes_the_addresses_in_turn() -> None:
     zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:3])),)
     server = DNSServer(lambda: zones)
     wire = query("many.example")
-    assert server.answer_stored(wire) is None
+    assert server.answer_cached(wire) is None
     server.answer_now(wire)
     firsts = []
     for _ in range(6):
-        reply = server.answer_stored(wire)
+        reply = server.answer_cached(wire)
         assert reply is not None
         firsts.append(dns.message.from_wire(reply).answer[0][0].to_text())
     assert sorted(firsts) == [f"192.0.2.{i}" for i in (0, 0, 1, 1, 2, 2)]
     assert len(set(firsts[:3])) == 3
 
 
-def test_stored_reply_has_the_new_questions_id() -> None:
+def test_cached_reply_has_the_new_questions_id() -> None:
     zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:1])),)
     server = DNSServer(lambda: zones)
     wire = query("many.example")
     server.answer_now(wire)
-    reply = server.answer_stored(b"\xab\xcd" + wire[2:])
+    reply = server.answer_cached(b"\xab\xcd" + wire[2:])
     assert reply is not None
     assert reply[:2] == b"\xab\xcd"
 
 
-def test_new_zones_empty_the_store() -> None:
+def test_new_zones_empty_the_cache() -> None:
     current: list[tuple[Zone, ...]] = [(OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:1])),)]
     server = DNSServer(lambda: current[0])
     wire = query("many.example")
-    server.answer_stored(wire)
+    server.answer_cached(wire)
     server.answer_now(wire)
     current[0] = (OneAnswer(Answer(Rcode.NXDOMAIN)),)
-    assert server.answer_stored(wire) is None
+    assert server.answer_cached(wire) is None
     reply = server.answer_now(wire)
     assert isinstance(reply, bytes)
     assert dns.message.from_wire(reply).rcode() == dns.rcode.NXDOMAIN
 
 
-def test_store_has_a_bound() -> None:
+def test_cache_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dns_cache, "MAX_ENTRIES", 50)
     zones = (InternetZone({}),)
     server = DNSServer(lambda: zones)
-    for number in range(STORE_MAX + 5):
+    for number in range(55):
         server.answer_now(query(f"n{number}.example"))
-    assert len(server._store) == 5
+    assert len(server._cache) == 5
+
+
+def test_cache_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for what is added later: the other orders of the addresses."""
+    monkeypatch.setattr(dns_cache, "MAX_BYTES", 100_000)
+    zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:20])),)
+    server = DNSServer(lambda: zones)
+    for number in range(55):
+        wire = query("many.example", payload=512 + number)
+        for _ in range(20):
+            assert server.answer_cached(wire) or server.answer_now(wire)
+    assert 0 < len(server._cache) < 10
+
+
+def test_padded_question_is_answered_and_not_kept() -> None:
+    zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:1])),)
+    server = DNSServer(lambda: zones)
+    padding = dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(50_000))
+    wire = dns.message.make_query("many.example", "A", options=[padding]).to_wire(max_size=65535)
+    reply = server.answer_now(wire)
+    assert isinstance(reply, bytes)
+    assert dns.message.from_wire(reply).answer
+    assert len(server._cache) == 0
 
 
 def test_external_name_without_upstream_is_no_data_with_the_soa() -> None:
