@@ -7,7 +7,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,6 +19,7 @@ import dns.rrset
 import pytest
 
 from kns.addresses import IPAddress, IPFamily
+from kns.agent.serve import dns as dns_server
 from kns.agent.serve.dns import DNSServer
 from kns.agent.serve.dns_forward import Forwarder
 from kns.cluster.internet_dns import InternetZone
@@ -297,6 +298,59 @@ def test_second_upstream_is_asked_when_the_first_is_dead(dns_room: Room) -> None
     message = dns_room.udp(dns.message.make_query("www.example.com", "A"))
     dns_room.close_servers()
     assert message.answer[0][0].to_text() == INTERNET
+
+
+def test_upstream_is_asked_from_the_address_that_the_pod_has_now(dns_room: Room) -> None:
+    """As after a change of the pod network: another address in the same netns."""
+    outside = (OUTSIDE,)
+    dns_room.serve(DNSServer(lambda: outside), dns_room.internet, INTERNET, port=5304)
+    forwarder = Forwarder(dns_room.pod, upstream, port=5304, timeout=0.5)
+    dns_room.serve(DNSServer(tuple, forwarder), dns_room.pod, "0.0.0.0")
+    query = dns.message.make_query("www.example.com", "A")
+    before = dns_room.udp(query)
+    dns_room.command(*["ip", "address", "add", "10.244.7.9/24", "dev", "eth0"])
+    dns_room.command(*f"ip address del {POD}/24 dev eth0".split())
+    after = dns_room.udp(query, "10.244.7.9")
+    dns_room.command(*f"ip address add {POD}/24 dev eth0".split())
+    dns_room.command(*["ip", "address", "del", "10.244.7.9/24", "dev", "eth0"])
+    dns_room.close_servers()
+    assert [message.answer[0][0].to_text() for message in (before, after)] == [INTERNET] * 2
+
+
+def test_no_more_questions_are_handed_on_than_it_takes(
+    dns_room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CoreDNS' max_concurrent: the one that is too many is refused, the others are waited for."""
+    monkeypatch.setattr(dns_server, "MAX_FORWARDED", 3)
+    silent = netns.call_in(dns_room.internet, socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
+    silent.bind((INTERNET, 5305))
+    server = DNSServer(tuple, Forwarder(dns_room.pod, upstream, port=5305, timeout=0.5))
+
+    async def ask_all() -> list[bytes]:
+        wires = [dns.message.make_query(f"n{n}.example.com", "A").to_wire() for n in range(4)]
+        replies = []
+        for wire in wires:
+            reply = server.answer_now(wire)
+            replies.append(_immediate(reply) if isinstance(reply, bytes) else _started(reply))
+            await asyncio.sleep(0)
+        found = await asyncio.gather(*replies)
+        server.close()
+        return found
+
+    rcodes = [dns.message.from_wire(reply).rcode() for reply in dns_room.run(ask_all)]
+    silent.close()
+    assert rcodes == [dns.rcode.SERVFAIL] * 3 + [dns.rcode.REFUSED]
+
+
+def _started(reply: Coroutine[object, None, bytes]) -> asyncio.Task[bytes]:
+    return asyncio.get_running_loop().create_task(reply)
+
+
+def _immediate(reply: bytes) -> asyncio.Task[bytes]:
+    async def body() -> bytes:
+        return reply
+
+    return _started(body())
 
 
 def test_many_questions_at_once_get_their_own_replies(dns_room: Room, switch: Switch) -> None:

@@ -4,8 +4,12 @@
                                  ◀─ matched by id and question ──
 
 A socket belongs to the netns in which it was opened, so that a query leaves by the DNS pod's own
-link and is masqueraded like any packet of a pod. By UDP one connected socket serves all questions
-to a server (its refusal comes back as an error at once); by TCP each question has its own.
+link and is masqueraded like any packet of a pod. By UDP one socket serves all questions to a
+server; by TCP each question has its own.
+
+The UDP socket is not connected: a connected one keeps the address that the pod had when it was
+connected, and no reply would ever reach it once the pod has another. IP_RECVERR lets a refusal come
+back as an error all the same.
 """
 
 from __future__ import annotations
@@ -23,6 +27,13 @@ from kns.kernel import netns
 #: a question that nobody answered for so long is SERVFAIL; all upstream servers together
 TIMEOUT = 2.0
 PORT = 53
+#: linux/in.h and in6.h; Python's socket module has no names for them
+_RECVERR = {
+    socket.AF_INET: (socket.IPPROTO_IP, 11),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 25),
+}
+#: replies that are read in one go before the event loop serves somebody else
+_BURST = 64
 _LENGTH = struct.Struct("!H")
 #: after the header comes the question, which ends with type and class
 _HEADER_SIZE = 12
@@ -71,18 +82,19 @@ class Forwarder:
     async def _by_udp(self, server: IPAddress, wire: bytes) -> bytes:
         channel = self._channels.get(server)
         if channel is None or channel.closed:
-            sock = await self._connected(server, socket.SOCK_DGRAM)
+            sock = await self._opened(server, socket.SOCK_DGRAM)
             # while we waited another question may have opened one
             channel = self._channels.get(server)
             if channel is None or channel.closed:
-                channel = self._channels[server] = _Channel(sock)
+                channel = self._channels[server] = _Channel(sock, (str(server), self._port))
             else:
                 sock.close()
         return await channel.ask(wire)
 
     async def _by_tcp(self, server: IPAddress, wire: bytes) -> bytes:
-        sock = await self._connected(server, socket.SOCK_STREAM)
+        sock = await self._opened(server, socket.SOCK_STREAM)
         try:
+            await asyncio.get_running_loop().sock_connect(sock, (str(server), self._port))
             reader, writer = await asyncio.open_connection(sock=sock)
         except BaseException:
             sock.close()
@@ -95,26 +107,22 @@ class Forwarder:
         finally:
             writer.close()
 
-    async def _connected(self, server: IPAddress, kind: socket.SocketKind) -> socket.socket:
+    async def _opened(self, server: IPAddress, kind: socket.SocketKind) -> socket.socket:
         family = socket.AF_INET if server.version == 4 else socket.AF_INET6
-        loop = asyncio.get_running_loop()
         flags = kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        sock = await loop.run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             None, netns.call_in, self._netns, socket.socket, family, flags
         )
-        try:
-            await loop.sock_connect(sock, (str(server), self._port))
-        except BaseException:
-            sock.close()
-            raise
-        return sock
 
 
 class _Channel:
-    """A connected UDP socket and the questions under way on it, by the id that they have there."""
+    """A UDP socket for one server, and the questions under way on it by their id there."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, server: tuple[str, int]) -> None:
+        level, option = _RECVERR[sock.family]
+        sock.setsockopt(level, option, 1)
         self._sock = sock
+        self._server = server
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[int, tuple[bytes, asyncio.Future[bytes]]] = {}
         self.closed = False
@@ -128,7 +136,7 @@ class _Channel:
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._waiting[identifier] = (_question(wire), future)
         try:
-            self._sock.send(_LENGTH.pack(identifier) + wire[2:])
+            self._sock.sendto(_LENGTH.pack(identifier) + wire[2:], self._server)
             reply = await future
         finally:
             del self._waiting[identifier]
@@ -143,18 +151,26 @@ class _Channel:
             self._fail(ConnectionAbortedError())
 
     def _on_readable(self) -> None:
-        while True:
+        for _ in range(_BURST):
             try:
-                reply = self._sock.recv(65535)
+                reply, sender = self._sock.recvfrom(65535)
             except BlockingIOError:
-                return
+                break
             except OSError as error:  # an ICMP error: the server's port is closed, or no way there
                 self._fail(error)
-                return
-            found = self._waiting.get(_LENGTH.unpack_from(reply)[0]) if len(reply) > 1 else None
-            # a late reply to another question that had this id is not ours
-            if found and not found[1].done() and _question(reply) == found[0]:
-                found[1].set_result(reply)
+            else:
+                if sender[:2] == self._server:
+                    self._take(reply)
+        # the socket stays readable as long as the errors' packets wait there, too
+        with contextlib.suppress(OSError):
+            for _ in range(_BURST):
+                self._sock.recvmsg(0, 0, socket.MSG_ERRQUEUE)
+
+    def _take(self, reply: bytes) -> None:
+        found = self._waiting.get(_LENGTH.unpack_from(reply)[0]) if len(reply) > 1 else None
+        # a late reply to another question that had this id is not ours
+        if found and not found[1].done() and _question(reply) == found[0]:
+            found[1].set_result(reply)
 
     def _fail(self, error: OSError) -> None:
         for _, future in self._waiting.values():
