@@ -9,6 +9,7 @@ they fail then, for the rig is there to have it.
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -23,6 +24,12 @@ def shows_nothing(config: pytest.Config) -> bool:
     if not isinstance(reporter, pytest.TerminalReporter):
         return False
     return not any(reporter.stats.get(outcome) for outcome in ("passed", "failed", "error"))
+
+
+def pytest_configure() -> None:
+    """Where a shell's `&` has us ignore SIGINT, the programs that tests interrupt would too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

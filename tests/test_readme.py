@@ -42,13 +42,13 @@ def test_every_verb_is_in_the_command_reference() -> None:
 
 
 def test_lab_file_of_the_readme_is_valid(tmp_path: Path) -> None:
-    from kns.cli.files import check_file
+    from kns.cli.validate import check_file
 
     block = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     assert block is not None
     file = tmp_path / "lab.yaml"
     file.write_text(block[1], encoding="utf-8")
-    assert check_file(str(file)) == []
+    assert check_file(str(file)) == ()
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])

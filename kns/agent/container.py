@@ -17,11 +17,11 @@ from typing import Protocol
 from kns.agent import process_table
 from kns.agent.backoff import Backoff
 from kns.agent.process_table import Record
-from kns.agent.serve import environment
 from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import ContainerSpec
+from kns.engine import environment
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError
 from kns.kernel import processes

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from kns.cli.options import output_option
+from kns.cli.options import modes_option
+from kns.cli.output import output_option, print_json, print_text
 from kns.cluster.model import ProxyMode
 from kns.errors import PlatformError
+from kns.experiment.bench.model import BenchOptions
+from kns.experiment.bench.services import bench_services
+from kns.report.bench import bench_svg, bench_table
 
 
 def numbers(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[int, ...]:
@@ -23,34 +26,12 @@ def numbers(_context: click.Context, _parameter: click.Parameter, value: str) ->
     return tuple(sorted(set(found)))
 
 
-def proxy_modes(
-    _context: click.Context, _parameter: click.Parameter, value: str
-) -> tuple[ProxyMode, ...]:
-    """Modes of kube-proxy, separated by commas."""
-    known = [str(mode) for mode in ProxyMode]
-    for item in value.split(","):
-        if item not in known:
-            raise click.BadParameter(f"{item!r} is none of {', '.join(known)}")
-    return tuple(dict.fromkeys(ProxyMode(item) for item in value.split(",")))
-
-
-def modes_option(function: click.decorators.FC) -> click.decorators.FC:
-    """`--modes M,N`: all of kube-proxy's modes unless said otherwise."""
-    return click.option(
-        "--modes",
-        default=",".join(ProxyMode),
-        show_default=True,
-        callback=proxy_modes,
-        help="kube-proxy's modes, separated by commas.",
-    )(function)
-
-
 @click.group()
-def bench() -> None:
+def command() -> None:
     """Measure what the modes of kube-proxy cost."""
 
 
-@bench.command()
+@command.command()
 @modes_option
 @click.option(
     "--sizes",
@@ -105,16 +86,12 @@ def services(  # noqa: PLR0913 - one for each option
     service, in the order of their names, are called: iptables walks its rules one by one, IPVS and
     nftables look the service up. Exits with 3 if this machine has none of the modes.
     """
-    from kns.experiment.bench.model import BenchOptions
-    from kns.experiment.bench.services import bench_services
-    from kns.report.bench import bench_svg, bench_table
-
     options = BenchOptions(modes, sizes, endpoints, connections, seed, limit)
     report = bench_services(options, lambda line: click.echo(line, err=True))
     if svg is not None:
         svg.write_text(bench_svg(report), encoding="utf-8")
     if output == "json":
-        click.echo(json.dumps(report.to_json(), indent=2))
+        print_json(report.to_json())
     else:
-        click.echo(bench_table(report), nl=False)
+        print_text(bench_table(report))
     return 0 if report.points else PlatformError.exit_code

@@ -1,41 +1,35 @@
-"""`kns compare`: one lab in each of kube-proxy's modes, side by side."""
+"""`kns compare`."""
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from kns.cli.bench import modes_option
-from kns.cli.files import existing_file
-from kns.cli.options import lab_file_argument, output_option
+from kns.cli.exits import EXIT_FAILED
+from kns.cli.lab_files import existing_file, lab_file_argument
+from kns.cli.options import modes_option
+from kns.cli.output import output_option, print_json, print_text
 from kns.cluster.model import ProxyMode
 from kns.errors import PlatformError
-
-EXIT_FAILED = 1
-#: no mode could be had on this machine
-EXIT_PLATFORM = PlatformError.exit_code
+from kns.experiment.compare import compare
+from kns.report.compare import compare_text
 
 
 @click.command()
 @lab_file_argument
 @modes_option
 @output_option("json")
-def compare(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:
+def command(file: str, modes: tuple[ProxyMode, ...], output: str | None) -> int:
     """Build the lab of LAB.yaml in each mode, verify it, measure it, remove it.
 
     Side by side: rules and their size, sync times, latency of a new connection, who answered, and
     every promise that is another in another mode. Exits with 1 if a mode breaks a promise, with
     3 if this machine has none of the modes. Modes that it lacks are named.
     """
-    from kns.experiment.compare import compare as run_compare
-    from kns.report.compare import compare_text
-
-    report = run_compare(existing_file(file), modes, lambda line: click.echo(line, err=True))
+    report = compare(existing_file(file), modes, lambda line: click.echo(line, err=True))
     if output == "json":
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print_json(report.to_json())
     else:
-        click.echo(compare_text(report), nl=False)
+        print_text(compare_text(report))
     if not report.results:
-        return EXIT_PLATFORM
+        return PlatformError.exit_code
     return EXIT_FAILED if report.failed else 0

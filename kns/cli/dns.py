@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from kns.cli.options import lab_option, output_option, source_argument
-
-EXIT_FAILED = 1
+from kns.cli.exits import EXIT_FAILED
+from kns.cli.lab_options import lab_option, source_argument
+from kns.cli.output import output_option, print_json, print_text
+from kns.engine.labs import running
+from kns.probe.ask.dns import DNSSource, trace_name
+from kns.probe.ask.dns_model import question_of
+from kns.probe.ask.places import places_of
+from kns.probe.target import parse_source
+from kns.report.dns import render_trace
 
 
 @click.command()
@@ -17,7 +21,7 @@ EXIT_FAILED = 1
 @click.argument("rdtype", metavar="[TYPE]", required=False, default="")
 @output_option("json")
 @lab_option
-def dns(source: str, name: str, rdtype: str, output: str | None, lab: str | None) -> int:
+def command(source: str, name: str, rdtype: str, output: str | None, lab: str | None) -> int:
     """Show every query that SRC's resolver sends for NAME, with its answer.
 
     The queries are real: they are sent from SRC's own netns, in the order and number in which the
@@ -29,13 +33,6 @@ def dns(source: str, name: str, rdtype: str, output: str | None, lab: str | None
       kns dns pod1 _http._tcp.web.default.svc.cluster.local SRV
       kns dns pod1 10.96.0.1
     """
-    from kns.engine.labs import running
-    from kns.probe.ask.dns import DNSSource, trace_name
-    from kns.probe.ask.dns_model import question_of
-    from kns.probe.ask.places import places_of
-    from kns.probe.target import parse_source
-    from kns.report.dns import render_trace
-
     running_lab = running(lab)
     places = places_of(running_lab.name, running_lab.paths)
     found = parse_source(running_lab.cluster, source)
@@ -43,7 +40,7 @@ def dns(source: str, name: str, rdtype: str, output: str | None, lab: str | None
     question, wanted = question_of(name, rdtype)
     trace = trace_name(DNSSource.at(found.label, netns, places.etc_of(netns)), question, wanted)
     if output == "json":
-        click.echo(json.dumps(trace.to_json(), indent=2))
+        print_json(trace.to_json())
     else:
-        click.echo(render_trace(trace), nl=False)
+        print_text(render_trace(trace))
     return 0 if trace.ok else EXIT_FAILED

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import time
-from typing import TYPE_CHECKING
-
 import click
 from click.shell_completion import CompletionItem
 
-from kns.cli.options import lab_option, output_option
+from kns.cli.lab_options import lab_option
+from kns.cli.output import output_option, print_json, print_text
+from kns.engine.labs import running
+from kns.engine.presence import presence_of
 from kns.errors import UsageError
-from kns.report.get import ALIASES, Kind, Presence, Selection, get_table
+from kns.labfile.dump import dump_yaml
+from kns.report.get import ALIASES, Kind, Selection, get_table
+from kns.report.objects import get_objects
 from kns.report.table import render_table
-
-if TYPE_CHECKING:
-    from kns.engine.labs import RunningLab
 
 
 def _kind_named(_context: click.Context, _parameter: click.Parameter, value: str) -> Kind:
@@ -44,11 +42,12 @@ def _complete_kind(
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
 @output_option("wide", "json", "yaml")
 @lab_option
-def get(
+def command(
+    *,
     kind: Kind,
     names: tuple[str, ...],
     namespace: str,
-    all_namespaces: bool,  # noqa: FBT001
+    all_namespaces: bool,
     output: str | None,
     lab: str | None,
 ) -> None:
@@ -59,19 +58,15 @@ def get(
       kns get services -A
       kns get pods pod1 -o json
     """
-    from kns.engine.labs import running
-
     running_lab = running(lab)
-    presence = presence_of(running_lab)
+    cluster, presence = running_lab.cluster, presence_of(running_lab)
     in_namespaces = kind is not Kind.NODES and not all_namespaces
     selection = Selection(namespace if in_namespaces else "", names)
     if output in {"json", "yaml"}:
-        _print_objects(kind, running_lab, selection, presence, output)
+        objects = get_objects(kind, cluster, selection, presence)
+        print_json(objects) if output == "json" else print_text(dump_yaml(objects))
         return
-    wide = output == "wide"
-    if kind is Kind.NODES:
-        selection = Selection("", names)
-    table = get_table(kind, running_lab.cluster, selection, presence, wide=wide)
+    table = get_table(kind, cluster, selection, presence, wide=output == "wide")
     if names and len(table.rows) < len(set(names)):
         found = {cell for row in table.rows for cell in row[:2]}
         missing = [name for name in names if name not in found]
@@ -80,40 +75,4 @@ def get(
         where = f" in namespace {namespace}" if in_namespaces else ""
         click.echo(f"no {kind}{where}", err=True)
         return
-    click.echo(render_table(table), nl=False)
-
-
-def _print_objects(
-    kind: Kind, lab: RunningLab, selection: Selection, presence: Presence, output: str
-) -> None:
-    from kns.report.objects import get_objects
-
-    objects = get_objects(kind, lab.cluster, selection, presence)
-    if output == "json":
-        click.echo(json.dumps(objects, indent=2))
-        return
-    from kns.labfile.dump import dump_yaml
-
-    click.echo(dump_yaml(objects), nl=False)
-
-
-def presence_of(lab: RunningLab) -> Presence:
-    """Which of the lab's nodes and pods have their netns, and how old the pods are."""
-    from kns.compile.names import lab_prefix, netns_of_node, netns_of_pod
-    from kns.engine.labs import agent_pid
-    from kns.kernel.netns import list_netns
-
-    there = set(list_netns(lab_prefix(lab.name)))
-    now = time.time()
-    ages: dict[str, float] = {}
-    pods: set[str] = set()
-    for pod in lab.cluster.pods:
-        netns = netns_of_pod(lab.name, pod.namespace, pod.name)
-        if netns in there:
-            pods.add(pod.full_name)
-            file = lab.paths.pod_etc(netns) / "env"
-            if file.exists():
-                ages[pod.full_name] = now - file.stat().st_mtime
-    nodes = {node.name for node in lab.cluster.nodes if netns_of_node(lab.name, node.name) in there}
-    serving = agent_pid(lab.name) is not None
-    return Presence(frozenset(nodes), frozenset(pods), serving, ages)
+    print_text(render_table(table))

@@ -6,8 +6,20 @@ from collections.abc import Callable
 
 import click
 
-from kns.cli import completion
-from kns.cli.options import lab_argument, lab_option, one_lab
+from kns.cli.lab_files import complete_files, load
+from kns.cli.lab_options import lab_argument, lab_option, one_lab
+from kns.cli.output import print_text
+from kns.cluster.resolve import resolve
+from kns.engine.labs import running
+from kns.report.graph import Picture, dot, mermaid, picture
+from kns.report.graph_svg import html, svg
+
+FORMS: dict[str, Callable[[Picture], str]] = {
+    "svg": svg,
+    "html": html,
+    "mermaid": mermaid,
+    "dot": dot,
+}
 
 
 @click.command()
@@ -16,7 +28,7 @@ from kns.cli.options import lab_argument, lab_option, one_lab
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["svg", "html", "mermaid", "dot"]),
+    type=click.Choice(list(FORMS)),
     default="svg",
     show_default=True,
     help="html: pointing at a service shows its pods.",
@@ -25,10 +37,10 @@ from kns.cli.options import lab_argument, lab_option, one_lab
     "-f",
     "--file",
     metavar="LAB.yaml",
-    shell_complete=completion.lab_files,
+    shell_complete=complete_files,
     help="Draw this file; no lab needs to run.",
 )
-def graph(lab_name: str | None, lab: str | None, form: str, file: str | None) -> None:
+def command(lab_name: str | None, lab: str | None, form: str, file: str | None) -> None:
     """Draw a lab: internet, fabric, nodes, pods, and the pods behind each service.
 
     \b
@@ -36,22 +48,8 @@ def graph(lab_name: str | None, lab: str | None, form: str, file: str | None) ->
       kns graph -f labs/four-paths.yaml --format mermaid
       kns graph --format dot | dot -Tpng > lab.png
     """
-    from kns.report.graph import Picture, dot, mermaid, picture
-    from kns.report.graph_svg import html, svg
-
     if file is not None:
-        from kns.cli.files import load
-        from kns.cluster.resolve import resolve
-
         cluster = resolve(load(file).spec).cluster
     else:
-        from kns.engine.labs import running
-
         cluster = running(one_lab(lab_name, lab)).cluster
-    forms: dict[str, Callable[[Picture], str]] = {
-        "svg": svg,
-        "html": html,
-        "mermaid": mermaid,
-        "dot": dot,
-    }
-    click.echo(forms[form](picture(cluster)), nl=False)
+    print_text(FORMS[form](picture(cluster)))

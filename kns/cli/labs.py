@@ -1,33 +1,31 @@
-"""`kns labs`: the labs that come with kns."""
+"""`kns labs`."""
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from kns.cli import completion
-from kns.cli.options import output_option
+from kns.cli.lab_files import complete_shipped
+from kns.cli.output import output_option, print_json, print_text
 from kns.errors import UsageError
 from kns.labfile.shipped import ShippedLab, shipped_lab, shipped_labs
 from kns.report.table import Table, render_table
 
 
 @click.command()
-@click.argument("name", required=False, shell_complete=completion.shipped_labs)
+@click.argument("name", required=False, shell_complete=complete_shipped)
 @output_option("json")
-def labs(name: str | None, output: str | None) -> None:
+def command(name: str | None, output: str | None) -> None:
     """List the labs that come with kns, or print the file of one.
 
     Every command that takes LAB.yaml takes such a name too, where there is no file of that name.
     """
     if name is not None:
-        click.echo(_named(name).path.read_text(encoding="utf-8"), nl=False)
+        print_text(_named(name).path.read_text(encoding="utf-8"))
     elif output == "json":
-        click.echo(json.dumps([_json(lab) for lab in shipped_labs()], indent=2))
+        print_json([_json(lab) for lab in shipped_labs()])
     else:
         rows = tuple((lab.name, lab.about) for lab in shipped_labs())
-        click.echo(render_table(Table(("NAME", "ABOUT"), rows)), nl=False)
+        print_text(render_table(Table(("NAME", "ABOUT"), rows)))
 
 
 def _named(name: str) -> ShippedLab:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 
-from kns.cli.options import (
-    destination_argument,
-    duration,
-    lab_option,
-    output_option,
-    source_argument,
-)
+from kns.cli.exits import EXIT_FAILED
+from kns.cli.lab_options import destination_argument, lab_option, source_argument
+from kns.cli.options import duration
+from kns.cli.output import coloured, output_option, print_json, print_text, width
+from kns.engine.labs import RunningLab, running
 from kns.errors import UsageError
-
-if TYPE_CHECKING:
-    from kns.cluster.model import Cluster
-    from kns.probe.ask.places import Places
-
-EXIT_FAILED = 1
+from kns.probe.ask.places import places_of
+from kns.probe.probe import Options, probe
+from kns.probe.watch import DEFAULT_TIMEOUT, Watch, watch
+from kns.report.probe import probe_text
+from kns.report.watch import watch_text
 
 
 @click.command()
@@ -54,9 +47,9 @@ EXIT_FAILED = 1
 )
 @click.option(
     "--for",
-    "time",
+    "seconds",
     metavar="TIME",
-    default=None,
+    callback=duration,
     help="Ask for so long at a steady rate, and show what was lost when: 10s, 500ms, 2m.",
 )
 @click.option(
@@ -68,7 +61,7 @@ EXIT_FAILED = 1
 )
 @output_option("json")
 @lab_option
-def probe(  # noqa: PLR0913 - one parameter an option
+def command(  # noqa: PLR0913 - one parameter an option
     *,
     source: str,
     target: str,
@@ -76,7 +69,7 @@ def probe(  # noqa: PLR0913 - one parameter an option
     protocol: str,
     count: int,
     timeout: float | None,
-    time: str | None,
+    seconds: float | None,
     rate: float,
     output: str | None,
     lab: str | None,
@@ -92,54 +85,30 @@ def probe(  # noqa: PLR0913 - one parameter an option
       kns probe pod1 http://www.example.com/
       kns probe internet svc-a --for 10s --rate 200
     """
-    from kns.engine.labs import running
-    from kns.probe.ask.places import places_of
-    from kns.probe.probe import Options
-    from kns.probe.probe import probe as run_probe
-    from kns.report.probe import probe_text
-
-    found = running(lab)
-    places = places_of(found.name, found.paths)
-    if time is not None:
+    running_lab = running(lab)
+    if seconds is not None:
         if protocol != "tcp" or count != 1:
             raise UsageError("--for asks by TCP, as often as --rate and the time say")
-        steady = _Steady(duration(time), rate, port, timeout)
-        return _watch(found.cluster, places, (source, target), steady, output)
+        wanted = Watch(seconds, rate, port, DEFAULT_TIMEOUT if timeout is None else timeout)
+        return _watch(running_lab, (source, target), wanted, output)
     options = Options(port=port, protocol=protocol, count=count, timeout=timeout or 2.0)
-    result = run_probe(found.cluster, places, source, target, options)
+    places = places_of(running_lab.name, running_lab.paths)
+    result = probe(running_lab.cluster, places, source, target, options)
     if output == "json":
-        click.echo(json.dumps(result.to_json(), indent=2))
+        print_json(result.to_json())
     else:
-        width = min(shutil.get_terminal_size((100, 24)).columns, 110)
-        click.echo(probe_text(result, colour=sys.stdout.isatty(), width=width), nl=False)
+        print_text(probe_text(result, colour=coloured(), width=width()))
     return 0 if result.ok else EXIT_FAILED
 
 
-@dataclass(frozen=True, slots=True)
-class _Steady:
-    """What the options say of a steady rate."""
-
-    seconds: float
-    rate: float
-    port: str
-    timeout: float | None
-
-
-def _watch(
-    cluster: Cluster, places: Places, ends: tuple[str, str], steady: _Steady, output: str | None
-) -> int:
-    from kns.probe.watch import DEFAULT_TIMEOUT, Watch, watch
-    from kns.report.watch import watch_text
-
+def _watch(lab: RunningLab, ends: tuple[str, str], wanted: Watch, output: str | None) -> int:
     def progress(second: int, answered: int, sent: int) -> None:
-        click.echo(f"  {second} s: {answered} of {sent} answered", err=True)
+        if sys.stderr.isatty():
+            click.echo(f"  {second} s: {answered} of {sent} answered", err=True)
 
-    timeout = DEFAULT_TIMEOUT if steady.timeout is None else steady.timeout
-    wanted = Watch(steady.seconds, steady.rate, steady.port, timeout)
-    shown = progress if sys.stderr.isatty() else lambda _second, _answered, _sent: None
-    result = watch(cluster, places, ends, wanted, shown)
+    result = watch(lab.cluster, places_of(lab.name, lab.paths), ends, wanted, progress)
     if output == "json":
-        click.echo(json.dumps(result.to_json(), indent=2))
+        print_json(result.to_json())
     else:
-        click.echo(watch_text(result, colour=sys.stdout.isatty()), nl=False)
+        print_text(watch_text(result, colour=coloured()))
     return 0 if result.ok else EXIT_FAILED

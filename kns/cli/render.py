@@ -12,7 +12,10 @@ from typing import Any, Final, TypeVar
 import click
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cli.output import print_text
+from kns.cluster.manifests import load_objects
 from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, ProxyMode
+from kns.compile.render import as_host, render
 from kns.errors import UsageError
 from kns.kinds.node import Node
 
@@ -163,22 +166,18 @@ def _kube_proxy_options(function: Function) -> Function:
     help="A further address of the node, which the Node object does not tell.",
 )
 @_kube_proxy_options
-def render(files: tuple[str, ...], **flags: Any) -> None:
+def command(files: tuple[str, ...], **flags: Any) -> None:
     """Print the rules kube-proxy would write on a node for these Kubernetes objects.
 
     FILE is what `kubectl get svc,endpointslices,nodes -A -o yaml` (or json) prints; `-` is stdin.
     The output loads into an empty netns: by iptables-restore or ip6tables-restore, or by `nft -f`;
     for ipvs each part by the program in its comment line. The options below are kube-proxy's own.
     """
-    from kns.cluster.manifests import load_objects
-    from kns.compile.render import as_host
-    from kns.compile.render import render as render_text
-
     options = _options(flags)
     objects = load_objects([(_shown(file), _content(file)) for file in files])
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
     families = _families(flags["family"], options.mode)
-    click.echo(render_text(objects, node, options, families), nl=False)
+    print_text(render(objects, node, options, families))
 
 
 def _shown(file: str) -> str:

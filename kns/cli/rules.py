@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from typing import TYPE_CHECKING
-
 import click
 
-from kns.cli import completion
-from kns.cli.options import lab_option, output_option
+from kns.cli.lab_options import lab_option, object_argument
+from kns.cli.output import output_option, print_json, print_text
+from kns.cluster.model import ProxyMode
+from kns.compile.names import netns_of_node
+from kns.engine.labs import RunningLab, running
 from kns.errors import ApplyError, UsageError
-
-if TYPE_CHECKING:
-    from kns.engine.labs import RunningLab
-    from kns.kinds.service import Service
-    from kns.report.rules import Entry
+from kns.kernel import processes
+from kns.kinds.service import Service
+from kns.plan.nft_text import parse_tables
+from kns.probe.names import find
+from kns.promise.location import LocationKind
+from kns.report.rules import Entry, parse_counted, rules_json, rules_text, walk
+from kns.report.rules_ipvs import walk_ipvs
+from kns.report.rules_nft import walk_nft
 
 SAVE = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
 
 
 @click.command()
-@click.argument("node", metavar="NODE", shell_complete=partial(completion.names, kinds=("node",)))
-@click.argument(
-    "service",
-    metavar="[SERVICE]",
-    required=False,
-    shell_complete=partial(completion.names, kinds=("service",)),
-)
+@object_argument("node", "NODE", LocationKind.NODE)
+@object_argument("service", "[SERVICE]", LocationKind.SERVICE, required=False)
 @click.option("--family", type=click.Choice(list(SAVE)), help="Default: the service's first.")
 @output_option("json")
 @lab_option
-def rules(
+def command(
     node: str, service: str | None, family: str | None, output: str | None, lab: str | None
 ) -> None:
     """Show the rules of a node that a packet to SERVICE (or any) meets, in their order.
@@ -43,28 +40,19 @@ def rules(
       kns rules node1 svc-a
       kns rules node1 shop/front --family ipv6
     """
-    from kns.engine.labs import running
-    from kns.report.rules import rules_json, rules_text
-
     running_lab = running(lab)
     found = _service(running_lab, service)
     name = _node(running_lab, node)
     family = family or _family(running_lab, found)
     entries = _entries(running_lab, name, found, family)
     if output == "json":
-        click.echo(json.dumps(rules_json(entries), indent=2))
+        print_json(rules_json(entries))
     else:
-        click.echo(rules_text(entries), nl=False)
+        print_text(rules_text(entries))
 
 
 def _entries(lab: RunningLab, node: str, service: Service | None, family: str) -> tuple[Entry, ...]:
     """What the lab's kube-proxy mode has for the service on the node."""
-    from kns.cluster.model import ProxyMode
-    from kns.plan.nft_text import parse_tables
-    from kns.report.rules import parse_counted, walk
-    from kns.report.rules_ipvs import walk_ipvs
-    from kns.report.rules_nft import walk_nft
-
     name = service.full_name if service else ""
     match lab.cluster.network.kube_proxy.mode:
         case ProxyMode.IPTABLES:
@@ -80,10 +68,6 @@ def _entries(lab: RunningLab, node: str, service: Service | None, family: str) -
 
 def _service(lab: RunningLab, name: str | None) -> Service | None:
     """The service of that name, if one is named; UsageError if no rule can be about it."""
-    from kns.kinds.service import Service
-    from kns.probe.names import find
-    from kns.promise.location import LocationKind
-
     if name is None:
         return None
     service = find(lab.cluster, name, (LocationKind.SERVICE,)).item
@@ -104,15 +88,10 @@ def _family(lab: RunningLab, service: Service | None) -> str:
 
 def _node(lab: RunningLab, name: str) -> str:
     """The node's name; UsageError if there is none."""
-    from kns.probe.names import find
-    from kns.promise.location import LocationKind
-
     return find(lab.cluster, name, (LocationKind.NODE,)).item.name
 
 
 def _read(lab: RunningLab, node: str, *argv: str) -> str:
-    from kns.compile.names import netns_of_node
-    from kns.kernel import processes
 
     context = processes.Context(netns_of_node(lab.name, node))
     done = processes.run(argv, context=context)

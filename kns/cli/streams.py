@@ -8,8 +8,13 @@ import io
 import os
 import select
 import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from kns.report.printable import printable
+
+if TYPE_CHECKING:
+    from kns.errors import Problem
 
 #: what stands for the signs of kns' own reports in an encoding that lacks them
 _PLAIN = str.maketrans("✔✓✘✗→▶…·─│└µχ²×–—", "++xx>>.--|`uX2x--")
@@ -50,6 +55,14 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
+def say_problems(problems: Iterable[Problem]) -> None:
+    """Problems of a file on stderr, each with its hint."""
+    for problem in problems:
+        say(str(problem))
+        if problem.hint:
+            say(f"  hint: {problem.hint}")
+
+
 def reader_is_gone() -> bool:
     """True if nobody reads our stdout any more, as in `kns get pods | head -1`.
 
@@ -68,13 +81,17 @@ def reader_is_gone() -> bool:
 
 
 def drop_unwritten() -> None:
-    """Forget what can't be written (a full disk): Python would try again and complain at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        _divert(sys.stdout.fileno())
-    except ValueError:
-        return
+    """Forget what can't be written (a full disk).
+
+    Python would try again at exit, complain, and exit with 120 whatever the command's code is.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _divert(stream.fileno())
+        except ValueError:
+            continue
 
 
 def _divert(descriptor: int) -> None:

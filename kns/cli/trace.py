@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
-
 import click
 
-from kns.cli.options import destination_argument, lab_option, output_option, source_argument
-
-EXIT_FAILED = 1
+from kns.cli.exits import EXIT_FAILED
+from kns.cli.lab_options import destination_argument, lab_option, source_argument
+from kns.cli.output import coloured, output_option, print_json, print_text, width
+from kns.engine.labs import running
+from kns.probe.ask.places import places_of
+from kns.probe.probe import Options
+from kns.probe.trace.run import trace
+from kns.report.trace import trace_text
 
 
 @click.command()
@@ -34,7 +35,7 @@ EXIT_FAILED = 1
 )
 @output_option("json")
 @lab_option
-def trace(  # noqa: PLR0913 - one parameter an option
+def command(  # noqa: PLR0913 - one parameter an option
     *,
     source: str,
     target: str,
@@ -54,19 +55,12 @@ def trace(  # noqa: PLR0913 - one parameter an option
       kns trace internet node1:30080
       kns trace pod1 pod3 --proto icmp
     """
-    from kns.engine.labs import running
-    from kns.probe.ask.places import places_of
-    from kns.probe.probe import Options
-    from kns.probe.trace.run import trace as run_trace
-    from kns.report.trace import trace_text
-
     found = running(lab)
     places = places_of(found.name, found.paths)
     options = Options(port=port, protocol=protocol, timeout=timeout)
-    result = run_trace(found.cluster, places, source, target, options)
+    result = trace(found.cluster, places, source, target, options)
     if output == "json":
-        click.echo(json.dumps(result.to_json(), indent=2))
+        print_json(result.to_json())
     else:
-        width = min(shutil.get_terminal_size((80, 24)).columns, 110)
-        click.echo(trace_text(result, colour=sys.stdout.isatty(), width=width), nl=False)
+        print_text(trace_text(result, colour=coloured(), width=width(80)))
     return 0 if result.probe.ok else EXIT_FAILED

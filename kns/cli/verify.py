@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from kns.cli.options import lab_argument, lab_option, one_lab, output_option
+from kns.cli.exits import EXIT_FAILED
+from kns.cli.lab_options import lab_argument, lab_option, one_lab
+from kns.cli.output import output_option, print_json
+from kns.engine.labs import agent_pid, running
 from kns.errors import UsageError
-
-if TYPE_CHECKING:
-    from kns.probe.verify import CheckResult, VerifyReport
-
-EXIT_FAILED = 1
+from kns.probe.ask.places import places_of
+from kns.probe.verify import CheckResult, VerifyReport
+from kns.probe.verify import verify as run_verify
+from kns.report.junit import junit_error, junit_xml
+from kns.report.verify import print_report, verify_console
 
 
 class _JunitCommand(click.Command):
@@ -29,8 +30,6 @@ class _JunitCommand(click.Command):
         except click.UsageError as error:
             file = _junit_of(given)
             if file is not None:
-                from kns.report.junit import junit_error
-
                 _write(file, junit_error("kns verify", UsageError(error.format_message())))
             raise
 
@@ -57,7 +56,7 @@ def _junit_of(args: Sequence[str]) -> Path | None:
 @click.option("--all", "every", is_flag=True, help="List every check that passed.")
 @output_option("json")
 @lab_option
-def verify(
+def command(
     *,
     lab_name: str | None,
     only: str,
@@ -75,10 +74,8 @@ def verify(
     else:
         report = _verify_for_junit(lab_name, lab, only, junit)
     if output == "json":
-        click.echo(json.dumps(report.to_json(), indent=2, ensure_ascii=False))
+        print_json(report.to_json())
     else:
-        from kns.report.verify import print_report, verify_console
-
         console = verify_console(sys.stdout, terminal=sys.stdout.isatty())
         print_report(console, report, every=every)
     if report.failed:
@@ -88,7 +85,6 @@ def verify(
 
 def _say_if_nobody_serves(lab: str) -> None:
     """One cause that makes nearly every check fail is worth a line of its own."""
-    from kns.engine.labs import agent_pid
 
     if agent_pid(lab) is None:
         click.echo(
@@ -99,9 +95,6 @@ def _say_if_nobody_serves(lab: str) -> None:
 
 
 def _verify(lab: str | None, only: str) -> VerifyReport:
-    from kns.engine.labs import running
-    from kns.probe.ask.places import places_of
-    from kns.probe.verify import verify as run_verify
 
     found = running(lab)
     places = places_of(found.name, found.paths)
@@ -118,7 +111,6 @@ def _verify_for_junit(
     argument: str | None, option: str | None, only: str, file: Path
 ) -> VerifyReport:
     """The file exists afterwards whatever happened, so that CI shows the reason."""
-    from kns.report.junit import junit_error, junit_xml
 
     try:
         report = _verify(one_lab(argument, option), only)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from kns.addresses import IPAddress
 from kns.cluster.model import Cluster, InternetHost, KubeProxyOptions, ProxyMode
@@ -270,7 +271,5 @@ def health_check_addresses(node: Node, options: KubeProxyOptions) -> tuple[str, 
 
 
 def _in_any(text: str, ranges: Iterable[object]) -> bool:
-    from ipaddress import IPv4Network, IPv6Network, ip_address
-
     address = ip_address(text)
     return any(isinstance(cidr, IPv4Network | IPv6Network) and address in cidr for cidr in ranges)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kns.cluster.model import Cluster
 from kns.errors import PlatformError
+from kns.invocation import as_root
 from kns.kernel import ipvs, processes
 from kns.state.model import HostState
 
@@ -22,7 +23,7 @@ _BALANCERS = {"bgp": "bird", "proxy": "haproxy"}
 def require_root() -> None:
     """PlatformError unless this process may make netns."""
     if os.geteuid() != 0:
-        raise PlatformError("kns makes network namespaces, which needs root", hint="sudo kns …")
+        raise PlatformError("kns makes network namespaces, which needs root", hint=as_root())
 
 
 def require(state: HostState, cluster: Cluster) -> None:

@@ -113,10 +113,13 @@ def look(desired: Desired) -> Observation:
     return observe(present, interests(desired.state))
 
 
-def script(path: Path, proxy_mode: ProxyMode | None = None) -> str:
-    """A POSIX shell script that builds the lab's network on a machine that has none of it."""
+def script(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[str, tuple[Problem, ...]]:
+    """A POSIX shell script that builds the lab's network on a machine that has none of it.
+
+    With it, the warnings about the file.
+    """
     desired = desire(path, proxy_mode, fresh=True)
-    return shell.script(plan(desired.state, HostState()))
+    return shell.script(plan(desired.state, HostState())), desired.loaded.warnings
 
 
 def dry_run(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[Op, ...]:

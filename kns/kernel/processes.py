@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -293,8 +294,6 @@ def kill_all(pids: Sequence[int], *, grace: float) -> tuple[int, ...]:
 
 def _wait_for_all(handles: dict[int, int], seconds: float) -> None:
     """Drop those that ended from `handles`; a pidfd becomes readable when its process ends."""
-    import select
-
     poller = select.poll()
     for fd in handles.values():
         poller.register(fd, select.POLLIN)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from kns.kernel.doctor import AREAS, Diagnosis, Fact
-from kns.kernel.requirements import Need
+from kns.engine.doctor import AREAS, Diagnosis, Fact
+from kns.engine.requirements import Need
 from kns.report.table import Table, render_table
 
 

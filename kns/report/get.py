@@ -7,12 +7,13 @@ than invented; the others have kubectl's heads and forms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
 from kns.cluster.model import Cluster
+from kns.engine.presence import Presence
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress
 from kns.kinds.node import Node
@@ -48,20 +49,6 @@ ALIASES: Mapping[str, Kind] = {
     "ingress": Kind.INGRESSES,
     "ing": Kind.INGRESSES,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """What is really there: the nodes and the pods (by full name) whose netns exist.
-
-    `serving` is false while the agent, which serves the containers' ports, is not running.
-    """
-
-    nodes: frozenset[str] = frozenset()
-    pods: frozenset[str] = frozenset()
-    serving: bool = True
-    #: seconds since the pod (full name) was made
-    ages: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from kns.cluster.model import Cluster
+from kns.engine.presence import Presence
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.ingress import Ingress, IngressBackend, IngressRule
 from kns.kinds.node import Node
@@ -16,7 +17,6 @@ from kns.kinds.pod import Container, Pod
 from kns.kinds.service import Service, ServicePort, ServiceType, SessionAffinity
 from kns.report.get import (
     Kind,
-    Presence,
     Selection,
     ingress_address,
     select_ingresses,

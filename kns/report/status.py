@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from kns.engine.status import Status
+from kns.engine.status import LabSummary, Status
 from kns.report.table import Table, render_table
 from kns.report.words import cluster_size, counted
 
@@ -14,20 +14,7 @@ UNKNOWN = "-"
 ADDRESSES_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class LabLine:
-    """One lab of `kns ls`; the numbers are None if its files are gone."""
-
-    name: str
-    netns: int
-    agent: bool
-    nodes: int | None = None
-    pods: int | None = None
-    services: int | None = None
-    proxy_mode: str = ""
-
-
-def ls_text(labs: Iterable[LabLine]) -> str:
+def ls_text(labs: Iterable[LabSummary]) -> str:
     """A line for each lab."""
     rows = tuple(
         (
@@ -43,7 +30,7 @@ def ls_text(labs: Iterable[LabLine]) -> str:
     return render_table(Table(heads, rows))
 
 
-def ls_json(labs: Iterable[LabLine]) -> list[dict[str, object]]:
+def ls_json(labs: Iterable[LabSummary]) -> list[dict[str, object]]:
     """`[{"name", "netns", "agent", "nodes", "pods", "services", "proxy_mode"}]`."""
     return [asdict(lab) for lab in labs]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 import pytest
 
-from kns.cli.bench import bench, numbers, proxy_modes, services
+from kns.cli.bench import command, numbers, services
+from kns.cli.options import several_modes
 from kns.cluster.model import ProxyMode
 
-CONTEXT = click.Context(bench)
+CONTEXT = click.Context(command)
 PARAMETER = services.params[0]
 
 
@@ -23,16 +24,16 @@ def test_numbers_refuse(text: str) -> None:
 
 
 def test_modes_keep_their_order() -> None:
-    found = proxy_modes(CONTEXT, PARAMETER, "nftables,iptables,nftables")
+    found = several_modes(CONTEXT, PARAMETER, "nftables,iptables,nftables")
     assert found == (ProxyMode.NFTABLES, ProxyMode.IPTABLES)
 
 
 @pytest.mark.parametrize("text", ["", "ebpf", "iptables,"])
 def test_modes_refuse(text: str) -> None:
     with pytest.raises(click.BadParameter):
-        proxy_modes(CONTEXT, PARAMETER, text)
+        several_modes(CONTEXT, PARAMETER, text)
 
 
 def test_modes_default_to_all_of_them() -> None:
     (option,) = [item for item in services.params if item.name == "modes"]
-    assert proxy_modes(CONTEXT, PARAMETER, str(option.default)) == tuple(ProxyMode)
+    assert several_modes(CONTEXT, PARAMETER, str(option.default)) == tuple(ProxyMode)

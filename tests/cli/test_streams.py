@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from kns.cli import main as entry
+from kns.cli.exits import exit_code
 from kns.errors import PlatformError, from_os_error
 from tests.cli.process import KNS, kns
 
@@ -93,7 +93,13 @@ def test_full_disk_under_stdout_is_said(verb: str) -> None:
 
 
 def test_full_disk_under_stderr_keeps_the_exit_code() -> None:
-    assert shell("KNS nosuch 2> /dev/full").returncode == 2
+    assert shell("unset PYTHONUNBUFFERED; KNS nosuch 2> /dev/full").returncode == 2
+
+
+def test_python_that_stays_after_its_program_does_not_stay() -> None:
+    """PYTHONINSPECT: SystemExit would be shown as an error, and Python would wait for input."""
+    done = kns("nosuch", PYTHONINSPECT="1")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)
 
 
 def test_reader_that_goes_away_is_no_error() -> None:
@@ -127,7 +133,7 @@ def test_signs_that_the_encoding_lacks_have_a_plain_one(encoding: str) -> None:
 def test_what_the_machine_withholds_is_no_bug(
     error: BaseException, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (entry.exit_code(error), capsys.readouterr().err[: len(said)]) == (3, said)
+    assert (exit_code(error), capsys.readouterr().err[: len(said)]) == (3, said)
 
 
 def test_os_error_names_the_file_once() -> None:
@@ -140,4 +146,4 @@ def test_interrupted_import_is_an_interruption_and_no_bug() -> None:
     """Python 3.11 raises RuntimeError from what __set_name__ raises, a Ctrl-C included."""
     error = RuntimeError("Error calling __set_name__")
     error.__cause__ = KeyboardInterrupt()
-    assert entry.exit_code(error) == 128 + signal.SIGINT
+    assert exit_code(error) == 128 + signal.SIGINT

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
-from kns.cli.render import render
+from kns.cli.render import command as render
 from kns.kernel import netns, processes
 from kns.kernel.processes import Context
 from tests.compile.proxy.captured_iptables import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kns.cli.files import existing_file
+from kns.cli.lab_files import existing_file
 from kns.errors import UsageError
 from kns.labfile.load import load_lab
 from kns.labfile.shipped import shipped_lab, shipped_labs

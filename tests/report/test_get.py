@@ -11,6 +11,7 @@ import pytest
 from kns.addresses import IPFamily
 from kns.cluster.manifests import load_objects
 from kns.cluster.model import Cluster, Network
+from kns.engine.presence import Presence
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import (
     Ingress,
@@ -31,7 +32,6 @@ from kns.kinds.service import (
 )
 from kns.report.get import (
     Kind,
-    Presence,
     Selection,
     age_text,
     endpoints_text,

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from kns.agent.serve import environment, netexec, proxy_health
+from kns.agent.serve import netexec, proxy_health
 from kns.agent.serve.datagrams import DatagramServer, MessageConnection
 from kns.agent.serve.messages import Peer, Request, Response
 from kns.agent.serve.name_servers import LateServer, NameServers
 from kns.cluster.environment import Variables
 from kns.compile.listeners import Identity, NameServer, ProxyHealth, ServerSpec, ServiceHealth
+from kns.engine import environment
 from kns.kernel import sockets
 from kns.kinds.common import Protocol
 

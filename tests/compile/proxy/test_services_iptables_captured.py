@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from kns.cli.render import render
+from kns.cli.render import command as render
 from tests.compile.proxy.captured_iptables import NODE, SAVED, case_names, parse_save, states
 
 

@@ -14,10 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kns.engine.requirements import FEATURES, TOOLS, Feature, Need, Tool
 from kns.errors import PlatformError
+from kns.invocation import as_root
 from kns.kernel import processes
 from kns.kernel.modules import modprobe
-from kns.kernel.requirements import FEATURES, TOOLS, Feature, Need, Tool
 
 #: linux/capability.h
 CAP_NET_ADMIN = 12
@@ -98,7 +99,7 @@ def _privileges() -> Fact:
         ok=ok,
         use="make netns, links and rules",
         found=f"uid {os.geteuid()}" + ("" if ok else ", without CAP_NET_ADMIN and CAP_SYS_ADMIN"),
-        mend="" if ok else "sudo kns doctor",
+        mend="" if ok else as_root(),
     )
 
 

@@ -1,6 +1,6 @@
 """What kns wants of a machine: programs, and what the kernel must do.
 
-`kns.kernel.doctor` tries each of them.
+`kns.engine.doctor` tries each of them.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from kns.kernel import doctor
-from kns.kernel.requirements import FEATURES, TOOLS, Feature, Need
+from kns.engine import doctor
+from kns.engine.requirements import FEATURES, TOOLS, Feature, Need
 from kns.report.doctor import doctor_text
 from tests.cli.process import AS_NOBODY
 

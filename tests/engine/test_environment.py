@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from kns.agent.serve.environment import of_container, read_service_variables
+from kns.engine.environment import of_container, read_service_variables
 
 
 def test_env_file_is_read_in_order(tmp_path: Path) -> None:

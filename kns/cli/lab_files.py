@@ -1,0 +1,84 @@
+"""`LAB.yaml`: a file, `-` for stdin, or the name of a lab that comes with kns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from kns.cli.streams import say
+from kns.errors import UsageError
+from kns.labfile.load import LoadedLab, load_lab, load_lab_text
+from kns.labfile.shipped import shipped_lab, shipped_labs
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def complete_shipped(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """The labs that come with kns whose names start so."""
+    names = (lab.name for lab in shipped_labs())
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """What the shell completes as a file, and the labs that come with kns."""
+    return [CompletionItem(incomplete, "file"), *complete_shipped(context, parameter, incomplete)]
+
+
+def lab_file_argument(function: Function) -> Function:
+    """`LAB.yaml` as the argument `file`."""
+    return click.argument("file", metavar="LAB.yaml", shell_complete=complete_files)(function)
+
+
+def load(file: str) -> LoadedLab:
+    """Load the lab file; `-` is stdin. UsageError if it can't be read."""
+    if file == "-":
+        return load_lab_text(sys.stdin.read(), file="<stdin>")
+    return load_lab(existing_file(file))
+
+
+def existing_file(file: str) -> Path:
+    """The path of a lab file; where there is none of this name, of the lab that comes with kns.
+
+    UsageError with what may have been meant if there is no such lab either.
+    """
+    path = Path(file)
+    try:
+        exists = path.exists()
+    except (OSError, ValueError) as error:
+        # a name that no file can have; ValueError: a NUL in it
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise UsageError(f"{file}: {reason}", hint="name a lab file") from error
+    is_folder = exists and path.is_dir()
+    if (not exists or is_folder) and (lab := shipped_lab(file)) is not None:
+        say(f"{file} is a lab that comes with kns: {lab.path}")
+        return lab.path
+    if not exists or not file:
+        raise UsageError(
+            f"{file!r}: no such file" if not file else f"{file}: no such file",
+            hint=_nearest_lab(path),
+        )
+    if is_folder:
+        raise UsageError(f"{file} is a folder", hint="name a lab file in it")
+    return path
+
+
+def _nearest_lab(path: Path) -> str:
+    found = sorted(str(lab) for lab in Path("labs").glob("*.yaml"))
+    same_name = [lab for lab in found if Path(lab).stem == path.stem]
+    if same_name:
+        return f"did you mean {same_name[0]}?"
+    if found:
+        return f"labs here: {' '.join(found)}"
+    shipped = [lab.name for lab in shipped_labs()]
+    if path.stem in shipped:
+        return f"did you mean {path.stem}, which comes with kns?"
+    return f"name a lab file, or a lab that comes with kns: {' '.join(shipped)}"

@@ -1,0 +1,41 @@
+"""`-o FORMAT`, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., object])
+#: lines that are longer than this are hard to read, however wide the terminal is
+_WIDEST = 110
+
+
+def output_option(*formats: str) -> Callable[[Function], Function]:
+    """`-o FORMAT`; without it the output is for people."""
+    return click.option("-o", "--output", type=click.Choice(formats), help="Print it in this form.")
+
+
+def print_text(text: str) -> None:
+    """Text that ends its last line itself."""
+    click.echo(text, nl=False)
+
+
+def print_json(value: object) -> None:
+    """Indented JSON, in ASCII where the output can't be UTF-8: no sign is lost."""
+    plain = sys.stdout.encoding.lower().replace("-", "") != "utf8"
+    click.echo(json.dumps(value, indent=2, ensure_ascii=plain))
+
+
+def coloured() -> bool:
+    """True if somebody sees colours."""
+    return sys.stdout.isatty()
+
+
+def width(without_terminal: int = 100) -> int:
+    """Columns for a line."""
+    return min(shutil.get_terminal_size((without_terminal, 24)).columns, _WIDEST)

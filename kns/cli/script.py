@@ -1,0 +1,25 @@
+"""`kns script`."""
+
+from __future__ import annotations
+
+import click
+
+from kns.cli.lab_files import existing_file, lab_file_argument
+from kns.cli.options import proxy_mode_option
+from kns.cli.output import print_text
+from kns.cli.streams import say_problems
+from kns.cluster.model import ProxyMode
+from kns.engine.up import script
+
+
+@click.command()
+@lab_file_argument
+@proxy_mode_option
+def command(file: str, proxy_mode: ProxyMode | None) -> None:
+    """Print a POSIX shell script that builds the lab's network by ip, sysctl, iptables-restore.
+
+    It builds from nothing, and kns down removes it; kns up afterwards adds the servers only.
+    """
+    text, warnings = script(existing_file(file), proxy_mode)
+    say_problems(warnings)
+    print_text(text)

@@ -1,0 +1,78 @@
+"""`kns up`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Self
+
+import click
+
+from kns.cli.lab_files import existing_file, lab_file_argument
+from kns.cli.options import proxy_mode_option
+from kns.cli.output import coloured, print_text
+from kns.cli.streams import say, say_problems
+from kns.cluster.model import ProxyMode
+from kns.engine import up
+from kns.plan.shell import script
+from kns.report.up import changes_text, summary
+
+
+@click.command()
+@lab_file_argument
+@proxy_mode_option
+@click.option("--dry-run", is_flag=True, help="Print the plan as a shell script, change nothing.")
+def command(*, file: str, proxy_mode: ProxyMode | None, dry_run: bool) -> None:
+    """Create the lab that LAB.yaml describes, or converge it to the file.
+
+    What is there already is left alone: running it again changes nothing, and running it after
+    the file was changed, or after something was broken by hand, touches only what differs.
+    """
+    path = existing_file(file)
+    if dry_run:
+        ops = up.dry_run(path, proxy_mode)
+        print_text(script(ops))
+        if not ops:
+            say("nothing differs: the lab is as its file says")
+        return
+    with _Checklist() as checklist:
+        result = up.up(path, proxy_mode=proxy_mode, report=checklist.step)
+    if result.ops:
+        say_problems(result.warnings)
+    for problem in result.problems:
+        say(f"warning: {problem}")
+    print_text(changes_text(result))
+    click.echo(summary(result))
+
+
+class _Checklist:
+    """What `up` is doing: ticked off line by line on a terminal, else plain lines.
+
+    Never fails: that nobody reads it any more (`kns up LAB.yaml | head -1`) or that a disk is full
+    is no reason to take the lab back. The summary after it tells.
+    """
+
+    def __init__(self) -> None:
+        self._terminal = coloured()
+        self._current = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end(click.style("✔", fg="green") if kind is None else click.style("✘", fg="red"))
+
+    def step(self, text: str) -> None:
+        """A step begins; the one before it is done."""
+        with contextlib.suppress(OSError):
+            if not self._terminal:
+                click.echo(text)
+                return
+            self._end(click.style("✔", fg="green"))
+            self._current = text
+            click.echo(f"… {text}", nl=False)
+
+    def _end(self, mark: str) -> None:
+        if self._current:
+            with contextlib.suppress(OSError):
+                click.echo(f"\r{mark} {self._current}")
+            self._current = ""

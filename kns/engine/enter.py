@@ -1,0 +1,82 @@
+"""Programs of this machine inside a lab: where they run, and what they find there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from kns.cluster.model import InternetHost
+from kns.cluster.podfiles import pod_hostname
+from kns.compile.names import fabric_netns, netns_of_internet, netns_of_node, netns_of_pod
+from kns.engine.environment import of_container, read_service_variables
+from kns.engine.labs import RunningLab
+from kns.errors import UsageError
+from kns.kernel import processes
+from kns.kernel.processes import Context
+from kns.kinds.node import Node
+from kns.kinds.pod import Container, Pod
+
+#: the netns between the nodes has no object in the cluster
+FABRIC = "fabric"
+#: where a program can run; None: in the fabric
+Place = Pod | Node | InternetHost | None
+
+
+def become(
+    argv: Sequence[str], lab: RunningLab, place: Place, container: str | None = None
+) -> NoReturn:
+    """Become the program (execve) at that place: its exit code, terminal and signals are its own.
+
+    PlatformError if this machine has no such program.
+    """
+    context = context_of(lab, place, container)
+    sys.stdout.flush()
+    processes.replace(argv, context=context)
+    raise AssertionError  # execve does not return
+
+
+def require_program(program: str) -> None:
+    """PlatformError with the package that it is in, if this machine lacks the program."""
+    processes.which(program)
+
+
+def context_of(lab: RunningLab, place: Place, container: str | None = None) -> Context:
+    """Netns, files and hostname; in a pod also the environment of one of its containers.
+
+    UsageError if the place has no such container.
+    """
+    if isinstance(place, Pod):
+        return _pod_context(lab, place, find_container(place, container))
+    name = FABRIC if place is None else place.name
+    if container is not None:
+        raise UsageError(f"{name} is no pod and has no containers", hint="leave out -c")
+    if place is None:
+        return Context(netns=fabric_netns(lab.name), hostname=name)
+    of = netns_of_node if isinstance(place, Node) else netns_of_internet
+    netns = of(lab.name, name)
+    etc = lab.paths.pod_etc(netns)
+    return Context(netns=netns, etc=etc if etc.is_dir() else None, hostname=name)
+
+
+def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Context:
+    netns = netns_of_pod(lab.name, pod.namespace, pod.name)
+    etc = lab.paths.pod_etc(netns)
+    hostname = pod_hostname(pod)
+    own = [(variable.name, variable.value) for variable in container.env] if container else []
+    env = of_container(read_service_variables(etc), own, hostname=hostname)
+    folder = etc if etc.is_dir() else None
+    return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env))
+
+
+def find_container(pod: Pod, name: str | None) -> Container | None:
+    """The container of that name, or the first; None for a pod that has none."""
+    if name is None:
+        return pod.containers[0] if pod.containers else None
+    for container in pod.containers:
+        if container.name == name:
+            return container
+    names = ", ".join(container.name for container in pod.containers) or "none"
+    raise UsageError(
+        f"pod {pod.full_name} has no container {name!r}", hint=f"its containers: {names}"
+    )
