@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -66,7 +67,11 @@ def test_up_without_root_is_refused() -> None:
         file.flush()
         Path(file.name).chmod(0o644)
         done = as_nobody("up", file.name)
-    assert (done.returncode, "root" in done.stderr, "sudo kns" in done.stderr) == (3, True, True)
+    assert (
+        done.returncode,
+        "root" in done.stderr,
+        f"sudo {shlex.join(KNS)} up" in done.stderr,
+    ) == (3, True, True)
 
 
 def test_validate_and_script_need_no_root() -> None:

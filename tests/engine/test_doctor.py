@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,4 +77,4 @@ def test_without_root_it_says_so_and_fails() -> None:
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.returncode == 3
-    assert "root: sudo kns doctor" in done.stdout
+    assert f"root: sudo {shlex.join(KNS)} doctor" in done.stdout
