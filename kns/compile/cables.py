@@ -7,7 +7,7 @@ from ipaddress import ip_interface
 from kns.addresses import IPAddress, IPFamily, IPInterface, IPNetwork
 from kns.cluster.model import Cluster, Network
 from kns.compile import names
-from kns.state.model import IFNAME_MAX, NextHop, Route, Sysctl, Veth
+from kns.state.model import IFNAME_MAX, Link, NextHop, Route, Sysctl, VethPeer
 
 
 def interface(address: IPAddress, networks: tuple[IPNetwork, ...]) -> IPInterface:
@@ -67,12 +67,11 @@ def port_name(prefix: str, name: str) -> str:
     return name if len(name) <= IFNAME_MAX else names.ifname(prefix, name)
 
 
-def uplink(cluster: Cluster, netns: str, host: str) -> Veth:
+def uplink(cluster: Cluster, netns: str, host: str) -> Link:
     """The host's end of its cable to the fabric: eth0."""
-    return Veth(
-        name="eth0",
-        peer_netns=names.fabric_netns(cluster.name),
-        peer=port_name("port", host),
+    return Link(
+        "eth0",
+        VethPeer(names.fabric_netns(cluster.name), port_name("port", host)),
         mac=names.mac(f"{netns}/eth0"),
         mtu=cluster.network.mtu,
     )

@@ -22,7 +22,7 @@ from kns.compile.cables import (
     router_sysctls,
     uplink,
 )
-from kns.state.model import Address, Bridge, Loopback, Netns, Sysctl, Veth
+from kns.state.model import Address, Bridge, Link, Netns, Sysctl, VethPeer, loopback
 
 UNDERLAY = "underlay"
 INTERNET = "internet0"
@@ -47,9 +47,9 @@ def compile_fabric(cluster: Cluster) -> Netns:
     return Netns(
         name=name,
         links=(
-            Loopback(),
+            loopback(),
             *(
-                Bridge(bridge, mac=names.mac(f"{name}/{bridge}"), mtu=network.mtu)
+                Link(bridge, Bridge(), mac=names.mac(f"{name}/{bridge}"), mtu=network.mtu)
                 for bridge, _ in bridges
             ),
             *ports,
@@ -69,13 +69,12 @@ def compile_fabric(cluster: Cluster) -> Netns:
     )
 
 
-def _port(cluster: Cluster, netns: str, host: str, bridge: str) -> Veth:
+def _port(cluster: Cluster, netns: str, host: str, bridge: str) -> Link:
     name = port_name("port", host)
     fabric = names.fabric_netns(cluster.name)
-    return Veth(
-        name=name,
-        peer_netns=netns,
-        peer="eth0",
+    return Link(
+        name,
+        VethPeer(netns, "eth0"),
         mac=names.mac(f"{fabric}/{name}"),
         mtu=cluster.network.mtu,
         master=bridge,
@@ -91,7 +90,7 @@ def compile_internet_host(cluster: Cluster, host: InternetHost) -> Netns:
     cidrs = tuple(cidr for cidr in network.internet_cidrs if cidr.version in families)
     return Netns(
         name=name,
-        links=(Loopback(), uplink(cluster, name, host.name)),
+        links=(loopback(), uplink(cluster, name, host.name)),
         addresses=tuple(
             Address("eth0", interface(address, network.internet_cidrs))
             for address in host.addresses

@@ -17,7 +17,7 @@ from kns.addresses import IPAddress, IPNetwork
 from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.cables import default_routes, family_sysctls, uplink
-from kns.state.model import Address, Loopback, Netns, NextHop, Route, Sysctl
+from kns.state.model import Address, Netns, NextHop, Route, Sysctl, loopback
 
 #: the host on which a cloud's load balancer runs
 CLOUD_LB = "cloud-lb"
@@ -88,7 +88,7 @@ def compile_cloud_lb(cluster: Cluster) -> Netns:
     )
     return Netns(
         name=name,
-        links=(Loopback(), uplink(cluster, name, CLOUD_LB)),
+        links=(loopback(), uplink(cluster, name, CLOUD_LB)),
         addresses=(*own, *proxied),
         routes=default_routes(network.internet_cidrs),
         sysctls=family_sysctls(network),

@@ -15,7 +15,7 @@ from kns.compile.proxy.on_node import localhost_node_ports
 from kns.compile.proxy.udp_flows import udp_flows
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.state.model import Address, IptablesTable, Loopback, Netns, NftTable, Sysctl
+from kns.state.model import Address, IptablesTable, Netns, NftTable, Sysctl, loopback
 
 
 def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
@@ -27,7 +27,7 @@ def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
     return Netns(
         name=name,
         links=(
-            Loopback(),
+            loopback(),
             uplink(cluster, name, node.name),
             *pod_network.bridge_links(cluster, node, pods),
             *pod_network.overlay_links(cluster, node),

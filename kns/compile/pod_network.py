@@ -26,14 +26,14 @@ from kns.state.model import (
     Bridge,
     FdbEntry,
     Link,
-    Loopback,
     Neighbor,
     Netns,
     NextHop,
     Route,
     Sysctl,
-    Veth,
+    VethPeer,
     Vxlan,
+    loopback,
 )
 
 BRIDGE = "cni0"
@@ -98,16 +98,15 @@ def _gateway_neighbors(cluster: Cluster, node: Node) -> tuple[Neighbor, ...]:
 def compile_pod(cluster: Cluster, pod: Pod, node: Node) -> Netns:
     """A pod's netns: lo, eth0, and a default route by its node's bridge."""
     name = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
-    eth0 = Veth(
-        name="eth0",
-        peer_netns=names.netns_of_node(cluster.name, node.name),
-        peer=host_veth(cluster, pod),
+    eth0 = Link(
+        "eth0",
+        VethPeer(names.netns_of_node(cluster.name, node.name), host_veth(cluster, pod)),
         mac=pod_mac(cluster, pod),
         mtu=pod_mtu(cluster.network),
     )
     return Netns(
         name=name,
-        links=(Loopback(), eth0),
+        links=(loopback(), eth0),
         addresses=tuple(
             Address("eth0", interface(address, node.pod_cidrs)) for address in pod.addresses
         ),
@@ -121,16 +120,15 @@ def bridge_links(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> tuple[L
     """cni0 and its ports."""
     netns = names.netns_of_node(cluster.name, node.name)
     mtu = pod_mtu(cluster.network)
-    bridge = Bridge(BRIDGE, mac=bridge_mac(cluster, node), mtu=mtu)
+    bridge = Link(BRIDGE, Bridge(), mac=bridge_mac(cluster, node), mtu=mtu)
     return (bridge, *(_port(cluster, netns, pod, mtu) for pod in pods))
 
 
-def _port(cluster: Cluster, netns: str, pod: Pod, mtu: int) -> Veth:
+def _port(cluster: Cluster, netns: str, pod: Pod, mtu: int) -> Link:
     name = host_veth(cluster, pod)
-    return Veth(
-        name=name,
-        peer_netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
-        peer="eth0",
+    return Link(
+        name,
+        VethPeer(names.netns_of_pod(cluster.name, pod.namespace, pod.name), "eth0"),
         mac=names.mac(f"{netns}/{name}"),
         mtu=mtu,
         master=BRIDGE,
@@ -164,13 +162,10 @@ def overlay_links(cluster: Cluster, node: Node) -> tuple[Link, ...]:
         if local is None:
             continue
         links.append(
-            Vxlan(
-                name=vxlan_name(family),
-                vni=VNI,
-                local=local,
-                device="eth0",
+            Link(
+                vxlan_name(family),
+                Vxlan(VNI, local, device="eth0", port=VXLAN_PORT),
                 mac=_vtep_mac(cluster, node, family),
-                port=VXLAN_PORT,
                 mtu=cluster.network.mtu - VXLAN_OVERHEAD[family],
             )
         )

@@ -16,50 +16,45 @@ import errno
 import os
 import resource
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import assert_never
 
 from kns.errors import ApplyError, KnsError, PlatformError, from_os_error
 from kns.kernel import links, netns
-from kns.kernel.programs import RULE_OPS, Programs
+from kns.kernel.programs import Programs
 from kns.kernel.rtnetlink import Message, Socket
 from kns.plan.ops import (
-    AddAddress,
-    AddFdb,
-    AddNeighbor,
-    AddRoute,
-    AddRule,
-    ChangeLink,
-    CreateLink,
+    Add,
+    Change,
     CreateNetns,
-    CreateVeth,
-    DeleteAddress,
-    DeleteFdb,
-    DeleteLink,
-    DeleteNeighbor,
+    Delete,
     DeleteNetns,
-    DeleteRoute,
-    DeleteRule,
+    Entry,
+    LinkOp,
     Op,
-    WriteSysctl,
+    RuleOp,
+    VethPair,
+    Write,
 )
 from kns.plan.shell import describe
+from kns.state.model import Address, FdbEntry, Link, Neighbor, PolicyRule, Route, VethPeer
 
 #: the kernel's own fallback devices, which every new netns may hold, take the first indexes
 FIRST_INDEX = 16
 
 #: an op that finds its work done already, by errno; a vanished link takes its addresses with it
-_DONE_ALREADY = {
-    DeleteLink: {errno.ENODEV},
-    DeleteAddress: {errno.EADDRNOTAVAIL, errno.ENODEV},
-    DeleteRoute: {errno.ESRCH, errno.ENODEV, errno.ENETUNREACH},
-    DeleteRule: {errno.ENOENT, errno.ESRCH},
-    DeleteNeighbor: {errno.ENOENT, errno.ENODEV},
-    DeleteFdb: {errno.ENOENT, errno.ENODEV},
-    AddAddress: {errno.EEXIST},
-    AddRoute: {errno.EEXIST},
-    AddRule: {errno.EEXIST},
+_DONE_ALREADY: Mapping[tuple[type, type], frozenset[int]] = {
+    (Delete, Link): frozenset({errno.ENODEV}),
+    (Delete, Address): frozenset({errno.EADDRNOTAVAIL, errno.ENODEV}),
+    (Delete, Route): frozenset({errno.ESRCH, errno.ENODEV, errno.ENETUNREACH}),
+    (Delete, PolicyRule): frozenset({errno.ENOENT, errno.ESRCH}),
+    (Delete, Neighbor): frozenset({errno.ENOENT, errno.ENODEV}),
+    (Delete, FdbEntry): frozenset({errno.ENOENT, errno.ENODEV}),
+    (Add, Address): frozenset({errno.EEXIST}),
+    (Add, Route): frozenset({errno.EEXIST}),
+    (Add, PolicyRule): frozenset({errno.EEXIST}),
 }
 
 
@@ -116,7 +111,7 @@ class _Worker:
         self._sockets: dict[str, Socket] = {}
         self._files: dict[str, int] = {}
         self._here = ""
-        self._pending: list[tuple[Op, Message]] = []
+        self._pending: list[tuple[LinkOp, Message]] = []
         self._pending_netns = ""
         self._programs: dict[str, list[Op]] = {}
 
@@ -138,14 +133,14 @@ class _Worker:
     def _start_programs(self, ops: Sequence[Op], pool: ThreadPoolExecutor) -> Programs:
         programs = Programs(pool)
         for op in ops:
-            if isinstance(op, RULE_OPS):
+            if isinstance(op, RuleOp):
                 programs.add(op)
         return programs
 
     def _run(self, ops: Sequence[Op], programs: Programs) -> None:
         # once netns and sysctls are there, rules can be loaded while links are made
         ready = max(
-            (i for i, op in enumerate(ops) if isinstance(op, CreateNetns | WriteSysctl)), default=-1
+            (i for i, op in enumerate(ops) if isinstance(op, CreateNetns | Write)), default=-1
         )
         for position, op in enumerate(ops):
             if self._cancelled.is_set():
@@ -153,13 +148,13 @@ class _Worker:
             if position == ready + 1:
                 programs.start()
             self._on_op(op)
-            if not isinstance(op, RULE_OPS):
+            if not isinstance(op, RuleOp):
                 self._apply(op)
         self._flush()
         programs.start()
         programs.wait()
 
-    def _apply(self, op: Op) -> None:
+    def _apply(self, op: CreateNetns | DeleteNetns | Write | LinkOp) -> None:
         match op:
             case CreateNetns():
                 self._flush()
@@ -168,7 +163,7 @@ class _Worker:
                 self._flush()
                 with _op_errors(op):
                     netns.delete(op.netns)
-            case WriteSysctl():
+            case Write():
                 self._flush()
                 self._write_sysctl(op)
             case _:
@@ -188,7 +183,7 @@ class _Worker:
             netns.enter(name)
             self._here = name
 
-    def _write_sysctl(self, op: WriteSysctl) -> None:
+    def _write_sysctl(self, op: Write) -> None:
         self._enter(op.netns)
         key = op.sysctl.key
         try:
@@ -204,7 +199,7 @@ class _Worker:
 
     # -- netlink -----------------------------------------------------------------------------------
 
-    def _queue(self, op: Op) -> None:
+    def _queue(self, op: LinkOp) -> None:
         if self._pending_netns != op.netns:
             self._flush()
             self._pending_netns = op.netns
@@ -218,7 +213,7 @@ class _Worker:
         pending, self._pending = self._pending, []
         results = self._socket(self._pending_netns).request([message for _op, message in pending])
         for (op, _message), number in zip(pending, results, strict=True):
-            if number and number not in _DONE_ALREADY.get(type(op), ()):
+            if number and number not in _done_already(op):
                 raise ApplyError(
                     os.strerror(number), op=describe(op), netns=op.netns, hint=_hint(op, number)
                 )
@@ -240,62 +235,68 @@ class _Worker:
         self._indexes.setdefault(name, {})[ifname] = index
         return index
 
-    def _message(self, op: Op) -> Message | None:
-        table = self._indexes.get(op.netns, {})
+    def _message(self, op: LinkOp) -> Message | None:
         match op:
-            case CreateLink():
-                index = self._take_index(op.netns, op.link.name)
-                return links.create_link(op.link, index, self._indexes[op.netns])
-            case CreateVeth():
-                return links.create_veth(
-                    op.link,
-                    op.peer,
-                    self._take_index(op.netns, op.link.name),
-                    self._take_index(op.peer_netns, op.peer.name),
-                    table.get(op.link.master, 0),
-                    self._file(op.peer_netns),
-                )
-            case ChangeLink():
+            case Add():
+                return self._added(op.netns, op.item)
+            case Change():
+                table = self._indexes[op.netns]
                 return links.change_link(op.link, op.fields, table[op.link.name], table)
-            case DeleteLink():
-                return links.delete_link(table[op.ifname]) if op.ifname in table else None
+            case Delete():
+                return _deleted(op.item, self._indexes.get(op.netns, {}))
             case _:
-                return _layer3_message(op, table)
+                assert_never(op)
+
+    def _added(self, name: str, item: Link | VethPair | Entry) -> Message:
+        table = self._indexes.setdefault(name, {})
+        match item:
+            case Link():
+                return links.create_link(item, self._take_index(name, item.name), table)
+            case VethPair():
+                return links.create_veth(
+                    item.link,
+                    item.peer,
+                    self._take_index(name, item.link.name),
+                    self._take_index(item.peer_netns, item.peer.name),
+                    table.get(item.link.master, 0),
+                    self._file(item.peer_netns),
+                )
+            case _:
+                return _added(item, table)
 
 
-def _layer3_message(op: Op, table: Mapping[str, int]) -> Message:
-    """Messages on addresses and routes."""
-    match op:
-        case AddAddress():
-            return links.add_address(op.address, table[op.address.ifname])
-        case DeleteAddress():
-            return links.delete_address(op.address, table[op.address.ifname])
-        case AddRoute():
-            return links.add_route(op.route, table)
-        case DeleteRoute():
-            return links.delete_route(op.route, table)
-        case AddRule():
-            return links.add_rule(op.rule)
-        case DeleteRule():
-            return links.delete_rule(op.rule)
+def _added(item: Entry, table: Mapping[str, int]) -> Message:
+    match item:
+        case Address():
+            return links.add_address(item, table[item.ifname])
+        case Route():
+            return links.add_route(item, table)
+        case PolicyRule():
+            return links.add_rule(item)
+        case Neighbor():
+            return links.add_neighbor(item, table[item.ifname])
+        case FdbEntry():
+            return links.add_fdb(item, table[item.ifname])
         case _:
-            return _neighbor_message(op, table)
+            assert_never(item)
 
 
-def _neighbor_message(op: Op, table: Mapping[str, int]) -> Message:
-    """Messages on neighbors and forwarding entries."""
-    match op:
-        case AddNeighbor():
-            return links.add_neighbor(op.neighbor, table[op.neighbor.ifname])
-        case DeleteNeighbor():
-            return links.delete_neighbor(op.neighbor, table[op.neighbor.ifname])
-        case AddFdb():
-            return links.add_fdb(op.entry, table[op.entry.ifname])
-        case DeleteFdb():
-            return links.delete_fdb(op.entry, table[op.entry.ifname])
+def _deleted(item: Link | Entry, table: Mapping[str, int]) -> Message | None:
+    match item:
+        case Link():
+            return links.delete_link(table[item.name]) if item.name in table else None
+        case Address():
+            return links.delete_address(item, table[item.ifname])
+        case Route():
+            return links.delete_route(item, table)
+        case PolicyRule():
+            return links.delete_rule(item)
+        case Neighbor():
+            return links.delete_neighbor(item, table[item.ifname])
+        case FdbEntry():
+            return links.delete_fdb(item, table[item.ifname])
         case _:
-            msg = f"no message for {op}"
-            raise TypeError(msg)
+            assert_never(item)
 
 
 @contextlib.contextmanager
@@ -306,9 +307,15 @@ def _op_errors(op: Op) -> Iterator[None]:
         raise from_os_error(error, op=describe(op), netns=op.netns) from error
 
 
+def _done_already(op: LinkOp) -> Collection[int]:
+    if isinstance(op, Change):
+        return ()
+    return _DONE_ALREADY.get((type(op), type(op.item)), ())
+
+
 def _hint(op: Op, number: int) -> str:
-    if number == errno.EOPNOTSUPP and isinstance(op, CreateLink | CreateVeth):
-        kind = type(op.link).__name__.lower()
+    if number == errno.EOPNOTSUPP and isinstance(op, Add) and isinstance(op.item, Link | VethPair):
+        kind = op.item.kind.type if isinstance(op.item, Link) else VethPeer.type
         return f"this kernel has no {kind} links: modprobe {kind}; kns doctor tells more"
     if number == errno.ENOBUFS:
         return "the kernel is out of memory for this table"

@@ -69,13 +69,14 @@ from kns.state.model import (
     Dummy,
     FdbEntry,
     Link,
-    Loopback,
+    LinkKind,
     Neighbor,
     NextHop,
     PolicyRule,
     Route,
-    Veth,
+    VethPeer,
     Vxlan,
+    loopback,
 )
 
 RT_TABLE_LOCAL = 255
@@ -140,50 +141,50 @@ def _link(
     name = names[index]
     up = bool(flags & IFF_UP)
     if name == "lo":
-        return FoundLink(Loopback(up=up), index)
+        return FoundLink(loopback(up=up), index)
     info = parse_attributes(attributes.get(IFLA_LINKINFO, b""))
-    kind = _text(info.get(IFLA_INFO_KIND, b""))
-    mac = _mac(attributes.get(IFLA_ADDRESS, b""))
-    mtu = _number(attributes[IFLA_MTU])
-    alias = _text(attributes.get(IFLA_IFALIAS, b""))
-    if kind == "bridge":
-        return FoundLink(Bridge(name, mac, mtu, alias, up), index)
-    if kind == "dummy":
-        return FoundLink(Dummy(name, mac, mtu, alias, up), index)
-    if kind == "vxlan":
-        return FoundLink(_vxlan(Bridge(name, mac, mtu, alias, up), info, names), index)
-    if kind != "veth":
+    kind = _kind(info, names)
+    if kind is None:
         return None
     port = parse_attributes(info.get(IFLA_INFO_SLAVE_DATA, b""))
-    veth = Veth(
-        name=name,
-        peer_netns="",
-        peer="",
-        mac=mac,
-        mtu=mtu,
+    link = Link(
+        name,
+        kind,
+        mac=_mac(attributes.get(IFLA_ADDRESS, b"")),
+        mtu=_number(attributes[IFLA_MTU]),
         master=names.get(_number(attributes.get(IFLA_MASTER, b"")), ""),
         hairpin=port.get(IFLA_BRPORT_MODE, b"\0") == b"\1",
-        alias=alias,
+        alias=_text(attributes.get(IFLA_IFALIAS, b"")),
         up=up,
     )
+    if link.peer is None:
+        return FoundLink(link, index)
     nsid = _number(attributes[IFLA_LINK_NETNSID]) if IFLA_LINK_NETNSID in attributes else None
-    return FoundLink(veth, index, _number(attributes.get(IFLA_LINK, b"")), nsid)
+    return FoundLink(link, index, _number(attributes.get(IFLA_LINK, b"")), nsid)
 
 
-def _vxlan(bare: Bridge, info: Mapping[int, bytes], names: Mapping[int, str]) -> Vxlan:
-    """The VXLAN device that has the name, MAC, MTU, alias and state of `bare`."""
-    details = parse_attributes(info.get(IFLA_INFO_DATA, b""))
+def _kind(info: Mapping[int, bytes], names: Mapping[int, str]) -> LinkKind | None:
+    """The kind; of a veth without its peer, which only the other netns' dump tells."""
+    match _text(info.get(IFLA_INFO_KIND, b"")):
+        case Bridge.type:
+            return Bridge()
+        case Dummy.type:
+            return Dummy()
+        case VethPeer.type:
+            return VethPeer("", "")
+        case Vxlan.type:
+            return _vxlan(parse_attributes(info.get(IFLA_INFO_DATA, b"")), names)
+        case _:
+            return None
+
+
+def _vxlan(details: Mapping[int, bytes], names: Mapping[int, str]) -> Vxlan:
     local = details.get(IFLA_VXLAN_LOCAL) or details.get(IFLA_VXLAN_LOCAL6) or bytes(4)
     return Vxlan(
-        name=bare.name,
         vni=_number(details[IFLA_VXLAN_ID]),
         local=_ip(local),
         device=names.get(_number(details.get(IFLA_VXLAN_LINK, b"")), ""),
-        mac=bare.mac,
         port=int.from_bytes(details[IFLA_VXLAN_PORT], "big"),
-        mtu=bare.mtu,
-        alias=bare.alias,
-        up=bare.up,
     )
 
 

@@ -38,13 +38,11 @@ from kns.state.model import (
     Dummy,
     FdbEntry,
     Link,
-    Loopback,
     Neighbor,
     NextHop,
     PolicyRule,
     Route,
     RouteType,
-    Veth,
     Vxlan,
 )
 
@@ -96,11 +94,11 @@ def _mac(text: str) -> bytes:
 
 def create_link(link: Link, index: int, indexes: Mapping[str, int]) -> Message:
     """Make a bridge, VXLAN or dummy device with a chosen index, down."""
-    match link:
+    match link.kind:
         case Bridge():
             info = attr(IFLA_INFO_KIND, b"bridge")
-        case Vxlan():
-            info = attr(IFLA_INFO_KIND, b"vxlan") + nest(IFLA_INFO_DATA, *_vxlan(link, indexes))
+        case Vxlan() as kind:
+            info = attr(IFLA_INFO_KIND, b"vxlan") + nest(IFLA_INFO_DATA, *_vxlan(kind, indexes))
         case Dummy():
             info = attr(IFLA_INFO_KIND, b"dummy")
         case _:
@@ -113,19 +111,19 @@ def create_link(link: Link, index: int, indexes: Mapping[str, int]) -> Message:
     return Message(RTM_NEWLINK, NEW, _ifinfo(index) + b"".join(parts))
 
 
-def _vxlan(link: Vxlan, indexes: Mapping[str, int]) -> list[bytes]:
-    kind = IFLA_VXLAN_LOCAL if link.local.version == 4 else IFLA_VXLAN_LOCAL6
+def _vxlan(vxlan: Vxlan, indexes: Mapping[str, int]) -> list[bytes]:
+    kind = IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else IFLA_VXLAN_LOCAL6
     return [
-        attr_u32(IFLA_VXLAN_ID, link.vni),
-        attr_u32(IFLA_VXLAN_LINK, indexes[link.device]),
-        attr(kind, link.local.packed),
+        attr_u32(IFLA_VXLAN_ID, vxlan.vni),
+        attr_u32(IFLA_VXLAN_LINK, indexes[vxlan.device]),
+        attr(kind, vxlan.local.packed),
         attr_u8(IFLA_VXLAN_LEARNING, 0),
-        attr_u16be(IFLA_VXLAN_PORT, link.port),
+        attr_u16be(IFLA_VXLAN_PORT, vxlan.port),
     ]
 
 
 def create_veth(
-    link: Veth, peer: Veth, index: int, peer_index: int, master: int, peer_fd: int
+    link: Link, peer: Link, index: int, peer_index: int, master: int, peer_fd: int
 ) -> Message:
     """Make both ends of a pair: ours up and with its master, the other down in netns `peer_fd`.
 
@@ -161,18 +159,16 @@ def change_link(
     if "up" in fields:
         flags, change = (IFF_UP if link.up else 0), IFF_UP
     parts: list[bytes] = []
-    if not isinstance(link, Loopback):
-        if "mtu" in fields:
-            parts.append(attr_u32(IFLA_MTU, link.mtu))
-        if "mac" in fields and link.mac:
-            parts.append(attr(IFLA_ADDRESS, _mac(link.mac)))
-        if "alias" in fields:
-            parts.append(attr(IFLA_IFALIAS, link.alias.encode()))
-    if isinstance(link, Veth):
-        if "master" in fields:
-            parts.append(attr_u32(IFLA_MASTER, indexes.get(link.master, 0)))
-        if "hairpin" in fields and link.master:
-            parts.append(_port_mode(hairpin=link.hairpin))
+    if "mtu" in fields:
+        parts.append(attr_u32(IFLA_MTU, link.mtu))
+    if "mac" in fields and link.mac:
+        parts.append(attr(IFLA_ADDRESS, _mac(link.mac)))
+    if "alias" in fields:
+        parts.append(attr(IFLA_IFALIAS, link.alias.encode()))
+    if "master" in fields:
+        parts.append(attr_u32(IFLA_MASTER, indexes.get(link.master, 0)))
+    if "hairpin" in fields and link.master:
+        parts.append(_port_mode(hairpin=link.hairpin))
     return Message(RTM_NEWLINK, 0, _ifinfo(index, flags=flags, change=change) + b"".join(parts))
 
 

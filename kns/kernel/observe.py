@@ -25,7 +25,7 @@ from kns.state.model import (
     PolicyRule,
     Route,
     Sysctl,
-    Veth,
+    VethPeer,
     Vxlan,
 )
 
@@ -139,8 +139,10 @@ def _read_netns(name: str, sock: Socket, interest: Interest) -> tuple[Netns, lis
     if interest.neighbors:
         neighbors = dumps.neighbors(sock, names)
         rules = dumps.policy_rules(sock)
-    if any(isinstance(item.link, Vxlan) for item in links):
-        fdb = dumps.fdb(sock, {item.index for item in links if isinstance(item.link, Vxlan)}, names)
+    if any(isinstance(item.link.kind, Vxlan) for item in links):
+        fdb = dumps.fdb(
+            sock, {item.index for item in links if isinstance(item.link.kind, Vxlan)}, names
+        )
     space = Netns(
         name=name,
         links=(),
@@ -174,9 +176,8 @@ def _joined(found: Mapping[str, tuple[Netns, list[FoundLink]]]) -> Observation:
         complete: list[Link] = []
         for item in links:
             link = item.link
-            if isinstance(link, Veth):
-                peer_netns, peer = peers.get((name, link.name), ("", ""))
-                link = replace(link, peer_netns=peer_netns, peer=peer)
+            if (name, link.name) in peers:
+                link = replace(link, kind=VethPeer(*peers[name, link.name]))
             complete.append(link)
         spaces.append(replace(space, links=tuple(complete)))
     return Observation(HostState(tuple(spaces)), indexes)

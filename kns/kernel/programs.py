@@ -9,19 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import assert_never
 
 from kns.addresses import IPFamily
 from kns.kernel import conntrack, iptables, ipvs, netns, nftables
 from kns.plan.ops import (
     CleanConntrack,
     LoadNft,
-    Op,
     RestoreIpsets,
     RestoreIptables,
+    RuleOp,
     SetVirtualServers,
 )
 
-RULE_OPS = (RestoreIptables, RestoreIpsets, LoadNft, SetVirtualServers, CleanConntrack)
+#: what is carried out in the order of the plan
+_ProgramOp = RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers
 
 
 class Programs:
@@ -29,14 +31,14 @@ class Programs:
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
-        self._ops: dict[str, list[Op]] = {}
+        self._ops: dict[str, list[_ProgramOp]] = {}
         #: connections are looked at when no old rule can make a stale entry any more
         self._last: list[CleanConntrack] = []
         self._futures: list[Future[None]] = []
         self._stop = threading.Event()
 
-    def add(self, op: Op) -> None:
-        """Take an op of `RULE_OPS` to carry out later."""
+    def add(self, op: RuleOp) -> None:
+        """Take an op to carry out later."""
         if isinstance(op, CleanConntrack):
             self._last.append(op)
         else:
@@ -49,7 +51,7 @@ class Programs:
             for lane in _lanes(ops):
                 self._futures.append(self._pool.submit(self._run, name, lane))
 
-    def _run(self, name: str, ops: Sequence[Op]) -> None:
+    def _run(self, name: str, ops: Sequence[_ProgramOp]) -> None:
         if not self._stop.is_set():
             netns.call_in(name, _run_programs, ops)
 
@@ -65,20 +67,20 @@ class Programs:
         self._stop.set()
 
 
-def _lanes(ops: Sequence[Op]) -> tuple[Sequence[Op], ...]:
+def _lanes(ops: Sequence[_ProgramOp]) -> tuple[Sequence[_ProgramOp], ...]:
     """What may go side by side: the families' iptables have nothing to do with each other.
 
     Unless rules name ipsets, which have to be there before and go after them.
     """
     if any(isinstance(op, RestoreIpsets) for op in ops):
         return (ops,)
-    lanes: tuple[list[Op], list[Op]] = ([], [])
+    lanes: tuple[list[_ProgramOp], list[_ProgramOp]] = ([], [])
     for op in ops:
         lanes[isinstance(op, RestoreIptables) and op.family is IPFamily.IPV6].append(op)
     return tuple(lane for lane in lanes if lane)
 
 
-def _run_programs(ops: Sequence[Op]) -> None:
+def _run_programs(ops: Sequence[_ProgramOp]) -> None:
     """Runs in a thread that is inside the netns."""
     for op in ops:
         match op:
@@ -91,5 +93,4 @@ def _run_programs(ops: Sequence[Op]) -> None:
             case SetVirtualServers():
                 ipvs.apply_here(op)
             case _:
-                msg = f"no program for {op}"
-                raise TypeError(msg)
+                assert_never(op)

@@ -14,56 +14,42 @@ be sent in one batch. A plan for two equal states is empty.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from kns.addresses import IPFamily
 from kns.plan import ipset_text, ipvs
 from kns.plan.ops import (
-    AddAddress,
-    AddFdb,
-    AddNeighbor,
-    AddRoute,
-    AddRule,
-    ChangeLink,
+    Add,
+    Change,
     CleanConntrack,
-    CreateLink,
     CreateNetns,
-    CreateVeth,
-    DeleteAddress,
-    DeleteFdb,
-    DeleteLink,
-    DeleteNeighbor,
+    Delete,
     DeleteNetns,
-    DeleteRoute,
-    DeleteRule,
+    Entry,
     LoadNft,
     Op,
     RestoreIpsets,
     RestoreIptables,
     SetVirtualServers,
     TableChange,
-    WriteSysctl,
+    VethPair,
+    Write,
 )
 from kns.state.model import (
     Bridge,
-    Dummy,
     HostState,
     IptablesTable,
     IpvsTimeouts,
     Link,
-    Loopback,
     Netns,
     NftTable,
     Route,
-    Veth,
-    Vxlan,
+    loopback,
 )
 
-T = TypeVar("T")
-#: every desired end of a veth pair, by netns and name
-_Veths = Mapping[tuple[str, str], Veth]
+#: links by netns and name
+_Links = Mapping[tuple[str, str], Link]
 
 
 @dataclass(slots=True)
@@ -95,39 +81,39 @@ def plan(desired: HostState, observed: HostState) -> tuple[Op, ...]:
     phases = _Phases()
     wanted = {netns.name: netns for netns in desired.netns}
     found = {netns.name: netns for netns in observed.netns}
-    _delete_netns(phases, wanted, found)
+    _delete_netns(phases, wanted, observed)
     gone = _stale_links(phases, wanted, found)
-    veths = {
-        (netns.name, link.name): link
-        for netns in desired.netns
-        for link in netns.links
-        if isinstance(link, Veth)
-    }
+    links = _links_of(desired)
     for netns in desired.netns:
         before = found.get(netns.name)
         if before is None:
             phases.create.append(CreateNetns(netns.name))
-        base = before or Netns(netns.name, links=(Loopback(up=False),))
+        base = before or Netns(netns.name, links=(loopback(up=False),))
         _sysctls(phases, netns, base)
-        _links(phases, netns, base, veths, gone)
+        _links(phases, netns, base, links, gone)
         _layer3(phases, netns, base, gone.get(netns.name, frozenset()))
         _rules(phases, netns, base)
     return phases.joined()
 
 
-def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], found: Mapping[str, Netns]) -> None:
+def _links_of(state: HostState) -> _Links:
+    return {(netns.name, link.name): link for netns in state.netns for link in netns.links}
+
+
+def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], observed: HostState) -> None:
     """Remove netns nobody wants, and first the far ends of their veths that stay behind.
 
     The kernel frees a netns in the background: until then its veths' other ends would still be
     there, under names that a new pod may want.
     """
-    for netns in found.values():
+    links = _links_of(observed)
+    for netns in observed.netns:
         if netns.name in wanted:
             continue
         phases.remove.extend(
-            DeleteLink(link.peer_netns, link.peer)
+            Delete(peer.netns, links[peer.netns, peer.name])
             for link in netns.links
-            if isinstance(link, Veth) and link.peer_netns in wanted and link.peer_netns in found
+            if (peer := link.peer) and peer.netns in wanted and (peer.netns, peer.name) in links
         )
         phases.remove.append(DeleteNetns(netns.name))
 
@@ -146,40 +132,22 @@ def _stale_links(
             if link.name in gone.get(netns.name, ()):
                 continue
             want = links.get(link.name)
-            if want is not None and not _must_recreate(want, link):
+            if want is not None and want.kind == link.kind:
                 continue
-            if isinstance(link, Veth) and link.peer_netns and link.peer_netns not in wanted:
-                gone.setdefault(netns.name, set()).add(link.name)
-                continue  # goes by the DeleteLink that came before its peer's DeleteNetns
-            phases.remove.append(DeleteLink(netns.name, link.name))
             gone.setdefault(netns.name, set()).add(link.name)
-            if isinstance(link, Veth) and link.peer_netns:
-                gone.setdefault(link.peer_netns, set()).add(link.peer)
+            peer = link.peer
+            if peer and peer.netns and peer.netns not in wanted:
+                continue  # goes by the Delete that came before its peer's DeleteNetns
+            phases.remove.append(Delete(netns.name, link))
+            if peer and peer.netns:
+                gone.setdefault(peer.netns, set()).add(peer.name)
     return {name: frozenset(names) for name, names in gone.items()}
-
-
-def _must_recreate(want: Link, have: Link) -> bool:
-    """True if `have` can't be turned into `want` by setting attributes."""
-    if type(want) is not type(have):
-        return True
-    return _identity(want) != _identity(have)
-
-
-def _identity(link: Link) -> tuple[object, ...]:
-    """What the kernel lets nobody change after a link was made."""
-    match link:
-        case Veth():
-            return (link.peer_netns, link.peer)
-        case Vxlan():
-            return (link.vni, link.local, link.device, link.port)
-        case Loopback() | Bridge() | Dummy():
-            return ()
 
 
 def _sysctls(phases: _Phases, netns: Netns, before: Netns) -> None:
     have = {sysctl.key: sysctl.value for sysctl in before.sysctls}
     phases.create.extend(
-        WriteSysctl(netns.name, sysctl)
+        Write(netns.name, sysctl)
         for sysctl in netns.sysctls
         if have.get(sysctl.key) != sysctl.value
     )
@@ -189,7 +157,7 @@ def _links(
     phases: _Phases,
     netns: Netns,
     before: Netns,
-    veths: _Veths,
+    wanted: _Links,
     gone: Mapping[str, frozenset[str]],
 ) -> None:
     lost = gone.get(netns.name, frozenset())
@@ -197,60 +165,50 @@ def _links(
     for link in netns.links:
         found = have.get(link.name)
         if found is None:
-            found = _create(phases, netns, link, veths)
+            found = _create(phases, netns, link, wanted)
         changed = _changed_fields(link, found)
         if not changed:
             continue
-        if isinstance(link, Bridge) and "up" in changed and link.up:
-            phases.bridges.append(ChangeLink(netns.name, link, ("up",)))
+        if isinstance(link.kind, Bridge) and "up" in changed and link.up:
+            phases.bridges.append(Change(netns.name, link, ("up",)))
             changed = tuple(name for name in changed if name != "up")
         if "master" in changed:
             # a message of its own: hairpin is an attribute of the port that this makes
-            phases.ports.append(ChangeLink(netns.name, link, ("master",)))
+            phases.ports.append(Change(netns.name, link, ("master",)))
             changed = tuple(name for name in changed if name != "master")
         if changed:
-            phases.ports.append(ChangeLink(netns.name, link, changed))
+            phases.ports.append(Change(netns.name, link, changed))
 
 
-def _create(phases: _Phases, netns: Netns, link: Link, veths: _Veths) -> Link | None:
-    """Add the op that makes the link; returns what it is then, before any ChangeLink."""
-    if not isinstance(link, Veth):
-        phases.links.append(CreateLink(netns.name, link))
+def _create(phases: _Phases, netns: Netns, link: Link, wanted: _Links) -> Link:
+    """Add the op that makes the link; returns what it is then, before any Change."""
+    if link.peer is None:
+        phases.links.append(Add(netns.name, link))
         return _as_created(link)
-    peer = veths.get((link.peer_netns, link.peer))
+    peer = wanted.get((link.peer.netns, link.peer.name))
     if peer is None or not _makes_pair(netns.name, link, peer):
-        return replace(link, master="", hairpin=False, alias="", up=False)
-    phases.links.append(CreateVeth(netns.name, link, peer))
+        return _as_created(link)
+    phases.links.append(Add(netns.name, VethPair(link, link.peer.netns, peer)))
     return replace(link, hairpin=False, alias="", up=True)
 
 
-def _makes_pair(name: str, link: Veth, peer: Veth) -> bool:
+def _makes_pair(name: str, link: Link, other: Link) -> bool:
     """One message makes both ends: it is sent where the bridge is, so that it can name it."""
-    if bool(link.master) != bool(peer.master):
+    if bool(link.master) != bool(other.master) or link.peer is None:
         return bool(link.master)
-    return (name, link.name) < (link.peer_netns, peer.name)
+    return (name, link.name) < (link.peer.netns, other.name)
 
 
 def _as_created(link: Link) -> Link:
     """The link as its creating message leaves it: what that can't say is still to be set."""
-    match link:
-        case Loopback():
-            return link
-        case _:
-            return replace(link, alias="", up=False)
+    return replace(link, master="", hairpin=False, alias="", up=False)
 
 
 _CHANGEABLE = ("mac", "mtu", "master", "hairpin", "alias", "up")
 
 
-def _changed_fields(want: Link, have: Link | None) -> tuple[str, ...]:
-    if have is None:
-        return ()
-    return tuple(
-        name
-        for name in _CHANGEABLE
-        if hasattr(want, name) and getattr(want, name) != getattr(have, name)
-    )
+def _changed_fields(want: Link, have: Link) -> tuple[str, ...]:
+    return tuple(name for name in _CHANGEABLE if getattr(want, name) != getattr(have, name))
 
 
 def _layer3(phases: _Phases, netns: Netns, before: Netns, lost: frozenset[str]) -> None:
@@ -260,41 +218,11 @@ def _layer3(phases: _Phases, netns: Netns, before: Netns, lost: frozenset[str]) 
     kept_neighbors = [item for item in before.neighbors if item.ifname not in lost]
     kept_fdb = [item for item in before.fdb if item.ifname not in lost]
     kept_routes = _surviving_routes(netns, before, lost)
-    _set_difference(
-        phases,
-        netns.addresses,
-        kept_addresses,
-        lambda item: AddAddress(name, item),
-        lambda item: DeleteAddress(name, item),
-    )
-    _set_difference(
-        phases,
-        netns.neighbors,
-        kept_neighbors,
-        lambda item: AddNeighbor(name, item),
-        lambda item: DeleteNeighbor(name, item),
-    )
-    _set_difference(
-        phases,
-        netns.fdb,
-        kept_fdb,
-        lambda item: AddFdb(name, item),
-        lambda item: DeleteFdb(name, item),
-    )
-    _set_difference(
-        phases,
-        netns.routes,
-        kept_routes,
-        lambda item: AddRoute(name, item),
-        lambda item: DeleteRoute(name, item),
-    )
-    _set_difference(
-        phases,
-        netns.rules,
-        before.rules,
-        lambda item: AddRule(name, item),
-        lambda item: DeleteRule(name, item),
-    )
+    _set_difference(phases, name, netns.addresses, kept_addresses)
+    _set_difference(phases, name, netns.neighbors, kept_neighbors)
+    _set_difference(phases, name, netns.fdb, kept_fdb)
+    _set_difference(phases, name, netns.routes, kept_routes)
+    _set_difference(phases, name, netns.rules, before.rules)
 
 
 def _surviving_routes(netns: Netns, before: Netns, lost: frozenset[str]) -> list[Route]:
@@ -315,15 +243,11 @@ def _surviving_routes(netns: Netns, before: Netns, lost: frozenset[str]) -> list
 
 
 def _set_difference(
-    phases: _Phases,
-    want: Iterable[T],
-    have: Iterable[T],
-    add: Callable[[T], Op],
-    delete: Callable[[T], Op],
+    phases: _Phases, name: str, want: Iterable[Entry], have: Iterable[Entry]
 ) -> None:
     wanted, found = set(want), set(have)
-    phases.remove.extend(delete(item) for item in have if item not in wanted)
-    phases.layer3.extend(add(item) for item in want if item not in found)
+    phases.remove.extend(Delete(name, item) for item in have if item not in wanted)
+    phases.layer3.extend(Add(name, item) for item in want if item not in found)
 
 
 def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:

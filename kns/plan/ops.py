@@ -1,11 +1,13 @@
 """The operations that lead from one HostState to another, as values.
 
-CreateNetns DeleteNetns
-CreateLink CreateVeth ChangeLink DeleteLink
-AddAddress DeleteAddress  AddRoute DeleteRoute  AddRule DeleteRule
-AddNeighbor DeleteNeighbor  AddFdb DeleteFdb
-WriteSysctl
-RestoreIptables  RestoreIpsets  LoadNft  SetVirtualServers       programs of rules
+    CreateNetns DeleteNetns                         a whole netns
+    Add Delete                                      something in it: a link, an address, …
+    Change Write                                    a link's attributes; a sysctl
+    RestoreIptables RestoreIpsets LoadNft           programs of rules
+    SetVirtualServers                               IPVS, by netlink
+    CleanConntrack                                  what a change of rules leaves behind
+
+Each carries all that `kns.kernel.apply` and `kns.plan.shell` need to carry it out or to say it.
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from kns.state.model import (
     Route,
     Sysctl,
     UdpFlow,
-    Veth,
     VirtualServer,
 )
 
@@ -45,30 +46,41 @@ class DeleteNetns:
 
 
 @dataclass(frozen=True, slots=True)
-class CreateLink:
-    """Make a bridge, VXLAN or dummy device, down."""
+class VethPair:
+    """Both ends of a veth pair: `link`, which has its master from the start, and its peer."""
 
-    netns: str
     link: Link
+    peer_netns: str
+    peer: Link
+
+
+#: what stands on links: each is added and deleted whole
+Entry = Address | Route | PolicyRule | Neighbor | FdbEntry
 
 
 @dataclass(frozen=True, slots=True)
-class CreateVeth:
-    """Make a veth pair, both ends in place, `link` in `netns` up, `peer` still down."""
+class Add:
+    """Put something into a netns.
+
+    A link is made down, without alias and port attributes; of a pair `link` comes up at once and
+    `peer` stays down. A neighbor or forwarding entry replaces the one that is there.
+    """
 
     netns: str
-    link: Veth
-    peer: Veth
-
-    @property
-    def peer_netns(self) -> str:
-        """Where the other end is."""
-        return self.link.peer_netns
+    item: Link | VethPair | Entry
 
 
 @dataclass(frozen=True, slots=True)
-class ChangeLink:
-    """Set the named attributes of a link (`up`, `mtu`, `mac`, `master`, `hairpin`, `alias`)."""
+class Delete:
+    """Take something out of a netns. A veth goes with its other end."""
+
+    netns: str
+    item: Link | Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Set the attributes of a link that `fields` names to what `link` says."""
 
     netns: str
     link: Link
@@ -76,95 +88,7 @@ class ChangeLink:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteLink:
-    """Remove a link (a veth goes with its other end)."""
-
-    netns: str
-    ifname: str
-
-
-@dataclass(frozen=True, slots=True)
-class AddAddress:
-    """Put an address on a link."""
-
-    netns: str
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteAddress:
-    """Take an address off a link."""
-
-    netns: str
-    address: Address
-
-
-@dataclass(frozen=True, slots=True)
-class AddRoute:
-    """Add a route."""
-
-    netns: str
-    route: Route
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRoute:
-    """Remove a route."""
-
-    netns: str
-    route: Route
-
-
-@dataclass(frozen=True, slots=True)
-class AddRule:
-    """Add a policy routing rule."""
-
-    netns: str
-    rule: PolicyRule
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteRule:
-    """Remove a policy routing rule."""
-
-    netns: str
-    rule: PolicyRule
-
-
-@dataclass(frozen=True, slots=True)
-class AddNeighbor:
-    """Add or replace a permanent neighbor entry."""
-
-    netns: str
-    neighbor: Neighbor
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteNeighbor:
-    """Remove a permanent neighbor entry."""
-
-    netns: str
-    neighbor: Neighbor
-
-
-@dataclass(frozen=True, slots=True)
-class AddFdb:
-    """Add or replace a forwarding entry of a VXLAN device."""
-
-    netns: str
-    entry: FdbEntry
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteFdb:
-    """Remove a forwarding entry of a VXLAN device."""
-
-    netns: str
-    entry: FdbEntry
-
-
-@dataclass(frozen=True, slots=True)
-class WriteSysctl:
+class Write:
     """Write a file below /proc/sys/net of the netns."""
 
     netns: str
@@ -236,27 +160,8 @@ class CleanConntrack:
     service_cidrs: tuple[IPNetwork, ...]
 
 
-Op = (
-    CreateNetns
-    | DeleteNetns
-    | CreateLink
-    | CreateVeth
-    | ChangeLink
-    | DeleteLink
-    | AddAddress
-    | DeleteAddress
-    | AddRoute
-    | DeleteRoute
-    | AddRule
-    | DeleteRule
-    | AddNeighbor
-    | DeleteNeighbor
-    | AddFdb
-    | DeleteFdb
-    | WriteSysctl
-    | RestoreIptables
-    | RestoreIpsets
-    | LoadNft
-    | SetVirtualServers
-    | CleanConntrack
-)
+#: ops on rules: by other programs or other sockets than links, beside them
+RuleOp = RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers | CleanConntrack
+#: ops that are rtnetlink messages
+LinkOp = Add | Delete | Change
+Op = CreateNetns | DeleteNetns | LinkOp | Write | RuleOp

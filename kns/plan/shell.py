@@ -9,42 +9,37 @@ from typing import assert_never
 from kns.addresses import IPFamily
 from kns.plan import iptables_text, ipvs, ipvs_text, nft_text
 from kns.plan.ops import (
-    AddAddress,
-    AddFdb,
-    AddNeighbor,
-    AddRoute,
-    AddRule,
-    ChangeLink,
+    Add,
+    Change,
     CleanConntrack,
-    CreateLink,
     CreateNetns,
-    CreateVeth,
-    DeleteAddress,
-    DeleteFdb,
-    DeleteLink,
-    DeleteNeighbor,
+    Delete,
     DeleteNetns,
-    DeleteRoute,
-    DeleteRule,
+    Entry,
     LoadNft,
     Op,
     RestoreIpsets,
     RestoreIptables,
+    RuleOp,
     SetVirtualServers,
     TableChange,
-    WriteSysctl,
+    VethPair,
+    Write,
 )
 from kns.state.model import (
+    Address,
     Bridge,
     Dummy,
+    FdbEntry,
     IpvsTimeouts,
     Link,
     Loopback,
+    Neighbor,
     NextHop,
     PolicyRule,
     Route,
     RouteType,
-    Veth,
+    VethPeer,
     Vxlan,
 )
 
@@ -62,7 +57,7 @@ def script(ops: Iterable[Op]) -> str:
 
 def _modules(ops: Iterable[Op]) -> Iterator[str]:
     """Load the modules whose sysctls are written; all others are loaded by their first use."""
-    keys = {op.sysctl.key for op in ops if isinstance(op, WriteSysctl)}
+    keys = {op.sysctl.key for op in ops if isinstance(op, Write)}
     for folder, module in _SYSCTL_MODULES.items():
         if any(key.startswith(f"{folder}/") for key in keys):
             yield f"[ -d /proc/sys/net/{folder} ] || modprobe {module}"
@@ -75,126 +70,119 @@ def commands(op: Op) -> Iterator[str]:
             yield f"ip netns add {quote(op.netns)}"
         case DeleteNetns():
             yield f"ip netns delete {quote(op.netns)}"
-        case WriteSysctl():
+        case Write():
             setting = quote(f"net/{op.sysctl.key}={op.sysctl.value}")
             yield f"ip netns exec {quote(op.netns)} sysctl -qw {setting}"
-        case CreateLink() | CreateVeth() | ChangeLink() | DeleteLink():
-            yield from _link_commands(op)
-        case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
-            yield from _rule_commands(op)
-        case CleanConntrack():
-            yield from _conntrack_commands(op)
+        case Add():
+            yield _add(op.netns, op.item)
+        case Change():
+            yield from _change_link(op)
+        case Delete():
+            yield _delete(op.netns, op.item)
         case _:
-            yield _layer3_command(op)
+            yield from _rule_commands(op)
 
 
 # -- links -----------------------------------------------------------------------------------------
 
 
-def _link_commands(op: CreateLink | CreateVeth | ChangeLink | DeleteLink) -> Iterator[str]:
-    match op:
-        case CreateLink():
-            yield f"ip -n {quote(op.netns)} link add {_new_link(op.link)}"
-        case CreateVeth():
-            master = f" master {quote(op.link.master)}" if op.link.master else ""
-            yield (
-                f"ip -n {quote(op.netns)} link add {quote(op.link.name)} address {op.link.mac}"
-                f" mtu {op.link.mtu}{master} up type veth"
-                f" peer name {quote(op.peer.name)} address {op.peer.mac} mtu {op.peer.mtu}"
-                f" netns {quote(op.peer_netns)}"
+def _add(netns: str, item: Link | VethPair | Entry) -> str:
+    match item:
+        case Link():
+            return f"ip -n {quote(netns)} link add {_new_link(item)}"
+        case VethPair():
+            link, peer = item.link, item.peer
+            master = f" master {quote(link.master)}" if link.master else ""
+            return (
+                f"ip -n {quote(netns)} link add {quote(link.name)} address {link.mac}"
+                f" mtu {link.mtu}{master} up type veth"
+                f" peer name {quote(peer.name)} address {peer.mac} mtu {peer.mtu}"
+                f" netns {quote(item.peer_netns)}"
             )
-        case ChangeLink():
-            yield from _change_link(op)
-        case DeleteLink():
-            yield f"ip -n {quote(op.netns)} link delete {quote(op.ifname)}"
+        case _:
+            return _add_entry(netns, item)
 
 
 def _new_link(link: Link) -> str:
-    match link:
-        case Bridge():
-            return f"{quote(link.name)} address {link.mac} mtu {link.mtu} type bridge"
-        case Dummy():
-            mac = f" address {link.mac}" if link.mac else ""
-            return f"{quote(link.name)}{mac} mtu {link.mtu} type dummy"
-        case Vxlan():
+    mac = f" address {link.mac}" if link.mac else ""
+    words = f"{quote(link.name)}{mac} mtu {link.mtu} type {link.kind.type}"
+    match link.kind:
+        case Bridge() | Dummy():
+            return words
+        case Vxlan() as kind:
             return (
-                f"{quote(link.name)} address {link.mac} mtu {link.mtu} type vxlan id {link.vni}"
-                f" local {link.local} dev {quote(link.device)} dstport {link.port} nolearning"
+                f"{words} id {kind.vni}"
+                f" local {kind.local} dev {quote(kind.device)} dstport {kind.port} nolearning"
             )
-        case Loopback() | Veth():
-            msg = f"{link.name} is not made on its own"
-            raise TypeError(msg)
+        case Loopback() | VethPeer():
+            raise TypeError(f"{link.name} is not made on its own")
         case _:
-            assert_never(link)
+            assert_never(link.kind)
 
 
-def _change_link(op: ChangeLink) -> Iterator[str]:
+def _change_link(op: Change) -> Iterator[str]:
     link = op.link
     words: list[str] = []
-    if not isinstance(link, Loopback):
-        if "mtu" in op.fields:
-            words.append(f"mtu {link.mtu}")
-        if "mac" in op.fields and link.mac:
-            words.append(f"address {link.mac}")
-        if "alias" in op.fields:
-            words.append(f"alias {quote(link.alias)}")
-    if isinstance(link, Veth) and "master" in op.fields:
+    if "mtu" in op.fields:
+        words.append(f"mtu {link.mtu}")
+    if "mac" in op.fields and link.mac:
+        words.append(f"address {link.mac}")
+    if "alias" in op.fields:
+        words.append(f"alias {quote(link.alias)}")
+    if "master" in op.fields:
         words.append(f"master {quote(link.master)}" if link.master else "nomaster")
     if "up" in op.fields:
         words.append("up" if link.up else "down")
     if words:
         yield f"ip -n {quote(op.netns)} link set {quote(link.name)} {' '.join(words)}"
-    if isinstance(link, Veth) and "hairpin" in op.fields and link.master:
+    if "hairpin" in op.fields and link.master:
         mode = "on" if link.hairpin else "off"
         yield f"bridge -n {quote(op.netns)} link set dev {quote(link.name)} hairpin {mode}"
+
+
+def _delete(netns: str, item: Link | Entry) -> str:
+    if isinstance(item, Link):
+        return f"ip -n {quote(netns)} link delete {quote(item.name)}"
+    return _delete_entry(netns, item)
 
 
 # -- addresses, routes, neighbors ------------------------------------------------------------------
 
 
-def _layer3_command(op: Op) -> str:
-    netns = f"-n {quote(op.netns)}"
-    match op:
-        case AddAddress():
-            nodad = " nodad" if op.address.interface.version == 6 else ""
-            return (
-                f"ip {netns} addr add {op.address.interface} dev {quote(op.address.ifname)}{nodad}"
-            )
-        case DeleteAddress():
-            return f"ip {netns} addr del {op.address.interface} dev {quote(op.address.ifname)}"
-        case AddRoute():
-            return f"ip {netns} route add {route_text(op.route)}"
-        case DeleteRoute():
-            return f"ip {netns} route del {route_text(op.route)}"
-        case AddRule():
-            return f"ip {netns}{_family(op.rule.family)} rule add {_rule(op.rule)}"
-        case DeleteRule():
-            return f"ip {netns}{_family(op.rule.family)} rule del {_rule(op.rule)}"
+def _add_entry(netns: str, item: Entry) -> str:
+    match item:
+        case Address():
+            nodad = " nodad" if item.interface.version == 6 else ""
+            return f"ip -n {quote(netns)} addr add {item.interface} dev {quote(item.ifname)}{nodad}"
+        case Route():
+            return f"ip -n {quote(netns)} route add {route_text(item)}"
+        case PolicyRule():
+            return f"ip -n {quote(netns)}{_family(item.family)} rule add {_rule(item)}"
+        case Neighbor():
+            where = f"dev {quote(item.ifname)} nud permanent"
+            return f"ip -n {quote(netns)} neigh replace {item.address} lladdr {item.mac} {where}"
+        case FdbEntry():
+            where = f"dev {quote(item.ifname)} dst {item.destination} self permanent"
+            return f"bridge -n {quote(netns)} fdb replace {item.mac} {where}"
         case _:
-            return _neighbor_command(op, netns)
+            assert_never(item)
 
 
-def _neighbor_command(op: Op, netns: str) -> str:
-    match op:
-        case AddNeighbor():
-            item = op.neighbor
-            return (
-                f"ip {netns} neigh replace {item.address} lladdr {item.mac}"
-                f" dev {quote(item.ifname)} nud permanent"
-            )
-        case DeleteNeighbor():
-            return f"ip {netns} neigh del {op.neighbor.address} dev {quote(op.neighbor.ifname)}"
-        case AddFdb():
-            entry = op.entry
-            where = f"dev {quote(entry.ifname)} dst {entry.destination} self permanent"
-            return f"bridge {netns} fdb replace {entry.mac} {where}"
-        case DeleteFdb():
-            entry = op.entry
-            where = f"dev {quote(entry.ifname)} dst {entry.destination}"
-            return f"bridge {netns} fdb del {entry.mac} {where}"
+def _delete_entry(netns: str, item: Entry) -> str:
+    match item:
+        case Address():
+            return f"ip -n {quote(netns)} addr del {item.interface} dev {quote(item.ifname)}"
+        case Route():
+            return f"ip -n {quote(netns)} route del {route_text(item)}"
+        case PolicyRule():
+            return f"ip -n {quote(netns)}{_family(item.family)} rule del {_rule(item)}"
+        case Neighbor():
+            return f"ip -n {quote(netns)} neigh del {item.address} dev {quote(item.ifname)}"
+        case FdbEntry():
+            where = f"dev {quote(item.ifname)} dst {item.destination}"
+            return f"bridge -n {quote(netns)} fdb del {item.mac} {where}"
         case _:
-            msg = f"no command for {op}"
-            raise TypeError(msg)
+            assert_never(item)
 
 
 def _family(family: IPFamily) -> str:
@@ -241,9 +229,7 @@ def _rule(rule: PolicyRule) -> str:
 # -- rules -----------------------------------------------------------------------------------------
 
 
-def _rule_commands(
-    op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers,
-) -> Iterator[str]:
+def _rule_commands(op: RuleOp) -> Iterator[str]:
     netns = f"ip netns exec {quote(op.netns)}"
     match op:
         case RestoreIptables():
@@ -260,6 +246,10 @@ def _rule_commands(
                 yield f"{netns} {ipvs_text.timeouts_command(op.timeouts)}"
             for step in ipvs.steps(op.desired, op.observed, op.exclude):
                 yield f"{netns} {ipvs_text.command(step)}"
+        case CleanConntrack():
+            yield from _conntrack_commands(op)
+        case _:
+            assert_never(op)
 
 
 def _conntrack_commands(op: CleanConntrack) -> Iterator[str]:
@@ -287,25 +277,35 @@ def describe(op: Op) -> str:
             return "create netns"
         case DeleteNetns():
             return "delete netns"
-        case CreateLink():
-            return f"create {type(op.link).__name__.lower()} {op.link.name}"
-        case CreateVeth():
-            return f"create veth {op.link.name} – {op.peer_netns} {op.peer.name}"
-        case ChangeLink():
-            return f"set {op.link.name} {_changes(op)}"
-        case DeleteLink():
-            return f"delete link {op.ifname}"
-        case WriteSysctl():
+        case Write():
             return f"sysctl net.{op.sysctl.key.replace('/', '.')} = {op.sysctl.value}"
-        case RestoreIptables() | RestoreIpsets() | LoadNft() | SetVirtualServers():
-            return _describe_rules(op)
-        case CleanConntrack():
-            return "conntrack: drop UDP entries of vanished endpoints"
+        case Add():
+            return _describe_added(op)
+        case Change():
+            return f"set {op.link.name} {_changes(op)}"
+        case Delete():
+            if isinstance(op.item, Link):
+                return f"delete link {op.item.name}"
+            return _without_netns(_delete_entry(op.netns, op.item), op.netns)
         case _:
-            return _layer3_command(op).replace(f" -n {quote(op.netns)}", "", 1).removeprefix("ip ")
+            return _describe_rules(op)
 
 
-def _changes(op: ChangeLink) -> str:
+def _describe_added(op: Add) -> str:
+    match op.item:
+        case Link():
+            return f"create {op.item.kind.type} {op.item.name}"
+        case VethPair() as pair:
+            return f"create veth {pair.link.name} – {pair.peer_netns} {pair.peer.name}"
+        case _:
+            return _without_netns(_add_entry(op.netns, op.item), op.netns)
+
+
+def _without_netns(command: str, netns: str) -> str:
+    return command.replace(f" -n {quote(netns)}", "", 1).removeprefix("ip ")
+
+
+def _changes(op: Change) -> str:
     words = []
     for name in op.fields:
         value = getattr(op.link, name)
@@ -318,7 +318,7 @@ def _changes(op: ChangeLink) -> str:
     return ", ".join(words)
 
 
-def _describe_rules(op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers) -> str:
+def _describe_rules(op: RuleOp) -> str:
     match op:
         case RestoreIptables():
             program = "ip6tables" if op.family is IPFamily.IPV6 else "iptables"
@@ -332,6 +332,10 @@ def _describe_rules(op: RestoreIptables | RestoreIpsets | LoadNft | SetVirtualSe
         case SetVirtualServers():
             changes = len(ipvs.steps(op.desired, op.observed, op.exclude))
             return f"ipvs: {changes} changes to {len(op.desired)} virtual servers"
+        case CleanConntrack():
+            return "conntrack: drop UDP entries of vanished endpoints"
+        case _:
+            assert_never(op)
 
 
 def _describe_table(change: TableChange) -> str:

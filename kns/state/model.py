@@ -7,8 +7,8 @@ of two states is a difference of values.
 
     HostState
     └── Netns                 one per node, pod, internet host, and the fabric
-        ├── Loopback, Bridge, Veth, Vxlan, Dummy      links, with their addresses
-        ├── Route, Neighbor, FdbEntry, PolicyRule
+        ├── Link ── Loopback, Bridge, VethPeer, Vxlan or Dummy
+        ├── Address, Route, Neighbor, FdbEntry, PolicyRule
         ├── Sysctl
         ├── IptablesTable ── Chain
         ├── NftTable ── NftSet, NftChain
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from kns.addresses import IPAddress, IPFamily, IPInterface, IPNetwork
 
@@ -31,68 +32,78 @@ IFNAME_MAX = 15
 
 @dataclass(frozen=True, slots=True)
 class Loopback:
-    """The `lo` that every netns has."""
+    """The `lo` that every netns has from the start."""
 
-    name: str = "lo"
-    up: bool = True
+    type: ClassVar[str] = "loopback"
 
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A Linux bridge. `mac` is pinned so that it does not change as ports come and go."""
+    """A Linux bridge."""
 
-    name: str
-    mac: str
-    mtu: int = 1500
-    alias: str = ""
-    up: bool = True
+    type: ClassVar[str] = "bridge"
 
 
 @dataclass(frozen=True, slots=True)
-class Veth:
-    """One end of a veth pair; the other is `peer` in netns `peer_netns`.
+class VethPeer:
+    """What one end of a veth pair is told by: the other end, by its netns and name.
 
-    `hairpin` lets a frame leave by the bridge port it came in by; only with a `master`.
+    Both are empty where the other end is in none of the netns that were read.
     """
 
+    type: ClassVar[str] = "veth"
+    netns: str
     name: str
-    peer_netns: str
-    peer: str
-    mac: str
-    mtu: int = 1500
-    master: str = ""
-    hairpin: bool = False
-    alias: str = ""
-    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Vxlan:
     """A VXLAN device without learning, bound to `device` of the same netns."""
 
-    name: str
+    type: ClassVar[str] = "vxlan"
     vni: int
     local: IPAddress
     device: str
-    mac: str
     port: int = 8472
-    mtu: int = 1450
-    alias: str = ""
-    up: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Dummy:
-    """A dummy device: holds addresses, sends nothing (kube-ipvs0)."""
+    """A dummy device: holds addresses, sends nothing."""
+
+    type: ClassVar[str] = "dummy"
+
+
+#: what a link is made as, which nobody can change afterwards; `type` is as in `ip link add … type`
+LinkKind = Loopback | Bridge | VethPeer | Vxlan | Dummy
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link: its kind, and the attributes that every link has and that can be changed.
+
+    `mac` is pinned where the kernel's choice would change (a bridge takes its ports' lowest).
+    `hairpin` lets a frame leave by the bridge port it came in by; only with a `master`.
+    """
 
     name: str
+    kind: LinkKind
     mac: str = ""
     mtu: int = 1500
+    master: str = ""
+    hairpin: bool = False
     alias: str = ""
-    up: bool = False
+    up: bool = True
+
+    @property
+    def peer(self) -> VethPeer | None:
+        """The other end, of a veth."""
+        return self.kind if isinstance(self.kind, VethPeer) else None
 
 
-Link = Loopback | Bridge | Veth | Vxlan | Dummy
+def loopback(*, up: bool = True) -> Link:
+    """The link `lo`. Of its attributes `up` alone is read and compared."""
+    return Link("lo", Loopback(), up=up)
 
 
 # -- addresses, routes, neighbors ------------------------------------------------------------------
@@ -299,7 +310,7 @@ class Netns:
     """Everything in one netns that kns answers for."""
 
     name: str
-    links: tuple[Link, ...] = (Loopback(),)
+    links: tuple[Link, ...] = (loopback(),)
     addresses: tuple[Address, ...] = ()
     routes: tuple[Route, ...] = ()
     rules: tuple[PolicyRule, ...] = ()

@@ -25,7 +25,8 @@ from kns.engine.up import UpResult, dry_run, up
 from kns.errors import ApplyError, LockedError, UsageError
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
-from kns.plan.ops import Op
+from kns.plan.ops import Add, Op
+from kns.state.model import Route
 from tests.end_to_end.labfiles import fingerprint, leftovers, small_lab, write_lab
 
 pytestmark = pytest.mark.kernel
@@ -83,7 +84,9 @@ def test_up_after_a_break_mends_just_that(lab: Path) -> None:
     assert (found.healthy, len(found.drift)) == (False, 1)
     assert found.drift[0].startswith("node1: route add 10.244.1.0/24")
     result = up(lab)
-    assert [type(op).__name__ for op in result.ops] == ["AddRoute"]
+    (op,) = result.ops
+    assert isinstance(op, Add)
+    assert isinstance(op.item, Route)
     assert status(LAB).healthy
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import pytest
 
@@ -23,7 +22,7 @@ from kns.plan.diff import plan
 from kns.plan.ipset_text import parse_save as parse_ipset
 from kns.plan.iptables_text import parse_save as parse_iptables
 from kns.plan.ipvs_text import parse_save as parse_ipvsadm
-from kns.state.model import Dummy, HostState, Loopback, Netns
+from kns.state.model import Dummy, HostState, Link, Netns, loopback
 from tests.compile.proxy.ipvs_captured import (
     captured_rules,
     comparable,
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.ipvs
 
 STATES = tuple(captured_states(ProxyMode.IPVS))
 CASE_NAMES = tuple(dict.fromkeys(state.name.partition("/")[0] for state in STATES))
-DEVICE_LINK = Dummy(DEVICE, mac="02:00:00:00:00:01")
+DEVICE_LINK = Link(DEVICE, Dummy(), mac="02:00:00:00:00:01", up=False)
 INTEREST = Interest(iptables=True, ipvs=True)
 SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
 
@@ -64,7 +63,7 @@ def compared() -> Iterator[list[str]]:
 def desired(space: str, rules: IpvsRules) -> HostState:
     node = Netns(
         space,
-        links=(replace(Loopback(), up=False), DEVICE_LINK),
+        links=(loopback(up=False), DEVICE_LINK),
         addresses=rules.addresses,
         iptables=rules.tables,
         ipsets=rules.ipsets,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_interface
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from kns.engine.labs import running
 from kns.engine.up import dry_run, up
 from kns.kernel import ipvs, netns, processes
 from kns.kernel.processes import Context
+from kns.plan.ops import Add, CleanConntrack, RestoreIpsets, SetVirtualServers
 from kns.probe.ask.places import places_of
 from kns.probe.verify import verify
+from kns.state.model import Address
 from tests.end_to_end.labfiles import broken_promises, leftovers
 
 pytestmark = pytest.mark.ipvs
@@ -64,12 +67,10 @@ def test_what_somebody_broke_is_mended_and_nothing_else() -> None:
     on_node("ipset", "del", "KUBE-CLUSTER-IP", f"{address},tcp:80")
     on_node("ip", "addr", "del", f"{address}/32", "dev", "kube-ipvs0")
     broken = dry_run(FILE)
-    assert [(op.netns, type(op).__name__) for op in broken] == [
-        (NODE, "AddAddress"),
-        (NODE, "RestoreIpsets"),
-        (NODE, "SetVirtualServers"),
-        (NODE, "CleanConntrack"),
-    ]
+    assert {op.netns for op in broken} == {NODE}
+    kube_ipvs0 = Address("kube-ipvs0", ip_interface((address, 32)))
+    assert broken[0] == Add(NODE, kube_ipvs0)
+    assert [type(op) for op in broken[1:]] == [RestoreIpsets, SetVirtualServers, CleanConntrack]
     up(FILE)
     assert dry_run(FILE) == ()
     assert on_node("ipvsadm", "-Sn").count(f"-a -t {address}:80 ") == 2

@@ -8,23 +8,15 @@ from ipaddress import ip_address, ip_interface, ip_network
 import pytest
 
 from kns.plan.ops import (
-    AddAddress,
-    AddFdb,
-    AddNeighbor,
-    AddRoute,
-    ChangeLink,
-    CreateLink,
+    Add,
+    Change,
     CreateNetns,
-    CreateVeth,
-    DeleteAddress,
-    DeleteFdb,
-    DeleteLink,
-    DeleteNeighbor,
+    Delete,
     DeleteNetns,
-    DeleteRoute,
     Op,
     RestoreIpsets,
-    WriteSysctl,
+    VethPair,
+    Write,
 )
 from kns.plan.shell import commands
 from kns.state.model import (
@@ -32,11 +24,12 @@ from kns.state.model import (
     Bridge,
     Dummy,
     FdbEntry,
+    Link,
     Neighbor,
     NextHop,
     Route,
     Sysctl,
-    Veth,
+    VethPeer,
     Vxlan,
 )
 
@@ -46,9 +39,8 @@ EVIL = ("$(id)", "a;id", "a'b", 'a"b', "`id`", "a\tb", "a&b", "*", "~root", "#")
 def ops(name: str) -> list[Op]:
     """An op of each kind that names a netns or a link, with that name."""
     mac = "02:00:00:00:00:01"
-    veth = Veth(
-        name=name, peer=name, mac=mac, master=name, hairpin=True, alias=name, peer_netns=name
-    )
+    kind = VethPeer(name, name)
+    veth = Link(name, kind, mac=mac, master=name, hairpin=True, alias=name)
     four, network = ip_address("192.0.2.1"), ip_network("192.0.2.0/24")
     route = Route(network, hops=(NextHop(four, name),))
     address = Address(name, ip_interface("192.0.2.1/24"))
@@ -56,21 +48,14 @@ def ops(name: str) -> list[Op]:
     return [
         CreateNetns(name),
         DeleteNetns(name),
-        CreateLink(name, Bridge(name=name, mac=mac)),
-        CreateLink(name, Dummy(name=name, mac=mac)),
-        CreateLink(name, Vxlan(name=name, mac=mac, vni=1, local=four, device=name)),
-        CreateVeth(name, veth, veth),
-        ChangeLink(name, veth, ("mtu", "mac", "alias", "master", "up", "hairpin")),
-        DeleteLink(name, name),
-        AddAddress(name, address),
-        DeleteAddress(name, address),
-        AddRoute(name, route),
-        DeleteRoute(name, route),
-        AddNeighbor(name, neighbor),
-        DeleteNeighbor(name, neighbor),
-        AddFdb(name, entry),
-        DeleteFdb(name, entry),
-        WriteSysctl(name, Sysctl(f"ipv4/conf/{name}/rp_filter", "0")),
+        Add(name, Link(name, Bridge(), mac=mac)),
+        Add(name, Link(name, Dummy(), mac=mac)),
+        Add(name, Link(name, Vxlan(vni=1, local=four, device=name), mac=mac)),
+        Add(name, VethPair(veth, name, veth)),
+        Change(name, veth, ("mtu", "mac", "alias", "master", "up", "hairpin")),
+        Delete(name, veth),
+        *(verb(name, item) for item in (address, route, neighbor, entry) for verb in (Add, Delete)),
+        Write(name, Sysctl(f"ipv4/conf/{name}/rp_filter", "0")),
     ]
 
 

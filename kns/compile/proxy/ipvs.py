@@ -33,6 +33,7 @@ from kns.state.model import (
     IpSet,
     IptablesTable,
     IpvsTimeouts,
+    Link,
     RealServer,
     Sysctl,
     VirtualServer,
@@ -51,7 +52,7 @@ class IpvsRules:
     tables: tuple[IptablesTable, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     virtual_servers: tuple[VirtualServer, ...] = ()
-    links: tuple[Dummy, ...] = ()
+    links: tuple[Link, ...] = ()
     addresses: tuple[Address, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
     timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
@@ -89,7 +90,7 @@ def ipvs_rules(
         tables=ipvs_tables(work.sets, masquerading, work.blocked),
         ipsets=work.sets.frozen(),
         virtual_servers=tuple(work.servers[key] for key in sorted(work.servers)),
-        links=(Dummy(DEVICE),),
+        links=(Link(DEVICE, Dummy(), up=False),),
         addresses=tuple(Address(DEVICE, _host(ip)) for ip in sorted(work.bound, key=int)),
         sysctls=_sysctls(options.ipvs),
         timeouts=IpvsTimeouts(

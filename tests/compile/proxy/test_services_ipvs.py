@@ -25,7 +25,7 @@ from kns.kinds.service import (
     TrafficPolicy,
 )
 from kns.plan.ipvs_text import endpoint
-from kns.state.model import Address, Dummy, IpvsTimeouts, Sysctl
+from kns.state.model import Address, Dummy, IpvsTimeouts, Link, Sysctl
 from tests.vectors import read_vectors
 
 VECTORS: list[dict[str, Any]] = read_vectors("ipvs")["cases"]
@@ -195,7 +195,7 @@ def test_sctp_node_port_is_an_entry_an_address() -> None:
 
 def test_device_holds_service_addresses_and_is_down() -> None:
     rules = rules_of(balanced(external_ips=(ip_address("198.51.100.7"),)))
-    assert rules.links == (Dummy(DEVICE, up=False),)
+    assert rules.links == (Link(DEVICE, Dummy(), up=False),)
     assert [str(item.interface) for item in rules.addresses] == [
         "10.96.10.1/32",
         "198.51.100.7/32",
