@@ -15,7 +15,8 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cli.output import print_text
 from kns.cluster.manifests import load_objects
 from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, ProxyMode
-from kns.compile.render import as_host, render
+from kns.compile.proxy.by_mode import proxy
+from kns.compile.proxy.host import as_host
 from kns.errors import UsageError
 from kns.kinds.node import Node
 
@@ -176,8 +177,10 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     options = _options(flags)
     objects = load_objects([(_shown(file), _content(file)) for file in files])
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
-    families = _families(flags["family"], options.mode)
-    print_text(render(objects, node, options, families))
+    mode = proxy(options.mode)
+    family = flags["family"]
+    families = mode.RENDERED_FAMILIES if family is None else (FAMILIES[family],)
+    print_text(mode.render(objects, node, options, families))
 
 
 def _shown(file: str) -> str:
@@ -204,13 +207,6 @@ def _node(nodes: tuple[Node, ...], name: str) -> Node:
         f"nodes in the files: {names}" if names else "add what `kubectl get nodes -o yaml` prints"
     )
     raise UsageError(f"there is no node {name!r} in the files", hint=hint)
-
-
-def _families(name: str | None, mode: ProxyMode) -> tuple[IPFamily, ...]:
-    """iptables has a program for each family, so its text is for one; the others take both."""
-    if name is not None:
-        return (FAMILIES[name],)
-    return (IPFamily.IPV4,) if mode is ProxyMode.IPTABLES else tuple(IPFamily)
 
 
 def _options(flags: Mapping[str, Any]) -> KubeProxyOptions:

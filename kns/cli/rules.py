@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
 import click
 
+from kns.addresses import IPFamily
 from kns.cli.lab_options import lab_option, object_argument
 from kns.cli.output import output_option, print_json, print_text
-from kns.cluster.model import ProxyMode
 from kns.compile.names import netns_of_node
+from kns.compile.proxy.base import RuleSystem
+from kns.compile.proxy.by_mode import proxy
 from kns.engine.labs import RunningLab, running
 from kns.errors import ApplyError, UsageError
 from kns.kernel import processes
@@ -19,13 +24,13 @@ from kns.report.rules import Entry, parse_counted, rules_json, rules_text, walk
 from kns.report.rules_ipvs import walk_ipvs
 from kns.report.rules_nft import walk_nft
 
-SAVE = {"ipv4": "iptables-save", "ipv6": "ip6tables-save"}
+FAMILIES = {str(family).lower(): family for family in IPFamily}
 
 
 @click.command()
 @object_argument("node", "NODE", LocationKind.NODE)
 @object_argument("service", "[SERVICE]", LocationKind.SERVICE, required=False)
-@click.option("--family", type=click.Choice(list(SAVE)), help="Default: the service's first.")
+@click.option("--family", type=click.Choice(list(FAMILIES)), help="Default: the service's first.")
 @output_option("json")
 @lab_option
 def command(
@@ -43,27 +48,33 @@ def command(
     running_lab = running(lab)
     found = _service(running_lab, service)
     name = _node(running_lab, node)
-    family = family or _family(running_lab, found)
-    entries = _entries(running_lab, name, found, family)
+    shown = FAMILIES[family] if family else _family(running_lab, found)
+    entries = tuple(_entries(running_lab, name, found, shown))
     if output == "json":
         print_json(rules_json(entries))
     else:
         print_text(rules_text(entries))
 
 
-def _entries(lab: RunningLab, node: str, service: Service | None, family: str) -> tuple[Entry, ...]:
+def _entries(
+    lab: RunningLab, node: str, service: Service | None, family: IPFamily
+) -> Iterator[Entry]:
     """What the lab's kube-proxy mode has for the service on the node."""
+    for listing in proxy(lab.cluster.network.kube_proxy.mode).listings(family):
+        yield from _explained(listing.system, _read(lab, node, *listing.argv), service)
+
+
+def _explained(system: RuleSystem, text: str, service: Service | None) -> Iterable[Entry]:
     name = service.full_name if service else ""
-    match lab.cluster.network.kube_proxy.mode:
-        case ProxyMode.IPTABLES:
-            return walk(parse_counted(_read(lab, node, SAVE[family], "-c")), name)
-        case ProxyMode.NFTABLES:
-            table = "ip" if family == "ipv4" else "ip6"
-            text = _read(lab, node, "nft", "-s", "list", "table", table, "kube-proxy")
-            return tuple(entry for item in parse_tables(text) for entry in walk_nft(item, name))
-        case ProxyMode.IPVS:
-            servers = walk_ipvs(_read(lab, node, "ipvsadm", "-Ln", "--stats", "--exact"), service)
-            return servers + walk(parse_counted(_read(lab, node, SAVE[family], "-c")))
+    match system:
+        case RuleSystem.IPTABLES:
+            return walk(parse_counted(text), name)
+        case RuleSystem.NFTABLES:
+            return (entry for table in parse_tables(text) for entry in walk_nft(table, name))
+        case RuleSystem.IPVS:
+            return walk_ipvs(text, service)
+        case unknown:
+            assert_never(unknown)
 
 
 def _service(lab: RunningLab, name: str | None) -> Service | None:
@@ -80,10 +91,10 @@ def _service(lab: RunningLab, name: str | None) -> Service | None:
     return service
 
 
-def _family(lab: RunningLab, service: Service | None) -> str:
-    """`ipv4` or `ipv6`: the service's, else the cluster's first."""
+def _family(lab: RunningLab, service: Service | None) -> IPFamily:
+    """The service's first family, else the cluster's."""
     families = service.ip_families if service else lab.cluster.network.families
-    return str(families[0]).lower()
+    return families[0]
 
 
 def _node(lab: RunningLab, name: str) -> str:

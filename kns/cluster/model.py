@@ -41,6 +41,11 @@ class PodNetworkMode(StrEnum):
     HOST_GW = "host-gw"
     VXLAN = "vxlan"
 
+    @property
+    def has_device(self) -> bool:
+        """True if a device of its own, with the .0 of the node's pod CIDR, leads to other nodes."""
+        return self is not PodNetworkMode.HOST_GW
+
 
 # -- kube-proxy ------------------------------------------------------------------------------------
 

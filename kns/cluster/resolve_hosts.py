@@ -155,9 +155,9 @@ def resolve_nodes(
 
 
 def _host_side(cidrs: tuple[IPNetwork, ...], mode: PodNetworkMode) -> tuple[IPAddress, ...]:
-    """The node's addresses in its pod CIDRs: the bridge's, and flannel.1's where there is one."""
+    """The node's addresses in its pod CIDRs: the bridge's, and the pod network's device's."""
     addresses = [address_at(cidr, 1) for cidr in cidrs]
-    if mode is PodNetworkMode.VXLAN:
+    if mode.has_device:
         addresses += [address_at(cidr, 0) for cidr in cidrs]
     return tuple(addresses)
 

@@ -15,23 +15,50 @@ ip-masq-agent cmd/ip-masq-agent/ip-masq-agent.go (syncMasqRules).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from ipaddress import ip_network
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.cluster.model import Network
+from kns.cluster.model import Cluster, Network
+from kns.compile import names
 from kns.kinds.node import Node
-from kns.state.model import Chain, IptablesTable
+from kns.state.model import Chain, IptablesTable, Netns
 
 _COMMENT = '-m comment --comment "flanneld {what}"'
 _AGENT_COMMENT = '-m comment --comment "ip-masq-agent: {what}"'
 _AGENT_CHAIN = "IP-MASQ-AGENT"
+_BUILT_IN = {
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+}
 _LINK_LOCAL = {IPFamily.IPV4: "169.254.0.0/16", IPFamily.IPV6: "fe80::/10"}
 _MULTICAST = {IPFamily.IPV4: "224.0.0.0/4", IPFamily.IPV6: "ff00::/8"}
 
 
 def _of_family(cidrs: Iterable[IPNetwork], family: IPFamily) -> IPNetwork | None:
     return next((cidr for cidr in cidrs if cidr.version == family.version), None)
+
+
+def on_node(cluster: Cluster, node: Node) -> Netns:
+    """flannel's chains in both families, below whatever chains are there already."""
+    return Netns(
+        names.netns_of_node(cluster.name, node.name),
+        links=(),
+        iptables=tuple(
+            table for family in IPFamily for table in flannel_tables(cluster.network, node, family)
+        ),
+    )
+
+
+def built_in_chains(cluster: Cluster, node: Node) -> Netns:
+    """Tables filter and nat as the kernel makes them, for the chains of egress to be hung into."""
+    name = names.netns_of_node(cluster.name, node.name)
+    families = (f for f in IPFamily if flannel_tables(cluster.network, node, f))
+    tables = tuple(
+        IptablesTable(family, table, tuple(Chain(chain, policy="ACCEPT") for chain in chains))
+        for family in families
+        for table, chains in _BUILT_IN.items()
+    )
+    return Netns(name, links=(), iptables=tables)
 
 
 def flannel_tables(network: Network, node: Node, family: IPFamily) -> tuple[IptablesTable, ...]:
@@ -103,36 +130,3 @@ def _masquerade_rules(cluster: IPNetwork, own: IPNetwork, family: IPFamily) -> t
         f"-s {cluster} ! -d {multicast} {masq} -j MASQUERADE --random-fully",
         f"! -s {cluster} -d {cluster} {masq} -j MASQUERADE --random-fully",
     )
-
-
-def bare_tables(family: IPFamily) -> tuple[IptablesTable, ...]:
-    """filter and nat as the kernel makes them: built-in chains that accept."""
-    built_in = {
-        "filter": ("INPUT", "FORWARD", "OUTPUT"),
-        "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
-    }
-    return tuple(
-        IptablesTable(family, table, tuple(Chain(chain, policy="ACCEPT") for chain in chains))
-        for table, chains in built_in.items()
-    )
-
-
-def merge(
-    below: Iterable[IptablesTable], above: Iterable[IptablesTable]
-) -> tuple[IptablesTable, ...]:
-    """Tables of one family with the rules of `above` appended to chains that both have."""
-    merged = {table.name: table for table in below}
-    for table in above:
-        base = merged.get(table.name)
-        merged[table.name] = table if base is None else _merge_table(base, table)
-    return tuple(merged.values())
-
-
-def _merge_table(base: IptablesTable, extra: IptablesTable) -> IptablesTable:
-    chains = {chain.name: chain for chain in base.chains}
-    for chain in extra.chains:
-        have = chains.get(chain.name)
-        chains[chain.name] = (
-            chain if have is None else replace(have, rules=(*have.rules, *chain.rules))
-        )
-    return replace(base, chains=tuple(chains.values()))

@@ -21,10 +21,11 @@ from ipaddress import ip_network
 from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.egress import pods_by_gateway
 from kns.cluster.model import Cluster, EgressGateway
-from kns.compile.pod_network import hop_to
+from kns.compile import names
+from kns.compile.podnetwork.by_mode import pod_network
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.state.model import Chain, IptablesTable, NextHop, PolicyRule, Route
+from kns.state.model import Chain, IptablesTable, Netns, PolicyRule, Route
 
 CHAIN = "EGRESS-GATEWAY"
 #: the upper half of the mark is a gateway's number; kube-proxy's bits are in the lower
@@ -58,6 +59,19 @@ def _sent_away(cluster: Cluster, node: Node) -> Iterator[tuple[EgressGateway, tu
             yield gateway, here
 
 
+def on_node(cluster: Cluster, node: Node) -> Netns:
+    """What the gateways add to a node: rules and tables of routing, marks and masquerade."""
+    return Netns(
+        names.netns_of_node(cluster.name, node.name),
+        links=(),
+        routes=routes(cluster, node),
+        rules=policy_rules(cluster, node),
+        iptables=tuple(
+            table for family in IPFamily for table in gateway_tables(cluster, node, family)
+        ),
+    )
+
+
 def policy_rules(cluster: Cluster, node: Node) -> tuple[PolicyRule, ...]:
     """The node's routing rules: marked packets leave by their gateway."""
     gateways = {_number(cluster, gateway) for gateway, _ in _sent_away(cluster, node)}
@@ -78,11 +92,12 @@ def routes(cluster: Cluster, node: Node) -> tuple[Route, ...]:
     """The gateways' tables on the node: a default route by the pod network's way to the gateway."""
     found: dict[tuple[int, IPFamily], Route] = {}
     nodes = {item.name: item for item in cluster.nodes}
+    way = pod_network(cluster.network.pod_network)
     for gateway, _ in _sent_away(cluster, node):
         table = FIRST_TABLE + _number(cluster, gateway)
         for cidr in nodes[gateway.node].pod_cidrs:
             family = IPFamily.of(cidr)
-            hop: NextHop = hop_to(cluster, nodes[gateway.node], cidr)
+            hop = way.hop_to(nodes[gateway.node], cidr)
             found[table, family] = Route(_DEFAULT[family], (hop,), table=table)
     return tuple(found.values())
 

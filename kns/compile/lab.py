@@ -1,39 +1,81 @@
-"""Cluster → HostState: everything that a lab is in the kernel, in the order it is built."""
+"""Cluster → HostState: everything that a lab is in the kernel, in the order it is built.
+
+the network itself   fabric, nodes, internet hosts             fabric.py, node.py
+pods                 cni0, its ports, the pods                 pods.py
+pod network          between the nodes                         podnetwork/
+kube-proxy           the rules of its mode                     proxy/
+egress               gateways, masquerade                      egress_gateway.py, egress.py
+load balancer        what the world knows of its addresses     load_balancer.py
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from kns.cluster.model import Cluster
-from kns.compile import load_balancer
-from kns.compile.cables import gateway
+from kns.compile import egress, egress_gateway, load_balancer, names
 from kns.compile.fabric import compile_fabric, compile_internet_host
-from kns.compile.node import compile_node
-from kns.compile.pod_network import compile_pod
+from kns.compile.fragments import joined
+from kns.compile.node import bare_node
+from kns.compile.podnetwork.by_mode import pod_network
+from kns.compile.pods import bridge_on_node, compile_pod
+from kns.compile.proxy.by_mode import proxy
+from kns.compile.proxy.udp_flows import udp_flows
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.state.model import HostState
+from kns.state.model import HostState, Netns
 
 
 def compile_lab(cluster: Cluster) -> HostState:
     """The desired state: fabric, nodes, internet hosts, pods."""
-    on_node: dict[str, list[Pod]] = {node.name: [] for node in cluster.nodes}
+    nodes = {node.name: node for node in cluster.nodes}
+    pods: dict[str, list[Pod]] = {name: [] for name in nodes}
     for pod in cluster.pods:
-        on_node[pod.node].append(pod)
-    proxied = load_balancer.has_cloud_lb(cluster)
-    nodes = {node.name: with_host_addresses(node) for node in cluster.nodes}
+        pods[pod.node].append(pod)
     return HostState(
         (
             compile_fabric(cluster),
-            *(compile_node(cluster, nodes[name], tuple(pods)) for name, pods in on_node.items()),
+            *(compile_node(cluster, node, tuple(pods[name])) for name, node in nodes.items()),
             *(compile_internet_host(cluster, host) for host in cluster.internet),
-            *([load_balancer.compile_cloud_lb(cluster)] if proxied else []),
+            *load_balancer.hosts(cluster),
             *(compile_pod(cluster, pod, nodes[pod.node]) for pod in cluster.pods),
         )
     )
 
 
-def with_host_addresses(node: Node) -> Node:
-    """The node with cni0's addresses among its own: node ports answer on them too."""
-    bridges = tuple(gateway(cidr) for cidr in node.pod_cidrs)
-    return replace(node, host_addresses=(*node.host_addresses, *bridges))
+def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
+    """Everything in a node's netns; `pods` are those on this node."""
+    (netns,) = joined(_fragments(cluster, node, pods))
+    return netns
+
+
+def _fragments(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Iterator[Netns]:
+    """What each concern adds to a node, in the order in which it is built."""
+    network = (
+        bare_node(cluster, node),
+        bridge_on_node(cluster, node, pods),
+        pod_network(cluster.network.pod_network).on_node(cluster, node),
+    )
+    yield from network
+    yield _kube_proxy(cluster, _with_addresses(node, network))
+    yield egress.built_in_chains(cluster, node)
+    yield egress_gateway.on_node(cluster, node)
+    yield egress.on_node(cluster, node)
+
+
+def _with_addresses(node: Node, network: Iterable[Netns]) -> Node:
+    """The node with all addresses of its links: node ports may answer on them too."""
+    own = (address.interface.ip for fragment in network for address in fragment.addresses)
+    found = dict.fromkeys((*node.host_addresses, *own))
+    return replace(node, host_addresses=tuple(ip for ip in found if ip not in node.addresses))
+
+
+def _kube_proxy(cluster: Cluster, node: Node) -> Netns:
+    name = names.netns_of_node(cluster.name, node.name)
+    options = cluster.network.kube_proxy
+    return replace(
+        proxy(options.mode).on_node(name, cluster, node, options),
+        udp_flows=tuple(udp_flows(cluster, node)),
+        service_cidrs=cluster.network.service_cidrs,
+    )

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
-from kns.addresses import IPAddress
-from kns.cluster.model import Cluster, InternetHost, KubeProxyOptions, ProxyMode
+from kns.cluster.model import Cluster, InternetHost
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
 from kns.compile.name_servers import (
@@ -27,6 +25,8 @@ from kns.compile.name_servers import (
 )
 from kns.compile.programs.program import ContainerSpec
 from kns.compile.programs.programs import components
+from kns.compile.proxy.by_mode import proxy
+from kns.compile.proxy.on_node import wildcards
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
@@ -35,8 +35,6 @@ from kns.kinds.service import Service, ServiceType, TrafficPolicy
 
 #: kube-proxy's --healthz-bind-address is 0.0.0.0:10256
 PROXY_HEALTH_PORT = 10256
-_WILDCARD = {4: "0.0.0.0", 6: "::"}
-_LOOPBACK = {4: "127.0.0.1", 6: "::1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +176,13 @@ def _container_servers(netns: str, pod: Pod, container: Container) -> Iterator[S
     answers_dns = is_name_server(pod, container)
     for port in container.ports:
         subject = dns if answers_dns and port.port == DNS_PORT else who
-        for address in _wildcards(pod.addresses):
+        for address in wildcards(pod.addresses):
             yield ServerSpec(Place(netns, address, port.port, port.protocol), subject)
 
 
 def _host_servers(netns: str, host: InternetHost) -> Iterator[ServerSpec]:
     who = Identity(hostname=host.name)
-    for address in _wildcards(host.addresses):
+    for address in wildcards(host.addresses):
         for protocol in (Protocol.TCP, Protocol.UDP):
             yield ServerSpec(Place(netns, address, host.port, protocol), who)
 
@@ -193,14 +191,9 @@ def _internet_name_servers(cluster: Cluster) -> Iterator[ServerSpec]:
     for name, addresses in internet_name_servers(cluster):
         netns = names.netns_of_internet(cluster.name, name)
         subject = NameServer(NameServerKind.INTERNET, name)
-        for address in _wildcards(addresses):
+        for address in wildcards(addresses):
             for protocol in (Protocol.TCP, Protocol.UDP):
                 yield ServerSpec(Place(netns, address, DNS_PORT, protocol), subject)
-
-
-def _wildcards(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
-    versions = dict.fromkeys(address.version for address in addresses)
-    return tuple(_WILDCARD[version] for version in versions)
 
 
 # -- kube-proxy's health servers -------------------------------------------------------------------
@@ -208,9 +201,10 @@ def _wildcards(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
 
 def _node_servers(cluster: Cluster, node: Node) -> Iterator[ServerSpec]:
     netns = names.netns_of_node(cluster.name, node.name)
-    for address in _wildcards(node.addresses):
+    for address in wildcards(node.addresses):
         yield ServerSpec(Place(netns, address, PROXY_HEALTH_PORT), ProxyHealth(node.name))
-    addresses = health_check_addresses(node, cluster.network.kube_proxy)
+    options = cluster.network.kube_proxy
+    addresses = proxy(options.mode).health_check_addresses(node, options)
     for service in cluster.services:
         if not needs_health_check(service):
             continue
@@ -249,27 +243,3 @@ def local_endpoints(service: Service, slices: Iterable[EndpointSlice], node: str
         for address in endpoint.addresses[:1]
     }
     return len(found)
-
-
-def health_check_addresses(node: Node, options: KubeProxyOptions) -> tuple[str, ...]:
-    """The addresses on which kube-proxy's health check ports listen on a node.
-
-    Everywhere by default; with --nodeport-addresses on the addresses in those ranges; in nftables
-    mode, whose default is `primary`, on the node's InternalIPs.
-    """
-    ranges = options.nodeport_addresses
-    if not ranges:
-        if options.mode is ProxyMode.NFTABLES:
-            return tuple(str(address) for address in node.addresses)
-        return _wildcards(node.addresses)
-    everywhere = tuple(_WILDCARD[cidr.version] for cidr in ranges if cidr.prefixlen == 0)
-    if everywhere:
-        return everywhere
-    own = tuple(str(address) for address in (*node.addresses, *node.host_addresses))
-    loopback = tuple(_LOOPBACK[version] for version in sorted({a.version for a in node.addresses}))
-    return tuple(text for text in dict.fromkeys((*loopback, *own)) if _in_any(text, ranges))
-
-
-def _in_any(text: str, ranges: Iterable[object]) -> bool:
-    address = ip_address(text)
-    return any(isinstance(cidr, IPv4Network | IPv6Network) and address in cidr for cidr in ranges)

@@ -72,7 +72,12 @@ def has_cloud_lb(cluster: Cluster) -> bool:
     return mode(cluster) == "proxy"
 
 
-def compile_cloud_lb(cluster: Cluster) -> Netns:
+def hosts(cluster: Cluster) -> tuple[Netns, ...]:
+    """The hosts outside the cluster that a load balancer has of its own."""
+    return (_cloud_lb(cluster),) if has_cloud_lb(cluster) else ()
+
+
+def _cloud_lb(cluster: Cluster) -> Netns:
     """The host cloud-lb: on the internet's network, with every proxied address on its lo."""
     network = cluster.network
     name = names.netns_of_internet(cluster.name, CLOUD_LB)

@@ -10,15 +10,18 @@ from __future__ import annotations
 import os
 import platform
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from kns.engine.requirements import FEATURES, TOOLS, Feature, Need, Tool
+from kns.compile.requirements import FEATURES, TOOLS
 from kns.errors import PlatformError
 from kns.invocation import as_root
 from kns.kernel import processes
+from kns.kernel.features import tried
 from kns.kernel.modules import modprobe
+from kns.state.requirements import Feature, Need, Tool
 
 #: linux/capability.h
 CAP_NET_ADMIN = 12
@@ -56,15 +59,15 @@ class Diagnosis:
         return all(fact.ok for fact in self.facts if fact.need is Need.REQUIRED)
 
 
-def examine() -> Diagnosis:
+def examine(tools: Iterable[Tool] = TOOLS, features: Iterable[Feature] = FEATURES) -> Diagnosis:
     """Look at this machine. Without root only the tools and the kernel's version can be told."""
     privileges = _privileges()
     facts = [privileges, _kernel_version()]
     with ThreadPoolExecutor(max_workers=8) as pool:
-        pending = [pool.submit(tool_fact, tool) for tool in TOOLS]
+        pending = [pool.submit(tool_fact, tool) for tool in tools]
         if privileges.ok:
-            pending += [pool.submit(_feature, feature) for feature in FEATURES]
-            pending += [pool.submit(check) for check in (_bridge_netfilter, _ipvs)]
+            pending += [pool.submit(_feature, feature) for feature in features]
+            pending.append(pool.submit(_bridge_netfilter))
         facts += [future.result() for future in pending]
     if privileges.ok:
         facts.append(_neighbor_limit())
@@ -156,17 +159,25 @@ def _version(tool: Tool) -> str:
 
 
 def _feature(feature: Feature) -> Fact:
+    if feature.shown_by:
+        return _shown(feature)
     found, ok = "yes", True
     try:
-        program = processes.which(feature.argv[0])
-        done = processes.run(
-            ["unshare", "--net", program, *feature.argv[1:]], timeout=_SECONDS, input=feature.text
-        )
+        done = tried(feature)
     except PlatformError as error:
         return _fact(feature, ok=False, found=f"not tried: {error.message}", mend=error.hint)
     if done.returncode != 0:
         ok = False
         found = _last_line(done.stderr) or f"exit code {done.returncode}"
+    return _fact(feature, ok=ok, found=found, mend="" if ok else modprobe(feature.module))
+
+
+def _shown(feature: Feature) -> Fact:
+    """A feature that shows itself by a file once it is built in or loaded."""
+    there = (Path("/proc") / feature.shown_by).exists()
+    loadable = not there and _is_loadable(feature.module.split()[0])
+    found = "yes" if there else "a module, loaded on demand" if loadable else "not in this kernel"
+    ok = there or loadable
     return _fact(feature, ok=ok, found=found, mend="" if ok else modprobe(feature.module))
 
 
@@ -202,23 +213,6 @@ def _bridge_netfilter() -> Fact:
         use="pod to service to pod on one bridge",
         found="yes" if ok else "not loaded",
         mend="" if ok else modprobe("br_netfilter"),
-    )
-
-
-def _ipvs() -> Fact:
-    """IPVS shows itself by /proc/net/ip_vs once it is built in or loaded."""
-    ok = Path("/proc/net/ip_vs").exists()
-    loadable = not ok and _is_loadable("ip_vs")
-    found = "yes" if ok else "a module, loaded on demand" if loadable else "not in this kernel"
-    modules = "ip_vs ip_vs_rr ip_vs_wrr ip_vs_sh"
-    return Fact(
-        area="kernel",
-        name="ipvs",
-        need=Need.OPTIONAL,
-        ok=ok or loadable,
-        use="kubeProxyMode: ipvs",
-        found=found,
-        mend="" if ok or loadable else modprobe(modules),
     )
 
 

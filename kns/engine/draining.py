@@ -6,9 +6,10 @@ agent looks at it again every minute, as kube-proxy does.
 
 from __future__ import annotations
 
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
 from kns.compile.lab import compile_lab
 from kns.compile.names import netns_of_node
+from kns.compile.proxy.by_mode import proxy
 from kns.kernel import ipvs, netns
 from kns.plan.ipvs import Verb, draining, steps
 from kns.state.model import Netns, VirtualServer
@@ -19,7 +20,7 @@ def finish(cluster: Cluster) -> int:
 
     Nothing to do, and nothing compiled, while no real server has weight 0.
     """
-    if cluster.network.kube_proxy.mode is not ProxyMode.IPVS:
+    if not proxy(cluster.network.kube_proxy.mode).DRAINS:
         return 0
     present = [name for name in _node_netns(cluster) if netns.is_netns(name)]
     observed = {name: netns.call_in(name, ipvs.read_virtual_servers_here) for name in present}

@@ -7,9 +7,12 @@ import os
 from pathlib import Path
 
 from kns.cluster.model import Cluster
+from kns.compile.proxy.base import Proxy
+from kns.compile.proxy.by_mode import proxy
 from kns.errors import PlatformError
 from kns.invocation import as_root
-from kns.kernel import ipvs, processes
+from kns.kernel import features, processes
+from kns.kernel.modules import modprobe
 from kns.state.model import HostState
 
 #: a process that may do all of this has CAP_NET_ADMIN and CAP_SYS_ADMIN: in practice, root
@@ -40,9 +43,19 @@ def require(state: HostState, cluster: Cluster) -> None:
             programs.add("ipset")
     for program in sorted(programs):
         processes.which(program)
-    if any(space.ipsets for space in state.netns):
-        ipvs.require()
+    _require_features(proxy(cluster.network.kube_proxy.mode))
     _require_bridge_netfilter(state)
+
+
+def _require_features(kube_proxy: Proxy) -> None:
+    """What the proxy mode needs of the kernel; modules are loaded where they can be."""
+    lacking = [feature.module for feature in kube_proxy.REQUIRED if not features.works(feature)]
+    if lacking:
+        words = " ".join(lacking)
+        raise PlatformError(
+            f"kubeProxyMode {kube_proxy.MODE} needs what this kernel lacks: {words}",
+            hint=f"{modprobe(words)}; {kube_proxy.ALTERNATIVE}",
+        )
 
 
 def _components(cluster: Cluster) -> set[str]:

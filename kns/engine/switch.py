@@ -11,20 +11,15 @@ from collections.abc import Sequence
 
 from kns.addresses import IPNetwork
 from kns.cluster.model import ProxyMode
+from kns.compile.proxy.base import Proxy
+from kns.compile.proxy.by_mode import proxies
 from kns.kernel import conntrack, netns
 from kns.state.model import HostState, Netns
 
 
-def mode_of(space: Netns) -> ProxyMode | None:
-    """The mode whose rules are in a node's netns; None if there are none."""
-    if space.virtual_servers or any(item.name.startswith("KUBE-") for item in space.ipsets):
-        return ProxyMode.IPVS
-    if any(table.name == "kube-proxy" for table in space.nftables):
-        return ProxyMode.NFTABLES
-    for table in space.iptables:
-        if table.name == "nat" and any(chain.name == "KUBE-SERVICES" for chain in table.chains):
-            return ProxyMode.IPTABLES
-    return None
+def proxy_in(space: Netns) -> Proxy | None:
+    """kube-proxy in the mode whose rules are in a node's netns; None if there are none."""
+    return next((proxy for proxy in proxies() if proxy.is_in(space)), None)
 
 
 def notes(before: HostState, wanted: ProxyMode, service_cidrs: Sequence[IPNetwork]) -> list[str]:
@@ -32,21 +27,21 @@ def notes(before: HostState, wanted: ProxyMode, service_cidrs: Sequence[IPNetwor
     open_connections = 0
     old = None
     for space in before.netns:
-        mode = mode_of(space)
-        if mode is not None and mode is not wanted:
-            old = mode
+        found = proxy_in(space)
+        if found is not None and found.MODE is not wanted:
+            old = found
             open_connections += netns.call_in(
                 space.name, conntrack.count_service_connections_here, service_cidrs
             )
     if old is None:
         return []
-    change = f"proxy mode {old} → {wanted}"
+    change = f"proxy mode {old.MODE} → {wanted}"
     if not open_connections:
         return [f"{change}: no connection to a service was open"]
     what = (
         f"{open_connections} open TCP connection{'s' if open_connections > 1 else ''} to services"
     )
-    if old is ProxyMode.IPVS:
+    if not old.CONNECTIONS_OUTLIVE:
         return [f"{change}: {what} broke, IPVS' own connection table is gone"]
     outlive = "outlive" if open_connections > 1 else "outlives"
     return [f"{change}: {what} {outlive} it: the connection table keeps the translation"]

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kns.cluster.model import Cluster, ProxyMode
-from kns.compile.lab import with_host_addresses
+from kns.compile.lab import compile_node
 from kns.compile.names import netns_of_pod
-from kns.compile.node import compile_node
 from kns.compile.paths import LabPaths
 from kns.engine.down import down
 from kns.engine.labs import lab_netns
@@ -237,7 +236,7 @@ def _sync_times(
 def _node_state(cluster: Cluster) -> Netns:
     node = cluster.nodes[0]
     pods = tuple(pod for pod in cluster.pods if pod.node == node.name)
-    return compile_node(cluster, with_host_addresses(node), pods)
+    return compile_node(cluster, node, pods)
 
 
 def _without_endpoint(cluster: Cluster, chosen: EndpointSlice) -> Cluster:

@@ -70,12 +70,6 @@ PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socke
 PROTOCOL_NAMES = {int(number): name for name, number in PROTOCOLS.items()}
 #: what kube-proxy names its sets by; others in a node's netns are nobody's business
 SET_PREFIX = "KUBE-"
-#: module → what succeeds in an empty netns if it is there, and loads it
-REQUIRED = {
-    "ip_vs": ("sh", "-c", "test -e /proc/net/ip_vs || modprobe -q ip_vs"),
-    "dummy": ("ip", "link", "add", "name", "kns0", "type", "dummy"),
-    "ip_set_hash_ipport": ("ipset", "create", "kns", "hash:ip,port"),
-}
 #: seconds; ten thousand entries take ipset a fraction of one
 TIMEOUT = 60.0
 
@@ -185,24 +179,6 @@ def read_ipsets_here() -> tuple[IpSet, ...]:
 
 
 # -- writing ---------------------------------------------------------------------------------------
-
-
-def require() -> None:
-    """PlatformError that names the modules that this kernel lacks and IPVS mode needs.
-
-    Modules are loaded where they can be: netlink loads neither ip_vs nor its sysctls.
-    """
-    lacking = [module for module, argv in REQUIRED.items() if not _works(argv)]
-    if lacking:
-        words = " ".join(lacking)
-        raise PlatformError(
-            f"kubeProxyMode ipvs needs what this kernel lacks: {words}",
-            hint=f"{modprobe(words)}; iptables and nftables modes need none of it",
-        )
-
-
-def _works(argv: tuple[str, ...]) -> bool:
-    return processes.run(["unshare", "--net", *argv], timeout=20).returncode == 0
 
 
 def restore_ipsets_here(op: RestoreIpsets) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.cluster.model import Cluster, DetectLocalMode, PodNetworkMode
+from kns.cluster.model import Cluster, DetectLocalMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.addresses import bridge_address, overlay_address
@@ -32,7 +32,7 @@ def from_node(cluster: Cluster, node: Node, backend: Backend) -> str:
     address = node.address(family)
     if backend.pod is not None and backend.pod.node == node.name:
         address = bridge_address(node, family)
-    elif backend.pod is not None and cluster.network.pod_network is PodNetworkMode.VXLAN:
+    elif backend.pod is not None and cluster.network.pod_network.has_device:
         address = overlay_address(node, family)
     return str(address)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from kns.engine.doctor import AREAS, Diagnosis, Fact
-from kns.engine.requirements import Need
 from kns.report.table import Table, render_table
+from kns.state.requirements import Need
 
 
 def doctor_text(diagnosis: Diagnosis) -> str:

@@ -24,12 +24,12 @@ from kns.compile.listeners import (
     ServerSpec,
     ServiceHealth,
     desired,
-    health_check_addresses,
     local_endpoints,
     needs_health_check,
 )
 from kns.compile.name_servers import NameServerKind
 from kns.compile.programs.program import ContainerSpec
+from kns.compile.proxy.by_mode import proxy
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
@@ -230,4 +230,4 @@ def test_only_local_load_balancers_have_a_health_check() -> None:
 def test_health_check_listens_where_node_ports_do(
     options: KubeProxyOptions, addresses: tuple[str, ...]
 ) -> None:
-    assert health_check_addresses(NODE, options) == addresses
+    assert proxy(options.mode).health_check_addresses(NODE, options) == addresses

@@ -13,7 +13,8 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import ProxyMode
-from kns.compile.proxy.ipvs import DEVICE, IpvsRules
+from kns.compile.proxy.ipvs import DEVICE
+from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.kernel import netns, processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Interest, Observation, observe

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from kns.compile.requirements import FEATURES, TOOLS
 from kns.engine import doctor
-from kns.engine.requirements import FEATURES, TOOLS, Feature, Need
 from kns.report.doctor import doctor_text
+from kns.state.requirements import Feature, Need
 from tests.cli.process import AS_NOBODY
 
 pytestmark = pytest.mark.kernel
@@ -43,11 +44,10 @@ def test_bridge_is_found_and_the_netns_left_alone() -> None:
     assert Path("/proc/net/dev").read_text(encoding="ascii").count("\n") == before
 
 
-def test_feature_that_the_kernel_lacks_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feature_that_the_kernel_lacks_is_missing() -> None:
     argv = ("ip", "link", "add", "kns0", "type", "no-such-kind")
     feature = Feature("nothing", Need.REQUIRED, "a test", argv, "no_such_module")
-    monkeypatch.setattr(doctor, "FEATURES", (feature,))
-    diagnosis = doctor.examine()
+    diagnosis = doctor.examine(TOOLS, (feature,))
     fact = named(diagnosis, "nothing")
     assert (fact.ok, diagnosis.ok) == (False, False)
     assert "no_such_module" in fact.mend

@@ -15,7 +15,8 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import ProxyMode
-from kns.compile.proxy.ipvs import IpvsRules, ipvs_rules
+from kns.compile.proxy.ipvs import ipvs_rules
+from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.compile.proxy.ipvs_text import render_parts
 from kns.errors import ApplyError
 from kns.kernel import ipvs, netns, processes

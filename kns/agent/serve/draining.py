@@ -6,7 +6,8 @@ import asyncio
 import logging
 from concurrent.futures import Executor
 
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
+from kns.compile.proxy.by_mode import proxy
 
 #: seconds between two looks, as kube-proxy's graceful_termination.go rsCheckDeleteInterval
 INTERVAL = 60.0
@@ -21,9 +22,9 @@ class Draining:
         self._task: asyncio.Task[None] | None = None
 
     def update(self, cluster: Cluster) -> None:
-        """Look after this cluster from now on; in other modes than IPVS there is nothing to do."""
+        """Look after this cluster from now on; most proxy modes have nothing to drain."""
         self.close()
-        if cluster.network.kube_proxy.mode is ProxyMode.IPVS:
+        if proxy(cluster.network.kube_proxy.mode).DRAINS:
             self._task = asyncio.get_running_loop().create_task(self._run(cluster))
 
     def close(self) -> None:

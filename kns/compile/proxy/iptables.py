@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions
+from kns.cluster.model import KubeProxyOptions, ProxyMode
+from kns.compile.iptables_save import save_text
+from kns.compile.proxy.base import IPTABLES_SAVE, Listing, Objects, Proxy, RuleSystem, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
 from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination
@@ -28,7 +30,8 @@ from kns.compile.proxy.on_node import (
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
-from kns.state.model import Chain, IptablesTable
+from kns.state.model import Chain, IptablesTable, Netns
+from kns.state.requirements import Feature, Need, Tool
 
 #: proxier.go largeClusterEndpointsThreshold
 LARGE_CLUSTER_ENDPOINTS: Final = 1000
@@ -71,6 +74,99 @@ _MANGLE_BUILT_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "OUTPUT": (),
     "POSTROUTING": (),
 }
+
+
+#: what shows that the kernel has all matches and targets that the rules use
+_NAT_PROOF = """\
+*nat
+:KUBE-SVC-TEST - [0:0]
+-A KUBE-SVC-TEST -m comment --comment "a/b" -m statistic --mode random --probability 0.5 -j RETURN
+-A KUBE-SVC-TEST -p tcp -m tcp -j DNAT --to-destination 10.0.0.1:80
+-A KUBE-SVC-TEST -m addrtype --dst-type LOCAL -j RETURN
+-A KUBE-SVC-TEST -j MARK --or-mark 0x4000
+-A KUBE-SVC-TEST -j MASQUERADE --random-fully
+COMMIT
+*filter
+:KUBE-TEST - [0:0]
+-A KUBE-TEST -m conntrack --ctstate INVALID -j DROP
+-A KUBE-TEST -p tcp -m mark --mark 0x4000/0x4000 -j REJECT
+COMMIT
+"""
+_AFFINITY_PROOF = """\
+*nat
+:KUBE-SVC-TEST - [0:0]
+-A KUBE-SVC-TEST -m recent --name KUBE-SEP-TEST --rcheck --seconds 10800 --reap -j RETURN
+COMMIT
+"""
+
+
+class IptablesProxy(Proxy):
+    """kube-proxy's mode iptables."""
+
+    MODE = ProxyMode.IPTABLES
+    #: each family has a program of its own, so a text is for one
+    RENDERED_FAMILIES = (IPFamily.IPV4,)
+    TOOLS = (Tool("iptables-restore", Need.REQUIRED, "kube-proxy's rules in iptables mode"),)
+    FEATURES = (
+        Feature(
+            "iptables nat",
+            Need.REQUIRED,
+            "kubeProxyMode: iptables, egress",
+            ("iptables-restore",),
+            "nf_nat xt_statistic xt_MASQUERADE xt_comment xt_addrtype",
+            _NAT_PROOF,
+        ),
+        Feature(
+            "iptables recent",
+            Need.OPTIONAL,
+            "sessionAffinity: ClientIP in iptables mode",
+            ("iptables-restore",),
+            "xt_recent",
+            _AFFINITY_PROOF,
+        ),
+    )
+
+    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+        """The tables of both families, canary chains included."""
+        services, slices = objects.services, objects.endpoint_slices
+        localnet = localhost_node_ports(options, node, IPFamily.IPV4)
+        return Netns(
+            name,
+            links=(),
+            sysctls=start_sysctls(options, localnet=localnet),
+            iptables=tuple(
+                table
+                for family in IPFamily
+                for table in iptables_tables(services, slices, node, options, family, canaries=True)
+            ),
+        )
+
+    def render(
+        self,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        families: Iterable[IPFamily],
+    ) -> str:
+        """What `iptables-restore` or `ip6tables-restore` loads; no canary chains."""
+        services, slices = objects.services, objects.endpoint_slices
+        return "".join(
+            save_text(iptables_tables(services, slices, node, options, family))
+            for family in families
+        )
+
+    def is_in(self, space: Netns) -> bool:
+        """KUBE-SERVICES in table nat, which IPVS mode has as well, and no ipsets."""
+        return not any(item.name.startswith("KUBE-") for item in space.ipsets) and any(
+            chain.name == "KUBE-SERVICES"
+            for table in space.iptables
+            if table.name == "nat"
+            for chain in table.chains
+        )
+
+    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
+        """With counters."""
+        return (Listing(RuleSystem.IPTABLES, (IPTABLES_SAVE[family], "-c")),)
 
 
 def iptables_tables(

@@ -14,15 +14,20 @@ Source: pkg/proxy/ipvs/proxier.go (syncProxyRules, syncEndpoint) of Kubernetes v
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.cluster.model import IPVSOptions, KubeProxyOptions
+from kns.cluster.model import IPVSOptions, KubeProxyOptions, ProxyMode
+from kns.compile import names
+from kns.compile.proxy.base import IPTABLES_SAVE, Listing, Objects, Proxy, RuleSystem, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
 from kns.compile.proxy.ipvs_iptables import Blocked, Masquerading, ipvs_tables
+from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.compile.proxy.ipvs_sets import NODE_PORTS, SetName, Sets, ip_port, node_port_entries
+from kns.compile.proxy.ipvs_text import render_text
 from kns.compile.proxy.on_node import local_detector, node_port_cidrs, proxy_node_ip
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
@@ -30,14 +35,14 @@ from kns.kinds.service import Service, SessionAffinity
 from kns.state.model import (
     Address,
     Dummy,
-    IpSet,
-    IptablesTable,
     IpvsTimeouts,
     Link,
+    Netns,
     RealServer,
     Sysctl,
     VirtualServer,
 )
+from kns.state.requirements import Feature, Need, Tool
 
 #: proxier.go defaultDummyDevice
 DEVICE = "kube-ipvs0"
@@ -45,28 +50,107 @@ DEVICE = "kube-ipvs0"
 SOURCE_HASH = 0x10
 
 
-@dataclass(frozen=True, slots=True)
-class IpvsRules:
-    """What a node gets in IPVS mode, of one family or of both."""
+_IP_SET = Feature(
+    "ip_set",
+    Need.OPTIONAL,
+    "kubeProxyMode: ipvs",
+    ("ipset", "create", "kns", "hash:ip,port"),
+    "ip_set_hash_ipport",
+)
+_DUMMY = Feature(
+    "dummy",
+    Need.OPTIONAL,
+    "kubeProxyMode: ipvs (kube-ipvs0)",
+    ("ip", "link", "add", "name", "kns0", "type", "dummy"),
+    "dummy",
+)
 
-    tables: tuple[IptablesTable, ...] = ()
-    ipsets: tuple[IpSet, ...] = ()
-    virtual_servers: tuple[VirtualServer, ...] = ()
-    links: tuple[Link, ...] = ()
-    addresses: tuple[Address, ...] = ()
-    sysctls: tuple[Sysctl, ...] = ()
-    timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
 
-    def joined(self, other: IpvsRules) -> IpvsRules:
-        """These rules and the other family's; link, sysctls and timeouts are common to both."""
-        return IpvsRules(
-            tables=(*self.tables, *other.tables),
-            ipsets=(*self.ipsets, *other.ipsets),
-            virtual_servers=(*self.virtual_servers, *other.virtual_servers),
-            links=self.links,
-            addresses=(*self.addresses, *other.addresses),
-            sysctls=self.sysctls,
-            timeouts=self.timeouts,
+class IpvsProxy(Proxy):
+    """kube-proxy's mode ipvs."""
+
+    MODE = ProxyMode.IPVS
+    TOOLS = (
+        Tool("ipset", Need.OPTIONAL, "kubeProxyMode: ipvs"),
+        Tool("ipvsadm", Need.OPTIONAL, "looking at kubeProxyMode: ipvs"),
+    )
+    FEATURES = (
+        _IP_SET,
+        _DUMMY,
+        Feature(
+            "ipvs",
+            Need.OPTIONAL,
+            "kubeProxyMode: ipvs",
+            module="ip_vs ip_vs_rr ip_vs_wrr ip_vs_sh",
+            shown_by="net/ip_vs",
+        ),
+    )
+    # netlink loads neither ip_vs nor its sysctls, so trying it loads it
+    REQUIRED = (
+        Feature(
+            "ip_vs",
+            Need.REQUIRED,
+            "kubeProxyMode: ipvs",
+            ("sh", "-c", "test -e /proc/net/ip_vs || modprobe -q ip_vs"),
+            "ip_vs",
+        ),
+        _DUMMY,
+        _IP_SET,
+    )
+    ALTERNATIVE = "iptables and nftables modes need none of it"
+    CONNECTIONS_OUTLIVE = False
+    DRAINS = True
+
+    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+        """Sets, tables, the dummy device and the virtual servers of both families."""
+        rules = self._rules(objects, node, options, IPFamily)
+        own = start_sysctls(options, strict_arp=options.ipvs.strict_arp)
+        return Netns(
+            name,
+            links=tuple(
+                replace(link, mac=names.mac(f"{name}/{link.name}")) for link in rules.links
+            ),
+            addresses=rules.addresses,
+            sysctls=(*own, *rules.sysctls),
+            iptables=rules.tables,
+            ipsets=rules.ipsets,
+            virtual_servers=rules.virtual_servers,
+            ipvs_timeouts=rules.timeouts,
+            ipvs_exclude=options.ipvs.exclude_cidrs,
+        )
+
+    def render(
+        self,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        families: Iterable[IPFamily],
+    ) -> str:
+        """A part for each program, each under a comment line that names it."""
+        return render_text(self._rules(objects, node, options, families))
+
+    def _rules(
+        self,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        families: Iterable[IPFamily],
+    ) -> IpvsRules:
+        services, slices = objects.services, objects.endpoint_slices
+        each = (ipvs_rules(services, slices, node, options, family) for family in families)
+        return functools.reduce(IpvsRules.joined, each)
+
+    def is_in(self, space: Netns) -> bool:
+        """Virtual servers, or the sets that every node has."""
+        return bool(space.virtual_servers) or any(
+            item.name.startswith("KUBE-") for item in space.ipsets
+        )
+
+    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
+        """IPVS translates, and iptables masks and refuses."""
+        return (
+            Listing(RuleSystem.IPVS, ("ipvsadm", "-Ln", "--stats", "--exact")),
+            Listing(RuleSystem.IPTABLES, (IPTABLES_SAVE[family], "-c")),
         )
 
 

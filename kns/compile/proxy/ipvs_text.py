@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from kns.addresses import IPFamily
 from kns.compile.iptables_save import save_text
-from kns.compile.proxy.ipvs import IpvsRules
+from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.plan import ipset_text, ipvs_text
 from kns.state.model import IpvsTimeouts
 

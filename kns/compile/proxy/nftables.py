@@ -17,12 +17,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import KubeProxyOptions
+from kns.cluster.model import KubeProxyOptions, ProxyMode
+from kns.compile.proxy.base import Listing, Objects, Proxy, RuleSystem, start_sysctls
 from kns.compile.proxy.endpoints import ProxyEndpoint, ServicePortView, service_ports
 from kns.compile.proxy.nftables_base import (
     CLUSTER_IPS,
@@ -33,6 +34,7 @@ from kns.compile.proxy.nftables_base import (
     REJECT,
     SERVICE_IPS,
     SERVICE_NODEPORTS,
+    TABLE,
     TableDraft,
     address_text,
     base_table,
@@ -40,15 +42,87 @@ from kns.compile.proxy.nftables_base import (
     source_set_text,
 )
 from kns.compile.proxy.on_node import proxy_node_ip
+from kns.compile.proxy.release import DEFAULT, Change, Release
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity
-from kns.state.model import NftTable
+from kns.plan import nft_text
+from kns.state.model import Netns, NftTable
+from kns.state.requirements import Feature, Need, Tool
 
 #: nft's NFT_NAME_MAXLEN is 256; knftables keeps 16 of it for the prefix
 NAME_BASE_MAX = 240
 #: what the kernel gives a set that rules add to, if none was asked for (nft_dynset)
 DYNAMIC_SET_SIZE = 65535
+
+
+#: what shows that the kernel has all that the rules use
+_NFT_PROOF = """\
+add table ip kns
+add chain ip kns nat { type nat hook postrouting priority srcnat; }
+add map ip kns services { type ipv4_addr . inet_proto . inet_service : verdict; }
+add rule ip kns nat numgen random mod 2 vmap { 0 : accept, 1 : accept }
+add rule ip kns nat mark & 0x4000 != 0 masquerade fully-random
+"""
+
+
+class NftablesProxy(Proxy):
+    """kube-proxy's mode nftables."""
+
+    MODE = ProxyMode.NFTABLES
+    TOOLS = (Tool("nft", Need.OPTIONAL, "kubeProxyMode: nftables"),)
+    FEATURES = (
+        Feature(
+            "nftables",
+            Need.OPTIONAL,
+            "kubeProxyMode: nftables",
+            ("nft", "-f", "-"),
+            "nf_tables nft_numgen",
+            _NFT_PROOF,
+        ),
+    )
+
+    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+        """The table `kube-proxy` of both families."""
+        tables = tuple(self._tables(objects, node, options, IPFamily))
+        return Netns(name, links=(), sysctls=start_sysctls(options), nftables=tables)
+
+    def render(
+        self,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        families: Iterable[IPFamily],
+    ) -> str:
+        """What `nft -f` loads."""
+        tables = self._tables(objects, node, options, families)
+        return "".join(nft_text.table_text(table) for table in tables)
+
+    def _tables(
+        self,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        families: Iterable[IPFamily],
+    ) -> Iterator[NftTable]:
+        services, slices = objects.services, objects.endpoint_slices
+        for family in families:
+            yield from nft_tables(services, slices, node, options, family, release=self.release)
+
+    def is_in(self, space: Netns) -> bool:
+        """A table of that name."""
+        return any(table.name == TABLE for table in space.nftables)
+
+    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
+        """Without counters: kube-proxy's rules have none."""
+        table = "ip" if family is IPFamily.IPV4 else "ip6"
+        return (Listing(RuleSystem.NFTABLES, ("nft", "-s", "list", "table", table, TABLE)),)
+
+    def health_check_addresses(self, node: Node, options: KubeProxyOptions) -> tuple[str, ...]:
+        """Its --nodeport-addresses are `primary` by default: the node's own addresses."""
+        if not options.nodeport_addresses:
+            return tuple(str(address) for address in node.addresses)
+        return super().health_check_addresses(node, options)
 
 
 def nft_tables(
@@ -57,12 +131,14 @@ def nft_tables(
     node: Node,
     options: KubeProxyOptions,
     family: IPFamily,
+    *,
+    release: Release = DEFAULT,
 ) -> tuple[NftTable, ...]:
     """What kube-proxy on `node` keeps in nftables for `family`: always one table."""
     draft = base_table(node, options, family)
-    local = local_traffic(node, options, family)
+    local = local_traffic(node, options, family, release)
     for view in service_ports(services, slices, node, family):
-        _ServiceWriter(draft, node, options, local, view, service_names(view)).write()
+        _ServiceWriter(draft, node, options, local, view, service_names(view), release).write()
     return (draft.finish(),)
 
 
@@ -130,6 +206,7 @@ class _ServiceWriter:
     local: tuple[str, str] | None
     view: ServicePortView
     names: ServiceNames
+    release: Release
 
     def write(self) -> None:
         self.draft.add_element(CLUSTER_IPS, address_text(self.view.cluster_ip))
@@ -220,9 +297,11 @@ class _ServiceWriter:
         allowed = any(own in ip_network(text) for text in view.source_ranges)
         sources = source_set_text(view.source_ranges, view.load_balancer_ips if allowed else ())
         self.draft.add_rules(self.names.firewall, f"{self.draft.ip} saddr != {sources} drop")
+        silent = self.release.has(Change.FIREWALL_ELEMENTS_WITHOUT_COMMENT)
+        comment = "" if silent else view.name
         for address in view.load_balancer_ips:
             verdict = f"goto {self.names.firewall}"
-            self.draft.add_element(FIREWALL_IPS, self._key(address), verdict, view.name)
+            self.draft.add_element(FIREWALL_IPS, self._key(address), verdict, comment)
 
     def _write_balancing(self, chain: str, endpoints: tuple[ProxyEndpoint, ...]) -> None:
         """Clients that an endpoint knows first, then a random endpoint."""

@@ -22,6 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import KubeProxyOptions
 from kns.compile.proxy.on_node import local_detector
+from kns.compile.proxy.release import DEFAULT, Change, Release
 from kns.kinds.node import Node
 from kns.state.model import NftChain, NftSet, NftTable
 
@@ -215,7 +216,7 @@ def nodeport_addresses(
 
 
 def local_traffic(
-    node: Node, options: KubeProxyOptions, family: IPFamily
+    node: Node, options: KubeProxyOptions, family: IPFamily, release: Release = DEFAULT
 ) -> tuple[str, str] | None:
     """What matches traffic of this node's pods, and its negation; None if it can't be told.
 
@@ -231,7 +232,8 @@ def local_traffic(
         return f"{ip} saddr {cidr}", f"{ip} saddr != {cidr}"
     if detector.prefix:
         return f'iifname "{detector.interface}*"', f'iifname != "{detector.interface}*"'
-    return f'iif "{detector.interface}"', f'iif != "{detector.interface}"'
+    word = "iifname" if release.has(Change.INTERFACES_BY_NAME) else "iif"
+    return f'{word} "{detector.interface}"', f'{word} != "{detector.interface}"'
 
 
 def address_text(address: IPAddress) -> str:

@@ -6,7 +6,7 @@ nodeport_addresses.go of Kubernetes v1.30.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import assert_never
@@ -19,6 +19,7 @@ _LOOPBACK: Mapping[IPFamily, IPAddress] = {
     IPFamily.IPV4: IPv4Address("127.0.0.1"),
     IPFamily.IPV6: IPv6Address("::1"),
 }
+_WILDCARD: Mapping[IPFamily, str] = {IPFamily.IPV4: "0.0.0.0", IPFamily.IPV6: "::"}
 _LOCALNET = ip_network("127.0.0.0/8")
 
 
@@ -100,3 +101,24 @@ def localhost_node_ports(options: KubeProxyOptions, node: Node, family: IPFamily
 def proxy_node_ip(node: Node, family: IPFamily) -> IPAddress:
     """The address that kube-proxy takes for the node's own: loopback where the Node has none."""
     return node.address(family) or _LOOPBACK[family]
+
+
+# -- where kube-proxy's own servers listen ---------------------------------------------------------
+
+
+def wildcards(addresses: Iterable[IPAddress]) -> tuple[str, ...]:
+    """The wildcard address of each family of the addresses, in their order."""
+    return tuple(dict.fromkeys(_WILDCARD[IPFamily.of(address)] for address in addresses))
+
+
+def reachable_on(node: Node, options: KubeProxyOptions) -> tuple[str, ...]:
+    """Where healthCheckNodePorts listen: everywhere, or on what --nodeport-addresses leaves."""
+    ranges = options.nodeport_addresses
+    if not ranges:
+        return wildcards(node.addresses)
+    everywhere = tuple(_WILDCARD[IPFamily.of(cidr)] for cidr in ranges if cidr.prefixlen == 0)
+    if everywhere:
+        return everywhere
+    families = sorted({IPFamily.of(address) for address in node.addresses})
+    own = (*(_LOOPBACK[family] for family in families), *node.addresses, *node.host_addresses)
+    return tuple(str(ip) for ip in dict.fromkeys(own) if any(ip in cidr for cidr in ranges))

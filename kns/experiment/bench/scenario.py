@@ -16,8 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, KubeProxyOptions, Network, ProxyMode
 from kns.compile import names
-from kns.compile.lab import compile_lab, with_host_addresses
-from kns.compile.node import compile_node
+from kns.compile.lab import compile_lab, compile_node
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
@@ -74,7 +73,7 @@ class Scenario:
             slices=tuple(self._slice(index, changed=index == changed) for index in indexes),
         )
         pods = tuple(pod for pod in cluster.pods if pod.node == "node1")
-        return compile_node(cluster, with_host_addresses(cluster.nodes[0]), pods)
+        return compile_node(cluster, cluster.nodes[0], pods)
 
     def cluster(
         self, services: tuple[Service, ...] = (), slices: Iterable[EndpointSlice] = ()

@@ -9,7 +9,7 @@ from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.cables import port_name
 from kns.compile.load_balancer import CLOUD_LB
-from kns.compile.pod_network import host_veth
+from kns.compile.pods import host_veth
 from kns.probe.addresses import owners
 from kns.promise.location import label
 

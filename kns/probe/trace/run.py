@@ -10,8 +10,9 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from kns.cluster.model import Cluster, PodNetworkMode
+from kns.cluster.model import Cluster
 from kns.compile.load_balancer import CLOUD_LB
+from kns.compile.podnetwork.by_mode import pod_network
 from kns.engine.labs import lab_netns
 from kns.errors import KnsError
 from kns.kernel import connections
@@ -57,8 +58,8 @@ def trace(
     port = facts.free_port(home, kind, cluster.network.families[0].version)
     chosen = replace(options, count=1, source_port=port)
     protocols = {ICMP, ICMPV6, NUMBERS.get(options.protocol, ICMP)}
-    if cluster.network.pod_network is PodNetworkMode.VXLAN:
-        protocols.add(UDP)  # a rule may drop what carries the packet, instead of the packet
+    # a rule may drop what carries the packet, instead of the packet
+    protocols |= pod_network(cluster.network.pod_network).CARRIERS
     families = [NFPROTO_IPV4 if f.version == 4 else NFPROTO_IPV6 for f in cluster.network.families]
 
     def probe(untraced: Sequence[str]) -> _Probed:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from ipaddress import ip_interface
 
 from kns.addresses import IPFamily
-from kns.compile.proxy.ipvs import DEVICE, IpvsRules, ipvs_rules
+from kns.compile.proxy.ipvs import DEVICE, ipvs_rules
+from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.plan.ipset_text import parse_save as parse_ipset
 from kns.plan.iptables_text import parse_save as parse_iptables
 from kns.plan.ipvs_text import parse_save as parse_ipvsadm

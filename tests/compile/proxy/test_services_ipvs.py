@@ -10,7 +10,8 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions
-from kns.compile.proxy.ipvs import DEVICE, IpvsRules, ipvs_rules
+from kns.compile.proxy.ipvs import DEVICE, ipvs_rules
+from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.compile.proxy.ipvs_sets import SetName
 from kns.compile.proxy.ipvs_text import render_text
 from kns.kinds.common import Protocol

@@ -1,0 +1,1 @@
+"""Pod networks: how packets reach the pods of other nodes."""

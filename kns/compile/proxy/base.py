@@ -1,0 +1,119 @@
+"""What every mode of kube-proxy answers; whoever wants to know asks the mode's object."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+from kns.addresses import IPFamily
+from kns.cluster.model import KubeProxyOptions, ProxyMode
+from kns.compile.proxy.on_node import reachable_on
+from kns.compile.proxy.release import DEFAULT, Release
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.service import Service
+from kns.state.model import Netns, Sysctl
+from kns.state.requirements import Feature, Tool
+
+#: `iptables-save` of each family
+IPTABLES_SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
+
+
+class Objects(Protocol):
+    """What kube-proxy watches: a Cluster has it, and so have the objects of manifests."""
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The Services."""
+
+    @property
+    def endpoint_slices(self) -> tuple[EndpointSlice, ...]:
+        """Their EndpointSlices."""
+
+
+class RuleSystem(StrEnum):
+    """A part of the kernel that holds kube-proxy's rules."""
+
+    IPTABLES = "iptables"
+    NFTABLES = "nftables"
+    IPVS = "ipvs"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A command that prints the rules of one system, with counters where it has them."""
+
+    system: RuleSystem
+    argv: tuple[str, ...]
+
+
+class Proxy(ABC):
+    """A mode of kube-proxy in one release. Its objects have no other state."""
+
+    MODE: ClassVar[ProxyMode]
+    #: programs and kernel features that it uses, told by `kns doctor`
+    TOOLS: ClassVar[tuple[Tool, ...]] = ()
+    FEATURES: ClassVar[tuple[Feature, ...]] = ()
+    #: without one of these a lab in this mode isn't begun
+    REQUIRED: ClassVar[tuple[Feature, ...]] = ()
+    #: what to do where the kernel lacks them
+    ALTERNATIVE: ClassVar[str] = ""
+    #: whose rules `kns render` gives if none is named
+    RENDERED_FAMILIES: ClassVar[tuple[IPFamily, ...]] = tuple(IPFamily)
+    #: True if conntrack keeps the translation of open connections when another mode takes over
+    CONNECTIONS_OUTLIVE: ClassVar[bool] = True
+    #: True if a real server that has left its service stays until its connections have ended
+    DRAINS: ClassVar[bool] = False
+
+    def __init__(self, release: Release = DEFAULT) -> None:
+        self.release = release
+
+    @abstractmethod
+    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+        """What kube-proxy adds to the node's netns `name`, in both families."""
+
+    @abstractmethod
+    def render(
+        self,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        families: Iterable[IPFamily],
+    ) -> str:
+        """The same as text that the mode's own programs load, for `families` in turn."""
+
+    @abstractmethod
+    def is_in(self, space: Netns) -> bool:
+        """True if the rules of this mode are in an observed netns."""
+
+    @abstractmethod
+    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
+        """How a node's rules of one family are listed."""
+
+    def health_check_addresses(self, node: Node, options: KubeProxyOptions) -> tuple[str, ...]:
+        """The addresses on which healthCheckNodePorts listen on the node."""
+        return reachable_on(node, options)
+
+
+def start_sysctls(
+    options: KubeProxyOptions, *, localnet: bool = False, strict_arp: bool = False
+) -> tuple[Sysctl, ...]:
+    """What kube-proxy writes at its start; conntrack's sizes are the host's and stay.
+
+    `localnet`: node ports answer on 127.0.0.1, whose packets DNAT sends out of the node, where
+    they would be dropped as martians. Without `strict_arp` the kernel's own values stand: the
+    strict ARP of IPVS mode must leave nothing behind.
+    """
+    sysctls = (
+        Sysctl("netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+        Sysctl("netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+        Sysctl("netfilter/nf_conntrack_tcp_be_liberal", str(int(options.conntrack_tcp_be_liberal))),
+        Sysctl("ipv4/conf/all/route_localnet", str(int(localnet))),
+    )
+    if strict_arp:
+        return sysctls
+    keys = ("arp_ignore", "arp_announce")
+    return (*sysctls, *(Sysctl(f"ipv4/conf/all/{key}", "0") for key in keys))

@@ -1,0 +1,29 @@
+"""The one place where a mode of kube-proxy is looked up by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from kns.cluster.model import ProxyMode
+from kns.compile.proxy.base import Proxy
+from kns.compile.proxy.iptables import IptablesProxy
+from kns.compile.proxy.ipvs import IpvsProxy
+from kns.compile.proxy.nftables import NftablesProxy
+from kns.compile.proxy.release import DEFAULT, Release
+
+_PROXIES: Final[Mapping[ProxyMode, type[Proxy]]] = {
+    ProxyMode.IPTABLES: IptablesProxy,
+    ProxyMode.IPVS: IpvsProxy,
+    ProxyMode.NFTABLES: NftablesProxy,
+}
+
+
+def proxy(mode: ProxyMode, release: Release = DEFAULT) -> Proxy:
+    """kube-proxy in that mode."""
+    return _PROXIES[mode](release)
+
+
+def proxies() -> Iterator[Proxy]:
+    """kube-proxy in each of its modes."""
+    return (proxy(mode) for mode in ProxyMode)
