@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from kns.labfile.schema import lab_schema
+from kns.kinds.schema import lab_schema
 from tests.readme_console import PROJECT
 
 FILE = PROJECT / "docs/lab-file.md"
@@ -22,7 +22,7 @@ ROOT = "Lab"
 
 def document() -> str:
     """The whole page."""
-    schema = lab_schema()
+    schema: dict[str, Any] = lab_schema()
     sections = [(ROOT, schema), *sorted(schema["$defs"].items(), key=lambda item: item[0])]
     lines = [HEAD]
     for name, model in sections:

@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from kns.cli.streams import say
 from kns.errors import UsageError
-from kns.labfile.load import LoadedLab, load_lab, load_lab_text
+from kns.kinds.load import LoadedLab, load_lab, load_lab_text
 from kns.labfile.shipped import shipped_lab, shipped_labs
 
 Function = TypeVar("Function", bound=Callable[..., object])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kns.cli.output import print_json
-from kns.labfile.schema import lab_schema
+from kns.kinds.schema import lab_schema
 
 
 @click.command()

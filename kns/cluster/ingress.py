@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
-from kns.kinds.ingress import Ingress, IngressBackend, IngressPath, TLSSecret
+from kns.kinds.ingress import Ingress, IngressBackend, IngressPath
 from kns.kinds.node import Node
+from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service, ServiceType, TrafficPolicy
 
 #: the controller of ingress-nginx, as an IngressClass names it

@@ -3,127 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_network
+from dataclasses import replace
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.allocate import ExhaustedError, address_at, free_subnets
 from kns.cluster.leases import HostLease, Leases
-from kns.cluster.model import (
-    DetectLocalMode,
-    DNSOptions,
-    EgressGateway,
-    EgressOptions,
-    InternetHost,
-    IPVSOptions,
-    KubeProxyOptions,
-    LoadBalancerOptions,
-    Network,
-    NFTablesOptions,
-    PodNetworkMode,
-    ProxyMode,
-)
+from kns.cluster.model import Network
+from kns.kinds.internet import InternetHost
+from kns.kinds.lab import Lab
+from kns.kinds.networking import PodNetworkMode
+from kns.kinds.networks import DNS_INDEX, PROXY_PLACE, networks, node_mask_size
 from kns.kinds.node import Node
-from kns.labfile.check_balancer import PROXY_PLACE
-from kns.labfile.check_network import written_addresses, written_pod_cidrs
-from kns.labfile.model import InternetSpec, LabSpec, NodeSpec
-from kns.labfile.model_networking import EgressSpec, KubeProxySpec, NetworkingSpec
-from kns.labfile.networks import DNS_INDEX, networks, node_mask_size
 
 #: the first host outside the cluster that names no address: 203.0.113.10, 2001:db8:203::10
 INTERNET_INDEX = {4: 10, 6: 0x10}
-ZONE_LABEL = "topology.kubernetes.io/zone"
-EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 # -- networking ------------------------------------------------------------------------------------
 
 
-def resolve_network(spec: LabSpec) -> Network:
-    """The cluster-wide options after defaulting."""
-    written = spec.networking
+def resolve_network(lab: Lab) -> Network:
+    """The cluster-wide options after defaulting; as kubeadm does, clusterCIDR is the pods' own."""
+    written = lab.networking
     nets = networks(written)
-    load_balancer = spec.load_balancer
+    kube_proxy = written.kube_proxy
     return Network(
         families=tuple(IPFamily(f"IPv{family}") for family in nets.families),
         pod_cidrs=nets.pod,
         service_cidrs=nets.service,
         node_cidrs=nets.node,
         internet_cidrs=nets.internet,
-        pod_network=PodNetworkMode(written.pod_network),
+        pod_network=written.pod_network,
         mtu=written.mtu,
         node_port_range=written.node_port_range,
-        kube_proxy=_kube_proxy(written, nets.pod),
-        dns=_dns(written, nets.service),
-        egress=_egress(written.egress),
-        load_balancer=(
-            LoadBalancerOptions(load_balancer.mode, load_balancer.pool) if load_balancer else None
+        kube_proxy=replace(kube_proxy, cluster_cidrs=kube_proxy.cluster_cidrs or nets.pod),
+        dns=replace(
+            written.dns,
+            domain=written.cluster_domain or written.dns.domain,
+            service_ips=tuple(address_at(cidr, DNS_INDEX) for cidr in nets.service),
         ),
-    )
-
-
-def _kube_proxy(spec: NetworkingSpec, pod_cidrs: tuple[IPNetwork, ...]) -> KubeProxyOptions:
-    """kube-proxy's options; without a clusterCIDR the pod subnets, as kubeadm sets it."""
-    options = spec.kube_proxy
-    return KubeProxyOptions(
-        mode=ProxyMode(spec.kube_proxy_mode),
-        cluster_cidrs=options.cluster_cidr or pod_cidrs,
-        detect_local_mode=DetectLocalMode(options.detect_local_mode),
-        pod_bridge_interface=options.pod_bridge_interface,
-        pod_interface_name_prefix=options.pod_interface_name_prefix,
-        masquerade_all=options.masquerade_all,
-        masquerade_bit=options.masquerade_bit,
-        nodeport_addresses=tuple(a for a in options.node_port_addresses if not isinstance(a, str)),
-        nodeport_addresses_primary="primary" in options.node_port_addresses,
-        localhost_nodeports=options.localhost_node_ports,
-        conntrack_tcp_be_liberal=options.conntrack_tcp_be_liberal,
-        ipvs=IPVSOptions(
-            options.ipvs.scheduler,
-            options.ipvs.strict_arp,
-            options.ipvs.tcp_timeout,
-            options.ipvs.tcp_fin_timeout,
-            options.ipvs.udp_timeout,
-            options.ipvs.exclude_cidrs,
-        ),
-        nftables=_nftables(options),
-    )
-
-
-def _nftables(options: KubeProxySpec) -> NFTablesOptions:
-    """What nftables mode reads; a lab that says it once means every mode."""
-    if options.nftables is None:
-        return NFTablesOptions(options.masquerade_all, options.masquerade_bit)
-    return NFTablesOptions(options.nftables.masquerade_all, options.nftables.masquerade_bit)
-
-
-def _egress(spec: EgressSpec) -> EgressOptions:
-    return EgressOptions(
-        spec.masquerade,
-        spec.non_masquerade_cidrs,
-        spec.masq_link_local,
-        tuple(
-            EgressGateway(
-                node=item.node,
-                namespace=item.namespace,
-                selector=item.pod_selector.match_labels,
-                destination_cidrs=item.destination_cidrs or EVERYWHERE,
-                excluded_cidrs=item.excluded_cidrs,
-            )
-            for item in spec.gateways
-        ),
-    )
-
-
-def _dns(spec: NetworkingSpec, service_cidrs: tuple[IPNetwork, ...]) -> DNSOptions:
-    dns = spec.dns
-    return DNSOptions(
-        enabled=dns.enabled,
-        domain=spec.cluster_domain or dns.domain,
-        service_ips=tuple(address_at(cidr, DNS_INDEX) for cidr in service_cidrs),
-        replicas=dns.replicas,
-        upstream=dns.upstream,
-        pod_records=dns.pod_records,
-        ttl=dns.ttl,
-        server=dns.server,
+        egress=written.egress,
+        load_balancer=lab.load_balancer,
     )
 
 
@@ -131,22 +51,19 @@ def _dns(spec: NetworkingSpec, service_cidrs: tuple[IPNetwork, ...]) -> DNSOptio
 
 
 def resolve_nodes(
-    spec: LabSpec, network: Network, leases: Leases
+    lab: Lab, network: Network, leases: Leases
 ) -> tuple[tuple[Node, ...], dict[str, HostLease]]:
     """The nodes in file order, with addresses and pod CIDRs of each family."""
-    addresses = _host_addresses(spec.nodes, network.node_cidrs, leases, {4: 2, 6: 2})
-    cidrs = _pod_cidrs(spec, network, leases)
+    addresses = _host_addresses(lab.nodes, network.node_cidrs, leases, {4: 2, 6: 2})
+    cidrs = _pod_cidrs(lab, network, leases)
     nodes: list[Node] = []
-    for item in spec.nodes:
-        labels = {"kubernetes.io/hostname": item.name, **item.labels}
-        if item.zone:
-            labels[ZONE_LABEL] = item.zone
+    for item in lab.nodes:
         nodes.append(
             Node(
                 name=item.name,
                 addresses=addresses[item.name],
                 pod_cidrs=cidrs[item.name],
-                labels=labels,
+                labels={"kubernetes.io/hostname": item.name, **item.labels},
                 host_addresses=_host_side(cidrs[item.name], network.pod_network),
             )
         )
@@ -163,7 +80,7 @@ def _host_side(cidrs: tuple[IPNetwork, ...], mode: PodNetworkMode) -> tuple[IPAd
 
 
 def _host_addresses(
-    parts: Sequence[NodeSpec | InternetSpec],
+    parts: Sequence[Node | InternetHost],
     subnets: tuple[IPNetwork, ...],
     leases: Leases,
     first: Mapping[int, int],
@@ -178,7 +95,7 @@ def _host_addresses(
         chosen: dict[str, IPAddress] = {}
         taken = set(reserved)
         for part in parts:
-            for address, _ in written_addresses(part):
+            for address in part.addresses:
                 if address in subnet:
                     chosen[part.name] = address
                     taken.add(address)
@@ -214,15 +131,15 @@ def _free_addresses(subnet: IPNetwork, taken: set[IPAddress], first: int) -> Ite
 
 
 def _pod_cidrs(
-    spec: LabSpec, network: Network, leases: Leases
+    lab: Lab, network: Network, leases: Leases
 ) -> dict[str, tuple[IPNetwork, ...]]:  # fmt: skip
     """Each node's pod CIDRs: as written, as leased, else the next free one."""
-    found: dict[str, list[IPNetwork]] = {node.name: [] for node in spec.nodes}
+    found: dict[str, list[IPNetwork]] = {node.name: [] for node in lab.nodes}
     for subnet in network.pod_cidrs:
-        prefix = node_mask_size(spec.networking, subnet.version)
-        chosen = _kept_cidrs(spec.nodes, subnet, prefix, leases)
+        prefix = node_mask_size(lab.networking, subnet.version)
+        chosen = _kept_cidrs(lab.nodes, subnet, prefix, leases)
         free = free_subnets(subnet, prefix, list(chosen.values()))
-        for node in spec.nodes:
+        for node in lab.nodes:
             cidr = chosen.get(node.name) or next(free, None)
             if cidr is None:
                 raise ExhaustedError(f"no free pod CIDR in {subnet}")
@@ -231,12 +148,12 @@ def _pod_cidrs(
 
 
 def _kept_cidrs(
-    nodes: Sequence[NodeSpec], subnet: IPNetwork, prefix: int, leases: Leases
+    nodes: Sequence[Node], subnet: IPNetwork, prefix: int, leases: Leases
 ) -> dict[str, IPNetwork]:
     """The pod CIDRs of `subnet` that nodes have by the file, or have had."""
     chosen: dict[str, IPNetwork] = {}
     for node in nodes:
-        for cidr, _ in written_pod_cidrs(node):
+        for cidr in node.pod_cidrs:
             if cidr.version == subnet.version:
                 chosen[node.name] = cidr
     for node in nodes:
@@ -261,14 +178,11 @@ def _still_fits(
 
 
 def resolve_internet(
-    spec: LabSpec, network: Network, leases: Leases
+    lab: Lab, network: Network, leases: Leases
 ) -> tuple[tuple[InternetHost, ...], dict[str, HostLease]]:
     """The hosts outside the cluster; a file that says nothing about them has one, `internet`."""
-    written = (InternetSpec(name="internet"),) if spec.internet is None else spec.internet
+    written = (InternetHost("internet", ()),) if lab.internet is None else lab.internet
     reserved = _proxy_addresses(network)
     addresses = _host_addresses(written, network.internet_cidrs, leases, INTERNET_INDEX, reserved)
-    hosts = tuple(
-        InternetHost(host.name, addresses[host.name], host.port if host.server else 0)
-        for host in written
-    )
+    hosts = tuple(replace(host, addresses=addresses[host.name]) for host in written)
     return hosts, {host.name: HostLease(host.addresses) for host in hosts}

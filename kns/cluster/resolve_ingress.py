@@ -1,99 +1,64 @@
-"""Ingresses with their classes, the TLS Secrets, and the controller that serves them."""
+"""Ingresses with their classes, and the controller that serves them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kns.kinds.ingress import (
-    Ingress,
-    IngressBackend,
-    IngressClass,
-    IngressController,
-    IngressPath,
-    IngressRule,
-    IngressTLS,
-    PathType,
-    TLSSecret,
-)
-from kns.kinds.pod import Pod
-from kns.labfile.check_ingress import (
     CLASS_ANNOTATION,
-    DEFAULT_CLASS_ANNOTATION,
-    backend_of,
-    paths_of,
-    tls_parts,
-)
-from kns.labfile.expand import NGINX, ingress_controller
-from kns.labfile.model import LabSpec
-from kns.labfile.model_ingress import (
     CONTROLLER,
     CONTROLLER_NAME,
     CONTROLLER_NAMESPACE,
-    BackendSpec,
-    IngressRuleSpec,
-    IngressSpec,
+    Ingress,
+    IngressClass,
+    IngressController,
+    IngressRule,
 )
+from kns.kinds.lab import Lab
+from kns.kinds.placement import NGINX, ingress_controller
+from kns.kinds.pod import Pod
 
 
-def resolve_ingresses(spec: LabSpec) -> tuple[Ingress, ...]:
+def resolve_ingresses(lab: Lab) -> tuple[Ingress, ...]:
     """The Ingresses in file order, each with the class that it names or gets by default."""
-    default = next((item.name for item in resolve_classes(spec) if item.is_default), "")
-    return tuple(_ingress(item, default) for item in spec.ingresses)
+    default = next((item.name for item in resolve_classes(lab) if item.is_default), "")
+    return tuple(_ingress(item, default) for item in lab.ingresses)
 
 
-def _ingress(spec: IngressSpec, default: str) -> Ingress:
-    written = spec.ingress_class_name or spec.annotations.get(CLASS_ANNOTATION)
-    return Ingress(
-        namespace=spec.namespace,
-        name=spec.name,
-        ingress_class=default if written is None else written,
-        default_backend=_backend(spec.default_backend) if spec.default_backend else None,
-        rules=tuple(_rule(rule) for rule in spec.rules),
-        tls=tuple(IngressTLS(entry.hosts, entry.secret_name or "") for entry in spec.tls),
-        labels=spec.labels,
-        annotations=spec.annotations,
+def _ingress(written: Ingress, default: str) -> Ingress:
+    named = written.ingress_class or CLASS_ANNOTATION in written.annotations
+    backend = written.default_backend
+    return replace(
+        written,
+        ingress_class=written.ingress_class if named else default,
+        default_backend=backend if backend and backend.service else None,
+        rules=tuple(_rule(rule) for rule in written.rules),
     )
 
 
-def _rule(spec: IngressRuleSpec) -> IngressRule:
+def _rule(rule: IngressRule) -> IngressRule:
     """A rule; a path whose backend is no Service is left out, as ingress-nginx does."""
-    paths: list[IngressPath] = []
-    for item, _ in paths_of(spec):
-        backend = _backend(item.backend)
-        if backend is not None:
-            paths.append(IngressPath(item.path, PathType(item.path_type or "Prefix"), backend))
-    return IngressRule(spec.host, tuple(paths))
+    return replace(rule, paths=tuple(item for item in rule.paths if item.backend.service))
 
 
-def _backend(spec: BackendSpec) -> IngressBackend | None:
-    found = backend_of(spec)
-    return IngressBackend(*found) if found is not None else None
-
-
-def resolve_classes(spec: LabSpec) -> tuple[IngressClass, ...]:
+def resolve_classes(lab: Lab) -> tuple[IngressClass, ...]:
     """The classes of the file, and that of the lab's own controller.
 
     The own one is the default unless the file has a default of its own: a lab has one controller,
     and an Ingress that names no class is meant for it.
     """
-    written = tuple(
-        IngressClass(
-            item.name,
-            item.controller,
-            item.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true",
-        )
-        for item in spec.ingress_classes
-    )
-    controller = ingress_controller(spec)
+    written = lab.ingress_classes
+    controller = ingress_controller(lab)
     if controller is None or controller.ingress_class in {item.name for item in written}:
         return written
     is_default = not any(item.is_default for item in written)
     return (*written, IngressClass(controller.ingress_class, CONTROLLER, is_default))
 
 
-def resolve_controller(spec: LabSpec, pods: Sequence[Pod]) -> IngressController | None:
+def resolve_controller(lab: Lab, pods: Sequence[Pod]) -> IngressController | None:
     """The lab's controller with its pods, if it has one."""
-    controller = ingress_controller(spec)
+    controller = ingress_controller(lab)
     if controller is None:
         return None
     return IngressController(
@@ -101,8 +66,3 @@ def resolve_controller(spec: LabSpec, pods: Sequence[Pod]) -> IngressController 
         tuple(pod.full_name for pod in pods if any(c.component == NGINX for c in pod.containers)),
         f"{CONTROLLER_NAMESPACE}/{CONTROLLER_NAME}",
     )
-
-
-def resolve_secrets(spec: LabSpec) -> tuple[TLSSecret, ...]:
-    """The TLS Secrets, decoded."""
-    return tuple(TLSSecret(item.namespace, item.name, *tls_parts(item)) for item in spec.secrets)

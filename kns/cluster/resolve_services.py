@@ -6,40 +6,36 @@ Source of the rules: pkg/registry/core/service/storage/alloc.go of Kubernetes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.allocate import ClusterIPs, ExhaustedError, NodePorts, address_at
 from kns.cluster.leases import Leases, ServiceLease
 from kns.cluster.model import Network
 from kns.kinds.common import Protocol
+from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
+from kns.kinds.lab import Lab
+from kns.kinds.networks import KUBERNETES_INDEX
 from kns.kinds.node import Node
+from kns.kinds.placement import CONTROLLER_LABELS, ingress_controller
 from kns.kinds.service import (
+    IPFamilyPolicy,
     LoadBalancerIngress,
     Service,
     ServicePort,
     ServiceType,
-    SessionAffinity,
     TrafficPolicy,
 )
-from kns.labfile.check_services import is_headless, written_cluster_ips
-from kns.labfile.expand import CONTROLLER_LABELS, ingress_controller
-from kns.labfile.model import LabSpec, ServicePortSpec, ServiceSpec
-from kns.labfile.model_ingress import (
-    CONTROLLER_NAME,
-    CONTROLLER_NAMESPACE,
-    IngressControllerSpec,
-)
-from kns.labfile.networks import KUBERNETES_INDEX
 
 _NO_LEASE = ServiceLease()
+_BOTH = (IPFamilyPolicy.PREFER_DUAL_STACK, IPFamilyPolicy.REQUIRE_DUAL_STACK)
 
 
 @dataclass(slots=True)
 class _Item:
     """A Service while it is given its addresses and ports."""
 
-    spec: ServiceSpec
+    spec: Service
     families: tuple[IPFamily, ...]
     lease: ServiceLease
     cluster_ips: dict[IPFamily, IPAddress]
@@ -50,29 +46,29 @@ class _Item:
     @property
     def full_name(self) -> str:
         """`namespace/name`."""
-        return f"{self.spec.namespace}/{self.spec.name}"
+        return self.spec.full_name
 
     @property
     def has_cluster_ips(self) -> bool:
         """True unless it is headless or an ExternalName."""
-        return self.spec.type != "ExternalName" and not is_headless(self.spec)
+        return not (self.spec.type is ServiceType.EXTERNAL_NAME or self.spec.without_cluster_ip)
 
 
 def resolve_services(
-    spec: LabSpec, network: Network, nodes: Sequence[Node], leases: Leases
+    lab: Lab, network: Network, nodes: Sequence[Node], leases: Leases
 ) -> tuple[tuple[Service, ...], dict[str, ServiceLease]]:
     """The Services by full name, kns' own included, and what they were given."""
-    specs = list(spec.services)
+    specs = list(lab.services)
     if network.dns.enabled:
         specs.append(_dns_service(network))
-    controller = ingress_controller(spec)
+    controller = ingress_controller(lab)
     if controller is not None:
-        specs.append(_controller_service(spec, controller))
+        specs.append(_controller_service(lab, controller))
     items = [
         _Item(
             item,
             ip_families(item, network.families),
-            leases.services.get(f"{item.namespace}/{item.name}", _NO_LEASE),
+            leases.services.get(item.full_name, _NO_LEASE),
             {},
             {},
         )
@@ -84,10 +80,10 @@ def resolve_services(
     return tuple(_service(item) for item in items), {i.full_name: _lease(i) for i in items}
 
 
-def _dns_service(network: Network) -> ServiceSpec:
+def _dns_service(network: Network) -> Service:
     """kubeadm's Service kube-dns."""
     ips = network.dns.service_ips
-    return ServiceSpec(
+    return Service(
         name="kube-dns",
         namespace="kube-system",
         labels={
@@ -95,52 +91,46 @@ def _dns_service(network: Network) -> ServiceSpec:
             "kubernetes.io/cluster-service": "true",
             "kubernetes.io/name": "CoreDNS",
         },
-        clusterIP=str(ips[0]),
-        clusterIPs=tuple(str(ip) for ip in ips),
+        cluster_ips=ips,
+        ip_families=(),
         selector={"k8s-app": "kube-dns"},
         ports=(
-            ServicePortSpec(name="dns", port=53, protocol="UDP"),
-            ServicePortSpec(name="dns-tcp", port=53, protocol="TCP"),
+            ServicePort(53, "dns", Protocol.UDP, 53),
+            ServicePort(53, "dns-tcp", Protocol.TCP, 53),
         ),
     )
 
 
-def _controller_service(spec: LabSpec, controller: IngressControllerSpec) -> ServiceSpec:
+def _controller_service(lab: Lab, controller: IngressControllerOptions) -> Service:
     """The Ingress controller's Service, as ingress-nginx's own manifest has it."""
     options = controller.service
-    default = "NodePort" if spec.load_balancer is None else "LoadBalancer"
-    return ServiceSpec(
+    default = ServiceType.LOAD_BALANCER if lab.load_balancer else ServiceType.NODE_PORT
+    return Service(
         name=CONTROLLER_NAME,
         namespace=CONTROLLER_NAMESPACE,
         labels=CONTROLLER_LABELS,
         type=options.type or default,
-        ipFamilyPolicy="PreferDualStack",
-        externalTrafficPolicy=options.external_traffic_policy,
+        ip_families=(),
+        ip_family_policy=IPFamilyPolicy.PREFER_DUAL_STACK,
+        external_traffic_policy=options.external_traffic_policy,
         selector=CONTROLLER_LABELS,
         ports=(
-            ServicePortSpec(
-                name="http", port=80, targetPort="http", nodePort=options.node_ports.http
-            ),
-            ServicePortSpec(
-                name="https", port=443, targetPort="https", nodePort=options.node_ports.https
-            ),
+            ServicePort(80, "http", Protocol.TCP, "http", options.node_ports.http),
+            ServicePort(443, "https", Protocol.TCP, "https", options.node_ports.https),
         ),
     )
 
 
-def ip_families(spec: ServiceSpec, cluster: Sequence[IPFamily]) -> tuple[IPFamily, ...]:
+def ip_families(spec: Service, cluster: Sequence[IPFamily]) -> tuple[IPFamily, ...]:
     """The families of a Service: as written, from its cluster IPs, and by ipFamilyPolicy."""
-    if spec.type == "ExternalName":
+    if spec.type is ServiceType.EXTERNAL_NAME:
         return ()
-    written = [IPFamily(family) for family in spec.ip_families]
-    written += [IPFamily.of(address) for address, _ in written_cluster_ips(spec)]
+    written = [*spec.ip_families, *(IPFamily.of(address) for address in spec.cluster_ips)]
     families = list(dict.fromkeys(written)) or [cluster[0]]
     # a headless Service without a selector takes whatever its slices hold
-    open_to_all = is_headless(spec) and not spec.selector
+    open_to_all = spec.without_cluster_ip and not spec.selector
     undecided = spec.ip_family_policy is None and not spec.ip_families
-    if spec.ip_family_policy in {"PreferDualStack", "RequireDualStack"} or (
-        open_to_all and undecided
-    ):
+    if spec.ip_family_policy in _BOTH or (open_to_all and undecided):
         families += [family for family in cluster if family not in families]
     return tuple(family for family in families if family in cluster)
 
@@ -156,7 +146,7 @@ def _give_cluster_ips(items: Sequence[_Item], network: Network) -> None:
         for cidr in network.service_cidrs
     }
     for item in items:
-        for address, _ in written_cluster_ips(item.spec) if item.has_cluster_ips else ():
+        for address in item.spec.cluster_ips if item.has_cluster_ips else ():
             pools[IPFamily.of(address)].take(address)
             item.cluster_ips[IPFamily.of(address)] = address
     for item in items:
@@ -209,22 +199,22 @@ def _take_leased(item: _Item, pool: NodePorts) -> None:
         item.health_check_node_port = leased
 
 
-def _port_key(port: ServicePortSpec) -> str:
+def _port_key(port: ServicePort) -> str:
     return f"{port.port}/{port.protocol}"
 
 
-def _unassigned(item: _Item) -> Iterator[ServicePortSpec]:
+def _unassigned(item: _Item) -> Iterator[ServicePort]:
     """The ports that need a node port and have none."""
     spec = item.spec
-    wants = spec.type == "NodePort" or (
-        spec.type == "LoadBalancer" and spec.allocate_load_balancer_node_ports
+    wants = spec.type is ServiceType.NODE_PORT or (
+        spec.type is ServiceType.LOAD_BALANCER and spec.allocate_load_balancer_node_ports
     )
     for port in spec.ports if wants else ():
         if _port_key(port) not in item.node_ports:
             yield port
 
 
-def _share(item: _Item, port: ServicePortSpec) -> bool:
+def _share(item: _Item, port: ServicePort) -> bool:
     """One port number for TCP and UDP gets one node port, as 53 of a DNS Service does."""
     for other in item.spec.ports:
         number = item.node_ports.get(_port_key(other))
@@ -236,8 +226,8 @@ def _share(item: _Item, port: ServicePortSpec) -> bool:
 
 def _needs_health_check(item: _Item) -> bool:
     return (
-        item.spec.type == "LoadBalancer"
-        and item.spec.external_traffic_policy == "Local"
+        item.spec.type is ServiceType.LOAD_BALANCER
+        and item.spec.external_traffic_policy is TrafficPolicy.LOCAL
         and not item.health_check_node_port
     )
 
@@ -257,13 +247,10 @@ def _give_ingress(items: Sequence[_Item], network: Network, taken: set[IPAddress
     pools = options.pools if options else ()
     waiting: list[_Item] = []
     for item in items:
-        points = item.spec.status.load_balancer.ingress
-        item.ingress = tuple(
-            LoadBalancerIngress(point.ip, point.hostname or "", point.ip_mode or "VIP")
-            for point in points
-        )
+        points = item.ingress = item.spec.load_balancer_ingress
         taken |= {point.ip for point in points if point.ip is not None}
-        if item.spec.type == "LoadBalancer" and not points and not item.spec.load_balancer_class:
+        wanted = item.spec.type is ServiceType.LOAD_BALANCER and not item.spec.load_balancer_class
+        if wanted and not points:
             waiting.append(item)
     # an address behind a proxy never reaches a node, so nodes must not answer for it themselves
     ip_mode = "Proxy" if options and options.mode == "proxy" else "VIP"
@@ -307,45 +294,17 @@ def _pool_addresses(
 
 
 def _service(item: _Item) -> Service:
-    spec = item.spec
-    affinity = spec.session_affinity_config
-    local = TrafficPolicy.LOCAL
-    return Service(
-        namespace=spec.namespace,
-        name=spec.name,
-        type=ServiceType(spec.type),
-        cluster_ips=tuple(item.cluster_ips[f] for f in item.families if f in item.cluster_ips),
+    ips = tuple(item.cluster_ips[f] for f in item.families if f in item.cluster_ips)
+    ports = tuple(
+        replace(port, node_port=item.node_ports.get(_port_key(port), 0)) for port in item.spec.ports
+    )
+    return replace(
+        item.spec,
+        cluster_ips=ips,
         ip_families=item.families,
-        selector=spec.selector or None,
-        ports=tuple(
-            ServicePort(
-                port=port.port,
-                name=port.name,
-                protocol=Protocol(port.protocol),
-                target_port=port.port if port.target_port is None else port.target_port,
-                node_port=item.node_ports.get(_port_key(port), 0),
-            )
-            for port in spec.ports
-        ),
-        labels=spec.labels,
-        annotations=spec.annotations,
-        session_affinity=SessionAffinity(spec.session_affinity),
-        session_affinity_timeout=affinity.client_ip.timeout_seconds if affinity else 10800,
-        external_traffic_policy=(
-            local if spec.external_traffic_policy == "Local" else TrafficPolicy.CLUSTER
-        ),
-        internal_traffic_policy=(
-            local if spec.internal_traffic_policy == "Local" else TrafficPolicy.CLUSTER
-        ),
-        external_ips=spec.external_ips,
-        load_balancer_source_ranges=spec.load_balancer_source_ranges,
+        ports=ports,
         load_balancer_ingress=item.ingress,
-        load_balancer_class=spec.load_balancer_class,
         health_check_node_port=item.health_check_node_port,
-        publish_not_ready_addresses=spec.publish_not_ready_addresses,
-        allocate_load_balancer_node_ports=spec.allocate_load_balancer_node_ports,
-        traffic_distribution=spec.traffic_distribution,
-        external_name=spec.external_name,
     )
 
 

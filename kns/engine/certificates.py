@@ -18,7 +18,7 @@ from kns.compile.paths import LabPaths
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError, Problem, SpecError
 from kns.kernel import processes
-from kns.kinds.ingress import TLSSecret
+from kns.kinds.secret import TLSSecret
 
 #: a lab does not live so long
 _DAYS = "3650"

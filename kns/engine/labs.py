@@ -101,7 +101,7 @@ def applied_cluster(paths: LabPaths) -> Cluster:
 
 def load_applied(paths: LabPaths) -> Loaded:
     """The lab as `up` last wrote it down, its options included."""
-    from kns.labfile.load import load_lab
+    from kns.kinds.load import load_lab
 
     loaded = load_lab(paths.spec)
     options = read_options(paths)
@@ -111,9 +111,9 @@ def load_applied(paths: LabPaths) -> Loaded:
 def resolved(spec: object, leases: Leases) -> Loaded:
     """The cluster of a spec, in the file's own modes."""
     from kns.cluster.resolve import resolve
-    from kns.labfile.model import LabSpec
+    from kns.kinds.lab import Lab
 
-    if not isinstance(spec, LabSpec):
+    if not isinstance(spec, Lab):
         msg = f"not a lab's spec: {spec!r}"
         raise TypeError(msg)
     resolution = resolve(spec, leases)

@@ -85,11 +85,11 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
 
     Raises SpecError with everything that is wrong in the file.
     """
-    from kns.labfile.load import load_lab_text, read_lab
+    from kns.kinds.load import load_lab_text, read_lab
 
     content = read_lab(path)
     spec = load_lab_text(content, file=str(path))
-    leases = Leases() if fresh else read_leases(LabPaths(spec.spec.metadata.name))
+    leases = Leases() if fresh else read_leases(LabPaths(spec.spec.name))
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
     options = Options(proxy_mode, "l2" if why else "")

@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from kns.addresses import IPAddress, IPFamily
 from kns.kinds.common import Labels, Protocol
+from kns.kinds.fields import (
+    ADDRESS,
+    ANY_TEXT,
+    ENDPOINT_PORT_NAME,
+    FAMILY,
+    FLAG,
+    LABEL_NAME,
+    LABEL_VALUE,
+    METADATA_PATHS,
+    NAMED,
+    PORT,
+    PROTOCOL,
+    SERVICE_NAME,
+    SUBDOMAIN,
+)
+from kns.labfile.reader import Field, Form, Group, ListOf, Shape
+
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointPort:
-    """One entry of an EndpointSlice's `ports`; `port` None means all ports."""
+    """One port of an EndpointSlice; without `port` it stands for all ports."""
 
     port: int | None
     name: str = ""
     protocol: Protocol = Protocol.TCP
+    app_protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One endpoint of a slice. Conditions follow the API: None is "unknown", treated as ready."""
+    """One endpoint.
+
+    Conditions follow the API: None is "unknown", treated as ready.
+    """
 
     addresses: tuple[IPAddress, ...]
     ready: bool | None = None
@@ -36,7 +59,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSlice:
-    """An EndpointSlice; `service` is the value of kubernetes.io/service-name."""
+    """An EndpointSlice; `service` is short for the label kubernetes.io/service-name."""
 
     namespace: str
     name: str
@@ -45,3 +68,93 @@ class EndpointSlice:
     ports: tuple[EndpointPort, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     labels: Labels = field(default_factory=dict)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _port(port: int | None = None, **rest: Any) -> EndpointPort:
+    return EndpointPort(port, **rest)
+
+
+def _target(kind: str = "", namespace: str = "", name: str = "") -> str:
+    return f"{namespace}/{name}" if kind == "Pod" else ""
+
+
+def _endpoint(addresses: tuple[IPAddress, ...] = (), **rest: Any) -> Endpoint:
+    return Endpoint(addresses, **rest)
+
+
+def _slice(
+    name: str,
+    namespace: str = "default",
+    service: str = "",
+    labels: Labels | None = None,
+    address_type: IPFamily = IPFamily.IPV4,
+    **rest: Any,
+) -> EndpointSlice:
+    written = labels or {}
+    name_of_service = service or written.get(SERVICE_NAME_LABEL, "")
+    own = {SERVICE_NAME_LABEL: name_of_service} if name_of_service else {}
+    return EndpointSlice(
+        namespace, name, name_of_service, address_type, labels={**own, **written}, **rest
+    )
+
+
+_PORT = Shape(
+    _port,
+    Field("name", ENDPOINT_PORT_NAME),
+    Field("protocol", PROTOCOL),
+    Field("port", PORT, default=None),
+    Field("appProtocol", ANY_TEXT),
+    of=EndpointPort,
+)
+_CONDITIONS = Group(
+    Field("ready", FLAG),
+    Field("serving", FLAG),
+    Field("terminating", FLAG),
+    title="Conditions",
+    doc="An endpoint's conditions; one left out is unknown.",
+)
+_FOR_ZONE = Shape(
+    lambda name: name,
+    Field("name", LABEL_VALUE, required=True),
+    title="ForZone",
+    doc="An entry of a zone or node hint.",
+)
+_HINTS = Group(
+    Field("forZones", ListOf(_FOR_ZONE), "hint_zones", default=[]),
+    Field("forNodes", ListOf(_FOR_ZONE), "hint_nodes", default=[]),
+    title="Hints",
+    doc="An endpoint's topology hints.",
+)
+_TARGET = Shape(
+    _target,
+    Field("kind", ANY_TEXT),
+    Field("namespace", ANY_TEXT),
+    Field("name", ANY_TEXT),
+    title="TargetRef",
+    doc="The object behind an endpoint.",
+)
+_ENDPOINT = Shape(
+    _endpoint,
+    Field("addresses", ListOf(ADDRESS, filled=True), required=True),
+    Field("conditions", _CONDITIONS, merge=True),
+    Field("hostname", LABEL_NAME),
+    Field("nodeName", SUBDOMAIN),
+    Field("zone", LABEL_VALUE),
+    Field("hints", _HINTS, merge=True),
+    Field("targetRef", _TARGET, "pod", default=None),
+    of=Endpoint,
+)
+SHAPE = Shape(
+    _slice,
+    *NAMED[:2],
+    Field("service", SERVICE_NAME, default=""),
+    NAMED[2],
+    Field("addressType", FAMILY, default="IPv4"),
+    Field("ports", ListOf(_PORT)),
+    Field("endpoints", ListOf(_ENDPOINT)),
+    of=EndpointSlice,
+)
+FORM = Form(SHAPE, METADATA_PATHS)

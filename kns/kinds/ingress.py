@@ -1,6 +1,8 @@
-"""The part of the cluster model that Ingress is: objects of networking.k8s.io/v1, TLS Secrets.
+"""Ingress and IngressClass of networking.k8s.io/v1, and what serves them.
 
-`kns.cluster.model.Cluster` holds them; `kns.cluster.ingress` says what they mean together.
+`kns.cluster.ingress` says what they mean together. Two things may be written shorter than
+Kubernetes has them: a rule's `http.paths` as `paths`, and a backend
+`{service: {name: web, port: {number: 80}}}` as `{service: web, port: 80}`.
 """
 
 from __future__ import annotations
@@ -8,6 +10,47 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from kns.kinds.common import Labels
+from kns.kinds.fields import (
+    ANNOTATIONS_FIELD,
+    ANY_TEXT,
+    LABELS_FIELD,
+    METADATA_PATHS,
+    NAMED,
+    NODE_PORT,
+    OBJECT_NAME,
+    PORT,
+    PORT_NAME,
+    SERVICE_NAME,
+    SUBDOMAIN,
+    TARGET_PORT,
+    TEXTS,
+    in_spec,
+)
+from kns.kinds.service import ServiceType, TrafficPolicy
+from kns.labfile.reader import (
+    AnyMapping,
+    Choice,
+    Either,
+    Field,
+    Form,
+    Integer,
+    ListOf,
+    Mapped,
+    Shape,
+)
+
+#: the class that the lab's own controller serves, and the name under which classes refer to it
+DEFAULT_CLASS = "nginx"
+CONTROLLER = "k8s.io/ingress-nginx"
+#: ingress-nginx's own names for its namespace, its Deployment and its Service
+CONTROLLER_NAMESPACE = "ingress-nginx"
+CONTROLLER_NAME = "ingress-nginx-controller"
+#: the annotation that was there before `ingressClassName`, and still is in many manifests
+CLASS_ANNOTATION = "kubernetes.io/ingress.class"
+DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 
 
 class PathType(StrEnum):
@@ -20,7 +63,10 @@ class PathType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class IngressBackend:
-    """A Service of the Ingress' namespace and one of its ports, by number or by name."""
+    """A backend: a Service and its port; `service` may be the name alone, with `port` beside.
+
+    Without `service` it is a resource, which nobody serves here.
+    """
 
     service: str
     port: int | str
@@ -28,7 +74,7 @@ class IngressBackend:
 
 @dataclass(frozen=True, slots=True)
 class IngressPath:
-    """One entry of a rule's `http.paths`."""
+    """One path of a rule."""
 
     path: str
     path_type: PathType
@@ -37,15 +83,17 @@ class IngressPath:
 
 @dataclass(frozen=True, slots=True)
 class IngressRule:
-    """One entry of `spec.rules`. No `host`: any; no `paths`: the default backend's."""
+    """A rule; `paths` is short for `http.paths`."""
 
+    #: empty: any
     host: str = ""
+    #: empty: the default backend's
     paths: tuple[IngressPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class IngressTLS:
-    """One entry of `spec.tls`. No `hosts`: those of the rules."""
+    """One entry of `tls`; where the Secret isn't in the file, the lab's CA signs a certificate."""
 
     hosts: tuple[str, ...] = ()
     secret_name: str = ""
@@ -53,7 +101,10 @@ class IngressTLS:
 
 @dataclass(frozen=True, slots=True)
 class Ingress:
-    """An Ingress. `ingress_class` is the name of its class after defaulting, or nothing."""
+    """An Ingress: `metadata` and `spec` in one.
+
+    `ingress_class` is its class as written, or by the old annotation; resolved, after defaulting.
+    """
 
     namespace: str
     name: str
@@ -75,18 +126,8 @@ class IngressClass:
     """An IngressClass: which controller serves the Ingresses that name it."""
 
     name: str
-    controller: str
+    controller: str = CONTROLLER
     is_default: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class TLSSecret:
-    """A Secret of type kubernetes.io/tls: both parts as PEM text."""
-
-    namespace: str
-    name: str
-    certificate: str
-    key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +137,183 @@ class IngressController:
     ingress_class: str
     pods: tuple[str, ...]
     service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerNodePorts:
+    """The node ports of the controller's Service; 0 leaves the choice to the cluster."""
+
+    http: int = 0
+    https: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerService:
+    """The controller's Service; without `type` a LoadBalancer where the lab has one."""
+
+    type: ServiceType | None = None
+    external_traffic_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    node_ports: ControllerNodePorts = field(default_factory=ControllerNodePorts)
+
+
+@dataclass(frozen=True, slots=True)
+class IngressControllerOptions:
+    """The Ingress controller: nginx in pods of the namespace ingress-nginx."""
+
+    replicas: int = 1
+    ingress_class: str = DEFAULT_CLASS
+    service: ControllerService = field(default_factory=ControllerService)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+Port = int | str
+
+
+def _backend_port(number: int = 0, name: str = "") -> Port:
+    return number or name
+
+
+def _backend_service(name: str, port: Port = 0) -> IngressBackend:
+    return IngressBackend(name, port)
+
+
+def _backend(
+    service: IngressBackend | None = None, port: Port = 0, resource: object = None
+) -> IngressBackend:
+    """A resource, or nothing at all, is a backend without a Service: the checks tell which."""
+    if service is None or resource is not None:
+        return IngressBackend("", 0)
+    return IngressBackend(service.service, service.port or port)
+
+
+_BACKEND_PORT = Either(
+    Shape(
+        _backend_port,
+        Field("number", PORT, default=None),
+        Field("name", PORT_NAME, default=None),
+        title="BackendPort",
+        doc="`service.port` of a backend: a number or a name.",
+    ),
+    TARGET_PORT,
+)
+_BACKEND = Shape(
+    _backend,
+    Field(
+        "service",
+        Either(
+            Shape(
+                _backend_service,
+                Field("name", SERVICE_NAME, required=True),
+                Field("port", _BACKEND_PORT, default=None),
+                title="BackendService",
+                doc="`service` of a backend.",
+            ),
+            Mapped(SERVICE_NAME, lambda name: IngressBackend(name, 0)),
+        ),
+        default=None,
+    ),
+    Field("port", _BACKEND_PORT, default=None),
+    Field("resource", AnyMapping(), default=None),
+    of=IngressBackend,
+    title="Backend",
+)
+_PATH = Shape(
+    lambda backend, path="", path_type=PathType.PREFIX: IngressPath(path, path_type, backend),
+    Field("path", ANY_TEXT, default=""),
+    Field(
+        "pathType",
+        Choice(PathType),
+        default=None,
+    ),
+    Field("backend", _BACKEND, required=True),
+    of=IngressPath,
+)
+_HTTP = Shape(
+    lambda paths=(): paths,
+    Field("paths", ListOf(_PATH), default=[]),
+    title="HTTPRule",
+    doc="`http` of a rule.",
+)
+_RULE = Shape(
+    lambda host="", http=(), paths=(): IngressRule(host, (*paths, *http)),
+    Field("host", ANY_TEXT),
+    Field("http", _HTTP, default=None),
+    Field("paths", ListOf(_PATH)),
+    of=IngressRule,
+)
+_TLS = Shape(IngressTLS, Field("hosts", TEXTS), Field("secretName", SUBDOMAIN, default=None))
+
+
+def _ingress(
+    name: str,
+    namespace: str = "default",
+    ingress_class_name: str = "",
+    annotations: Labels | None = None,
+    **rest: Any,
+) -> Ingress:
+    written = annotations or {}
+    return Ingress(
+        namespace,
+        name,
+        ingress_class_name or written.get(CLASS_ANNOTATION, ""),
+        annotations=written,
+        **rest,
+    )
+
+
+SHAPE = Shape(
+    _ingress,
+    *NAMED,
+    ANNOTATIONS_FIELD,
+    Field("ingressClassName", SUBDOMAIN, default=None),
+    Field("defaultBackend", _BACKEND, default=None),
+    Field("rules", ListOf(_RULE)),
+    Field("tls", ListOf(_TLS)),
+    of=Ingress,
+)
+FORM = Form(
+    SHAPE, {**METADATA_PATHS, **in_spec("ingressClassName", "defaultBackend", "rules", "tls")}
+)
+
+
+def _class(
+    name: str,
+    controller: str = CONTROLLER,
+    annotations: Mapping[str, str] | None = None,
+    labels: Labels | None = None,  # noqa: ARG001 - nothing depends on them
+) -> IngressClass:
+    return IngressClass(
+        name, controller, (annotations or {}).get(DEFAULT_CLASS_ANNOTATION) == "true"
+    )
+
+
+CLASS_SHAPE = Shape(
+    _class,
+    Field("name", OBJECT_NAME, required=True),
+    LABELS_FIELD,
+    ANNOTATIONS_FIELD,
+    Field("controller", ANY_TEXT),
+    of=IngressClass,
+    doc="An IngressClass.",
+)
+CLASS_FORM = Form(CLASS_SHAPE, {**METADATA_PATHS, **in_spec("controller")})
+
+CONTROLLER_SHAPE = Shape(
+    IngressControllerOptions,
+    Field("replicas", Integer(1, 100)),
+    Field("class", SUBDOMAIN, "ingress_class"),
+    Field(
+        "service",
+        Shape(
+            ControllerService,
+            Field("type", Choice((ServiceType.LOAD_BALANCER, ServiceType.NODE_PORT))),
+            Field("externalTrafficPolicy", Choice(TrafficPolicy)),
+            Field(
+                "nodePorts",
+                Shape(ControllerNodePorts, Field("http", NODE_PORT), Field("https", NODE_PORT)),
+            ),
+        ),
+    ),
+    title="IngressController",
+)

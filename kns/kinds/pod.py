@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from kns.addresses import IPAddress, IPFamily
 from kns.kinds.common import Labels, Protocol
+from kns.kinds.fields import (
+    ADDRESSES,
+    ANNOTATIONS_FIELD,
+    ARGUMENT,
+    ARGUMENTS,
+    ENV_NAME,
+    FILLED_WORD,
+    FLAG,
+    LABEL_NAME,
+    METADATA_PATHS,
+    NAMED,
+    PORT,
+    PORT_NAME,
+    PROTOCOL,
+    TEXTS,
+    WORD,
+)
+from kns.labfile.reader import Choice, Field, ListOf, Shape, Text
+
+#: a pod without containers gets one server on this port
+DEFAULT_PORT = 8080
 
 
 class DNSPolicy(StrEnum):
@@ -20,15 +42,15 @@ class DNSPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EnvVar:
-    """A container's own environment variable; `value` may hold `$(OTHER)` references."""
+    """An environment variable; `value` may refer to others as `$(NAME)`."""
 
     name: str
-    value: str
+    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A port that a container listens on. `name` may be empty."""
+    """A port that a container listens on; `port` is short for `containerPort`."""
 
     port: int
     name: str = ""
@@ -37,21 +59,22 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container: kns' built-in server on each of `ports`, or the process `command`.
+    """A container: a built-in server on its ports, or the process that `command` and `args` are.
 
-    `component` names the real program of kns' own that runs in it instead (`nginx`).
+    `port: 8080` is short for `ports: [{containerPort: 8080}]`.
     """
 
     name: str
     ports: tuple[ContainerPort, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
+    #: the real program of kns' own that runs in it instead (`nginx`)
     component: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DNSOption:
-    """One entry of `dnsConfig.options`."""
+    """One option of resolv.conf."""
 
     name: str
     value: str | None = None
@@ -68,7 +91,10 @@ class DNSConfig:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that is scheduled and has its addresses (one a family of the cluster)."""
+    """A pod. Resolved, it is scheduled and has its addresses, one for each family of the cluster.
+
+    As read, `node` is the one that it asks for, or empty.
+    """
 
     namespace: str
     name: str
@@ -93,3 +119,145 @@ class Pod:
     def address(self, family: IPFamily) -> IPAddress | None:
         """Its address of that family."""
         return next((a for a in self.addresses if a.version == family.version), None)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def _container_port(
+    port: int | None = None, container_port: int | None = None, **rest: Any
+) -> ContainerPort:
+    """0 where neither is written, which the checks tell."""
+    number = container_port if port is None else port
+    return ContainerPort(number or 0, **rest)
+
+
+def _container(
+    name: str = "",
+    port: int | None = None,
+    ports: tuple[ContainerPort, ...] = (),
+    command: tuple[str, ...] = (),
+    args: tuple[str, ...] = (),
+    **rest: Any,
+) -> Container:
+    short = (ContainerPort(port),) if port is not None else ()
+    return Container(name, (*short, *ports), (*command, *args), **rest)
+
+
+def _without_image(image: str = "", **rest: Any) -> Container:
+    """A command in an image is not kns' to run; its ports are served all the same."""
+    if image:
+        rest = {key: value for key, value in rest.items() if key not in {"command", "args"}}
+    return _container(**rest)
+
+
+def pod(
+    name: str,
+    namespace: str = "default",
+    node: str = "",
+    containers: tuple[Container, ...] = (),
+    ready: bool = True,  # noqa: FBT001, FBT002 - called with what was read, by name
+    annotations: Labels | None = None,  # noqa: ARG001 - nothing on the network depends on them
+    **rest: Any,
+) -> Pod:
+    """A pod as read: each container has a name, and a pod that names none has a server."""
+    return Pod(
+        namespace,
+        name,
+        node,
+        (),
+        containers=_with_names(containers or (Container("", (ContainerPort(DEFAULT_PORT),)),)),
+        ready=ready,
+        **{"serving": ready, **rest},
+    )
+
+
+def _with_names(containers: tuple[Container, ...]) -> tuple[Container, ...]:
+    """A container without a name is `server`, the second such `server-2`."""
+    if all(container.name for container in containers):
+        return containers
+    return tuple(
+        container
+        if container.name
+        else replace(container, name="server" if index == 0 else f"server-{index + 1}")
+        for index, container in enumerate(containers)
+    )
+
+
+_CONTAINER_PORT = Shape(
+    _container_port,
+    Field("name", PORT_NAME, default=None),
+    Field("port", PORT, default=None),
+    Field("containerPort", PORT, default=None),
+    Field("protocol", PROTOCOL),
+    of=ContainerPort,
+)
+_ENV = Shape(EnvVar, Field("name", ENV_NAME, required=True), Field("value", ARGUMENT))
+_CONTAINER_FIELDS = (
+    Field("name", LABEL_NAME, default=None),
+    Field("port", PORT, default=None),
+    Field("ports", ListOf(_CONTAINER_PORT)),
+    Field("command", ARGUMENTS),
+    Field("args", ARGUMENTS, default=[]),
+    Field("env", ListOf(_ENV)),
+)
+_CONTAINER = Shape(
+    _container,
+    *_CONTAINER_FIELDS,
+    of=Container,
+    doc="A container: a built-in server on its ports, or the process that `command` and `args` "
+    "are. `port: 8080` is short for `ports: [{containerPort: 8080}]`.",
+)
+#: in a manifest, with what stands beside them in one
+_CONTAINER_OF_MANIFEST = Shape(
+    _without_image, Field("image", Text(), default=None), *_CONTAINER_FIELDS, of=Container
+)
+_DNS_OPTION = Shape(
+    DNSOption, Field("name", FILLED_WORD, required=True), Field("value", WORD, default=None)
+)
+_DNS_CONFIG = Shape(
+    DNSConfig,
+    Field("nameservers", ADDRESSES),
+    Field("searches", TEXTS),
+    Field("options", ListOf(_DNS_OPTION)),
+)
+
+
+def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
+    return (
+        *NAMED,
+        ANNOTATIONS_FIELD,
+        Field("node", Text(), default=None),
+        *more,
+        Field("containers", ListOf(container), default=[]),
+        Field("hostname", LABEL_NAME),
+        Field("subdomain", LABEL_NAME),
+        Field("ready", FLAG),
+        Field("serving", FLAG, default=None),
+        Field("terminating", FLAG),
+        Field("dnsPolicy", Choice(DNSPolicy)),
+        Field("dnsConfig", _DNS_CONFIG),
+        Field("enableServiceLinks", FLAG),
+    )
+
+
+def pod_fields(*more: Field) -> tuple[Field, ...]:
+    """The fields of a pod in the Lab document."""
+    return _fields(_CONTAINER, *more)
+
+
+def manifest_fields(*more: Field) -> tuple[Field, ...]:
+    """The same in a manifest; what only the short form has stands nowhere in it."""
+    short = {"ready", "serving", "terminating"}
+    own = _fields(_CONTAINER_OF_MANIFEST, *more)
+    return tuple(field for field in own if field.name not in short)
+
+
+def template_paths(template: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Where an object keeps the fields of its pods, whose template stands at `template`."""
+    spec = ("containers", "hostname", "subdomain", "dnsPolicy", "dnsConfig", "enableServiceLinks")
+    paths: dict[str, tuple[str, ...]] = {name: (*template, "spec", name) for name in spec}
+    paths["node"] = (*template, "spec", "nodeName")
+    for name, path in METADATA_PATHS.items():
+        paths[name] = path if name in {"name", "namespace"} else (*template, *path)
+    return paths

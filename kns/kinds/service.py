@@ -1,12 +1,37 @@
-"""Service."""
+"""Service: as it is written, and after defaulting and allocation."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any, Literal
 
 from kns.addresses import IPAddress, IPFamily
 from kns.kinds.common import Labels, Protocol
+from kns.kinds.fields import (
+    ADDRESS,
+    ADDRESSES,
+    ANNOTATIONS_FIELD,
+    ANY_TEXT,
+    CLUSTER_IP,
+    FAMILY,
+    FLAG,
+    LABEL_NAME,
+    LABELS,
+    LABELS_FIELD,
+    METADATA_PATHS,
+    NAMESPACE_FIELD,
+    NODE_PORT,
+    PORT,
+    PROTOCOL,
+    QUALIFIED_NAME,
+    SERVICE_NAME,
+    SOURCE_RANGE,
+    SUBDOMAIN,
+    TARGET_PORT,
+)
+from kns.labfile.reader import Choice, Field, Form, Group, Integer, ListOf, Shape
 
 
 class ServiceType(StrEnum):
@@ -32,20 +57,35 @@ class SessionAffinity(StrEnum):
     CLIENT_IP = "ClientIP"
 
 
+class IPFamilyPolicy(StrEnum):
+    """`service.spec.ipFamilyPolicy`."""
+
+    SINGLE_STACK = "SingleStack"
+    PREFER_DUAL_STACK = "PreferDualStack"
+    REQUIRE_DUAL_STACK = "RequireDualStack"
+
+
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One entry of `service.spec.ports`; `node_port` 0 means none."""
+    """One port of a Service.
+
+    `target_port` 0 is the port itself, `node_port` 0 none.
+    """
 
     port: int
     name: str = ""
     protocol: Protocol = Protocol.TCP
     target_port: int | str = 0
     node_port: int = 0
+    app_protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadBalancerIngress:
-    """One entry of `status.loadBalancer.ingress`. `ip_mode` is `VIP` (the default) or `Proxy`."""
+    """One entry of `status.loadBalancer.ingress`.
+
+    `ip_mode` is `VIP` (the default) or `Proxy`.
+    """
 
     ip: IPAddress | None = None
     hostname: str = ""
@@ -54,7 +94,11 @@ class LoadBalancerIngress:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service after defaulting and allocation. No `cluster_ips`: headless (or ExternalName)."""
+    """A Service: `metadata` and `spec` in one, `status` as it is.
+
+    As read, `cluster_ips`, `ip_families` and node ports are what is asked for; allocation fills in
+    the rest. `without_cluster_ip` is `clusterIP: None`.
+    """
 
     namespace: str
     name: str
@@ -80,6 +124,9 @@ class Service:
     allocate_load_balancer_node_ports: bool = True
     traffic_distribution: str = ""
     external_name: str = ""
+    ip_family_policy: IPFamilyPolicy | None = None
+    load_balancer_ip: IPAddress | None = None
+    without_cluster_ip: bool = False
 
     @property
     def full_name(self) -> str:
@@ -94,3 +141,114 @@ class Service:
     def cluster_ip(self, family: IPFamily) -> IPAddress | None:
         """Its cluster IP of that family."""
         return next((a for a in self.cluster_ips if a.version == family.version), None)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+_POLICY = Choice(TrafficPolicy)
+WrittenIP = IPAddress | Literal["None", ""]
+
+
+def _service_port(port: int, target_port: int | str = 0, **rest: Any) -> ServicePort:
+    """The API server's default of a target port is the port itself."""
+    return ServicePort(port, target_port=target_port or port, **rest)
+
+
+_PORT = Shape(
+    _service_port,
+    Field("port", PORT, required=True),
+    Field("name", LABEL_NAME),
+    Field("protocol", PROTOCOL),
+    Field("targetPort", TARGET_PORT, default=None),
+    Field("nodePort", NODE_PORT),
+    Field("appProtocol", ANY_TEXT),
+    of=ServicePort,
+    closed=True,
+)
+_CLIENT_IP = Shape(
+    lambda timeout_seconds=10800: timeout_seconds,
+    Field("timeoutSeconds", Integer(1, 86400), default=10800),
+    title="ClientIP",
+    doc="`sessionAffinityConfig.clientIP`.",
+)
+_AFFINITY_CONFIG = Group(
+    Field("clientIP", _CLIENT_IP, "session_affinity_timeout", default={}),
+    title="SessionAffinityConfig",
+    doc="`sessionAffinityConfig`.",
+)
+_INGRESS_POINT = Shape(
+    LoadBalancerIngress,
+    Field("ip", ADDRESS),
+    Field("hostname", SUBDOMAIN, default=None),
+    Field("ipMode", Choice(("VIP", "Proxy")), default=None),
+    title="IngressPoint",
+)
+_LOAD_BALANCER = Shape(
+    lambda ingress=(): ingress,
+    Field("ingress", ListOf(_INGRESS_POINT), default=[]),
+    title="LoadBalancerStatus",
+    doc="`status.loadBalancer`.",
+)
+_STATUS = Group(
+    Field("loadBalancer", _LOAD_BALANCER, "load_balancer_ingress", default={}),
+    title="ServiceStatus",
+    doc="`status` of a Service.",
+)
+
+
+def _service(
+    name: str,
+    namespace: str = "default",
+    cluster_ip: WrittenIP = "",
+    cluster_ips: Sequence[WrittenIP] = (),
+    selector: Labels | None = None,
+    **rest: Any,
+) -> Service:
+    asked = (cluster_ip, *(item for item in cluster_ips if item != cluster_ip))
+    return Service(
+        namespace,
+        name,
+        cluster_ips=tuple(item for item in asked if not isinstance(item, str)),
+        without_cluster_ip="None" in asked,
+        selector=selector or None,
+        **{"ip_families": (), **rest},
+    )
+
+
+SHAPE = Shape(
+    _service,
+    Field("name", SERVICE_NAME, required=True),
+    NAMESPACE_FIELD,
+    LABELS_FIELD,
+    ANNOTATIONS_FIELD,
+    Field("type", Choice(ServiceType)),
+    Field("clusterIP", CLUSTER_IP, default=None),
+    Field("clusterIPs", ListOf(CLUSTER_IP), default=[]),
+    Field("ipFamilies", ListOf(FAMILY), default=[]),
+    Field("ipFamilyPolicy", Choice(IPFamilyPolicy)),
+    Field("selector", LABELS),
+    Field("ports", ListOf(_PORT)),
+    Field("externalIPs", ADDRESSES),
+    Field("sessionAffinity", Choice(SessionAffinity)),
+    Field("sessionAffinityConfig", _AFFINITY_CONFIG, merge=True, default=None),
+    Field("externalTrafficPolicy", _POLICY, default=None),
+    Field("internalTrafficPolicy", _POLICY, default=None),
+    Field("loadBalancerIP", ADDRESS),
+    Field("loadBalancerSourceRanges", ListOf(SOURCE_RANGE)),
+    Field("loadBalancerClass", QUALIFIED_NAME),
+    Field("healthCheckNodePort", NODE_PORT),
+    Field("publishNotReadyAddresses", FLAG),
+    Field("allocateLoadBalancerNodePorts", FLAG),
+    Field("trafficDistribution", Choice(("", "PreferClose", "PreferSameZone", "PreferSameNode"))),
+    Field("externalName", ANY_TEXT),
+    Field("status", _STATUS, merge=True),
+    of=Service,
+)
+FORM = Form(
+    SHAPE,
+    {
+        **{field.name: ("spec", field.name) for field in SHAPE.fields if field.name != "status"},
+        **METADATA_PATHS,
+    },
+    closed=[("spec",)],
+)

@@ -1,1 +1,1 @@
-"""What the user wrote: YAML with line marks, its schema, every error at once with file and line."""
+"""The file: YAML with the place of every part, and a reader that tells every error at once."""

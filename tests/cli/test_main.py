@@ -20,7 +20,7 @@ from kns.errors import ApplyError, LockedError, PlatformError, Problem, SpecErro
 
 KNS = [sys.executable, "-m", "kns.cli.main"]
 #: what `kns --help` must not import: each costs more than the rest of the start
-HEAVY = ("click", "pydantic", "yaml", "rich", "pyroute2", "dns", "asyncio", "json", "subprocess")
+HEAVY = ("click", "yaml", "rich", "pyroute2", "dns", "asyncio", "json", "subprocess")
 
 
 def run_kns(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

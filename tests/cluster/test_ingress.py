@@ -22,7 +22,7 @@ from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.kinds.ingress import IngressBackend, IngressClass, PathType
 from kns.kinds.service import ServiceType, TrafficPolicy
-from tests.labfile.labs import lab
+from tests.kinds.labs import lab
 
 WEB = """
 pods:

@@ -6,7 +6,7 @@ import pytest
 
 from kns.cluster.internet_dns import InternetZone, internet_names
 from kns.cluster.resolve import resolve
-from tests.labfile.labs import lab
+from tests.kinds.labs import lab
 
 INGRESSES = """
 loadBalancer: {pool: 192.0.2.16/28}

@@ -20,7 +20,7 @@ from kns.errors import SpecError
 from kns.kinds.common import Protocol
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
-from tests.labfile.labs import NODES, lab
+from tests.kinds.labs import NODES, lab
 
 NO_DNS = "networking: {dns: {enabled: false}}\n"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
-from kns.labfile.load import load_lab_text
+from kns.kinds.load import load_lab_text
 
 NAMES = [f"p{i}" for i in range(8)]
 #: one state of a lab: its nodes, its pods (some bound to the first node) and its services

@@ -11,7 +11,7 @@ from kns.cluster.leases import Leases
 from kns.cluster.resolve import resolve
 from kns.kinds.common import Protocol
 from kns.kinds.service import Service, ServiceType, SessionAffinity, TrafficPolicy
-from tests.labfile.labs import lab
+from tests.kinds.labs import lab
 
 V4, V6 = IPFamily.IPV4, IPFamily.IPV6
 DUAL = "networking: {ipFamily: dual}\n"

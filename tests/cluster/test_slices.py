@@ -11,7 +11,7 @@ from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.cluster.selectors import PodIndex, matches
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
-from tests.labfile.labs import NODES, lab
+from tests.kinds.labs import NODES, lab
 
 HEAD = "networking: {dns: {enabled: false}}\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from kns.cli.lab_files import existing_file
 from kns.errors import UsageError
-from kns.labfile.load import load_lab
+from kns.kinds.load import load_lab
 from kns.labfile.shipped import shipped_lab, shipped_labs
 from tests.cli.process import kns
 from tests.readme_console import PROJECT
@@ -18,7 +18,7 @@ def test_every_lab_has_a_first_sentence_and_is_called_like_its_file() -> None:
     labs = shipped_labs()
     assert {lab.path for lab in labs} == set((PROJECT / "labs").glob("*.yaml"))
     assert [lab.name for lab in labs if not 10 < len(lab.about) < 120] == []
-    assert [load_lab(lab.path).spec.metadata.name for lab in labs] == [lab.name for lab in labs]
+    assert [load_lab(lab.path).spec.name for lab in labs] == [lab.name for lab in labs]
 
 
 def test_sentence_ends_at_a_full_stop_or_before_a_list() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
-from kns.labfile.load import load_lab
+from kns.kinds.load import load_lab
 from kns.probe.ingress import candidates, ingress_target, notes
 from kns.probe.model import Attempt
 from kns.probe.target import Target, Wish
@@ -72,7 +72,7 @@ def test_other_targets_are_none_of_its_business(text: str) -> None:
 
 def test_a_node_port_door_is_a_node() -> None:
     text = (PROJECT / "labs/ingress.yaml").read_text(encoding="utf-8")
-    from kns.labfile.load import load_lab_text
+    from kns.kinds.load import load_lab_text
 
     text = text.replace("service: {externalTrafficPolicy: Local}", "service: {type: NodePort}")
     found = target("https://shop.example.com/", cluster=resolve(load_lab_text(text).spec).cluster)

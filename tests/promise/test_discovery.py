@@ -13,9 +13,9 @@ from kns.cluster.podfiles import ResolvConf, pod_resolv_conf
 from kns.cluster.records import Record
 from kns.cluster.resolve import resolve
 from kns.cluster.zone import ClusterZone
+from kns.kinds.load import load_lab
 from kns.kinds.pod import DNSPolicy, Pod
 from kns.kinds.service import Service
-from kns.labfile.load import load_lab
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, search_order
 from kns.probe.judge import judge
 from kns.probe.model import Attempt

@@ -8,11 +8,11 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
-from kns.labfile.load import load_lab
+from kns.kinds.load import load_lab
 from kns.promise.check import Check, Http, Resolve
 from kns.promise.ingress import ingress_checks
 from kns.promise.ingress_rules import admits, backends_of, decide, has_tls, is_restricted, redirects
-from tests.labfile.labs import lab
+from tests.kinds.labs import lab
 from tests.readme_console import PROJECT
 from tests.vectors import read_vectors
 
@@ -200,7 +200,7 @@ def test_a_route_proves_backends_headers_and_tls() -> None:
 
 def test_with_policy_cluster_nginx_sees_a_node() -> None:
     text = LAB.read_text(encoding="utf-8").replace("externalTrafficPolicy: Local", "type: NodePort")
-    from kns.labfile.load import load_lab_text
+    from kns.kinds.load import load_lab_text
 
     found = checks(resolve(load_lab_text(text).spec).cluster)
     (step,) = found["route/internet->https://shop.example.com/cart"].steps

@@ -9,7 +9,7 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
-from kns.labfile.load import load_lab_text
+from kns.kinds.load import load_lab_text
 from kns.report.graph import dot, mermaid, picture
 from kns.report.graph_svg import html, svg
 

@@ -16,7 +16,7 @@ from kns.cluster.resolve import resolve
 from kns.cluster.zone import ClusterZone
 from kns.cluster.zone_index import ZoneOptions
 from kns.compile.programs.corefile import coredns_files
-from kns.labfile.load import load_lab
+from kns.kinds.load import load_lab
 
 LAB = Path(__file__).parents[3] / "labs" / "discovery.yaml"
 

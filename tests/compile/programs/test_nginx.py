@@ -21,9 +21,9 @@ from kns.kinds.ingress import (
     IngressTLS,
     PathType,
 )
+from kns.kinds.load import load_lab
 from kns.kinds.pod import Pod
-from kns.labfile.load import load_lab
-from tests.labfile.labs import lab
+from tests.kinds.labs import lab
 from tests.readme_console import PROJECT
 
 GOLDEN = PROJECT / "tests/golden/nginx"

@@ -1,0 +1,159 @@
+"""Checks of what stands behind Services: explicit EndpointSlices, and what selectors find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kns.addresses import IPFamily
+from kns.errors import Problem
+from kns.kinds.checks.network import duplicate
+from kns.kinds.checks.services import special_address
+from kns.kinds.endpointslice import SERVICE_NAME_LABEL, EndpointSlice
+from kns.kinds.pod import Pod
+from kns.kinds.service import Service, ServicePort, ServiceType
+from kns.kinds.sources import Sources
+from kns.labfile.place import Located, Place
+from kns.labfile.wording import did_you_mean, shown
+
+#: pkg/apis/discovery/validation: maxEndpoints, maxPorts, maxAddresses, maxZoneHints
+MAX_ENDPOINTS, MAX_PORTS, MAX_ADDRESSES, MAX_HINTS = 1000, 20_000, 100, 8
+
+
+# -- EndpointSlices --------------------------------------------------------------------------------
+
+
+def check_slices(sources: Sources) -> Iterator[Problem]:
+    """Everything about explicit EndpointSlices."""
+    taken: dict[str, Located[object]] = {}
+    for part in sources.slices:
+        spec, place = part.value, part.place
+        name = f"{spec.namespace}/{spec.name}"
+        if name in taken:
+            yield duplicate(part, ("name",), spec.name, taken[name])
+        taken.setdefault(name, part)
+        label = spec.labels.get(SERVICE_NAME_LABEL)
+        if not spec.service:
+            message = f"Required value: or the label {SERVICE_NAME_LABEL}"
+            yield place.problem(("service",), message)
+        elif label != spec.service:
+            message = f"Invalid value: {shown(spec.service)}: the label says {shown(label)}"
+            yield place.problem(("service",), message)
+        yield from _slice_ports(spec, place)
+        yield from _slice_endpoints(spec, place)
+
+
+def _slice_ports(spec: EndpointSlice, place: Place) -> Iterator[Problem]:
+    if len(spec.ports) > MAX_PORTS:
+        yield place.problem(("ports",), f"Too many: must have at most {MAX_PORTS} items")
+    seen: set[str] = set()
+    for index, port in enumerate(spec.ports):
+        if port.name in seen:
+            message = f"Duplicate value: {shown(port.name)}"
+            yield place.problem(("ports", index, "name"), message)
+        seen.add(port.name)
+
+
+def _slice_endpoints(spec: EndpointSlice, place: Place) -> Iterator[Problem]:
+    if len(spec.endpoints) > MAX_ENDPOINTS:
+        message = f"Too many: {len(spec.endpoints)}: must have at most {MAX_ENDPOINTS} items"
+        yield place.problem(("endpoints",), message, "use several slices")
+    for index, endpoint in enumerate(spec.endpoints):
+        path = ("endpoints", index)
+        if len(endpoint.addresses) > MAX_ADDRESSES:
+            message = f"Too many: must have at most {MAX_ADDRESSES} items"
+            yield place.problem((*path, "addresses"), message)
+        for number, address in enumerate(endpoint.addresses):
+            objection = special_address(address)
+            if IPFamily.of(address) is not spec.address_type:
+                objection = f"must be an {spec.address_type} address, as addressType says"
+            if objection:
+                message = f"Invalid value: {shown(address)}: {objection}"
+                yield place.problem((*path, "addresses", number), message)
+        for field, hints in (
+            ("forZones", endpoint.hint_zones),
+            ("forNodes", endpoint.hint_nodes),
+        ):
+            if len(hints) > MAX_HINTS:
+                message = f"Too many: must have at most {MAX_HINTS} items"
+                yield place.problem((*path, "hints", field), message)
+
+
+# -- selectors (warnings) --------------------------------------------------------------------------
+
+
+def warn_services(sources: Sources) -> Iterator[Problem]:
+    """What Kubernetes takes silently, and what then works for nobody."""
+    index = LabelIndex(sources)
+    explicit = {(part.value.namespace, part.value.service) for part in sources.slices}
+    for part in sources.services:
+        spec = part.value
+        if spec.type is ServiceType.EXTERNAL_NAME:
+            continue
+        if (spec.namespace, spec.name) in explicit:
+            continue
+        if spec.selector:
+            yield from _selected(part, index)
+        else:
+            hint = "add a selector, or an EndpointSlice"
+            message = "the Service has no selector and no EndpointSlice: nothing is behind it"
+            yield part.place.problem(("name",), message, hint, warning=True)
+    known = {(part.value.namespace, part.value.name) for part in sources.services}
+    for slice_ in sources.slices:
+        name = slice_.value.service
+        if (slice_.value.namespace, name) not in known:
+            hint = did_you_mean(name, (service for _, service in known))
+            message = f"there is no Service {slice_.value.namespace}/{name}"
+            yield slice_.place.problem(("service",), message, hint, warning=True)
+
+
+class LabelIndex:
+    """The pods of each namespace and label, so that a selector costs what it finds."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._by_label: dict[tuple[str, str, str], list[Pod]] = {}
+        self.labels: set[tuple[str, str]] = set()
+        for part in sources.workloads:
+            pod = part.value.template
+            if part.value.replicas == 0:
+                continue
+            for key, value in pod.labels.items():
+                self._by_label.setdefault((pod.namespace, key, value), []).append(pod)
+                self.labels.add((key, value))
+
+    def select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
+        """The pods of the namespace that have all of the labels."""
+        lists = [self._by_label.get((namespace, *item), []) for item in selector.items()]
+        fewest = min(lists, key=len, default=[])
+        return [pod for pod in fewest if selector.items() <= pod.labels.items()]
+
+
+def _selected(part: Located[Service], index: LabelIndex) -> Iterator[Problem]:
+    spec, selector = part.value, part.value.selector or {}
+    pods = index.select(spec.namespace, selector)
+    if not pods:
+        text = ",".join(f"{key}={value}" for key, value in selector.items())
+        message = f"no pod of the namespace {spec.namespace} has the labels {text}"
+        known = [f"{key}={value}" for key, value in sorted(index.labels)]
+        hint = did_you_mean(text, known) or "requests to the Service will be refused"
+        yield part.place.problem(("selector",), message, hint, warning=True)
+        return
+    for number, port in enumerate(spec.ports):
+        if not any(_serves(pod, port) for pod in pods):
+            target = port.target_port
+            wanted = shown(target) if isinstance(target, str) else f"{target}/{port.protocol}"
+            written = part.place.has("ports", number, "targetPort")
+            field = "targetPort" if written else "port"
+            message = f"no selected pod has the port {wanted}"
+            hint = "requests to the Service will be refused"
+            yield part.place.problem(("ports", number, field), message, hint, warning=True)
+
+
+def _serves(pod: Pod, port: ServicePort) -> bool:
+    """Whether a container has the target port, or may have: a process opens what it likes."""
+    for container in pod.containers:
+        if container.command and isinstance(port.target_port, int):
+            return True
+        for own in container.ports:
+            if own.protocol is port.protocol and port.target_port in {own.name, own.port}:
+                return True
+    return False

@@ -1,0 +1,49 @@
+"""All checks of a lab that look at more than one field. Kubernetes' rules, and the kernel's."""
+
+from __future__ import annotations
+
+from kns.errors import Problem
+from kns.kinds.checks.balancer import check_balancer, warn_balancer
+from kns.kinds.checks.egress import check_egress, warn_egress
+from kns.kinds.checks.endpoints import check_slices, warn_services
+from kns.kinds.checks.ingress import check_ingresses
+from kns.kinds.checks.ingress_warnings import warn_ingresses
+from kns.kinds.checks.network import check_network
+from kns.kinds.checks.pods import check_pods
+from kns.kinds.checks.services import check_services
+from kns.kinds.sources import Sources
+from kns.labfile.wording import shown
+
+
+def validate(sources: Sources) -> tuple[Problem, ...]:
+    """Every error of the lab, unsorted."""
+    return (
+        *(check_network(sources) if sources.networks_known else ()),
+        *(check_balancer(sources) if sources.networks_known else ()),
+        *check_egress(sources),
+        *_namespaces(sources),
+        *check_pods(sources),
+        *check_services(sources),
+        *check_slices(sources),
+        *check_ingresses(sources),
+    )
+
+
+def warnings_of(sources: Sources) -> tuple[Problem, ...]:
+    """What is legal and probably not meant."""
+    return (
+        *warn_services(sources),
+        *warn_ingresses(sources),
+        *warn_balancer(sources),
+        *warn_egress(sources),
+    )
+
+
+def _namespaces(sources: Sources) -> tuple[Problem, ...]:
+    seen: set[str] = set()
+    problems: list[Problem] = []
+    for part in sources.namespaces:
+        if part.value in seen:
+            problems.append(part.place.problem((), f"Duplicate value: {shown(part.value)}"))
+        seen.add(part.value)
+    return tuple(problems)

@@ -1,0 +1,211 @@
+"""Checks of the pods: names, nodes, ports within a pod, DNS settings, how many fit on a node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from kns.errors import Problem
+from kns.kinds import names
+from kns.kinds.checks.network import (
+    NAME_MAX,
+    duplicate,
+    reserved_names,
+)
+from kns.kinds.common import Protocol
+from kns.kinds.networks import networks, node_mask_size, pod_capacity
+from kns.kinds.node import Node
+from kns.kinds.placement import PlacedPod, expand_pods
+from kns.kinds.pod import Container, ContainerPort, DNSPolicy, Pod
+from kns.kinds.sources import Sources
+from kns.kinds.workload import Workload
+from kns.labfile.document import Path
+from kns.labfile.place import Located, Place
+from kns.labfile.wording import did_you_mean, shown
+
+#: linux/net/bridge/br_private.h BR_MAX_PORTS
+BRIDGE_PORTS = 1024
+#: kubernetes/pkg/apis/core/validation: MaxDNSNameservers, MaxDNSSearchPaths and …ListChars
+MAX_NAMESERVERS, MAX_SEARCHES, MAX_SEARCH_CHARS = 3, 32, 2048
+
+
+def check_pods(sources: Sources) -> Iterator[Problem]:
+    """Everything about pods."""
+    for part in sources.workloads:
+        yield from _node(part, sources)
+        yield from _containers(part)
+        yield from _dns(part.value.template, part.place)
+        yield from _names(part, sources)
+    pods = expand_pods(sources.lab) if sources.nodes else ()
+    yield from _duplicates(sources, pods)
+    yield from _capacity(sources, pods)
+
+
+def _node(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
+    node = part.value.template.node
+    if node and sources.node_names and node not in sources.node_names:
+        known = sorted(sources.node_names)
+        hint = did_you_mean(node, known) or f"the nodes are {', '.join(known[:10])}"
+        yield part.place.problem(("node",), f"Not found: {shown(node)}: no such node", hint)
+
+
+def _names(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
+    template = part.value.template
+    nodes = tuple(node.name for node in sources.lab.nodes)
+    longest = max((pod.name for pod in part.value.pods(nodes)), key=len, default=template.name)
+    if names.subdomain_objection(longest):
+        message = f"Invalid value: {shown(longest)}: must be no more than 253 characters"
+        yield part.place.problem(("name",), message)
+    namespace = "" if template.namespace == "default" else f"{template.namespace}."
+    netns = f"kns.{sources.lab.name}.{namespace}{longest}"
+    if len(netns) > NAME_MAX:
+        message = f"Invalid value: {shown(template.name)}: the name of its netns is too long"
+        yield part.place.problem(("name",), message, f"at most {NAME_MAX} characters: {netns}")
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+
+def _containers(part: Located[Workload]) -> Iterator[Problem]:
+    used_names: set[str] = set()
+    used_ports: dict[tuple[int, Protocol], str] = {}
+    for index, container in enumerate(part.value.template.containers):
+        base: Path = ("containers", index)
+        if container.name in used_names:
+            message = f"Duplicate value: {shown(container.name)}"
+            hint = "containers need names of their own"
+            yield part.place.problem((*base, "name"), message, hint)
+        used_names.add(container.name)
+        yield from _port_fields(part.place, base)
+        own: set[tuple[int, Protocol]] = set()
+        for port, path in _written_ports(container, part.place, base):
+            key = (port.port, port.protocol)
+            holder = used_ports.setdefault(key, container.name)
+            if holder != container.name or key in own:
+                message = f"Duplicate value: {port.port}/{port.protocol}: already used by {holder}"
+                hint = "the containers of a pod share one network: each port can be bound once"
+                yield part.place.problem(path, message, hint)
+            own.add(key)
+
+
+def _written_ports(
+    container: Container, place: Place, base: Path
+) -> Iterator[tuple[ContainerPort, Path]]:
+    """A container's ports, each with its path: `port`, `ports[0].port` or `…containerPort`."""
+    single = place.has(*base, "port")
+    for number, port in enumerate(container.ports):
+        path: Path = (*base, "ports", number - single)
+        if single and number == 0:
+            yield port, (*base, "port")
+        elif port.port:
+            yield port, (*path, "port" if place.has(*path, "port") else "containerPort")
+
+
+def _port_fields(place: Place, base: Path) -> Iterator[Problem]:
+    used: set[object] = set()
+    written = place.get(*base, "ports")
+    for index in range(len(written) if isinstance(written, list) else 0):
+        path = (*base, "ports", index)
+        short, long, name = (place.get(*path, key) for key in ("port", "containerPort", "name"))
+        if short is None and long is None:
+            yield place.problem((*path, "containerPort"), "Required value")
+        if short is not None and long is not None:
+            message = "may not be set together with containerPort, which it is short for"
+            yield place.problem((*path, "port"), message)
+        if name and name in used:
+            yield place.problem((*path, "name"), f"Duplicate value: {shown(name)}")
+        used.add(name)
+
+
+def _dns(spec: Pod, place: Place) -> Iterator[Problem]:
+    config = spec.dns_config
+    if spec.dns_policy is DNSPolicy.NONE and not config.nameservers:
+        message = (
+            "Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"
+        )
+        yield place.problem(("dnsConfig", "nameservers"), message)
+    if len(config.nameservers) > MAX_NAMESERVERS:
+        message = f"Invalid value: must not have more than {MAX_NAMESERVERS} nameservers"
+        yield place.problem(("dnsConfig", "nameservers"), message)
+    if len(config.searches) > MAX_SEARCHES:
+        message = f"Invalid value: must not have more than {MAX_SEARCHES} search paths"
+        yield place.problem(("dnsConfig", "searches"), message)
+    if len(" ".join(config.searches)) > MAX_SEARCH_CHARS:
+        message = f"Invalid value: must not have more than {MAX_SEARCH_CHARS} characters"
+        yield place.problem(("dnsConfig", "searches"), message)
+    for index, search in enumerate(config.searches):
+        if search != "." and (objection := names.subdomain_objection(search.removesuffix("."))):
+            message = f"Invalid value: {shown(search)}: {objection}"
+            yield place.problem(("dnsConfig", "searches", index), message)
+
+
+# -- all pods together -----------------------------------------------------------------------------
+
+
+def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Problem]:
+    """Pods of one name, and pods whose netns would have the name of another netns."""
+    by_name: dict[str, Located[object]] = {}
+    # a node `a.b` and the pod `b` of the namespace `a` have one netns name
+    netns: dict[str, Located[object]] = {node.value.name: node for node in sources.nodes}
+    reserved = reserved_names(sources)
+    controllers = {item.pod.full_name for item in pods if _is_controller(item.pod)}
+    netns |= {host.value.name: host for host in sources.internet}
+    for pod, part in ((item.pod, sources.workloads[item.workload]) for item in _written(pods)):
+        key = pod.name if pod.namespace == "default" else pod.full_name.replace("/", ".")
+        if pod.full_name in by_name:
+            yield duplicate(part, ("name",), pod.name, by_name[pod.full_name])
+        elif pod.namespace == "kube-system" and _is_dns_pod(sources, pod.name):
+            message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for cluster DNS"
+            yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
+        elif pod.full_name in controllers:
+            message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for Ingress"
+            yield part.place.problem(("name",), message, "leave it out: kns runs its own nginx")
+        elif key in netns or key in reserved:
+            other = f" (line {netns[key].place.line})" if key in netns else ""
+            message = f"Duplicate value: {shown(pod.name)}: its netns would be named {key!r}"
+            hint = f"a node, host or pod{other} has a netns of that name: rename one"
+            yield part.place.problem(("name",), message, hint)
+        by_name.setdefault(pod.full_name, part)
+        netns.setdefault(key, part)
+
+
+def _written(pods: tuple[PlacedPod, ...]) -> Iterator[PlacedPod]:
+    """Those of the file, without kns' own."""
+    return (item for item in pods if item.workload >= 0)
+
+
+def _is_controller(pod: Pod) -> bool:
+    return any(container.component for container in pod.containers)
+
+
+def _is_dns_pod(sources: Sources, name: str) -> bool:
+    dns = sources.lab.networking.dns
+    return dns.enabled and name in {f"coredns-{index}" for index in range(1, dns.replicas + 1)}
+
+
+def _capacity(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Problem]:
+    counts = Counter(item.pod.node for item in pods)
+    for node in sources.nodes:
+        count, name = counts[node.value.name], node.value.name
+        if count > BRIDGE_PORTS:
+            message = f"{count} pods on {name}: a Linux bridge has {BRIDGE_PORTS} ports"
+            yield node.place.problem(("name",), message, "add nodes")
+            continue
+        size, mask = _smallest_capacity(sources, node.value)
+        if count > size:
+            message = f"{count} pods on {name}: its pod CIDR, a /{mask}, holds {size}"
+            hint = "add nodes, or set networking.nodeCIDRMaskSize to a smaller number"
+            yield node.place.problem(("name",), message, hint)
+
+
+def _smallest_capacity(sources: Sources, node: Node) -> tuple[int, int]:
+    """How many pods fit by addresses, and the prefix length of the CIDR that says so."""
+    spec = sources.lab.networking
+    written = {cidr.version: cidr for cidr in node.pod_cidrs}
+    sizes: list[tuple[int, int]] = []
+    for subnet in networks(spec).pod:
+        cidr = written.get(subnet.version)
+        mask = cidr.prefixlen if cidr else node_mask_size(spec, subnet.version)
+        holds = pod_capacity(cidr) if cidr else max(0, 2 ** (subnet.max_prefixlen - mask) - 3)
+        sizes.append((holds, mask))
+    return min(sizes)

@@ -1,0 +1,376 @@
+"""Checks of the Services: what kube-apiserver refuses, and what can't have been meant.
+
+Source of the rules and words: pkg/apis/core/validation ValidateService, and the allocators of
+pkg/registry/core/service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, ip_address
+
+from kns.addresses import IPAddress, IPFamily
+from kns.errors import Problem
+from kns.kinds import names
+from kns.kinds.checks.network import duplicate
+from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
+from kns.kinds.networks import DNS_INDEX, KUBERNETES_INDEX, Networks, networks
+from kns.kinds.placement import ingress_controller
+from kns.kinds.service import (
+    IPFamilyPolicy,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
+    TrafficPolicy,
+)
+from kns.kinds.sources import Sources
+from kns.labfile.document import Path
+from kns.labfile.place import Located, Place
+from kns.labfile.wording import shown
+
+ServicePart = Located[Service]
+_CONTROLLER = f"{CONTROLLER_NAMESPACE}/{CONTROLLER_NAME}"
+
+
+def check_services(sources: Sources) -> Iterator[Problem]:
+    """Everything about Services but what their selectors find."""
+    nets = networks(sources.lab.networking)
+    for part in sources.services:
+        spec, place = part.value, part.place
+        yield from _ports(spec, place, sources.lab.networking.node_port_range)
+        yield from _type(spec, place)
+        yield from _traffic(spec, place)
+        yield from _external(spec, place)
+        if sources.networks_known:
+            yield from _families(spec, place, nets)
+            yield from _cluster_ips(spec, place, nets)
+    yield from _duplicates(sources)
+    yield from _taken_addresses(sources, nets)
+    yield from _taken_node_ports(sources)
+    yield from _load_balancer_ips(sources)
+
+
+def _written_cluster_ips(spec: Service, place: Place) -> list[tuple[IPAddress, Path]]:
+    """The cluster IPs that a Service asks for, each with its path."""
+    single, listed = place.get("clusterIP"), place.get("clusterIPs")
+    paths: list[Path] = [("clusterIP",)] if single not in _NO_ADDRESS else []
+    for index, item in enumerate(listed if isinstance(listed, list) else ()):
+        if item not in _NO_ADDRESS and not _same_address(item, single):
+            paths.append(("clusterIPs", index))
+    return list(zip(spec.cluster_ips, paths, strict=True))
+
+
+_NO_ADDRESS = (None, "", "None")
+
+
+def _same_address(one: object, other: object) -> bool:
+    """Whether two texts are one address, however they are written."""
+    if other in _NO_ADDRESS:
+        return False
+    return ip_address(str(one)) == ip_address(str(other))
+
+
+# -- one Service -----------------------------------------------------------------------------------
+
+
+def _ports(spec: Service, place: Place, allowed: tuple[int, int]) -> Iterator[Problem]:
+    if (
+        not spec.ports
+        and spec.type is not ServiceType.EXTERNAL_NAME
+        and not spec.without_cluster_ip
+    ):
+        yield place.problem(("ports",), "Required value", "add `ports: [{port: 80}]`")
+    seen_names: set[str] = set()
+    seen_ports: set[tuple[int, str]] = set()
+    for index, port in enumerate(spec.ports):
+        path: Path = ("ports", index)
+        if not port.name and len(spec.ports) > 1:
+            hint = "a Service with several ports needs a name for each"
+            yield place.problem((*path, "name"), "Required value", hint)
+        if port.name and port.name in seen_names:
+            yield place.problem((*path, "name"), f"Duplicate value: {shown(port.name)}")
+        if (port.port, port.protocol) in seen_ports:
+            yield place.problem(path, f"Duplicate value: {port.port}/{port.protocol}")
+        seen_names.add(port.name)
+        seen_ports.add((port.port, port.protocol))
+        yield from _node_port(spec, port, place, path, allowed)
+
+
+def _node_port(
+    spec: Service, port: ServicePort, place: Place, path: Path, allowed: tuple[int, int]
+) -> Iterator[Problem]:
+    if not port.node_port:
+        return
+    if spec.type in {ServiceType.CLUSTER_IP, ServiceType.EXTERNAL_NAME}:
+        message = f"Forbidden: may not be used when `type` is '{spec.type}'"
+        yield place.problem((*path, "nodePort"), message, "set `type: NodePort`")
+    else:
+        yield from _port_in_range(port.node_port, place, (*path, "nodePort"), allowed)
+
+
+def _port_in_range(
+    port: int, place: Place, path: Path, allowed: tuple[int, int]
+) -> Iterator[Problem]:
+    low, high = allowed
+    if not low <= port <= high:
+        message = (
+            f"Invalid value: {port}: provided port is not in the valid range. "
+            f"The range of valid ports is {low}-{high}"
+        )
+        yield place.problem(path, message, "or set networking.nodePortRange")
+
+
+def _type(spec: Service, place: Place) -> Iterator[Problem]:
+    if spec.type is ServiceType.EXTERNAL_NAME:
+        yield from _external_name(spec, place)
+    elif spec.without_cluster_ip and spec.type is not ServiceType.CLUSTER_IP:
+        message = f"Invalid value: \"None\": may not be set to 'None' for {spec.type} services"
+        yield place.problem(("clusterIP",), message)
+    if spec.type is not ServiceType.LOAD_BALANCER:
+        only = "Forbidden: may only be used when `type` is 'LoadBalancer'"
+        for field, value in (
+            ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
+            ("loadBalancerClass", spec.load_balancer_class),
+            ("loadBalancerIP", spec.load_balancer_ip),
+            ("status", spec.load_balancer_ingress),
+            ("allocateLoadBalancerNodePorts", not spec.allocate_load_balancer_node_ports),
+        ):
+            if value:
+                yield place.problem((field,), only)
+    for index, point in enumerate(spec.load_balancer_ingress):
+        path: Path = ("status", "loadBalancer", "ingress", index)
+        if point.ip is None and not point.hostname:
+            yield place.problem(path, "Required value: ip or hostname")
+        if point.ip is None and place.has(*path, "ipMode"):
+            message = "Forbidden: may not be specified when `ip` is not set"
+            yield place.problem((*path, "ipMode"), message)
+
+
+def _external_name(spec: Service, place: Place) -> Iterator[Problem]:
+    name = spec.external_name.removesuffix(".")
+    if not name:
+        yield place.problem(("externalName",), "Required value")
+    elif objection := names.subdomain_objection(name):
+        yield place.problem(("externalName",), f"Invalid value: {shown(name)}: {objection}")
+    for address, path in _written_cluster_ips(spec, place):
+        message = "may not be set for ExternalName services"
+        yield place.problem(path, f"Forbidden: {shown(address)}: {message}")
+    if spec.without_cluster_ip:
+        message = "Forbidden: may not be set for ExternalName services"
+        yield place.problem(("clusterIP",), message)
+
+
+def _traffic(spec: Service, place: Place) -> Iterator[Problem]:
+    external = spec.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER} or bool(
+        spec.external_ips
+    )
+    if place.has("externalTrafficPolicy") and not external:
+        message = (
+            f'Invalid value: "{spec.external_traffic_policy}": '
+            "may only be set for externally-accessible services"
+        )
+        hint = "set `type: NodePort` or `type: LoadBalancer`, or leave it out"
+        yield place.problem(("externalTrafficPolicy",), message, hint)
+    local = (
+        spec.type is ServiceType.LOAD_BALANCER
+        and spec.external_traffic_policy is TrafficPolicy.LOCAL
+    )
+    if spec.health_check_node_port and not local:
+        message = (
+            f"Invalid value: {spec.health_check_node_port}: may only be set when `type` is "
+            "'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+        )
+        yield place.problem(("healthCheckNodePort",), message)
+    if place.has("sessionAffinityConfig") and spec.session_affinity is SessionAffinity.NONE:
+        message = "Forbidden: must not be set when session affinity is None"
+        yield place.problem(("sessionAffinityConfig",), message, "set `sessionAffinity: ClientIP`")
+
+
+def _external(spec: Service, place: Place) -> Iterator[Problem]:
+    for index, address in enumerate(spec.external_ips):
+        if objection := special_address(address):
+            message = f"Invalid value: {shown(address)}: {objection}"
+            yield place.problem(("externalIPs", index), message)
+
+
+def special_address(address: IPAddress) -> str:
+    """Why an address can be no endpoint and no external IP (ValidateNonSpecialIP)."""
+    if address.is_unspecified:
+        return "may not be unspecified (0.0.0.0 or ::)"
+    if address.is_loopback:
+        return "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+    if address.is_link_local:
+        return "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+    if address.is_multicast and str(address).startswith(("224.0.0.", "ff02:", "ff12:")):
+        return "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+    return ""
+
+
+# -- IP families -----------------------------------------------------------------------------------
+
+
+def _families(spec: Service, place: Place, nets: Networks) -> Iterator[Problem]:
+    configured = [IPFamily(f"IPv{family}") for family in nets.families]
+    if len(set(spec.ip_families)) != len(spec.ip_families):
+        message = f"Duplicate value: {shown(spec.ip_families[-1])}"
+        yield place.problem(("ipFamilies",), message)
+    for index, family in enumerate(spec.ip_families):
+        if family not in configured:
+            message = f"Invalid value: {shown(family)}: not configured on this cluster"
+            hint = "set networking.ipFamily: dual"
+            yield place.problem(("ipFamilies", index), message, hint)
+    if spec.ip_family_policy is IPFamilyPolicy.REQUIRE_DUAL_STACK and len(configured) < 2:
+        message = (
+            'Invalid value: "RequireDualStack": '
+            "this cluster is not configured for dual-stack services"
+        )
+        yield place.problem(("ipFamilyPolicy",), message, "set networking.ipFamily: dual")
+    if spec.ip_family_policy is IPFamilyPolicy.SINGLE_STACK:
+        for field, count in (
+            ("ipFamilies", len(spec.ip_families)),
+            ("clusterIPs", len(_listed(place))),
+        ):
+            if count > 1:
+                message = (
+                    'Invalid value: "SingleStack": must be RequireDualStack or PreferDualStack '
+                    f"when multiple {field} are specified"
+                )
+                yield place.problem(("ipFamilyPolicy",), message)
+
+
+def _cluster_ips(spec: Service, place: Place, nets: Networks) -> Iterator[Problem]:
+    single, listed = place.get("clusterIP"), _listed(place)
+    if single and listed and not _matches(listed[0], single):
+        message = f"Invalid value: {shown(listed[0])}: must match `clusterIP`"
+        yield place.problem(("clusterIPs", 0), message)
+    if len(listed) > 2:
+        yield place.problem(("clusterIPs",), "Invalid value: may only hold up to 2 values")
+    if spec.without_cluster_ip and len(listed) > 1:
+        message = 'Invalid value: "None": may hold no other value beside "None"'
+        yield place.problem(("clusterIPs",), message)
+    written = _written_cluster_ips(spec, place)
+    versions = [address.version for address, _ in written]
+    if len(set(versions)) != len(versions):
+        message = "Invalid value: may specify no more than one IP for each IP family"
+        yield place.problem(("clusterIPs",), message)
+    elif len(versions) == 2 and len(nets.families) == 1:
+        message = "Invalid value: may specify only one IP: the cluster is not dual-stack"
+        yield place.problem(("clusterIPs",), message, "set networking.ipFamily: dual")
+    if spec.type is not ServiceType.EXTERNAL_NAME:
+        for index, (address, path) in enumerate(written):
+            if objection := _cluster_ip_objection(spec, nets, index, address):
+                message = f"Invalid value: {shown(address)}: {objection}"
+                yield place.problem(path, message)
+
+
+def _cluster_ip_objection(spec: Service, nets: Networks, index: int, address: IPAddress) -> str:
+    if index < len(spec.ip_families) and IPFamily.of(address) is not spec.ip_families[index]:
+        family = spec.ip_families[index]
+        return f"expected an {family} value as indicated by `ipFamilies[{index}]`"
+    if address.version not in nets.families:
+        return f"the cluster has no IPv{address.version}"
+    subnet = nets.service[nets.families.index(address.version)]
+    if address not in subnet:
+        return (
+            f"failed to allocate IP {address}: the provided IP is not in the valid range. "
+            f"The range of valid IPs is {subnet}"
+        )
+    if address == subnet[0] or (isinstance(address, IPv4Address) and address == subnet[-1]):
+        return f"failed to allocate IP {address}: it is an end of the range {subnet}"
+    return ""
+
+
+def _listed(place: Place) -> list[object]:
+    """`clusterIPs` as written."""
+    listed = place.get("clusterIPs")
+    return listed if isinstance(listed, list) else []
+
+
+def _matches(one: object, other: object) -> bool:
+    return one == other or (one not in _NO_ADDRESS and _same_address(one, other))
+
+
+# -- all Services together -------------------------------------------------------------------------
+
+
+def _duplicates(sources: Sources) -> Iterator[Problem]:
+    taken: dict[str, ServicePart] = {}
+    for part in sources.services:
+        name = f"{part.value.namespace}/{part.value.name}"
+        if name in taken:
+            yield duplicate(part, ("name",), part.value.name, taken[name])
+        elif name == "kube-system/kube-dns" and sources.lab.networking.dns.enabled:
+            message = 'Duplicate value: "kube-dns": kns makes this Service for cluster DNS'
+            yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
+        elif name == _CONTROLLER and ingress_controller(sources.lab) is not None:
+            message = f"Duplicate value: {shown(part.value.name)}: kns makes it for Ingress"
+            yield part.place.problem(("name",), message, "leave it out, or use ingressController")
+        taken.setdefault(name, part)
+
+
+def _taken_addresses(sources: Sources, nets: Networks) -> Iterator[Problem]:
+    holders: dict[IPAddress, str] = {}
+    for subnet in nets.service:
+        holders[subnet[KUBERNETES_INDEX]] = "default/kubernetes"
+        if sources.lab.networking.dns.enabled and subnet.num_addresses > DNS_INDEX:
+            holders[subnet[DNS_INDEX]] = "kube-system/kube-dns"
+    for part in sources.services:
+        name = f"{part.value.namespace}/{part.value.name}"
+        for address, path in _written_cluster_ips(part.value, part.place):
+            if holders.get(address, name) != name:
+                message = (
+                    f"Invalid value: {shown(address)}: failed to allocate IP {address}: "
+                    "provided IP is already allocated"
+                )
+                yield part.place.problem(path, message, f"{holders[address]} has it")
+            holders.setdefault(address, name)
+
+
+def _taken_node_ports(sources: Sources) -> Iterator[Problem]:
+    """A node port is one Service's, whatever the protocol: the allocator counts ports only."""
+    holders: dict[int, ServicePart] = {}
+    for part in sources.services:
+        own: set[tuple[int, str]] = set()
+        for index, port in enumerate(part.value.ports):
+            if not port.node_port:
+                continue
+            path = ("ports", index, "nodePort")
+            if (port.node_port, port.protocol) in own:
+                yield part.place.problem(path, f"Duplicate value: {port.node_port}")
+            own.add((port.node_port, port.protocol))
+            yield from _take(holders, part, path, port.node_port)
+        if number := part.value.health_check_node_port:
+            health: Path = ("healthCheckNodePort",)
+            allowed = sources.lab.networking.node_port_range
+            yield from _port_in_range(number, part.place, health, allowed)
+            if number in {port for port, _ in own}:
+                yield part.place.problem(health, f"Duplicate value: {number}")
+            yield from _take(holders, part, health, number)
+
+
+def _take(
+    holders: dict[int, ServicePart], part: ServicePart, path: Path, port: int
+) -> Iterator[Problem]:
+    holder = holders.setdefault(port, part)
+    if holder is not part:
+        message = f"Invalid value: {port}: provided port is already allocated"
+        hint = f"{holder.value.namespace}/{holder.value.name} has it"
+        yield part.place.problem(path, message, hint)
+
+
+def _load_balancer_ips(sources: Sources) -> Iterator[Problem]:
+    """An address that is asked for must be the pool's to give, and nobody else's."""
+    options = sources.lab.load_balancer
+    holders: dict[IPAddress, ServicePart] = {}
+    for part in sources.services:
+        address = part.value.load_balancer_ip
+        if address is None or options is None or part.value.load_balancer_class:
+            continue
+        path: Path = ("loadBalancerIP",)
+        if not any(address in pool for pool in options.pools):
+            message = f"Invalid value: {shown(address)}: is not in loadBalancer.pool"
+            yield part.place.problem(path, message)
+        elif address in holders:
+            yield duplicate(part, path, address, holders[address])
+        holders.setdefault(address, part)

@@ -1,0 +1,161 @@
+"""From a lab file to a checked `Lab`, or to every error of the file at once.
+
+bytes ─document─▶ Documents ─kinds─▶ Lab document + manifests ─checks─▶ LoadedLab
+                      └── problems ─────┴── problems ────────────┴──▶ SpecError
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from kns.errors import Problem, SpecError
+from kns.kinds.checks.lab import validate, warnings_of
+from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
+from kns.kinds.manifests import read_manifests
+from kns.kinds.networking import Networking
+from kns.kinds.sources import Manifests, Sources
+from kns.labfile.document import MAX_BYTES, Document, parse_stream
+from kns.labfile.place import Located
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedLab:
+    """A lab file without errors. `warnings` tell what is legal and probably not meant."""
+
+    spec: Lab
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_lab(path: Path) -> LoadedLab:
+    """The lab in the file. Raises SpecError with every problem; that it can't be read is one."""
+    return load_lab_text(read_lab(path), file=str(path))
+
+
+def read_lab(path: Path) -> bytes:
+    """The file's content. Raises SpecError if it can't be read."""
+    try:
+        with path.open("rb") as file:
+            # /dev/zero and its like never end: what is too large is refused by what was read of it
+            return file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = str(getattr(error, "strerror", None) or error).lower()
+        raise SpecError((Problem(str(path), 0, 0, "", f"can't be read: {reason}"),)) from error
+
+
+def load_lab_text(text: str | bytes, file: str = "lab.yaml") -> LoadedLab:
+    """The lab in a text; `file` is what messages call it."""
+    stream = parse_stream(text, file)
+    problems = list(stream.problems)
+    document, others, found = _lab_document(stream.documents, file, sound=not problems)
+    problems += found
+    if document is None:
+        raise SpecError(_sorted(problems))
+    written = read_lab_document(document)
+    manifests = read_manifests(others)
+    sources = _sources(written, manifests)
+    problems += (*written.problems, *manifests.problems, *validate(sources))
+    if problems:
+        raise SpecError(_sorted(problems))
+    warnings = (*manifests.warnings, *warnings_of(sources))
+    return LoadedLab(sources.lab, _sorted(list(warnings)))
+
+
+def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:
+    """In file order, each said once."""
+    return tuple(sorted(set(problems)))
+
+
+# -- which document is the lab ---------------------------------------------------------------------
+
+_EXAMPLE = f"begin with `apiVersion: {API_VERSION}`, `kind: Lab`, `metadata: {{name: my-lab}}`"
+
+
+def _lab_document(
+    documents: tuple[Document, ...], file: str, *, sound: bool
+) -> tuple[Document | None, tuple[Document, ...], list[Problem]]:
+    """The Lab document, the manifests beside it, and what is wrong with the stream."""
+    problems = [
+        document.problem((), "must be a mapping, as every Kubernetes object is", _EXAMPLE)
+        for document in documents
+        if not isinstance(document.data, dict)
+    ]
+    mappings = [document for document in documents if isinstance(document.data, dict)]
+    labs = [document for document in mappings if _is_lab(document)]
+    if not mappings:
+        if sound and not problems:
+            problems.append(Problem(file, 0, 0, "", "the file holds no document", _EXAMPLE))
+        return None, (), problems
+    if not labs:
+        message = "the file has no document of kind Lab"
+        return None, (), [*problems, mappings[0].problem(("kind",), message, _EXAMPLE)]
+    for second in labs[1:]:
+        message = "a file holds one Lab, and this is the second"
+        problems.append(second.problem(("kind",), message, "put it into a file of its own"))
+    others = tuple(document for document in mappings if document not in labs)
+    return labs[0], others, problems
+
+
+def _is_lab(document: Document) -> bool:
+    """A Lab, or what was meant as one: the fields of a lab under no or another kind."""
+    data = document.data
+    if not isinstance(data, dict):
+        return False
+    kind = data.get("kind")
+    return kind == "Lab" or "nodes" in data or str(data.get("apiVersion")).startswith("kns/")
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
+    """The objects of the Lab document and of the manifests, with and without their places."""
+    lists = written.lists
+    nodes = tuple(lists.get("nodes", ()))
+    workloads = (*lists.get("pods", ()), *manifests.workloads)
+    services = (*lists.get("services", ()), *manifests.services)
+    slices = (*lists.get("endpointSlices", ()), *manifests.slices)
+    ingresses = (*lists.get("ingresses", ()), *manifests.ingresses)
+    classes = (*lists.get("ingressClasses", ()), *manifests.ingress_classes)
+    secrets = (*lists.get("secrets", ()), *manifests.secrets)
+    internet = tuple(lists["internet"]) if "internet" in lists else None
+    namespaces = tuple(lists.get("namespaces", ()))
+    options = written.options
+    lab = Lab(
+        name=options.get("metadata", "lab"),
+        nodes=_values(nodes),
+        networking=options.get("networking", Networking()),
+        load_balancer=options.get("loadBalancer"),
+        namespaces=tuple(dict.fromkeys((*_values(namespaces), *manifests.namespaces))),
+        workloads=_values(workloads),
+        services=_values(services),
+        endpoint_slices=_values(slices),
+        internet=None if internet is None else _values(internet),
+        ingress_controller=options.get("ingressController"),
+        ingresses=_values(ingresses),
+        ingress_classes=_values(classes),
+        secrets=_values(secrets),
+    )
+    return Sources(
+        lab=lab,
+        place=written.place,
+        nodes=nodes,
+        workloads=workloads,
+        services=services,
+        slices=slices,
+        internet=internet or (),
+        namespaces=namespaces,
+        ingresses=ingresses,
+        ingress_classes=classes,
+        secrets=secrets,
+        node_names=written.node_names,
+        networks_known=written.networks_known,
+    )
+
+
+def _values(parts: Iterable[Located[T]]) -> tuple[T, ...]:
+    return tuple(part.value for part in parts)

@@ -1,0 +1,77 @@
+"""What is said of a wrong value, in the words of k8s.io/apimachinery's field errors.
+
+`Required value`, `Invalid value: "x": …`, `Unsupported value: "x": supported values: …`,
+`Duplicate value: "x"`: as kubectl's users know them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+
+class RefusedError(Exception):
+    """A value is not what its place takes. Without `message`, the faults tell what is wrong."""
+
+    def __init__(self, message: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    @staticmethod
+    def invalid(value: object, message: str, hint: str = "") -> RefusedError:
+        """Kubernetes' `Invalid value: "x": message`."""
+        return RefusedError(f"Invalid value: {shown(value)}: {message}", hint)
+
+
+def shown(value: object) -> str:
+    """A value as Kubernetes shows it in an error, cut at 60 characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def quoted_list(words: Iterable[str]) -> str:
+    """`"a", "b", "c"`."""
+    return ", ".join(f'"{word}"' for word in words)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word closest to `word`, or nothing."""
+    import difflib
+
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    return f'did you mean "{by_lower[close[0]]}"?' if close else ""
+
+
+def unsupported(value: object, words: Iterable[str]) -> RefusedError:
+    """`Unsupported value: "x": supported values: "a", "b"`."""
+    known = [word for word in words if word]
+    hint = did_you_mean(value, known) if isinstance(value, str) else ""
+    message = f"Unsupported value: {shown(value)}: supported values: {quoted_list(known)}"
+    return RefusedError(message, hint)
+
+
+def wrong_type(wanted: str, value: object) -> RefusedError:
+    """`must be an integer, not the string "80"`."""
+    hint = ""
+    if wanted == "a string" and isinstance(value, bool | int | float):
+        hint = f'put it in quotes: "{json.dumps(value)}"'
+    elif wanted == "an integer" and isinstance(value, str) and value.isdecimal():
+        hint = f"write it without quotes: {value}"
+    elif wanted == "true or false" and isinstance(value, str):
+        hint = "write true or false, without quotes"
+    elif wanted == "a list" and isinstance(value, dict):
+        hint = "begin each item with `- `"
+    return RefusedError(f"must be {wanted}, not {_kind(value)}", hint)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    names = {bool: "the boolean", int: "the number", float: "the number", str: "the string"}
+    return f"{names.get(type(value), 'the value')} {shown(value)}"

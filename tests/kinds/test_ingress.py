@@ -1,0 +1,168 @@
+"""Ingresses in lab files: manifests beside short forms, and what is warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from kns.errors import SpecError
+from kns.kinds.load import LoadedLab, load_lab_text
+from tests.kinds.labs import HEAD, NODES, lab
+
+BASE = """
+pods: [{name: web, labels: {app: web}}]
+services:
+- {name: web, selector: {app: web}, ports: [{name: http, port: 80, targetPort: 8080}]}
+- {name: out, type: ExternalName, externalName: example.com}
+"""
+MANIFEST = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: shop, namespace: shop, annotations: {a: b}, uid: 1}
+spec:
+  ingressClassName: nginx
+  tls: [{hosts: [shop.test], secretName: shop}]
+  defaultBackend: {service: {name: web, port: {name: http}}}
+  rules:
+  - host: shop.test
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+status: {loadBalancer: {ingress: [{ip: 192.0.2.1}]}}
+"""
+
+
+def with_manifest(text: str) -> LoadedLab:
+    return load_lab_text(f"{HEAD}{NODES}---\n{text}")
+
+
+def warnings(body: str) -> list[str]:
+    return [f"{item.path}: {item.message}" for item in lab(BASE + body).warnings]
+
+
+def rules(service: str, port: str = "80") -> str:
+    backend = f"{{service: {service}, port: {port}}}"
+    return f"[{{paths: [{{path: /, pathType: Prefix, backend: {backend}}}]}}]"
+
+
+def test_a_manifest_says_the_same_as_the_short_form() -> None:
+    spec = with_manifest(MANIFEST).spec.ingresses[0]
+    short = lab(
+        """
+ingresses:
+- name: shop
+  namespace: shop
+  annotations: {a: b}
+  ingressClassName: nginx
+  tls: [{hosts: [shop.test], secretName: shop}]
+  defaultBackend: {service: {name: web, port: {name: http}}}
+  rules:
+  - host: shop.test
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+"""
+    ).spec.ingresses[0]
+    assert spec == short
+
+
+def test_ingress_classes_and_tls_secrets_are_read_from_manifests() -> None:
+    spec = with_manifest(
+        """
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: other}
+spec: {controller: example.com/other, parameters: {kind: X, name: y}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: shop}
+type: kubernetes.io/tls
+data:
+  tls.crt: LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCk1JSUIKLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=
+  tls.key: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JSUIKLS0tLS1FTkQgUFJJVkFURSBLRVktLS0tLQo=
+"""
+    ).spec
+    assert [(item.name, item.controller) for item in spec.ingress_classes] == [
+        ("other", "example.com/other")
+    ]
+    secret = spec.secrets[0]
+    assert secret.certificate.splitlines()[0] == "-----BEGIN CERTIFICATE-----"
+    assert secret.key.splitlines()[0] == "-----BEGIN PRIVATE KEY-----"
+
+
+def test_other_secrets_are_passed_over() -> None:
+    opaque = "{apiVersion: v1, kind: Secret, metadata: {name: x}, data: {password: c2VjcmV0}}"
+    loaded = with_manifest(opaque)
+    assert (loaded.spec.secrets, loaded.warnings) == ((), ())
+
+
+def test_a_wrong_secret_is_not_shown_in_its_message() -> None:
+    body = "secrets: [{name: x, stringData: {tls.crt: hello, tls.key: my-secret-key}}]"
+    with pytest.raises(SpecError) as caught:
+        lab(body)
+    assert not any("my-secret-key" in str(problem) for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (f"ingresses: [{{name: a, rules: {rules('web')}}}]", []),
+        (f"ingresses: [{{name: a, rules: {rules('web', 'http')}}}]", []),
+        (
+            f"ingresses: [{{name: a, rules: {rules('wbe')}}}]",
+            [
+                "ingresses[0].rules[0].paths[0].backend.service: "
+                "there is no Service default/wbe: requests get a 503"
+            ],
+        ),
+        (
+            f"ingresses: [{{name: a, namespace: b, rules: {rules('web')}}}]",
+            [
+                "ingresses[0].rules[0].paths[0].backend.service: "
+                "there is no Service b/web: requests get a 503"
+            ],
+        ),
+        (
+            f"ingresses: [{{name: a, rules: {rules('web', '81')}}}]",
+            [
+                "ingresses[0].rules[0].paths[0].backend.service: "
+                "Service web has no port 81: requests get a 503"
+            ],
+        ),
+        (
+            "ingresses: [{name: a, defaultBackend: {service: out, port: 80}}]",
+            [
+                "ingresses[0].defaultBackend.service: "
+                "Service out is an ExternalName: requests get a 503"
+            ],
+        ),
+        (
+            f"ingresses: [{{name: a, ingressClassName: ngnix, rules: {rules('web')}}}]",
+            [
+                "ingresses[0].ingressClassName: "
+                'there is no IngressClass "ngnix": no controller serves the Ingress'
+            ],
+        ),
+        (
+            f"ingresses: [{{name: a, tls: [{{secretName: s}}], rules: {rules('web')}}}]",
+            ["ingresses[0].tls[0].secretName: there is no Secret default/s in this file"],
+        ),
+        (
+            f"ingresses: [{{name: a, rules: {rules('web')}}}, {{name: b, rules: {rules('web')}}}]",
+            [
+                "ingresses[1].rules[0].paths[0].path: "
+                'host "" and path "/" is already defined in ingress default/a'
+            ],
+        ),
+        (
+            "ingresses: [{name: a, annotations: {nginx.ingress.kubernetes.io/rewrite-target: /},"
+            f" rules: {rules('web')}}}]",
+            [
+                "ingresses[0].annotations[nginx.ingress.kubernetes.io/rewrite-target]: "
+                "this annotation has no effect here"
+            ],
+        ),
+    ],
+)
+def test_what_leads_nowhere_is_warned_of(body: str, expected: list[str]) -> None:
+    assert warnings(body) == expected
