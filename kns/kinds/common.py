@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 
+from kns.labfile.reader import JSON
+
 Labels = Mapping[str, str]
+#: an object as the API server would print it
+Object = dict[str, JSON]
 
 
 class Protocol(StrEnum):
@@ -14,3 +18,21 @@ class Protocol(StrEnum):
     TCP = "TCP"
     UDP = "UDP"
     SCTP = "SCTP"
+
+
+def metadata(
+    name: str,
+    namespace: str,
+    labels: Mapping[str, str],
+    *,
+    annotations: Mapping[str, str] | None = None,
+) -> Object:
+    """`metadata` of an object; a namespace or mapping that is empty is left out."""
+    result: Object = {"name": name}
+    if namespace:
+        result["namespace"] = namespace
+    if labels:
+        result["labels"] = dict(labels)
+    if annotations:
+        result["annotations"] = dict(annotations)
+    return result

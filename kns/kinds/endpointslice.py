@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kns.addresses import IPAddress, IPFamily
-from kns.kinds.common import Labels, Protocol
+from kns.kinds.common import Labels, Object, Protocol, metadata
 from kns.kinds.fields import (
     ADDRESS,
     ANY_TEXT,
@@ -22,7 +22,7 @@ from kns.kinds.fields import (
     SERVICE_NAME,
     SUBDOMAIN,
 )
-from kns.labfile.reader import Field, Form, Group, ListOf, Shape
+from kns.labfile.reader import JSON, Field, Form, Group, ListOf, Shape
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -158,3 +158,55 @@ SHAPE = Shape(
     of=EndpointSlice,
 )
 FORM = Form(SHAPE, METADATA_PATHS)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def write(item: EndpointSlice) -> Object:
+    """A discovery.k8s.io/v1 EndpointSlice, which reads as the same one again."""
+    ports: list[JSON] = [_written_port(port) for port in item.ports]
+    labels = {**item.labels, "kubernetes.io/service-name": item.service}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": metadata(item.name, item.namespace, labels),
+        "addressType": str(item.address_type),
+        "ports": ports,
+        "endpoints": [_written_endpoint(endpoint) for endpoint in item.endpoints],
+    }
+
+
+def _written_port(port: EndpointPort) -> Object:
+    more: Object = {"appProtocol": port.app_protocol} if port.app_protocol else {}
+    return {"name": port.name, "port": port.port, "protocol": str(port.protocol), **more}
+
+
+def _written_endpoint(endpoint: Endpoint) -> Object:
+    conditions = {
+        "ready": endpoint.ready,
+        "serving": endpoint.serving,
+        "terminating": endpoint.terminating,
+    }
+    result: Object = {
+        "addresses": [str(address) for address in endpoint.addresses],
+        "conditions": {key: value for key, value in conditions.items() if value is not None},
+    }
+    for key, value in (
+        ("nodeName", endpoint.node_name),
+        ("zone", endpoint.zone),
+        ("hostname", endpoint.hostname),
+    ):
+        if value:
+            result[key] = value
+    hints: Object = {
+        field: [{"name": name} for name in names]
+        for field, names in (("forZones", endpoint.hint_zones), ("forNodes", endpoint.hint_nodes))
+        if names
+    }
+    if hints:
+        result["hints"] = hints
+    if endpoint.pod:
+        namespace, _, name = endpoint.pod.partition("/")
+        result["targetRef"] = {"kind": "Pod", "namespace": namespace, "name": name}
+    return result

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from kns.kinds.common import Labels
+from kns.kinds.common import Labels, Object, metadata
 from kns.kinds.fields import (
     ANNOTATIONS_FIELD,
     ANY_TEXT,
@@ -31,6 +31,7 @@ from kns.kinds.fields import (
 )
 from kns.kinds.service import ServiceType, TrafficPolicy
 from kns.labfile.reader import (
+    JSON,
     AnyMapping,
     Choice,
     Either,
@@ -317,3 +318,54 @@ CONTROLLER_SHAPE = Shape(
     ),
     title="IngressController",
 )
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def write(ingress: Ingress, address: str = "") -> Object:
+    """A networking.k8s.io/v1 Ingress, which reads as the same one again.
+
+    `address` is its controller's, or empty.
+    """
+    spec: Object = {}
+    if ingress.ingress_class:
+        spec["ingressClassName"] = ingress.ingress_class
+    if ingress.default_backend is not None:
+        spec["defaultBackend"] = _written_backend(ingress.default_backend)
+    if ingress.tls:
+        spec["tls"] = [
+            {"hosts": list(item.hosts), "secretName": item.secret_name} for item in ingress.tls
+        ]
+    if ingress.rules:
+        spec["rules"] = [_written_rule(rule) for rule in ingress.rules]
+    points: list[JSON] = [{"ip": address}] if address else []
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "Ingress",
+        "metadata": metadata(
+            ingress.name, ingress.namespace, ingress.labels, annotations=ingress.annotations
+        ),
+        "spec": spec,
+        "status": {"loadBalancer": {"ingress": points} if points else {}},
+    }
+
+
+def _written_rule(rule: IngressRule) -> Object:
+    result: Object = {"host": rule.host} if rule.host else {}
+    if rule.paths:
+        paths: list[JSON] = [
+            {
+                "path": item.path,
+                "pathType": str(item.path_type),
+                "backend": _written_backend(item.backend),
+            }
+            for item in rule.paths
+        ]
+        result["http"] = {"paths": paths}
+    return result
+
+
+def _written_backend(backend: IngressBackend) -> Object:
+    key = "number" if isinstance(backend.port, int) else "name"
+    return {"service": {"name": backend.service, "port": {key: backend.port}}}

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from kns.addresses import IPAddress, IPFamily
-from kns.kinds.common import Labels, Protocol
+from kns.kinds.common import Labels, Object, Protocol, metadata
 from kns.kinds.fields import (
     ADDRESS,
     ADDRESSES,
@@ -31,7 +31,7 @@ from kns.kinds.fields import (
     SUBDOMAIN,
     TARGET_PORT,
 )
-from kns.labfile.reader import Choice, Field, Form, Group, Integer, ListOf, Shape
+from kns.labfile.reader import JSON, Choice, Field, Form, Group, Integer, ListOf, Shape
 
 
 class ServiceType(StrEnum):
@@ -252,3 +252,72 @@ FORM = Form(
     },
     closed=[("spec",)],
 )
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def write(service: Service) -> Object:
+    """A v1 Service, which reads as the same one again."""
+    spec: Object = {
+        "type": str(service.type),
+        "ports": [_written_port(port) for port in service.ports],
+        "sessionAffinity": str(service.session_affinity),
+        "internalTrafficPolicy": str(service.internal_traffic_policy),
+    }
+    if service.type is ServiceType.EXTERNAL_NAME:
+        spec["externalName"] = service.external_name
+    else:
+        ips: list[JSON] = [str(address) for address in service.cluster_ips] or ["None"]
+        spec |= {"clusterIP": ips[0], "clusterIPs": ips}
+        spec["ipFamilies"] = [str(family) for family in service.ip_families]
+    if service.selector is not None:
+        spec["selector"] = dict(service.selector)
+    if service.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER}:
+        spec["externalTrafficPolicy"] = str(service.external_traffic_policy)
+    spec |= _optional_fields(service)
+    ingress: list[JSON] = [
+        {"ip": str(item.ip), "ipMode": item.ip_mode} if item.ip else {"hostname": item.hostname}
+        for item in service.load_balancer_ingress
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(
+            service.name, service.namespace, service.labels, annotations=service.annotations
+        ),
+        "spec": spec,
+        "status": {"loadBalancer": {"ingress": ingress} if ingress else {}},
+    }
+
+
+def _optional_fields(service: Service) -> Object:
+    """What is written only where it says something."""
+    spec: Object = {}
+    if service.session_affinity is SessionAffinity.CLIENT_IP:
+        timeout: Object = {"timeoutSeconds": service.session_affinity_timeout}
+        spec["sessionAffinityConfig"] = {"clientIP": timeout}
+    if not service.allocate_load_balancer_node_ports:
+        spec["allocateLoadBalancerNodePorts"] = False
+    fields: Object = {
+        "externalIPs": [str(address) for address in service.external_ips],
+        "loadBalancerIP": str(service.load_balancer_ip or ""),
+        "loadBalancerSourceRanges": list(service.load_balancer_source_ranges),
+        "loadBalancerClass": service.load_balancer_class,
+        "healthCheckNodePort": service.health_check_node_port,
+        "publishNotReadyAddresses": service.publish_not_ready_addresses,
+        "ipFamilyPolicy": str(service.ip_family_policy or ""),
+        "trafficDistribution": service.traffic_distribution,
+    }
+    return spec | {name: value for name, value in fields.items() if value}
+
+
+def _written_port(port: ServicePort) -> Object:
+    result: Object = {"name": port.name} if port.name else {}
+    result |= {"protocol": str(port.protocol), "port": port.port}
+    result["targetPort"] = port.target_port or port.port
+    if port.node_port:
+        result["nodePort"] = port.node_port
+    if port.app_protocol:
+        result["appProtocol"] = port.app_protocol
+    return result

@@ -21,6 +21,7 @@ from kns.kinds.ingress import (
     IngressTLS,
     PathType,
 )
+from kns.kinds.ingress import write as write_ingress
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import (
@@ -30,6 +31,7 @@ from kns.kinds.service import (
     ServiceType,
     SessionAffinity,
 )
+from kns.kinds.service import write as write_service
 from kns.report.get import (
     Kind,
     Selection,
@@ -40,7 +42,7 @@ from kns.report.get import (
     hosts_text,
     ports_text,
 )
-from kns.report.objects import get_objects, ingress_object, service_object
+from kns.report.objects import get_objects
 from kns.report.table import Table, render_table
 
 NETWORK = Network(
@@ -279,7 +281,7 @@ def test_service_object_keeps_what_the_api_has() -> None:
         session_affinity=SessionAffinity.CLIENT_IP,
         session_affinity_timeout=60,
     )
-    assert service_object(item)["spec"] == {
+    assert write_service(item)["spec"] == {
         "type": "NodePort",
         "ports": [
             {
@@ -350,7 +352,7 @@ def test_ingress_that_nobody_serves_has_no_address() -> None:
 
 
 def test_ingress_object_keeps_what_the_api_has() -> None:
-    item = ingress_object(ingress("a.example.com", tls=True), "192.0.2.1")
+    item = write_ingress(ingress("a.example.com", tls=True), "192.0.2.1")
     assert item["spec"] == {
         "ingressClassName": "nginx",
         "tls": [{"hosts": ["a.example.com"], "secretName": "secret"}],

@@ -1,0 +1,155 @@
+"""What is written of an object reads as the same object again."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TypeVar
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kns.addresses import IPFamily
+from kns.kinds import endpointslice, ingress, service
+from kns.kinds.common import Object, Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.ingress import (
+    Ingress,
+    IngressBackend,
+    IngressPath,
+    IngressRule,
+    IngressTLS,
+    PathType,
+)
+from kns.kinds.service import (
+    IPFamilyPolicy,
+    LoadBalancerIngress,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
+    TrafficPolicy,
+)
+from kns.labfile.reader import Form, Origin, Reading
+
+T = TypeVar("T")
+NAMES = st.sampled_from(["web", "db", "a-1", "x"])
+PORTS = st.integers(1, 65535)
+LABELS = st.dictionaries(st.sampled_from(["app", "tier", "a.b/c"]), NAMES, max_size=2)
+PROTOCOLS = st.sampled_from(Protocol)
+V4 = st.integers(0x0A000001, 0x0AFFFFFE).map(ip_address)
+POLICIES = st.sampled_from(TrafficPolicy)
+
+
+def lists(items: st.SearchStrategy[T], least: int = 0) -> st.SearchStrategy[tuple[T, ...]]:
+    return st.lists(items, min_size=least, max_size=3).map(tuple)
+
+
+SERVICE_PORTS = st.builds(
+    ServicePort,
+    port=PORTS,
+    name=st.just("") | NAMES,
+    protocol=PROTOCOLS,
+    target_port=PORTS | NAMES,
+    node_port=st.just(0) | PORTS,
+    app_protocol=st.sampled_from(["", "http"]),
+)
+POINTS = st.builds(LoadBalancerIngress, ip=V4, ip_mode=st.sampled_from(["VIP", "Proxy"])) | (
+    st.builds(LoadBalancerIngress, hostname=NAMES)
+)
+SERVICES = st.builds(
+    Service,
+    namespace=NAMES,
+    name=NAMES,
+    type=st.sampled_from([ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER]),
+    cluster_ips=V4.map(lambda address: (address,)),
+    ip_families=st.just((IPFamily.IPV4,)),
+    selector=st.none() | st.just({"app": "web"}),
+    ports=lists(SERVICE_PORTS),
+    labels=LABELS,
+    annotations=LABELS,
+    session_affinity=st.just(SessionAffinity.CLIENT_IP),
+    session_affinity_timeout=st.integers(1, 86400),
+    external_traffic_policy=POLICIES,
+    internal_traffic_policy=POLICIES,
+    external_ips=lists(V4),
+    load_balancer_source_ranges=lists(st.sampled_from(["10.0.0.0/8", "::/0"])),
+    load_balancer_ingress=lists(POINTS),
+    load_balancer_class=st.sampled_from(["", "a.b/c"]),
+    health_check_node_port=st.just(0) | PORTS,
+    publish_not_ready_addresses=st.booleans(),
+    allocate_load_balancer_node_ports=st.booleans(),
+    ip_family_policy=st.none() | st.sampled_from(IPFamilyPolicy),
+    load_balancer_ip=st.none() | V4,
+    traffic_distribution=st.sampled_from(["", "PreferClose"]),
+)
+CONDITION = st.none() | st.booleans()
+ENDPOINTS = st.builds(
+    Endpoint,
+    addresses=lists(V4, 1),
+    ready=CONDITION,
+    serving=CONDITION,
+    terminating=CONDITION,
+    node_name=st.just("") | NAMES,
+    zone=st.just("") | NAMES,
+    hostname=st.just("") | NAMES,
+    hint_zones=lists(NAMES),
+    hint_nodes=lists(NAMES),
+    pod=st.sampled_from(["", "default/web"]),
+)
+SLICES = st.builds(
+    lambda name, **rest: EndpointSlice(
+        "default", "s-1", name, IPFamily.IPV4,
+        labels={endpointslice.SERVICE_NAME_LABEL: name}, **rest,
+    ),
+    NAMES,
+    ports=lists(
+        st.builds(
+            EndpointPort,
+            port=st.none() | PORTS,
+            name=st.just("") | NAMES,
+            protocol=PROTOCOLS,
+            app_protocol=st.sampled_from(["", "http"]),
+        )
+    ),
+    endpoints=lists(ENDPOINTS),
+)  # fmt: skip
+BACKENDS = st.builds(IngressBackend, service=NAMES, port=PORTS | NAMES)
+PATHS = st.builds(
+    IngressPath,
+    path=st.sampled_from(["/", "/a"]),
+    path_type=st.sampled_from(PathType),
+    backend=BACKENDS,
+)
+INGRESSES = st.builds(
+    Ingress,
+    namespace=NAMES,
+    name=NAMES,
+    ingress_class=st.just("") | NAMES,
+    default_backend=st.none() | BACKENDS,
+    rules=lists(st.builds(IngressRule, host=st.just("") | NAMES, paths=lists(PATHS))),
+    tls=lists(st.builds(IngressTLS, hosts=lists(NAMES), secret_name=NAMES)),
+    labels=LABELS,
+    annotations=LABELS,
+)
+
+
+def read(form: Form[T], written: Object) -> T:
+    reading = Reading(Origin.SERVER)
+    made = form.read(written, reading)
+    assert reading.faults == []
+    return made
+
+
+@given(SERVICES)
+def test_a_service_reads_as_it_was_written(item: Service) -> None:
+    assert read(service.FORM, service.write(item)) == item
+
+
+@given(SLICES)
+def test_a_slice_reads_as_it_was_written(item: EndpointSlice) -> None:
+    assert read(endpointslice.FORM, endpointslice.write(item)) == item
+
+
+@given(INGRESSES)
+def test_an_ingress_reads_as_it_was_written(item: Ingress) -> None:
+    assert read(ingress.FORM, ingress.write(item)) == item
