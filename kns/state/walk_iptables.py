@@ -1,0 +1,222 @@
+"""The tables of iptables for `kns.state.walk`: which rules a packet matches, and what they do.
+
+Statistic matches are followed both ways; `-m recent` remembers nobody yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address, ip_network
+
+from kns.addresses import IPAddress, IPFamily
+from kns.state.ipset import is_member
+from kns.state.iptables import Option, Rule, parse_rule
+from kns.state.model import IpSet, IptablesTable, Netns
+from kns.state.packet import BaseChain, Hook, MetRule, Packet, Passage, Verdict
+from kns.state.routing import is_local
+
+#: linux/netfilter_ipv4.h enum nf_ip_hook_priorities
+_PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0, "security": 50}
+_NAT_PRIORITIES = {
+    Hook.PREROUTING: -100,
+    Hook.OUTPUT: -100,
+    Hook.INPUT: 100,
+    Hook.POSTROUTING: 100,
+}
+#: matches that say nothing of a packet's way: they note something, or name what is printed
+_NOTES = frozenset({"--comment", "--nfacct-name", "--name", "--mask", "--rsource", "--set"})
+
+
+def base_chains(netns: Netns, family: IPFamily) -> Iterator[BaseChain]:
+    """The built-in chains of the netns' tables of one family."""
+    for table in netns.iptables:
+        if table.family is not family:
+            continue
+        walker = _Table(netns, table, {c.name: tuple(c.rules) for c in table.chains})
+        translates = table.name == "nat"
+        for chain in table.chains:
+            if chain.policy:
+                hook = Hook(chain.name.lower())
+                priority = _NAT_PRIORITIES[hook] if translates else _PRIORITIES[table.name]
+                run = partial(walker.run, chain.name, chain.policy)
+                yield BaseChain(hook, priority, translates, run)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    netns: Netns
+    table: IptablesTable
+    chains: Mapping[str, tuple[str, ...]]
+
+    def run(self, chain: str, policy: str, start: Passage) -> Iterator[Passage]:
+        """Through a built-in chain: what no rule decides its policy does."""
+        for passage in self._chain(chain, start):
+            if passage.verdict is None and policy == "DROP":
+                met = passage.met(MetRule(self.table.name, chain, f"policy {policy}"))
+                yield met.decided(Verdict.DROP)
+            else:
+                yield passage
+
+    def _chain(self, name: str, start: Passage) -> Iterator[Passage]:
+        """Through a chain. A passage without a verdict came to its end, or was returned."""
+        waiting = [(0, start)]
+        while waiting:
+            position, passage = waiting.pop()
+            yield from self._from(name, position, passage, waiting)
+
+    def _from(
+        self, chain: str, start: int, passage: Passage, waiting: list[tuple[int, Passage]]
+    ) -> Iterator[Passage]:
+        """To the first rule that matches; where the passage goes on from there is `waiting`."""
+        rules = self.chains[chain]
+        for position in range(start, len(rules)):
+            rule = parse_rule(rules[position])
+            if not all(self._fits(option, passage) for option in rule.options):
+                continue
+            if _is_chance(rule):
+                waiting.append((position + 1, passage))
+            met = passage.met(MetRule(self.table.name, chain, rules[position]))
+            if rule.target == "RETURN":
+                yield met
+                return
+            for after in self._take(rule, met):
+                if after.verdict is not None or rule.goto:
+                    yield after
+                else:
+                    waiting.append((position + 1, after))
+            return
+        yield passage
+
+    def _take(self, rule: Rule, passage: Passage) -> Iterator[Passage]:
+        if rule.target in self.chains:
+            yield from self._chain(rule.target, passage)
+        else:
+            yield _targeted(rule, passage)
+
+    # -- matches -----------------------------------------------------------------------------------
+
+    def _fits(self, option: Option, passage: Passage) -> bool:
+        if option.name in _NOTES:
+            return True
+        return self._is_true(option, passage) is not option.inverted
+
+    def _is_true(self, option: Option, passage: Passage) -> bool:
+        packet, value = passage.packet, option.value
+        match option.name:
+            case "-s":
+                return packet.source in ip_network(value, strict=False)
+            case "-d":
+                return packet.destination in ip_network(value, strict=False)
+            case "--src-type" | "--dst-type":
+                address = packet.source if option.name == "--src-type" else packet.destination
+                return _has_type(self.netns, address, value)
+            case "--match-set":
+                item = self._set(value)
+                return is_member(item, option.values[1].split(","), packet)
+            case "--mode" | "--probability" | "--seconds" | "--reap":
+                return True  # a chance is followed both ways
+            case "--rcheck" | "--update":
+                return False  # nobody is remembered yet
+            case "--ctstate":
+                return bool(_states(passage) & set(value.split(",")))
+            case "--ctdir":
+                return value == "ORIGINAL"
+            case _:
+                return _header_fits(option, packet)
+
+    def _set(self, name: str) -> IpSet:
+        return next(item for item in self.netns.ipsets if item.name == name)
+
+
+def _header_fits(option: Option, packet: Packet) -> bool:
+    value = option.value
+    match option.name:
+        case "-p":
+            return value in (packet.protocol, "all")
+        case "-i":
+            return _is_link(value, packet.in_interface)
+        case "-o":
+            return _is_link(value, packet.out_interface)
+        case "--dport":
+            return _has_port(value, packet.port)
+        case "--dports":
+            return any(_has_port(item, packet.port) for item in value.split(","))
+        case "--sport":
+            return _has_port(value, packet.source_port)
+        case "--mark":
+            mark, _, mask = value.partition("/")
+            return packet.mark & int(mask or "0xffffffff", 0) == int(mark, 0)
+        case _:
+            raise ValueError(f"unknown match of iptables: {option.name} {value}")
+
+
+def _is_chance(rule: Rule) -> bool:
+    chance = (item.value for item in rule.options if item.name == "--probability")
+    return float(next(chance, "1")) < 1
+
+
+def _has_type(netns: Netns, address: IPAddress, kind: str) -> bool:
+    if kind != "LOCAL":
+        raise ValueError(f"unknown address type of iptables: {kind}")
+    return is_local(netns, address)
+
+
+def _states(passage: Passage) -> set[str]:
+    states = {passage.packet.state}
+    if passage.destination_translated:
+        states.add("DNAT")
+    if passage.source_translated:
+        states.add("SNAT")
+    return states
+
+
+def _is_link(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern
+
+
+def _has_port(text: str, port: int) -> bool:
+    first, _, last = text.partition(":")
+    return int(first) <= port <= int(last or first)
+
+
+# -- targets ---------------------------------------------------------------------------------------
+
+
+def _targeted(rule: Rule, passage: Passage) -> Passage:
+    match rule.target:
+        case "":
+            return passage
+        case "ACCEPT":
+            return passage.decided(Verdict.ACCEPT)
+        case "DROP":
+            return passage.decided(Verdict.DROP)
+        case "REJECT":
+            return passage.decided(Verdict.REJECT)
+        case "MASQUERADE":
+            return passage.masqueraded()
+        case "SNAT":
+            return passage.masqueraded(ip_address(rule.target_option("--to-source")))
+        case "DNAT":
+            return _translated(rule.target_option("--to-destination"), passage)
+        case "MARK":
+            return passage.marked(_new_mark(rule, passage.packet.mark))
+        case _:
+            raise ValueError(f"unknown target of iptables: {rule.target}")
+
+
+def _translated(to: str, passage: Passage) -> Passage:
+    if to.startswith("["):
+        address, _, port = to[1:].partition("]")
+        return passage.sent_to(ip_address(address), int(port.removeprefix(":") or 0))
+    address, _, port = to.partition(":") if to.count(":") == 1 else (to, "", "")
+    return passage.sent_to(ip_address(address), int(port or 0))
+
+
+def _new_mark(rule: Rule, mark: int) -> int:
+    value, _, mask = rule.target_option("--set-xmark").partition("/")
+    if not value:
+        raise ValueError(f"unknown MARK: {rule.target_options}")
+    # net/netfilter/xt_mark.c mark_tg: what is in the mask goes, the value is turned over
+    return (mark & ~int(mask or "0xffffffff", 0) & 0xFFFFFFFF) ^ int(value, 0)
