@@ -256,8 +256,8 @@ def controller_service(cluster: Cluster) -> Service | None:
     """The controller's Service."""
     if cluster.ingress_controller is None:
         return None
-    wanted = cluster.ingress_controller.service
-    return next((item for item in cluster.services if item.full_name == wanted), None)
+    namespace, _, name = cluster.ingress_controller.service.partition("/")
+    return cluster.service(namespace, name)
 
 
 def _entry_node(cluster: Cluster, service: Service) -> Node | None:

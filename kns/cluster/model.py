@@ -6,10 +6,12 @@ Kubernetes' field names in Python's spelling. Collections are tuples in a determ
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 
-from kns.addresses import IPFamily, IPNetwork
-from kns.kinds.endpointslice import EndpointSlice
+from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import Ingress, IngressClass, IngressController
 from kns.kinds.internet import InternetHost
 from kns.kinds.networking import (
@@ -27,7 +29,7 @@ from kns.kinds.networking import (
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.secret import TLSSecret
-from kns.kinds.service import Service
+from kns.kinds.service import Service, ServicePort
 
 #: the parts of a cluster's configuration that the lab file gives as they are
 __all__ = [
@@ -55,9 +57,12 @@ class Network:
     load_balancer: LoadBalancerOptions | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cluster:
-    """A whole lab. Nodes, pods and internet hosts are in file order, services by full name."""
+    """A whole lab. Nodes, pods and internet hosts are in file order, services by full name.
+
+    It answers look-ups by indexes that are made at the first question, so it has no slots.
+    """
 
     name: str
     network: Network
@@ -71,3 +76,75 @@ class Cluster:
     ingress_classes: tuple[IngressClass, ...] = ()
     ingress_controller: IngressController | None = None
     tls_secrets: tuple[TLSSecret, ...] = ()
+
+    def node(self, name: str) -> Node | None:
+        """The node of that name."""
+        return self._nodes.get(name)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """The pod of that namespace and name."""
+        return self._pods.get((namespace, name))
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        """The Service of that namespace and name."""
+        return self._services.get((namespace, name))
+
+    def pods_on(self, node: str) -> tuple[Pod, ...]:
+        """A node's pods, in file order."""
+        return self._pods_on.get(node, ())
+
+    def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
+        """The EndpointSlices of a Service, by name."""
+        return self._slices_of.get((service.namespace, service.name), ())
+
+    def endpoints(
+        self, service: Service, port: ServicePort, family: IPFamily
+    ) -> Iterator[tuple[Endpoint, EndpointPort]]:
+        """The endpoints of one port of a Service, ready or not: kube-proxy joins them by name."""
+        for item in self.slices_of(service):
+            for own in item.ports if item.address_type is family else ():
+                if (own.name, own.protocol) == (port.name, port.protocol):
+                    yield from ((endpoint, own) for endpoint in item.endpoints)
+
+    def owner(self, address: IPAddress) -> Node | Pod | InternetHost | None:
+        """Who has the address: a pod, a node or a host outside the cluster."""
+        return self._owners.get(address)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Its fields: an index is made again where it is asked for."""
+        return {known.name: getattr(self, known.name) for known in fields(self)}
+
+    @cached_property
+    def _nodes(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def _pods(self) -> Mapping[tuple[str, str], Pod]:
+        return {(pod.namespace, pod.name): pod for pod in self.pods}
+
+    @cached_property
+    def _services(self) -> Mapping[tuple[str, str], Service]:
+        return {(service.namespace, service.name): service for service in self.services}
+
+    @cached_property
+    def _pods_on(self) -> Mapping[str, tuple[Pod, ...]]:
+        found: dict[str, list[Pod]] = {}
+        for pod in self.pods:
+            found.setdefault(pod.node, []).append(pod)
+        return {node: tuple(pods) for node, pods in found.items()}
+
+    @cached_property
+    def _slices_of(self) -> Mapping[tuple[str, str], tuple[EndpointSlice, ...]]:
+        found: dict[tuple[str, str], list[EndpointSlice]] = {}
+        for item in self.endpoint_slices:
+            found.setdefault((item.namespace, item.service), []).append(item)
+        return {name: tuple(slices) for name, slices in found.items()}
+
+    @cached_property
+    def _owners(self) -> Mapping[IPAddress, Node | Pod | InternetHost]:
+        holders: tuple[Node | Pod | InternetHost, ...] = (
+            *self.internet,
+            *self.nodes,
+            *self.pods,
+        )
+        return {address: holder for holder in holders for address in holder.addresses}

@@ -70,7 +70,7 @@ def pod_object(pod: Pod, cluster: Cluster, presence: Presence) -> Object:
     """A v1 Pod; Running while its netns exists, ready while its ports are served too."""
     there = pod.full_name in presence.pods
     ready = there and pod.ready and presence.serving
-    node = next((node for node in cluster.nodes if node.name == pod.node), None)
+    node = cluster.node(pod.node)
     status: Object = {
         "phase": "Running" if there else "Pending",
         "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
