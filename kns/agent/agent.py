@@ -28,6 +28,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.listeners import desired
 from kns.compile.paths import LabPaths
+from kns.engine import etc
 from kns.engine.labs import applied_cluster
 from kns.engine.private import ensure_folder
 from kns.errors import KnsError, LockedError
@@ -60,7 +62,7 @@ class Agent:
         self._load = load
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._name_servers = NameServers()
-        self._listeners = Listeners(self._worker, paths.pod_etc, self._name_servers)
+        self._listeners = Listeners(self._worker, partial(etc.folder, paths), self._name_servers)
         self._containers = Containers(self._worker, paths)
         self._draining = Draining(self._worker)
         self._balancers = Balancers(self._worker)

@@ -21,7 +21,7 @@ from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import ContainerSpec
-from kns.engine import environment
+from kns.engine import environment, etc
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError
 from kns.kernel import processes
@@ -220,14 +220,14 @@ def write_files(spec: ContainerSpec) -> bool:
 def spawn(spec: ContainerSpec, paths: LabPaths) -> Child:
     """Start the container's process, its output appended to its log. Blocks for milliseconds."""
     write_files(spec)
-    etc = paths.pod_etc(spec.netns)
-    services = environment.read_service_variables(etc)
+    folder = etc.folder(paths, spec.netns)
+    services = environment.read_service_variables(folder)
     variables = dict(environment.of_container(services, spec.env, hostname=spec.hostname))
     variables[process_table.MARKER] = spec.key
     variables[process_table.DIGEST_MARKER] = spec.digest
     context = processes.Context(
         netns=spec.netns,
-        etc=etc if etc.is_dir() else None,
+        etc=folder,
         hostname=spec.hostname,
         env=variables,
     )

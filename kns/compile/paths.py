@@ -78,6 +78,16 @@ class LabPaths:
         """The certificates that the lab's clients trust: its CA, and those that its file brings."""
         return self.tls / "trusted.pem"
 
+    @property
+    def etc_file(self) -> Path:
+        """The files of every netns: resolv.conf, hosts, nsswitch.conf and env, in one."""
+        return self.folder / "etc.json"
+
+    @property
+    def etc(self) -> Path:
+        """The folder of those netns whose files are unpacked."""
+        return self.folder / "etc"
+
     def pod_etc(self, netns: str) -> Path:
-        """The folder of a netns' resolv.conf, hosts, nsswitch.conf and env."""
-        return self.folder / "etc" / netns
+        """The folder of a netns' files, if they are unpacked (`kns.engine.etc`)."""
+        return self.etc / netns

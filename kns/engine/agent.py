@@ -40,8 +40,9 @@ def start(lab: str) -> processes.Process:
     fd = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "ab") as log:
         return processes.spawn(
-            [sys.executable, "-m", "kns.agent", lab],
-            context=Context(names.fabric_netns(lab)),
+            # -P: not from the folder in which root happens to be, which may be anybody's
+            [sys.executable, "-P", "-m", "kns.agent", lab],
+            context=Context(names.fabric_netns(lab), folder="/"),
             stdout=log,
             stderr=log,
         )

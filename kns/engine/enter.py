@@ -9,6 +9,7 @@ from typing import NoReturn
 from kns.cluster.model import InternetHost
 from kns.cluster.podfiles import pod_hostname
 from kns.compile.names import fabric_netns, netns_of_internet, netns_of_node, netns_of_pod
+from kns.engine import etc
 from kns.engine.environment import of_container, read_service_variables
 from kns.engine.labs import RunningLab
 from kns.errors import UsageError
@@ -55,17 +56,15 @@ def context_of(lab: RunningLab, place: Place, container: str | None = None) -> C
         return Context(netns=fabric_netns(lab.name), hostname=name)
     of = netns_of_node if isinstance(place, Node) else netns_of_internet
     netns = of(lab.name, name)
-    etc = lab.paths.pod_etc(netns)
-    return Context(netns=netns, etc=etc if etc.is_dir() else None, hostname=name)
+    return Context(netns=netns, etc=etc.folder(lab.paths, netns), hostname=name)
 
 
 def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Context:
     netns = netns_of_pod(lab.name, pod.namespace, pod.name)
-    etc = lab.paths.pod_etc(netns)
+    folder = etc.folder(lab.paths, netns)
     hostname = pod_hostname(pod)
     own = [(variable.name, variable.value) for variable in container.env] if container else []
-    env = of_container(read_service_variables(etc), own, hostname=hostname)
-    folder = etc if etc.is_dir() else None
+    env = of_container(read_service_variables(folder), own, hostname=hostname)
     return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env))
 
 

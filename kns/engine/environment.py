@@ -13,8 +13,10 @@ from pathlib import Path
 from kns.cluster.environment import Variables, expand
 
 
-def read_service_variables(etc: Path) -> Variables:
+def read_service_variables(etc: Path | None) -> Variables:
     """The pod's `env` file; nothing if the pod has none."""
+    if etc is None:
+        return ()
     try:
         pairs = json.loads((etc / "env").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -1,22 +1,17 @@
-"""The files of a lab: what `up` writes for the agent and for programs run in the pods."""
+"""The lab's own files: what `up` writes down of the lab, and takes away with it."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kns.cluster.environment import service_environment
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster
-from kns.cluster.podfiles import internet_files, node_files, pod_files
-from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import KnsError, from_os_error
-from kns.kinds.pod import Pod
 
 
 def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[str, str]) -> None:
@@ -36,7 +31,7 @@ class LabFiles:
     @staticmethod
     def read(paths: LabPaths) -> LabFiles:
         """Keep what the files hold now; one that is missing is kept as missing."""
-        files = (paths.leases, paths.options, paths.spec)
+        files = (paths.leases, paths.options, paths.spec, paths.etc_file)
         return LabFiles({path: _content(path) for path in files})
 
     def restore(self) -> None:
@@ -64,47 +59,6 @@ def _write(path: Path, text: str) -> bool:
         pass
     write_private(path, text)
     return True
-
-
-def write_etc(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
-    """resolv.conf, hosts, nsswitch.conf of every netns; `env` of pods whose netns is `new`.
-
-    A pod keeps the service variables of the moment in which it was made, as a container does.
-    """
-    wanted = set()
-    ensure_folder(paths.logs)
-    for netns, files in _all_files(cluster):
-        folder = paths.pod_etc(netns)
-        wanted.add(netns)
-        ensure_folder(folder)
-        for name, text in files.items():
-            _write(folder / name, text)
-    for pod in cluster.pods:
-        netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
-        file = paths.pod_etc(netns) / "env"
-        if netns in new or not file.exists():
-            write_private(file, _environment(cluster, pod))
-    _remove_others(paths, wanted)
-
-
-def _all_files(cluster: Cluster) -> Iterator[tuple[str, Mapping[str, str]]]:
-    lab = cluster.name
-    for node in cluster.nodes:
-        yield names.netns_of_node(lab, node.name), node_files(cluster, node)
-    for host in cluster.internet:
-        yield names.netns_of_internet(lab, host.name), internet_files(cluster, host)
-    for pod in cluster.pods:
-        yield names.netns_of_pod(lab, pod.namespace, pod.name), pod_files(cluster, pod)
-
-
-def _environment(cluster: Cluster, pod: Pod) -> str:
-    return json.dumps(service_environment(cluster, pod))
-
-
-def _remove_others(paths: LabPaths, wanted: Collection[str]) -> None:
-    for folder in (paths.folder / "etc").iterdir():
-        if folder.name not in wanted:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_lab(paths: LabPaths) -> list[KnsError]:

@@ -20,7 +20,7 @@ from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
 from kns.compile.lab import compile_lab
 from kns.compile.paths import LabPaths
-from kns.engine import agent, certificates, files, platform, snapshot, switch
+from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
@@ -174,7 +174,7 @@ def _converge(
         try:
             files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
             snapshot.save(paths, desired.cluster)
-            files.write_etc(desired.cluster, paths, _created(ops))
+            etc.write(desired.cluster, paths, _created(ops))
             certificates.ensure(desired.cluster, paths)
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:

@@ -54,12 +54,16 @@ ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a program runs: a netns, and optionally a pod's own files, hostname, environment."""
+    """Where a program runs: a netns, and optionally a pod's own files, hostname, environment.
+
+    A program that is spawned begins in `folder`; by default in the caller's.
+    """
 
     netns: str
     etc: Path | None = None
     hostname: str = ""
     env: Mapping[str, str] | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,7 @@ def spawn(
             stderr=stderr,
             env=environment(context),
             pass_fds=tuple(pass_fds),
+            cwd=context.folder if context is not None else None,
             start_new_session=True,
         )
 

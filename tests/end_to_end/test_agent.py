@@ -19,7 +19,7 @@ import pytest
 
 from kns.compile import paths
 from kns.compile.paths import LabPaths
-from kns.engine import snapshot
+from kns.engine import agent, snapshot
 from kns.kernel import netns, processes
 from tests.end_to_end.agent_lab import ScratchLab, empty_lab, get, get_json, pod, server
 
@@ -207,3 +207,23 @@ def test_thousand_pods_are_served_by_one_small_process() -> None:
     assert (answer["ok"], answer["servers"]) == (True, 5000)
     assert status["rss_kb"] < 150_000
     assert seconds < 5  # start included; a fifth of that on an idle machine
+
+
+def test_agent_takes_no_code_from_the_folder_it_was_started_in(
+    lab: ScratchLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may well run `kns up` in a folder that anybody can write to."""
+    for module in ("h11", "kns", "json", "sitecustomize"):
+        (tmp_path / f"{module}.py").write_text(
+            f"open({str(tmp_path / 'taken')!r}, 'w').write({module!r})\nraise SystemExit(7)\n"
+        )
+    monkeypatch.chdir(tmp_path)
+    agent_process = agent.start(lab.name)
+    try:
+        assert order(lab.paths, "converge")["ok"] is True
+        seen = netns.call_in(lab.netns_of("web"), get_json, "127.0.0.1", 8080)
+        assert seen["pod"] == "web"
+        assert not (tmp_path / "taken").exists()
+        assert Path(f"/proc/{agent_process.pid}/cwd").resolve() == Path("/")
+    finally:
+        kill(agent_process, signal.SIGTERM)

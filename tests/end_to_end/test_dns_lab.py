@@ -13,6 +13,7 @@ from kns.cli.main import main
 from kns.cluster.model import Cluster
 from kns.compile.names import netns_of_pod
 from kns.compile.paths import LabPaths
+from kns.engine import etc
 from kns.engine.down import down
 from kns.engine.labs import running
 from kns.engine.up import up
@@ -60,7 +61,7 @@ def cluster() -> Cluster:
 def in_pod(name: str, *argv: str, namespace: str = "default") -> str:
     """What a program prints in the pod, with the pod's own files."""
     netns = netns_of_pod(LAB, namespace, name)
-    context = Context(netns, etc=LabPaths(LAB).pod_etc(netns), hostname=name)
+    context = Context(netns, etc=etc.folder(LabPaths(LAB), netns), hostname=name)
     return run(argv, context=context, timeout=30).stdout
 
 
@@ -264,7 +265,8 @@ def test_later_service_is_known_to_dns_but_not_to_the_environment(changed: Path)
 
 
 def env_of(pod: str) -> dict[str, str]:
-    folder = LabPaths(LAB).pod_etc(netns_of_pod(LAB, "default", pod))
+    folder = etc.folder(LabPaths(LAB), netns_of_pod(LAB, "default", pod))
+    assert folder is not None
     return dict(json.loads((folder / "env").read_text(encoding="utf-8")))
 
 

@@ -47,7 +47,7 @@ class Listeners:
     """Every built-in server that is open. `etc_of` tells a netns' folder of pod files."""
 
     def __init__(
-        self, worker: Executor, etc_of: Callable[[str], Path], name_servers: NameServers
+        self, worker: Executor, etc_of: Callable[[str], Path | None], name_servers: NameServers
     ) -> None:
         self._worker = worker
         self._etc_of = etc_of
@@ -87,8 +87,7 @@ class Listeners:
             self._worker, open_sockets, tuple(missing.values())
         )
         for item in opened:
-            etc = self._etc_of(item.spec.place.netns)
-            server = Server(item.spec, item.inode, etc, self._name_servers)
+            server = Server(item.spec, item.inode, self._etc_of, self._name_servers)
             await server.start(item.sock)
             self._open[item.spec.place] = server
         return (*failures, *refused)

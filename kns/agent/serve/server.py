@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -29,12 +30,12 @@ Inode = tuple[int, int]
 class Server:
     """Serves one socket. `spec` may be replaced at any time; its place stays what it is.
 
-    `etc` is the folder of the pod's files, `inode` the netns in which the socket was opened.
+    `etc_of` tells the folder of a pod's files, `inode` the netns in which the socket was opened.
     """
 
     spec: ServerSpec
     inode: Inode
-    etc: Path
+    etc_of: Callable[[str], Path | None]
     name_servers: NameServers
     acceptor: asyncio.Server | DatagramServer | LateServer | None = None
     connections: set[HTTPConnection] = field(default_factory=set)
@@ -98,7 +99,7 @@ class Server:
         who = self.spec.subject
         if not isinstance(who, Identity):
             return ()
-        services = environment.read_service_variables(self.etc)
+        services = environment.read_service_variables(self.etc_of(self.spec.place.netns))
         return environment.of_container(services, who.env, hostname=who.hostname)
 
     def _http_connection(self) -> HTTPConnection:

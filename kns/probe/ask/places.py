@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod
 from kns.compile.paths import LabPaths
+from kns.engine import etc
 from kns.kernel.processes import Context
 from kns.kinds.pod import Pod
 from kns.promise.location import Location, LocationKind
@@ -48,7 +49,6 @@ def places_of(lab: str, paths: LabPaths) -> Places:
         return netns_of_internet(lab, item.name)
 
     def etc_of(netns: str) -> Path | None:
-        folder = paths.pod_etc(netns)
-        return folder if folder.is_dir() else None
+        return etc.folder(paths, netns)
 
     return Places(netns_of, etc_of, str(paths.trusted) if paths.trusted.exists() else "")

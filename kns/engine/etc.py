@@ -1,0 +1,127 @@
+"""What programs in a lab's netns find in /etc, and the services' variables of its pods.
+
+    etc.json      of every netns: resolv.conf, hosts, nsswitch.conf, and `env` of a pod
+    etc/NETNS/    the same as files, unpacked when first a program in there needs them
+
+A thousand pods are one file: on a disk, each file of theirs would cost as much as their netns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+from kns.cluster.environment import service_environment
+from kns.cluster.model import Cluster
+from kns.cluster.podfiles import internet_files, node_files, pod_files
+from kns.compile import names
+from kns.compile.paths import LabPaths
+from kns.engine.private import ensure_folder, write_private
+
+#: the pod's variables, beside the files of /etc
+ENV = "env"
+
+#: a netns' files: text by name
+Files = Mapping[str, str]
+
+
+def write(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
+    """Write down the files of every netns, and bring what is unpacked up to date.
+
+    A pod keeps the service variables of the moment in which it was made, as a container does:
+    only those whose netns is `new`, or which have none yet, get the ones of now.
+    """
+    before = _read(paths)
+    known = {} if before is None else before
+    environments: dict[tuple[str, bool], str] = {}
+    wanted = dict(_host_files(cluster))
+    for pod in cluster.pods:
+        netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
+        kept = None if netns in new else known.get(netns, {}).get(ENV)
+        if kept is None:
+            key = (pod.namespace, pod.enable_service_links)
+            if key not in environments:
+                environments[key] = json.dumps(service_environment(cluster, pod))
+            kept = environments[key]
+        wanted[netns] = {**pod_files(cluster, pod), ENV: kept}
+    if wanted != before:
+        write_private(paths.etc_file, _packed(wanted))
+    _refresh(paths, wanted)
+
+
+def folder(paths: LabPaths, netns: str) -> Path | None:
+    """The folder of a netns' files, unpacked if it was not yet; None if it has no files."""
+    path = paths.pod_etc(netns)
+    if path.is_dir():
+        return path
+    files = (_read(paths) or {}).get(netns)
+    if files is None:
+        return None
+    _unpack(path, files)
+    return path
+
+
+def _host_files(cluster: Cluster) -> Iterator[tuple[str, Files]]:
+    for node in cluster.nodes:
+        yield names.netns_of_node(cluster.name, node.name), node_files(cluster, node)
+    for host in cluster.internet:
+        yield names.netns_of_internet(cluster.name, host.name), internet_files(cluster, host)
+
+
+# -- one file for all ------------------------------------------------------------------------------
+
+
+def _packed(wanted: Mapping[str, Files]) -> str:
+    """Each text once: most pods share their resolv.conf, nsswitch.conf and variables."""
+    numbers: dict[str, int] = {}
+    netns = {
+        name: {file: numbers.setdefault(text, len(numbers)) for file, text in files.items()}
+        for name, files in wanted.items()
+    }
+    return json.dumps({"texts": list(numbers), "netns": netns})
+
+
+def _read(paths: LabPaths) -> dict[str, Files] | None:
+    """The files of every netns; None if they were never written down, or are damaged."""
+    try:
+        packed = json.loads(paths.etc_file.read_text(encoding="utf-8"))
+        texts, netns = packed["texts"], packed["netns"]
+        return {
+            name: {file: texts[number] for file, number in files.items()}
+            for name, files in netns.items()
+        }
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
+
+
+# -- folders ---------------------------------------------------------------------------------------
+
+
+def _refresh(paths: LabPaths, wanted: Mapping[str, Files]) -> None:
+    """Rewrite what is unpacked and says something else; remove the folders of netns that go."""
+    if not paths.etc.is_dir():
+        return
+    for path in paths.etc.iterdir():
+        if path.name not in wanted:
+            shutil.rmtree(path, ignore_errors=True)
+            continue
+        for name, text in wanted[path.name].items():
+            if not (path / name).exists() or (path / name).read_text(encoding="utf-8") != text:
+                write_private(path / name, text)
+
+
+def _unpack(path: Path, files: Files) -> None:
+    """Make the folder under another name first: nobody shall see half of it."""
+    made = path.with_name(f".{path.name}.{os.getpid()}")
+    ensure_folder(made)
+    for name, text in files.items():
+        write_private(made / name, text)
+    try:
+        made.rename(path)
+    except OSError:  # another process was as quick
+        shutil.rmtree(made, ignore_errors=True)
+        if not path.is_dir():
+            raise
