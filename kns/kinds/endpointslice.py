@@ -104,7 +104,7 @@ def _slice(
 _PORT = Shape(
     _port,
     Field("name", ENDPOINT_PORT_NAME),
-    Field("protocol", PROTOCOL),
+    Field("protocol", PROTOCOL, zero=True),
     Field("port", PORT, default=None),
     Field("appProtocol", ANY_TEXT),
     of=EndpointPort,

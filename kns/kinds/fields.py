@@ -300,7 +300,7 @@ ARGUMENTS = ListOf(ARGUMENT)
 
 # -- metadata --------------------------------------------------------------------------------------
 
-NAMESPACE_FIELD = Field("namespace", OBJECT_NAMESPACE, default="default")
+NAMESPACE_FIELD = Field("namespace", OBJECT_NAMESPACE, default="default", zero=True)
 LABELS_FIELD = Field("labels", LABELS, default={})
 ANNOTATIONS_FIELD = Field("annotations", ANNOTATIONS, default={})
 NAMED = (Field("name", OBJECT_NAME, required=True), NAMESPACE_FIELD, LABELS_FIELD)

@@ -186,10 +186,10 @@ def _with_names(containers: tuple[Container, ...]) -> tuple[Container, ...]:
 
 _CONTAINER_PORT = Shape(
     _container_port,
-    Field("name", PORT_NAME, default=None),
+    Field("name", PORT_NAME, default=None, zero=True),
     Field("port", PORT, default=None),
     Field("containerPort", PORT, default=None),
-    Field("protocol", PROTOCOL),
+    Field("protocol", PROTOCOL, zero=True),
     of=ContainerPort,
 )
 _ENV = Shape(EnvVar, Field("name", ENV_NAME, required=True), Field("value", ARGUMENT))
@@ -230,12 +230,12 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("node", Text(), default=None),
         *more,
         Field("containers", ListOf(container), default=[]),
-        Field("hostname", LABEL_NAME),
-        Field("subdomain", LABEL_NAME),
+        Field("hostname", LABEL_NAME, zero=True),
+        Field("subdomain", LABEL_NAME, zero=True),
         Field("ready", FLAG),
         Field("serving", FLAG, default=None),
         Field("terminating", FLAG),
-        Field("dnsPolicy", Choice(DNSPolicy)),
+        Field("dnsPolicy", Choice(DNSPolicy), zero=True),
         Field("dnsConfig", _DNS_CONFIG),
         Field("enableServiceLinks", FLAG),
     )

@@ -47,7 +47,7 @@ class Workload:
                 return tuple(replace(template, name=name, node=node) for name, node in pairs)
             case WorkloadKind.STATEFUL_SET:
                 names = [f"{template.name}-{number}" for number in range(self.replicas)]
-                return tuple(replace(template, name=name, hostname=name) for name in names)
+                return tuple(_stateful(template, name, place) for place, name in enumerate(names))
             case (
                 WorkloadKind.DEPLOYMENT
                 | WorkloadKind.REPLICA_SET
@@ -57,6 +57,15 @@ class Workload:
                 return tuple(replace(template, name=name) for name in names)
             case unknown:
                 assert_never(unknown)
+
+
+def _stateful(template: Pod, name: str, place: int) -> Pod:
+    """A StatefulSet's pod: its name is its hostname, too, and labels tell its name and place."""
+    own = {
+        "statefulset.kubernetes.io/pod-name": name,
+        "apps.kubernetes.io/pod-index": str(place),
+    }
+    return replace(template, name=name, hostname=name, labels={**template.labels, **own})
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -330,6 +330,8 @@ class Field:
     argument: str = ""
     required: bool = False
     merge: bool = False
+    #: a program's `""` or `0` is a field left out, as for the API server
+    zero: bool = False
     #: what the schema says of a field left out, where the argument's own default doesn't say it
     default: Any = _UNSET
 
@@ -491,7 +493,7 @@ def _read_branch(
             if reading.strict or (branch.closed and not reading.served):
                 reading.faults.append(_unknown(key, tuple(entries), reading))
             continue
-        if item is None:
+        if item is None or (isinstance(entry, Field) and _left_out(entry, item, reading)):
             continue
         before = len(reading.faults)
         try:
@@ -508,6 +510,11 @@ def _read_branch(
             sound = False
         reading.lead(before, key)
     return sound
+
+
+def _left_out(entry: Field, item: object, reading: Reading) -> bool:
+    """Whether a value says nothing; who writes 0 by hand means it."""
+    return entry.zero and (item == "" or (not reading.strict and type(item) is int and item == 0))
 
 
 def _all_there(value: object, required: Sequence[tuple[Field, Path]], reading: Reading) -> bool:

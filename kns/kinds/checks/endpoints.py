@@ -12,6 +12,7 @@ from kns.kinds.endpointslice import SERVICE_NAME_LABEL, EndpointSlice
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
 from kns.kinds.sources import Sources
+from kns.kinds.workload import WorkloadKind
 from kns.labfile.place import Located, Place
 from kns.labfile.wording import did_you_mean, shown
 
@@ -113,12 +114,16 @@ class LabelIndex:
         self._by_label: dict[tuple[str, str, str], list[Pod]] = {}
         self.labels: set[tuple[str, str]] = set()
         for part in sources.workloads:
-            pod = part.value.template
             if part.value.replicas == 0:
                 continue
-            for key, value in pod.labels.items():
-                self._by_label.setdefault((pod.namespace, key, value), []).append(pod)
-                self.labels.add((key, value))
+            stateful = part.value.kind is WorkloadKind.STATEFUL_SET
+            for pod in part.value.pods(()) if stateful else (part.value.template,):
+                self._add(pod)
+
+    def _add(self, pod: Pod) -> None:
+        for key, value in pod.labels.items():
+            self._by_label.setdefault((pod.namespace, key, value), []).append(pod)
+            self.labels.add((key, value))
 
     def select(self, namespace: str, selector: Mapping[str, str]) -> list[Pod]:
         """The pods of the namespace that have all of the labels."""

@@ -132,7 +132,6 @@ def _type(spec: Service, place: Place) -> Iterator[Problem]:
         for field, value in (
             ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
             ("loadBalancerClass", spec.load_balancer_class),
-            ("loadBalancerIP", spec.load_balancer_ip),
             ("status", spec.load_balancer_ingress),
             ("allocateLoadBalancerNodePorts", not spec.allocate_load_balancer_node_ports),
         ):
@@ -165,7 +164,7 @@ def _traffic(spec: Service, place: Place) -> Iterator[Problem]:
     external = spec.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER} or bool(
         spec.external_ips
     )
-    if place.has("externalTrafficPolicy") and not external:
+    if place.get("externalTrafficPolicy") and not external:
         message = (
             f'Invalid value: "{spec.external_traffic_policy}": '
             "may only be set for externally-accessible services"
@@ -182,7 +181,9 @@ def _traffic(spec: Service, place: Place) -> Iterator[Problem]:
             "'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         )
         yield place.problem(("healthCheckNodePort",), message)
-    if place.has("sessionAffinityConfig") and spec.session_affinity is SessionAffinity.NONE:
+    # the API server drops it in silence; in the Lab document it is a slip
+    unused = spec.session_affinity is SessionAffinity.NONE and not place.paths
+    if unused and place.has("sessionAffinityConfig"):
         message = "Forbidden: must not be set when session affinity is None"
         yield place.problem(("sessionAffinityConfig",), message, "set `sessionAffinity: ClientIP`")
 
@@ -364,6 +365,8 @@ def _load_balancer_ips(sources: Sources) -> Iterator[Problem]:
     options = sources.lab.load_balancer
     holders: dict[IPAddress, ServicePart] = {}
     for part in sources.services:
+        if part.value.type is not ServiceType.LOAD_BALANCER:
+            continue
         address = part.value.load_balancer_ip
         if address is None or options is None or part.value.load_balancer_class:
             continue
