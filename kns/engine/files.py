@@ -16,7 +16,7 @@ from kns.errors import KnsError, from_os_error
 
 def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[str, str]) -> None:
     """The spec copy, leases and options; first of all, for a crash must not lose addresses."""
-    ensure_folder(paths.folder)
+    ensure_folder(paths.logs)  # in the lab's own folder, which is made with it
     _write(paths.leases, leases.to_json())
     _write(paths.options, json.dumps(options))
     _write(paths.spec, spec_text)
