@@ -4,7 +4,7 @@
                                    └─────▶ input ─▶ (IPVS) ─▶ output ─▶ postrouting
     its own:      output ─▶ postrouting ─▶ (to itself: prerouting ─▶ input)
 
-At each hook the base chains of iptables and IPVS are met by priority, as the kernel
+At each hook the base chains of iptables, nftables and IPVS are met by priority, as the kernel
 calls them. Where rules choose by chance each choice is followed. What is asked is the way of a
 connection's first packet: nothing has been remembered of the client yet (`-m recent`, dynamic
 sets), and conntrack translates it at most once at each end.
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress
-from kns.state import walk_iptables, walk_ipvs
+from kns.state import walk_iptables, walk_ipvs, walk_nft
 from kns.state.model import Netns
 from kns.state.packet import BaseChain, Hook, Packet, Passage, Verdict
 from kns.state.routing import is_local, out_interface
@@ -42,6 +42,7 @@ def destinations(passages: Iterable[Passage]) -> frozenset[tuple[IPAddress, int]
 def _base_chains(netns: Netns, packet: Packet) -> tuple[BaseChain, ...]:
     found = (
         *walk_iptables.base_chains(netns, packet.family),
+        *walk_nft.base_chains(netns, packet.family),
         *walk_ipvs.base_chains(netns),
     )
     return tuple(sorted(found, key=lambda chain: chain.priority))

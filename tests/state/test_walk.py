@@ -24,7 +24,7 @@ def packet(source: str, destination: str, port: int, link: str = "cni0") -> Pack
     return Packet(ip_address(source), ip_address(destination), port=port, in_interface=link)
 
 
-@pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.IPVS])
+@pytest.mark.parametrize("mode", list(ProxyMode))
 def test_pod_to_pod_is_not_translated(mode: ProxyMode) -> None:
     cluster = make_cluster(network=make_network(mode=mode))
     one, other = cluster.pods[0].addresses[0], cluster.pods[1].addresses[0]
@@ -34,7 +34,7 @@ def test_pod_to_pod_is_not_translated(mode: ProxyMode) -> None:
     assert passage.packet.destination == other
 
 
-@pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.IPVS])
+@pytest.mark.parametrize("mode", list(ProxyMode))
 def test_service_leads_to_each_of_its_endpoints(mode: ProxyMode) -> None:
     cluster = make_cluster(network=make_network(mode=mode))
     (service,) = cluster.services
