@@ -23,8 +23,8 @@ from typing import assert_never
 
 from kns.errors import ApplyError, KnsError, PlatformError, from_os_error
 from kns.kernel import links, netns
+from kns.kernel.netlink import Refusal, Socket
 from kns.kernel.programs import Programs
-from kns.kernel.rtnetlink import Message, Socket
 from kns.plan.ops import (
     Add,
     Change,
@@ -111,7 +111,7 @@ class _Worker:
         self._sockets: dict[str, Socket] = {}
         self._files: dict[str, int] = {}
         self._here = ""
-        self._pending: list[tuple[LinkOp, Message]] = []
+        self._pending: list[tuple[LinkOp, bytes]] = []
         self._pending_netns = ""
         self._programs: dict[str, list[Op]] = {}
 
@@ -211,11 +211,15 @@ class _Worker:
         if not self._pending:
             return
         pending, self._pending = self._pending, []
-        results = self._socket(self._pending_netns).request([message for _op, message in pending])
-        for (op, _message), number in zip(pending, results, strict=True):
-            if number and number not in _done_already(op):
+        sock = self._socket(self._pending_netns)
+        for position, refusal in sock.request([message for _op, message in pending]).items():
+            op = pending[position][0]
+            if refusal.number not in _done_already(op):
                 raise ApplyError(
-                    os.strerror(number), op=describe(op), netns=op.netns, hint=_hint(op, number)
+                    os.strerror(refusal.number),
+                    op=describe(op),
+                    netns=op.netns,
+                    hint=_hint(op, refusal),
                 )
 
     def _socket(self, name: str) -> Socket:
@@ -235,7 +239,7 @@ class _Worker:
         self._indexes.setdefault(name, {})[ifname] = index
         return index
 
-    def _message(self, op: LinkOp) -> Message | None:
+    def _message(self, op: LinkOp) -> bytes | None:
         match op:
             case Add():
                 return self._added(op.netns, op.item)
@@ -247,7 +251,7 @@ class _Worker:
             case _:
                 assert_never(op)
 
-    def _added(self, name: str, item: Link | VethPair | Entry) -> Message:
+    def _added(self, name: str, item: Link | VethPair | Entry) -> bytes:
         table = self._indexes.setdefault(name, {})
         match item:
             case Link():
@@ -265,7 +269,7 @@ class _Worker:
                 return _added(item, table)
 
 
-def _added(item: Entry, table: Mapping[str, int]) -> Message:
+def _added(item: Entry, table: Mapping[str, int]) -> bytes:
     match item:
         case Address():
             return links.add_address(item, table[item.ifname])
@@ -281,7 +285,7 @@ def _added(item: Entry, table: Mapping[str, int]) -> Message:
             assert_never(item)
 
 
-def _deleted(item: Link | Entry, table: Mapping[str, int]) -> Message | None:
+def _deleted(item: Link | Entry, table: Mapping[str, int]) -> bytes | None:
     match item:
         case Link():
             return links.delete_link(table[item.name]) if item.name in table else None
@@ -313,7 +317,9 @@ def _done_already(op: LinkOp) -> Collection[int]:
     return _DONE_ALREADY.get((type(op), type(op.item)), ())
 
 
-def _hint(op: Op, number: int) -> str:
+def _hint(op: Op, refusal: Refusal) -> str:
+    """What to do about it, or else the kernel's own words."""
+    number = refusal.number
     if number == errno.EOPNOTSUPP and isinstance(op, Add) and isinstance(op.item, Link | VethPair):
         kind = op.item.kind.type if isinstance(op.item, Link) else VethPeer.type
         return f"this kernel has no {kind} links: modprobe {kind}; kns doctor tells more"
@@ -321,7 +327,7 @@ def _hint(op: Op, number: int) -> str:
         return "the kernel is out of memory for this table"
     if number == errno.EXFULL:
         return "a Linux bridge has at most 1,024 ports"
-    return ""
+    return refusal.words
 
 
 def _missing_sysctl_hint(key: str) -> str:

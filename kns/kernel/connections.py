@@ -14,25 +14,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from pyroute2.netlink import NETLINK_NETFILTER, NLM_F_DUMP
+from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_CTNETLINK
+from pyroute2.netlink.nfnetlink.nfctsocket import (
+    IPCTNL_MSG_CT_GET,
+    IPS_SEEN_REPLY,
+    TCP_CONNTRACK_TO_NAME,
+    nfct_msg,
+)
+
 from kns.addresses import IPAddress, IPFamily
 from kns.kernel import netns
-from kns.kernel.rtnetlink import Socket, parse_attributes
+from kns.kernel.netlink import BODY, Socket, attributes, wanted
+from kns.kernel.shapes import encoded, request
 
-NETLINK_NETFILTER = 12
-IPCTNL_MSG_CT_GET = 0x0101
-CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_STATUS, CTA_PROTOINFO = 1, 2, 3, 4
-CTA_TIMEOUT, CTA_MARK = 7, 8
-CTA_TUPLE_IP, CTA_TUPLE_PROTO = 1, 2
-CTA_PROTO_NUM, CTA_PROTO_SRC_PORT, CTA_PROTO_DST_PORT, CTA_PROTO_ICMP_ID = 1, 2, 3, 4
-CTA_PROTO_ICMPV6_ID = 7
-CTA_PROTOINFO_TCP, CTA_PROTOINFO_TCP_STATE = 1, 1
-#: enum tcp_conntrack
-TCP_STATES = (
-    "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK",
-    "TIME_WAIT", "CLOSE", "SYN_SENT2",
-)  # fmt: skip
-IPS_SEEN_REPLY = 1 << 1
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+#: a message's type is its subsystem's number, then its own
+SUBSYSTEM = NFNL_SUBSYS_CTNETLINK << 8
+_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
+#: state 9, which pyroute2 calls LISTEN, has been SYN_SENT2 since Linux 2.6.31
+_TCP_STATES = {0: "NONE", **TCP_CONNTRACK_TO_NAME, 9: "SYN_SENT2"}
+
+#: struct nfgenmsg: family, version, resource
+_ATTRIBUTES = BODY + 4
+_ENTRY = wanted(
+    nfct_msg, "CTA_TUPLE_ORIG", "CTA_TUPLE_REPLY", "CTA_STATUS", "CTA_PROTOINFO", "CTA_TIMEOUT"
+)
+_TUPLE = wanted(nfct_msg.cta_tuple, "CTA_TUPLE_IP", "CTA_TUPLE_PROTO")
+_IP = wanted(
+    nfct_msg.cta_tuple.cta_ip, "CTA_IP_V4_SRC", "CTA_IP_V4_DST", "CTA_IP_V6_SRC", "CTA_IP_V6_DST"
+)
+_PROTO = wanted(
+    nfct_msg.cta_tuple.cta_proto,
+    "CTA_PROTO_NUM",
+    "CTA_PROTO_SRC_PORT",
+    "CTA_PROTO_DST_PORT",
+    "CTA_PROTO_ICMP_ID",
+    "CTA_PROTO_ICMPV6_ID",
+)
+_INFO = wanted(nfct_msg.cta_protoinfo, "CTA_PROTOINFO_TCP")
+_TCP = wanted(nfct_msg.cta_protoinfo.cta_protoinfo_tcp, "CTA_PROTOINFO_TCP_STATE")
+_GET = {
+    family: encoded(
+        request(nfct_msg, SUBSYSTEM | IPCTNL_MSG_CT_GET, NLM_F_DUMP, nfgen_family=family.af)
+    )
+    for family in IPFamily
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +89,6 @@ class Connection:
     #: seconds until it is forgotten
     timeout: int = 0
     family: IPFamily = IPFamily.IPV4
-    #: the original tuple as the kernel wrote it, which names the entry
-    key: bytes = b""
 
 
 def list_connections(name: str) -> tuple[Connection, ...]:
@@ -82,58 +106,55 @@ def list_here() -> tuple[Connection, ...]:
 
 def _dump(sock: Socket, family: IPFamily) -> list[bytes]:
     try:
-        return sock.dump(IPCTNL_MSG_CT_GET, bytes((family.af, 0, 0, 0)))
+        return sock.dump(_GET[family])
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
             return []
         raise
 
 
-def _connections(family: IPFamily, bodies: list[bytes]) -> Iterator[Connection]:
-    for body in bodies:
-        parts = parse_attributes(body, 4)
-        original = parse_tuple(parts.get(CTA_TUPLE_ORIG, b""))
-        reply = parse_tuple(parts.get(CTA_TUPLE_REPLY, b""))
-        if body[0] != family.af or original is None or reply is None:
+def _connections(family: IPFamily, messages: list[bytes]) -> Iterator[Connection]:
+    for message in messages:
+        parts = attributes(message, _ENTRY, _ATTRIBUTES)
+        original = _tuple(parts.get("CTA_TUPLE_ORIG", b""))
+        reply = _tuple(parts.get("CTA_TUPLE_REPLY", b""))
+        if message[BODY] != family.af or original is None or reply is None:
             continue
-        number = _protocol(parts[CTA_TUPLE_ORIG])
-        tcp = parse_attributes(
-            parse_attributes(parts.get(CTA_PROTOINFO, b"")).get(CTA_PROTOINFO_TCP, b"")
-        )
-        state = tcp.get(CTA_PROTOINFO_TCP_STATE)
+        number = _protocol(parts["CTA_TUPLE_ORIG"])
+        info = attributes(parts.get("CTA_PROTOINFO", b""), _INFO)
+        state = attributes(info.get("CTA_PROTOINFO_TCP", b""), _TCP).get("CTA_PROTOINFO_TCP_STATE")
         yield Connection(
-            protocol=PROTOCOLS.get(number, str(number)),
+            protocol=_PROTOCOLS.get(number, str(number)),
             original=original,
             reply=reply,
-            state=TCP_STATES[state[0]] if state and state[0] < len(TCP_STATES) else "",
-            answered=bool(_number(parts.get(CTA_STATUS, b"")) & IPS_SEEN_REPLY),
-            timeout=_number(parts.get(CTA_TIMEOUT, b"")),
+            state=_TCP_STATES.get(state[0], "") if state else "",
+            answered=bool(_number(parts.get("CTA_STATUS", b"")) & IPS_SEEN_REPLY),
+            timeout=_number(parts.get("CTA_TIMEOUT", b"")),
             family=family,
-            key=parts[CTA_TUPLE_ORIG],
         )
 
 
-def parse_tuple(data: bytes) -> Tuple | None:
+def _tuple(data: bytes) -> Tuple | None:
     """A CTA_TUPLE_*; None where it has no address."""
-    parts = parse_attributes(data)
-    addresses = parse_attributes(parts.get(CTA_TUPLE_IP, b""))
-    source = addresses.get(1) or addresses.get(3)
-    destination = addresses.get(2) or addresses.get(4)
+    parts = attributes(data, _TUPLE)
+    addresses = attributes(parts.get("CTA_TUPLE_IP", b""), _IP)
+    source = addresses.get("CTA_IP_V4_SRC") or addresses.get("CTA_IP_V6_SRC")
+    destination = addresses.get("CTA_IP_V4_DST") or addresses.get("CTA_IP_V6_DST")
     if source is None or destination is None:
         return None
-    protocol = parse_attributes(parts.get(CTA_TUPLE_PROTO, b""))
-    echo = protocol.get(CTA_PROTO_ICMP_ID) or protocol.get(CTA_PROTO_ICMPV6_ID)
+    protocol = attributes(parts.get("CTA_TUPLE_PROTO", b""), _PROTO)
+    echo = protocol.get("CTA_PROTO_ICMP_ID") or protocol.get("CTA_PROTO_ICMPV6_ID")
     return Tuple(
         _address(source),
-        _number(echo or protocol.get(CTA_PROTO_SRC_PORT, b"")),
+        _number(echo or protocol.get("CTA_PROTO_SRC_PORT", b"")),
         _address(destination),
-        _number(echo or protocol.get(CTA_PROTO_DST_PORT, b"")),
+        _number(echo or protocol.get("CTA_PROTO_DST_PORT", b"")),
     )
 
 
 def _protocol(data: bytes) -> int:
-    protocol = parse_attributes(parse_attributes(data).get(CTA_TUPLE_PROTO, b""))
-    return _number(protocol.get(CTA_PROTO_NUM, b""))
+    protocol = attributes(attributes(data, _TUPLE).get("CTA_TUPLE_PROTO", b""), _PROTO)
+    return _number(protocol.get("CTA_PROTO_NUM", b""))
 
 
 def _address(raw: bytes) -> IPAddress:

@@ -11,16 +11,18 @@ Source: kube-proxy pkg/proxy/conntrack/cleanup.go (CleanStaleEntries).
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Iterable
 
-from kns.addresses import IPAddress
-from kns.kernel.connections import CTA_TUPLE_ORIG, NETLINK_NETFILTER, Connection, list_here
-from kns.kernel.rtnetlink import NLA_F_NESTED, Message, Socket, attr
+from pyroute2.netlink import NETLINK_NETFILTER, nlmsg
+from pyroute2.netlink.nfnetlink.nfctsocket import IPCTNL_MSG_CT_DELETE, nfct_msg
+
+from kns.addresses import IPAddress, IPFamily
+from kns.kernel.connections import SUBSYSTEM, Connection, list_here
+from kns.kernel.netlink import Socket
+from kns.kernel.shapes import Port, filled, request
 from kns.plan.ops import CleanConntrack
 from kns.state.model import UdpFlow
-
-#: from linux/netfilter/nfnetlink_conntrack.h: the subsystem's number, then the message's
-IPCTNL_MSG_CT_DELETE = 0x0102
 
 
 def clean_here(op: CleanConntrack) -> int:
@@ -31,7 +33,8 @@ def clean_here(op: CleanConntrack) -> int:
         if entry.protocol == "udp" and is_stale(entry, op.flows, op.service_cidrs)
     ]
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
-        return sum(_delete(sock, entry) for entry in stale)
+        # one that has expired in the meantime is refused: it is gone as well
+        return len(stale) - len(sock.request([_deletion(entry) for entry in stale]))
 
 
 def is_stale(entry: Connection, flows: Iterable[UdpFlow], service_cidrs: Iterable[object]) -> bool:
@@ -71,7 +74,29 @@ def count_service_connections_here(service_cidrs: Iterable[object]) -> int:
     )
 
 
-def _delete(sock: Socket, entry: Connection) -> int:
-    body = bytes((entry.family.af, 0, 0, 0)) + attr(CTA_TUPLE_ORIG | NLA_F_NESTED, entry.key)
-    (number,) = sock.request([Message(IPCTNL_MSG_CT_DELETE, 0, body)])
-    return int(number == 0)  # one that has expired in the meantime is gone as well
+def _deletion(entry: Connection) -> bytes:
+    """The message that deletes a UDP entry."""
+    asked = entry.original
+    ports = Port(asked.source_port), Port(asked.destination_port)
+    return _delete(asked.source, asked.destination, *ports)
+
+
+@filled
+def _delete(
+    source: IPAddress, destination: IPAddress, source_port: Port, destination_port: Port
+) -> nlmsg:
+    family = IPFamily.of(source)
+    version = "V4" if family is IPFamily.IPV4 else "V6"
+    addresses = [
+        (f"CTA_IP_{version}_SRC", str(source)),
+        (f"CTA_IP_{version}_DST", str(destination)),
+    ]
+    protocol = [
+        ("CTA_PROTO_NUM", socket.IPPROTO_UDP),
+        ("CTA_PROTO_SRC_PORT", source_port),
+        ("CTA_PROTO_DST_PORT", destination_port),
+    ]
+    asked = [("CTA_TUPLE_IP", {"attrs": addresses}), ("CTA_TUPLE_PROTO", {"attrs": protocol})]
+    attributes = [("CTA_TUPLE_ORIG", {"attrs": asked})]
+    number = SUBSYSTEM | IPCTNL_MSG_CT_DELETE
+    return request(nfct_msg, number, 0, attributes, nfgen_family=family.af)

@@ -1,8 +1,8 @@
 """IPVS and ipsets of a netns: read, and brought to what is desired.
 
-Virtual servers are written by generic netlink, many in one send; pyroute2's IPVS would take one
-round trip and some 0.3 ms each. They are read by one dump, their real servers from /proc's ip_vs,
-because netlink needs a dump of its own for each virtual server. ipsets are read and written by the
+Virtual servers are written by pyroute2's ipvsmsg over generic netlink, many in one send. They are
+read by one dump, their real servers from /proc's ip_vs, because netlink needs a dump of its own for
+each virtual server. ipsets are read and written by the
 program `ipset`, one process for all sets of a netns, however many entries they have.
 
 Functions that end in `_here` act on the netns of the calling thread.
@@ -15,43 +15,47 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+
+from pyroute2.netlink import (
+    CTRL_CMD_GETFAMILY,
+    GENL_ID_CTRL,
+    NETLINK_GENERIC,
+    NLM_F_DUMP,
+    ctrlmsg,
+    nlmsg,
+)
+from pyroute2.netlink.generic.ipvs import (
+    GENL_NAME,
+    GENL_VERSION,
+    IPVS_CMD_DEL_DEST,
+    IPVS_CMD_DEL_SERVICE,
+    IPVS_CMD_GET_CONFIG,
+    IPVS_CMD_GET_SERVICE,
+    IPVS_CMD_NEW_DEST,
+    IPVS_CMD_NEW_SERVICE,
+    IPVS_CMD_SET_CONFIG,
+    IPVS_CMD_SET_DEST,
+    IPVS_CMD_SET_SERVICE,
+    ipvsmsg,
+)
 
 from kns.addresses import IPAddress, IPFamily
 from kns.errors import ApplyError, PlatformError
 from kns.kernel import processes
 from kns.kernel.modules import modprobe
-from kns.kernel.rtnetlink import (
-    Message,
-    Socket,
-    attr,
-    attr_text,
-    attr_u16be,
-    attr_u32,
-    nest,
-    parse_attributes,
-)
+from kns.kernel.netlink import BODY, Refusal, Socket, attributes, wanted
+from kns.kernel.shapes import Port, encoded, filled, request
 from kns.plan import ipset_text, ipvs_text
 from kns.plan.ipvs import Step, Verb, steps
 from kns.plan.ops import RestoreIpsets, SetVirtualServers
 from kns.state.model import IpSet, IpvsTimeouts, RealServer, VirtualServer
 
-NETLINK_GENERIC = 16
-# linux/genetlink.h
-GENL_ID_CTRL, CTRL_CMD_GETFAMILY = 0x10, 3
-CTRL_ATTR_FAMILY_ID, CTRL_ATTR_FAMILY_NAME = 1, 2
-# linux/ip_vs.h
-FAMILY_NAME, VERSION = "IPVS", 1
-CMD_GET_SERVICE, CMD_SET_CONFIG, CMD_GET_CONFIG = 4, 12, 13
-CMD_ATTR_SERVICE, CMD_ATTR_DEST = 1, 2
-CMD_ATTR_TIMEOUT_TCP, CMD_ATTR_TIMEOUT_TCP_FIN, CMD_ATTR_TIMEOUT_UDP = 4, 5, 6
-SVC_AF, SVC_PROTOCOL, SVC_ADDR, SVC_PORT = 1, 2, 3, 4
-SVC_SCHED_NAME, SVC_FLAGS, SVC_TIMEOUT, SVC_NETMASK = 6, 7, 8, 9
-DEST_ADDR, DEST_PORT, DEST_FWD_METHOD, DEST_WEIGHT = 1, 2, 3, 4
-DEST_U_THRESH, DEST_L_THRESH, DEST_ADDR_FAMILY = 5, 6, 11
+# linux/ip_vs.h, which pyroute2 has no names for
 F_PERSISTENT = 0x1
 #: IP_VS_SVC_F_SCHED1 to 3: a scheduler's own options
 F_SCHED = 0x38
@@ -59,12 +63,12 @@ FLAGS_MASK = 0xFFFFFFFF
 FORWARD_MASQ = 0
 
 COMMANDS = {
-    Verb.ADD_SERVICE: 1,
-    Verb.EDIT_SERVICE: 2,
-    Verb.DELETE_SERVICE: 3,
-    Verb.ADD_SERVER: 5,
-    Verb.EDIT_SERVER: 6,
-    Verb.DELETE_SERVER: 7,
+    Verb.ADD_SERVICE: IPVS_CMD_NEW_SERVICE,
+    Verb.EDIT_SERVICE: IPVS_CMD_SET_SERVICE,
+    Verb.DELETE_SERVICE: IPVS_CMD_DEL_SERVICE,
+    Verb.ADD_SERVER: IPVS_CMD_NEW_DEST,
+    Verb.EDIT_SERVER: IPVS_CMD_SET_DEST,
+    Verb.DELETE_SERVER: IPVS_CMD_DEL_DEST,
 }
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 PROTOCOL_NAMES = {int(number): name for name, number in PROTOCOLS.items()}
@@ -73,7 +77,25 @@ SET_PREFIX = "KUBE-"
 #: seconds; ten thousand entries take ipset a fraction of one
 TIMEOUT = 60.0
 
-_GENERIC = struct.Struct("=BBH")
+#: struct genlmsghdr: command, version, reserved
+_ATTRIBUTES = BODY + 4
+_COMMAND = wanted(ipvsmsg, "IPVS_CMD_ATTR_SERVICE")
+_SERVICE = wanted(
+    ipvsmsg.service,
+    "IPVS_SVC_ATTR_AF",
+    "IPVS_SVC_ATTR_PROTOCOL",
+    "IPVS_SVC_ATTR_ADDR",
+    "IPVS_SVC_ATTR_PORT",
+    "IPVS_SVC_ATTR_SCHED_NAME",
+    "IPVS_SVC_ATTR_FLAGS",
+    "IPVS_SVC_ATTR_TIMEOUT",
+)
+_TIMEOUTS = wanted(
+    ipvsmsg,
+    "IPVS_CMD_ATTR_TIMEOUT_TCP",
+    "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN",
+    "IPVS_CMD_ATTR_TIMEOUT_UDP",
+)
 #: not /proc/net, which is the main thread's
 _TABLE = Path("/proc/thread-self/net/ip_vs")
 #: there once the kernel has ipsets, as a module or built in
@@ -91,7 +113,7 @@ def read_virtual_servers_here() -> tuple[VirtualServer, ...]:
         family = _family(sock)
         if family is None:
             return ()
-        answers = sock.dump(family, _GENERIC.pack(CMD_GET_SERVICE, VERSION, 0))
+        answers = sock.dump(_request(family, IPVS_CMD_GET_SERVICE, flags=NLM_F_DUMP))
     real_servers = _parse_proc(_TABLE.read_text())
     found = []
     for answer in answers:
@@ -104,26 +126,26 @@ def read_virtual_servers_here() -> tuple[VirtualServer, ...]:
 
 def _service(answer: bytes) -> VirtualServer | None:
     """One answer of a dump; None for a virtual server of a firewall mark, which kns never makes."""
-    parts = parse_attributes(parse_attributes(answer, _GENERIC.size)[CMD_ATTR_SERVICE])
-    protocol = PROTOCOL_NAMES.get(_u16(parts.get(SVC_PROTOCOL, b"\0\0")))
-    if protocol is None or SVC_ADDR not in parts:
+    command = attributes(answer, _COMMAND, _ATTRIBUTES)
+    parts = attributes(command["IPVS_CMD_ATTR_SERVICE"], _SERVICE)
+    protocol = PROTOCOL_NAMES.get(_number(parts.get("IPVS_SVC_ATTR_PROTOCOL", b"")))
+    if protocol is None or "IPVS_SVC_ATTR_ADDR" not in parts:
         return None
-    flags = struct.unpack_from("=I", parts[SVC_FLAGS])[0]
-    timeout = struct.unpack("=I", parts[SVC_TIMEOUT])[0]
-    raw = parts[SVC_ADDR]
-    is_v4 = _u16(parts[SVC_AF]) == IPFamily.IPV4.af
+    flags, _mask = struct.unpack("=II", parts["IPVS_SVC_ATTR_FLAGS"])
+    raw = parts["IPVS_SVC_ATTR_ADDR"]
+    is_v4 = _number(parts["IPVS_SVC_ATTR_AF"]) == socket.AF_INET
     return VirtualServer(
         protocol=protocol,
         address=IPv4Address(raw[:4]) if is_v4 else IPv6Address(raw[:16]),
-        port=int.from_bytes(parts[SVC_PORT], "big"),
-        scheduler=parts[SVC_SCHED_NAME].rstrip(b"\0").decode(),
-        persistent=timeout if flags & F_PERSISTENT else 0,
+        port=int.from_bytes(parts["IPVS_SVC_ATTR_PORT"], "big"),
+        scheduler=parts["IPVS_SVC_ATTR_SCHED_NAME"].rstrip(b"\0").decode(),
+        persistent=_number(parts["IPVS_SVC_ATTR_TIMEOUT"]) if flags & F_PERSISTENT else 0,
         flags=flags & F_SCHED,
     )
 
 
-def _u16(raw: bytes) -> int:
-    return int(struct.unpack("=H", raw)[0])
+def _number(raw: bytes) -> int:
+    return int.from_bytes(raw, sys.byteorder)
 
 
 def _parse_proc(text: str) -> dict[tuple[str, IPAddress, int], tuple[RealServer, ...]]:
@@ -155,14 +177,9 @@ def read_timeouts_here() -> IpvsTimeouts:
     if not _TABLE.exists():
         return IpvsTimeouts()
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
-        request = _GENERIC.pack(CMD_GET_CONFIG, VERSION, 0)
-        answer = sock.ask(Message(_require_family(sock), 0, request))
-    parts = parse_attributes(answer, _GENERIC.size)
-    tcp, tcp_fin, udp = (
-        struct.unpack("=I", parts[kind])[0]
-        for kind in (CMD_ATTR_TIMEOUT_TCP, CMD_ATTR_TIMEOUT_TCP_FIN, CMD_ATTR_TIMEOUT_UDP)
-    )
-    return IpvsTimeouts(tcp, tcp_fin, udp)
+        answer = sock.ask(_request(_require_family(sock), IPVS_CMD_GET_CONFIG))
+    parts = attributes(answer, _TIMEOUTS, _ATTRIBUTES)
+    return IpvsTimeouts(*(_number(parts[name]) for name in _TIMEOUTS.values()))
 
 
 def read_ipsets_here() -> tuple[IpSet, ...]:
@@ -200,14 +217,15 @@ def carry_out_here(name: str, pending: Sequence[Step]) -> None:
     """Carry out the steps in the calling thread's netns, which `name` is for messages."""
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
         family = _require_family(sock)
-        results = sock.request([_message(family, step) for step in pending])
-    for step, number in zip(pending, results, strict=True):
-        if number not in {0, *_already(step.verb)}:
+        refused = sock.request([_message(family, step) for step in pending])
+    for position, refusal in refused.items():
+        step = pending[position]
+        if refusal.number not in _already(step.verb):
             raise ApplyError(
-                os.strerror(number),
+                os.strerror(refusal.number),
                 op=ipvs_text.command(step),
                 netns=name,
-                hint=_hint(step, number),
+                hint=_hint(step, refusal),
             )
 
 
@@ -224,59 +242,120 @@ def _already(verb: Verb) -> Iterable[int]:
             return ()
 
 
-def _hint(step: Step, number: int) -> str:
-    if number == errno.ENOENT and step.server is None:
+def _hint(step: Step, refusal: Refusal) -> str:
+    if refusal.number == errno.ENOENT and step.server is None:
         return modprobe(f"ip_vs_{step.service.scheduler}")
-    return ""
+    return refusal.words
 
 
 def _set_timeouts(op: SetVirtualServers) -> None:
-    wanted = (
-        (CMD_ATTR_TIMEOUT_TCP, op.timeouts.tcp),
-        (CMD_ATTR_TIMEOUT_TCP_FIN, op.timeouts.tcp_fin),
-        (CMD_ATTR_TIMEOUT_UDP, op.timeouts.udp),
+    wishes = zip(
+        _TIMEOUTS.values(), (op.timeouts.tcp, op.timeouts.tcp_fin, op.timeouts.udp), strict=True
     )
-    body = _GENERIC.pack(CMD_SET_CONFIG, VERSION, 0)
-    body += b"".join(attr_u32(kind, seconds) for kind, seconds in wanted if seconds)
+    parts = [(name, seconds.to_bytes(4, sys.byteorder)) for name, seconds in wishes if seconds]
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
-        number = sock.request([Message(_require_family(sock), 0, body)])[0]
-    if number:
+        refused = sock.request([_request(_require_family(sock), IPVS_CMD_SET_CONFIG, parts)])
+    for refusal in refused.values():
         command = ipvs_text.timeouts_command(op.timeouts)
-        raise ApplyError(os.strerror(number), op=command, netns=op.netns)
+        raise ApplyError(
+            os.strerror(refusal.number), op=command, netns=op.netns, hint=refusal.words
+        )
 
 
-def _message(family: int, step: Step) -> Message:
-    body = _GENERIC.pack(COMMANDS[step.verb], VERSION, 0)
-    full = step.verb in {Verb.ADD_SERVICE, Verb.EDIT_SERVICE}
-    body += nest(CMD_ATTR_SERVICE, *_service_attributes(step.service, full=full))
-    if step.server is not None:
-        body += nest(CMD_ATTR_DEST, *_server_attributes(step.server))
-    return Message(family, 0, body)
+def _message(family: int, step: Step) -> bytes:
+    service, server = step.service, step.server
+    shape = {
+        "family": family,
+        "command": COMMANDS[step.verb],
+        "protocol": PROTOCOLS[service.protocol],
+    }
+    if server is not None:
+        place = server.address, Port(server.port), server.weight
+        return _change_server(service.address, Port(service.port), *place, **shape)
+    if step.verb is Verb.DELETE_SERVICE:
+        return _delete_service(service.address, Port(service.port), **shape)
+    flags = service.flags | (F_PERSISTENT if service.persistent else 0)
+    options = service.scheduler, flags, service.persistent
+    return _set_service(service.address, Port(service.port), *options, **shape)
 
 
-def _service_attributes(item: VirtualServer, *, full: bool) -> Iterator[bytes]:
-    family = IPFamily.of(item.address)
-    yield attr(SVC_AF, struct.pack("=H", family.af))
-    yield attr(SVC_PROTOCOL, struct.pack("=H", PROTOCOLS[item.protocol]))
-    yield attr(SVC_ADDR, item.address.packed.ljust(16, b"\0"))
-    yield attr_u16be(SVC_PORT, item.port)
-    if full:
-        flags = item.flags | (F_PERSISTENT if item.persistent else 0)
-        yield attr_text(SVC_SCHED_NAME, item.scheduler)
-        yield attr(SVC_FLAGS, struct.pack("=II", flags, FLAGS_MASK))
-        yield attr_u32(SVC_TIMEOUT, item.persistent)
-        # of an affine client: itself alone. IPv4 has a mask here, IPv6 a prefix length
-        yield attr_u32(SVC_NETMASK, 0xFFFFFFFF if family is IPFamily.IPV4 else 128)
+@filled
+def _set_service(  # noqa: PLR0913 - one for each attribute
+    address: IPAddress,
+    port: Port,
+    scheduler: str,
+    flags: int,
+    timeout: int,
+    *,
+    family: int,
+    command: int,
+    protocol: int,
+) -> nlmsg:
+    # of an affine client: itself alone. IPv4 has a mask here, IPv6 a prefix length in host order
+    whole = b"\xff" * 4 if address.version == 4 else (128).to_bytes(4, sys.byteorder)
+    attributes = [
+        *_service_key(address, port, protocol),
+        ("IPVS_SVC_ATTR_SCHED_NAME", scheduler),
+        ("IPVS_SVC_ATTR_FLAGS", {"flags": flags, "mask": FLAGS_MASK}),
+        ("IPVS_SVC_ATTR_TIMEOUT", timeout),
+        ("IPVS_SVC_ATTR_NETMASK", str(IPv4Address(whole))),
+    ]
+    return _ipvs(family, command, [("IPVS_CMD_ATTR_SERVICE", {"attrs": attributes})])
 
 
-def _server_attributes(item: RealServer) -> Iterator[bytes]:
-    yield attr(DEST_ADDR, item.address.packed.ljust(16, b"\0"))
-    yield attr_u16be(DEST_PORT, item.port)
-    yield attr(DEST_ADDR_FAMILY, struct.pack("=H", IPFamily.of(item.address).af))
-    yield attr_u32(DEST_FWD_METHOD, FORWARD_MASQ)
-    yield attr_u32(DEST_WEIGHT, item.weight)
-    yield attr_u32(DEST_U_THRESH, 0)
-    yield attr_u32(DEST_L_THRESH, 0)
+@filled
+def _delete_service(
+    address: IPAddress, port: Port, *, family: int, command: int, protocol: int
+) -> nlmsg:
+    service = {"attrs": _service_key(address, port, protocol)}
+    return _ipvs(family, command, [("IPVS_CMD_ATTR_SERVICE", service)])
+
+
+@filled
+def _change_server(  # noqa: PLR0913 - one for each attribute
+    address: IPAddress,
+    port: Port,
+    server: IPAddress,
+    server_port: Port,
+    weight: int,
+    *,
+    family: int,
+    command: int,
+    protocol: int,
+) -> nlmsg:
+    attributes = [
+        # before the address, whose encoding asks for it
+        ("IPVS_DEST_ATTR_ADDR_FAMILY", IPFamily.of(server).af),
+        ("IPVS_DEST_ATTR_ADDR", str(server)),
+        ("IPVS_DEST_ATTR_PORT", server_port),
+        ("IPVS_DEST_ATTR_FWD_METHOD", FORWARD_MASQ),
+        ("IPVS_DEST_ATTR_WEIGHT", weight),
+        ("IPVS_DEST_ATTR_U_THRESH", 0),
+        ("IPVS_DEST_ATTR_L_THRESH", 0),
+    ]
+    service = {"attrs": _service_key(address, port, protocol)}
+    parts = [("IPVS_CMD_ATTR_SERVICE", service), ("IPVS_CMD_ATTR_DEST", {"attrs": attributes})]
+    return _ipvs(family, command, parts)
+
+
+def _service_key(address: IPAddress, port: Port, protocol: int) -> list[tuple[str, object]]:
+    """What a virtual server is known by."""
+    return [
+        ("IPVS_SVC_ATTR_AF", IPFamily.of(address).af),
+        ("IPVS_SVC_ATTR_PROTOCOL", protocol),
+        ("IPVS_SVC_ATTR_ADDR", str(address)),
+        ("IPVS_SVC_ATTR_PORT", port),
+    ]
+
+
+def _ipvs(family: int, command: int, parts: Sequence[tuple[str, object]], flags: int = 0) -> nlmsg:
+    return request(ipvsmsg, family, flags, parts, cmd=command, version=GENL_VERSION)
+
+
+def _request(
+    family: int, command: int, parts: Sequence[tuple[str, object]] = (), flags: int = 0
+) -> bytes:
+    return encoded(_ipvs(family, command, parts, flags))
 
 
 # -- the generic netlink family --------------------------------------------------------------------
@@ -296,9 +375,11 @@ def _require_family(sock: Socket) -> int:
 
 def _family(sock: Socket) -> int | None:
     """The number that the kernel gave to IPVS; None if it has none."""
-    body = _GENERIC.pack(CTRL_CMD_GETFAMILY, 1, 0) + attr_text(CTRL_ATTR_FAMILY_NAME, FAMILY_NAME)
+    name = [("CTRL_ATTR_FAMILY_NAME", GENL_NAME)]
+    message = request(ctrlmsg, GENL_ID_CTRL, 0, name, cmd=CTRL_CMD_GETFAMILY, version=1)
     try:
-        answer = sock.ask(Message(GENL_ID_CTRL, 0, body))
+        answer = ctrlmsg(sock.ask(encoded(message)))
     except FileNotFoundError:
         return None
-    return _u16(parse_attributes(answer, _GENERIC.size)[CTRL_ATTR_FAMILY_ID])
+    answer.decode()
+    return int(answer.get_attr("CTRL_ATTR_FAMILY_ID"))

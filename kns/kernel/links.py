@@ -1,19 +1,16 @@
-"""Ops on links, addresses, routes and neighbors as rtnetlink messages.
+"""Ops on links, addresses, routes and neighbors as pyroute2's rtnetlink messages, encoded.
 
-Pure but for the file descriptor of a veth's other netns, which the caller passes in. Attribute
-numbers are those of linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h and fib_rules.h.
+Pure but for the file descriptor of a veth's other netns, which the caller passes in. What comes
+once per pod or more is `@filled`; the rest is encoded as it is.
 """
 
 from __future__ import annotations
 
-import struct
+import socket
 from collections.abc import Mapping
 
-from kns.addresses import IPAddress, IPFamily
-from kns.kernel.rtnetlink import (
-    NLM_F_CREATE,
-    NLM_F_EXCL,
-    NLM_F_REPLACE,
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, nlmsg
+from pyroute2.netlink.rtnl import (
     RTM_DELADDR,
     RTM_DELLINK,
     RTM_DELNEIGH,
@@ -24,14 +21,18 @@ from kns.kernel.rtnetlink import (
     RTM_NEWNEIGH,
     RTM_NEWROUTE,
     RTM_NEWRULE,
-    Message,
-    attr,
-    attr_text,
-    attr_u8,
-    attr_u16be,
-    attr_u32,
-    nest,
+    rt_proto,
+    rt_scope,
+    rt_type,
 )
+from pyroute2.netlink.rtnl.fibmsg import FR_ACT_TO_TBL, fibmsg
+from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD, ifaddrmsg
+from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
+from pyroute2.netlink.rtnl.ndmsg import NTF_SELF, NUD_PERMANENT, ndmsg
+from pyroute2.netlink.rtnl.rtmsg import RTNH_F_ONLINK, rtmsg
+
+from kns.addresses import IPAddress, IPFamily
+from kns.kernel.shapes import Mac, encoded, filled, request
 from kns.state.model import (
     Address,
     Bridge,
@@ -42,280 +43,314 @@ from kns.state.model import (
     NextHop,
     PolicyRule,
     Route,
-    RouteType,
     Vxlan,
 )
 
-AF_UNSPEC = 0
-AF_BRIDGE = 7
-IFF_UP = 0x1
-
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
-IFLA_LINKINFO, IFLA_IFALIAS, IFLA_NET_NS_FD, IFLA_LINK_NETNSID = 18, 20, 28, 37
-IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
-VETH_INFO_PEER = 1
-IFLA_BRPORT_MODE = 4
-IFLA_VXLAN_ID, IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 3, 4, 7
-IFLA_VXLAN_PORT, IFLA_VXLAN_LOCAL6 = 15, 17
-
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
-IFA_F_NODAD = 0x02
-
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_PREFSRC, RTA_MULTIPATH = 1, 4, 5, 6, 7, 9
-RTA_TABLE = 15
-RTNH_F_ONLINK = 4
-RTPROT_STATIC = 4
-RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
-ROUTE_TYPES = {RouteType.UNICAST: 1, RouteType.BLACKHOLE: 6, RouteType.UNREACHABLE: 7}
-
-NDA_DST, NDA_LLADDR = 1, 2
-NUD_PERMANENT = 0x80
-NTF_SELF = 0x02
-
-FRA_DST, FRA_SRC, FRA_PRIORITY, FRA_FWMARK, FRA_TABLE, FRA_FWMASK = 1, 2, 6, 10, 15, 16
-FR_ACT_TO_TBL = 1
-
-_IFINFO = struct.Struct("=BxHiII")
-_IFADDR = struct.Struct("=BBBBI")
-_RTMSG = struct.Struct("=BBBBBBBBI")
-_RTNEXTHOP = struct.Struct("=HBBi")
-_NDMSG = struct.Struct("=BxHiHBB")
-
 NEW = NLM_F_CREATE | NLM_F_EXCL
+SET = NLM_F_CREATE | NLM_F_REPLACE
+
+#: attributes of a message: pyroute2's name and value
+Attributes = list[tuple[str, object]]
 
 
-def _ifinfo(index: int, *, flags: int = 0, change: int = 0) -> bytes:
-    return _IFINFO.pack(AF_UNSPEC, 0, index, flags, change)
+def _present(*attributes: tuple[str, object]) -> Attributes:
+    return [(name, value) for name, value in attributes if value is not None]
 
 
-def _mac(text: str) -> bytes:
-    return bytes.fromhex(text.replace(":", ""))
+# -- links -----------------------------------------------------------------------------------------
 
 
-def create_link(link: Link, index: int, indexes: Mapping[str, int]) -> Message:
+def create_link(link: Link, index: int, indexes: Mapping[str, int]) -> bytes:
     """Make a bridge, VXLAN or dummy device with a chosen index, down."""
     match link.kind:
-        case Bridge():
-            info = attr(IFLA_INFO_KIND, b"bridge")
+        case Bridge() | Dummy():
+            info: Attributes = [("IFLA_INFO_KIND", link.kind.type)]
         case Vxlan() as kind:
-            info = attr(IFLA_INFO_KIND, b"vxlan") + nest(IFLA_INFO_DATA, *_vxlan(kind, indexes))
-        case Dummy():
-            info = attr(IFLA_INFO_KIND, b"dummy")
+            data = {"attrs": _vxlan(kind, indexes)}
+            info = [("IFLA_INFO_KIND", kind.type), ("IFLA_INFO_DATA", data)]
         case _:
             msg = f"{link.name} is not made on its own"
             raise TypeError(msg)
-    parts = [attr_text(IFLA_IFNAME, link.name), attr_u32(IFLA_MTU, link.mtu)]
-    if link.mac:
-        parts.append(attr(IFLA_ADDRESS, _mac(link.mac)))
-    parts.append(nest(IFLA_LINKINFO, info))
-    return Message(RTM_NEWLINK, NEW, _ifinfo(index) + b"".join(parts))
+    attributes = _present(
+        ("IFLA_IFNAME", link.name),
+        ("IFLA_MTU", link.mtu),
+        ("IFLA_ADDRESS", link.mac or None),
+        ("IFLA_LINKINFO", {"attrs": info}),
+    )
+    return encoded(request(ifinfmsg, RTM_NEWLINK, NEW, attributes, index=index))
 
 
-def _vxlan(vxlan: Vxlan, indexes: Mapping[str, int]) -> list[bytes]:
-    kind = IFLA_VXLAN_LOCAL if vxlan.local.version == 4 else IFLA_VXLAN_LOCAL6
+def _vxlan(vxlan: Vxlan, indexes: Mapping[str, int]) -> Attributes:
+    local = "IFLA_VXLAN_LOCAL" if vxlan.local.version == 4 else "IFLA_VXLAN_LOCAL6"
     return [
-        attr_u32(IFLA_VXLAN_ID, vxlan.vni),
-        attr_u32(IFLA_VXLAN_LINK, indexes[vxlan.device]),
-        attr(kind, vxlan.local.packed),
-        attr_u8(IFLA_VXLAN_LEARNING, 0),
-        attr_u16be(IFLA_VXLAN_PORT, vxlan.port),
+        ("IFLA_VXLAN_ID", vxlan.vni),
+        ("IFLA_VXLAN_LINK", indexes[vxlan.device]),
+        (local, str(vxlan.local)),
+        ("IFLA_VXLAN_LEARNING", 0),
+        ("IFLA_VXLAN_PORT", vxlan.port),
     ]
 
 
 def create_veth(
     link: Link, peer: Link, index: int, peer_index: int, master: int, peer_fd: int
-) -> Message:
+) -> bytes:
     """Make both ends of a pair: ours up and with its master, the other down in netns `peer_fd`.
 
     The other can't come up with it: the kernel opens it before the two ends know each other
     (ENOTCONN).
     """
-    peer_body = (
-        _ifinfo(peer_index)
-        + attr_text(IFLA_IFNAME, peer.name)
-        + attr(IFLA_ADDRESS, _mac(peer.mac))
-        + attr_u32(IFLA_MTU, peer.mtu)
-        + attr_u32(IFLA_NET_NS_FD, peer_fd)
-    )
-    parts = [
-        attr_text(IFLA_IFNAME, link.name),
-        attr(IFLA_ADDRESS, _mac(link.mac)),
-        attr_u32(IFLA_MTU, link.mtu),
-        *([attr_u32(IFLA_MASTER, master)] if master else []),
-        nest(
-            IFLA_LINKINFO,
-            attr(IFLA_INFO_KIND, b"veth"),
-            nest(IFLA_INFO_DATA, nest(VETH_INFO_PEER, peer_body)),
-        ),
+    here = (index, link.name, Mac(link.mac), link.mtu, master or None)
+    return _veth(*here, peer_index, peer.name, Mac(peer.mac), peer.mtu, peer_fd)
+
+
+@filled
+def _veth(  # noqa: PLR0913, PLR0917 - one for each attribute
+    index: int,
+    name: str,
+    mac: Mac,
+    mtu: int,
+    master: int | None,
+    peer_index: int,
+    peer_name: str,
+    peer_mac: Mac,
+    peer_mtu: int,
+    peer_fd: int,
+) -> nlmsg:
+    peer_attributes = [
+        ("IFLA_IFNAME", peer_name),
+        ("IFLA_ADDRESS", peer_mac),
+        ("IFLA_MTU", peer_mtu),
+        ("IFLA_NET_NS_FD", peer_fd),
     ]
-    return Message(RTM_NEWLINK, NEW, _ifinfo(index, flags=IFF_UP, change=IFF_UP) + b"".join(parts))
+    peer = {"index": peer_index, "attrs": peer_attributes}
+    data = {"attrs": [("VETH_INFO_PEER", peer)]}
+    attributes = _present(
+        ("IFLA_IFNAME", name),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_MTU", mtu),
+        ("IFLA_MASTER", master),
+        ("IFLA_LINKINFO", {"attrs": [("IFLA_INFO_KIND", "veth"), ("IFLA_INFO_DATA", data)]}),
+    )
+    up = {"flags": IFF_UP, "change": IFF_UP}
+    return request(ifinfmsg, RTM_NEWLINK, NEW, attributes, index=index, **up)
 
 
 def change_link(
     link: Link, fields: tuple[str, ...], index: int, indexes: Mapping[str, int]
-) -> Message:
+) -> bytes:
     """Set attributes of a link that exists."""
-    flags = change = 0
-    if "up" in fields:
-        flags, change = (IFF_UP if link.up else 0), IFF_UP
-    parts: list[bytes] = []
-    if "mtu" in fields:
-        parts.append(attr_u32(IFLA_MTU, link.mtu))
-    if "mac" in fields and link.mac:
-        parts.append(attr(IFLA_ADDRESS, _mac(link.mac)))
-    if "alias" in fields:
-        parts.append(attr(IFLA_IFALIAS, link.alias.encode()))
-    if "master" in fields:
-        parts.append(attr_u32(IFLA_MASTER, indexes.get(link.master, 0)))
-    if "hairpin" in fields and link.master:
-        parts.append(_port_mode(hairpin=link.hairpin))
-    return Message(RTM_NEWLINK, 0, _ifinfo(index, flags=flags, change=change) + b"".join(parts))
+    mtu = link.mtu if "mtu" in fields else None
+    mac = Mac(link.mac) if "mac" in fields and link.mac else None
+    alias = link.alias if "alias" in fields else None
+    master = indexes.get(link.master, 0) if "master" in fields else None
+    hairpin = link.hairpin if "hairpin" in fields and link.master else None
+    up = link.up if "up" in fields else None
+    return _change(index, mtu, mac, alias, master, up=up, hairpin=hairpin)
 
 
-def _port_mode(*, hairpin: bool) -> bytes:
-    return nest(
-        IFLA_LINKINFO,
-        attr(IFLA_INFO_SLAVE_KIND, b"bridge"),
-        nest(IFLA_INFO_SLAVE_DATA, attr_u8(IFLA_BRPORT_MODE, int(hairpin))),
+@filled
+def _change(  # noqa: PLR0913 - one for each attribute
+    index: int,
+    mtu: int | None,
+    mac: Mac | None,
+    alias: str | None,
+    master: int | None,
+    *,
+    up: bool | None,
+    hairpin: bool | None,
+) -> nlmsg:
+    attributes = _present(
+        ("IFLA_MTU", mtu),
+        ("IFLA_ADDRESS", mac),
+        ("IFLA_IFALIAS", alias),
+        ("IFLA_MASTER", master),
     )
+    if hairpin is not None:
+        port = {"attrs": [("IFLA_BRPORT_MODE", int(hairpin))]}
+        info = [("IFLA_INFO_SLAVE_KIND", "bridge"), ("IFLA_INFO_SLAVE_DATA", port)]
+        attributes.append(("IFLA_LINKINFO", {"attrs": info}))
+    state = {} if up is None else {"flags": IFF_UP if up else 0, "change": IFF_UP}
+    return request(ifinfmsg, RTM_NEWLINK, 0, attributes, index=index, **state)
 
 
-def delete_link(index: int) -> Message:
+def delete_link(index: int) -> bytes:
     """Remove a link."""
-    return Message(RTM_DELLINK, 0, _ifinfo(index))
+    return encoded(request(ifinfmsg, RTM_DELLINK, 0, index=index))
 
 
-def _address(kind: int, flags: int, address: Address, index: int) -> Message:
+# -- addresses -------------------------------------------------------------------------------------
+
+
+def add_address(address: Address, index: int) -> bytes:
+    """Put an address on the link with that index."""
     interface = address.interface
-    family = IPFamily.of(interface)
+    length = interface.network.prefixlen
+    return _address(index, interface.ip, kind=RTM_NEWADDR, flags=NEW, prefixlen=length)
+
+
+def delete_address(address: Address, index: int) -> bytes:
+    """Take an address off the link with that index."""
+    interface = address.interface
+    length = interface.network.prefixlen
+    return _address(index, interface.ip, kind=RTM_DELADDR, flags=0, prefixlen=length)
+
+
+@filled
+def _address(index: int, ip: IPAddress, *, kind: int, flags: int, prefixlen: int) -> nlmsg:
+    family = IPFamily.of(ip)
     # no duplicate address detection: for a second nothing could bind to the address
     nodad = IFA_F_NODAD if family is IPFamily.IPV6 else 0
-    body = _IFADDR.pack(family.af, interface.network.prefixlen, nodad, 0, index)
-    packed = interface.ip.packed
-    return Message(kind, flags, body + attr(IFA_LOCAL, packed) + attr(IFA_ADDRESS, packed))
+    attributes = [("IFA_LOCAL", str(ip)), ("IFA_ADDRESS", str(ip))]
+    fixed = {"family": family.af, "prefixlen": prefixlen, "flags": nodad, "index": index}
+    return request(ifaddrmsg, kind, flags, attributes, **fixed)
 
 
-def add_address(address: Address, index: int) -> Message:
-    """Put an address on the link with that index."""
-    return _address(RTM_NEWADDR, NEW, address, index)
+# -- routes ----------------------------------------------------------------------------------------
 
 
-def delete_address(address: Address, index: int) -> Message:
-    """Take an address off the link with that index."""
-    return _address(RTM_DELADDR, 0, address, index)
-
-
-def _route(
-    kind: int, flags: int, route: Route, indexes: Mapping[str, int], *, protocol: int, scope: int
-) -> Message:
-    destination = route.destination
-    hops = route.hops
-    rtm_flags = RTNH_F_ONLINK if len(hops) == 1 and hops[0].onlink else 0
-    body = _RTMSG.pack(
-        IPFamily.of(destination).af,
-        destination.prefixlen,
-        0,
-        0,
-        min(route.table, 255) if route.table < 256 else 0,
-        protocol,
-        scope,
-        ROUTE_TYPES[route.type],
-        rtm_flags,
-    )
-    parts = [body, attr_u32(RTA_TABLE, route.table)]
-    if destination.prefixlen:
-        parts.append(attr(RTA_DST, destination.network_address.packed))
-    if route.metric:
-        parts.append(attr_u32(RTA_PRIORITY, route.metric))
-    if route.source is not None:
-        parts.append(attr(RTA_PREFSRC, route.source.packed))
-    if len(hops) == 1:
-        parts += _hop(hops[0], indexes)
-    elif hops:
-        parts.append(attr(RTA_MULTIPATH, b"".join(_next_hop(hop, indexes) for hop in hops)))
-    return Message(kind, flags, b"".join(parts))
-
-
-def _hop(hop: NextHop, indexes: Mapping[str, int]) -> list[bytes]:
-    parts = []
-    if hop.gateway is not None:
-        parts.append(attr(RTA_GATEWAY, hop.gateway.packed))
-    if hop.ifname:
-        parts.append(attr_u32(RTA_OIF, indexes[hop.ifname]))
-    return parts
-
-
-def _next_hop(hop: NextHop, indexes: Mapping[str, int]) -> bytes:
-    gateway = attr(RTA_GATEWAY, hop.gateway.packed) if hop.gateway is not None else b""
-    flags = RTNH_F_ONLINK if hop.onlink else 0
-    index = indexes[hop.ifname] if hop.ifname else 0
-    return _RTNEXTHOP.pack(_RTNEXTHOP.size + len(gateway), flags, 0, index) + gateway
-
-
-def add_route(route: Route, indexes: Mapping[str, int]) -> Message:
+def add_route(route: Route, indexes: Mapping[str, int]) -> bytes:
     """Add a route."""
     direct = len(route.hops) == 1 and route.hops[0].gateway is None
-    link = direct and IPFamily.of(route.destination) is IPFamily.IPV4
-    scope = RT_SCOPE_LINK if link else RT_SCOPE_UNIVERSE
-    return _route(RTM_NEWROUTE, NEW, route, indexes, protocol=RTPROT_STATIC, scope=scope)
+    on_link = direct and IPFamily.of(route.destination) is IPFamily.IPV4
+    scope = rt_scope["link" if on_link else "universe"]
+    head = {"kind": RTM_NEWROUTE, "flags": NEW, "proto": rt_proto["static"], "scope": scope}
+    return _route(route, indexes, head)
 
 
-def delete_route(route: Route, indexes: Mapping[str, int]) -> Message:
+def delete_route(route: Route, indexes: Mapping[str, int]) -> bytes:
     """Remove a route, whoever added it: protocol and scope match any."""
-    return _route(RTM_DELROUTE, 0, route, indexes, protocol=0, scope=RT_SCOPE_NOWHERE)
+    head = {"kind": RTM_DELROUTE, "flags": 0, "proto": 0, "scope": rt_scope["nowhere"]}
+    return _route(route, indexes, head)
 
 
-def _policy_rule(kind: int, flags: int, rule: PolicyRule) -> Message:
-    source_length = rule.source.prefixlen if rule.source is not None else 0
-    destination_length = rule.destination.prefixlen if rule.destination is not None else 0
-    family = rule.family.af
-    body = _RTMSG.pack(family, destination_length, source_length, 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
-    parts = [body, attr_u32(FRA_PRIORITY, rule.priority), attr_u32(FRA_TABLE, rule.table)]
-    if rule.source is not None:
-        parts.append(attr(FRA_SRC, rule.source.network_address.packed))
-    if rule.destination is not None:
-        parts.append(attr(FRA_DST, rule.destination.network_address.packed))
-    if rule.mark:
-        parts += [attr_u32(FRA_FWMARK, rule.mark), attr_u32(FRA_FWMASK, 0xFFFFFFFF)]
-    return Message(kind, flags, b"".join(parts))
+def _route(route: Route, indexes: Mapping[str, int], head: Mapping[str, int]) -> bytes:
+    destination, hops = route.destination, route.hops
+    shape = {
+        **head,
+        "family": IPFamily.of(destination).af,
+        "prefixlen": destination.prefixlen,
+        "type_": rt_type[route.type],
+    }
+    network = destination.network_address if destination.prefixlen else None
+    common = (network, route.table, route.metric or None, route.source)
+    if len(hops) > 1:
+        paths = [_path(hop, indexes) for hop in hops]
+        return encoded(_route_message(*common, None, None, paths=paths, **shape))
+    hop = hops[0] if hops else NextHop()
+    index = indexes[hop.ifname] if hop.ifname else None
+    return _filled_route(*common, hop.gateway, index, onlink=hop.onlink, **shape)
 
 
-def add_rule(rule: PolicyRule) -> Message:
+def _path(hop: NextHop, indexes: Mapping[str, int]) -> dict[str, object]:
+    """One next hop of a multipath route, as pyroute2 takes it."""
+    return {
+        "flags": RTNH_F_ONLINK if hop.onlink else 0,
+        "oif": indexes[hop.ifname] if hop.ifname else 0,
+        "attrs": _present(("RTA_GATEWAY", _text(hop.gateway))),
+    }
+
+
+def _route_message(  # noqa: PLR0913 - one for each attribute
+    destination: IPAddress | None,
+    table: int,
+    metric: int | None,
+    source: IPAddress | None,
+    gateway: IPAddress | None,
+    index: int | None,
+    *,
+    kind: int,
+    flags: int,
+    family: int,
+    prefixlen: int,
+    proto: int,
+    scope: int,
+    type_: int,
+    onlink: bool = False,
+    paths: list[dict[str, object]] | None = None,
+) -> nlmsg:
+    attributes = _present(
+        ("RTA_TABLE", table),
+        ("RTA_DST", _text(destination)),
+        ("RTA_PRIORITY", metric),
+        ("RTA_PREFSRC", _text(source)),
+        ("RTA_GATEWAY", _text(gateway)),
+        ("RTA_OIF", index),
+        ("RTA_MULTIPATH", paths),
+    )
+    fixed = {"family": family, "dst_len": prefixlen, "proto": proto, "scope": scope}
+    flag = RTNH_F_ONLINK if onlink else 0
+    return request(rtmsg, kind, flags, attributes, **fixed, type=type_, flags=flag)
+
+
+_filled_route = filled(_route_message)
+
+
+def _text(ip: IPAddress | None) -> str | None:
+    return None if ip is None else str(ip)
+
+
+# -- policy rules ----------------------------------------------------------------------------------
+
+
+def add_rule(rule: PolicyRule) -> bytes:
     """Add a policy routing rule."""
-    return _policy_rule(RTM_NEWRULE, NEW, rule)
+    return _rule(RTM_NEWRULE, NEW, rule)
 
 
-def delete_rule(rule: PolicyRule) -> Message:
+def delete_rule(rule: PolicyRule) -> bytes:
     """Remove a policy routing rule."""
-    return _policy_rule(RTM_DELRULE, 0, rule)
+    return _rule(RTM_DELRULE, 0, rule)
 
 
-def _neighbor(
-    kind: int, flags: int, index: int, destination: IPAddress, mac: str, *, fdb: bool
-) -> Message:
-    family = AF_BRIDGE if fdb else IPFamily.of(destination).af
-    body = _NDMSG.pack(family, 0, index, NUD_PERMANENT, NTF_SELF if fdb else 0, 0)
-    parts = attr(NDA_DST, destination.packed) + attr(NDA_LLADDR, _mac(mac))
-    return Message(kind, flags, body + parts)
+def _rule(kind: int, flags: int, rule: PolicyRule) -> bytes:
+    source, destination = rule.source, rule.destination
+    attributes = _present(
+        ("FRA_PRIORITY", rule.priority),
+        ("FRA_TABLE", rule.table),
+        ("FRA_SRC", _text(source.network_address) if source else None),
+        ("FRA_DST", _text(destination.network_address) if destination else None),
+        ("FRA_FWMARK", rule.mark or None),
+        ("FRA_FWMASK", 0xFFFFFFFF if rule.mark else None),
+    )
+    fixed = {
+        "family": rule.family.af,
+        "src_len": source.prefixlen if source else 0,
+        "dst_len": destination.prefixlen if destination else 0,
+        "action": FR_ACT_TO_TBL,
+    }
+    return encoded(request(fibmsg, kind, flags, attributes, **fixed))
 
 
-def add_neighbor(neighbor: Neighbor, index: int) -> Message:
+# -- neighbors -------------------------------------------------------------------------------------
+
+
+def add_neighbor(neighbor: Neighbor, index: int) -> bytes:
     """Add or replace a permanent neighbor entry."""
-    flags = NLM_F_CREATE | NLM_F_REPLACE
-    return _neighbor(RTM_NEWNEIGH, flags, index, neighbor.address, neighbor.mac, fdb=False)
+    return _neighbor(index, neighbor.address, Mac(neighbor.mac), kind=RTM_NEWNEIGH, fdb=False)
 
 
-def delete_neighbor(neighbor: Neighbor, index: int) -> Message:
+def delete_neighbor(neighbor: Neighbor, index: int) -> bytes:
     """Remove a neighbor entry."""
-    return _neighbor(RTM_DELNEIGH, 0, index, neighbor.address, neighbor.mac, fdb=False)
+    return _neighbor(index, neighbor.address, Mac(neighbor.mac), kind=RTM_DELNEIGH, fdb=False)
 
 
-def add_fdb(entry: FdbEntry, index: int) -> Message:
+def add_fdb(entry: FdbEntry, index: int) -> bytes:
     """Add or replace a VXLAN forwarding entry."""
-    flags = NLM_F_CREATE | NLM_F_REPLACE
-    return _neighbor(RTM_NEWNEIGH, flags, index, entry.destination, entry.mac, fdb=True)
+    return _neighbor(index, entry.destination, Mac(entry.mac), kind=RTM_NEWNEIGH, fdb=True)
 
 
-def delete_fdb(entry: FdbEntry, index: int) -> Message:
+def delete_fdb(entry: FdbEntry, index: int) -> bytes:
     """Remove a VXLAN forwarding entry."""
-    return _neighbor(RTM_DELNEIGH, 0, index, entry.destination, entry.mac, fdb=True)
+    return _neighbor(index, entry.destination, Mac(entry.mac), kind=RTM_DELNEIGH, fdb=True)
+
+
+@filled
+def _neighbor(index: int, ip: IPAddress, mac: Mac, *, kind: int, fdb: bool) -> nlmsg:
+    fixed = {
+        "family": socket.AF_BRIDGE if fdb else IPFamily.of(ip).af,
+        "ifindex": index,
+        "state": NUD_PERMANENT,
+        "flags": NTF_SELF if fdb else 0,
+    }
+    flags = SET if kind == RTM_NEWNEIGH else 0
+    return request(ndmsg, kind, flags, [("NDA_DST", str(ip)), ("NDA_LLADDR", mac)], **fixed)

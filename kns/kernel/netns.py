@@ -1,7 +1,9 @@
 """Netns by name under /run/netns, as iproute2 keeps them, so that `ip netns exec` works on them.
 
-The calling thread is what enters a netns, never the main thread: the network namespace is a
-property of a thread, and a main thread left inside one would send everything else there too.
+The network namespace is a property of a thread. Whoever enters one does so in a worker thread,
+never in the main thread, which would take everything that comes after along: `entered` refuses,
+`call_in` and `in_thread` bring a thread of their own, and the other functions that move the calling
+thread (`enter`, `create_here`) trust their callers.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from kns.kernel import syscalls
 
 #: iproute2's NETNS_RUN_DIR
 NETNS_DIR = Path("/run/netns")
-#: the root netns of the calling thread is reached through the main thread's own file
+#: the calling thread's netns; /proc/self would be the main thread's
 OWN_NETNS = "/proc/thread-self/ns/net"
 
 P = ParamSpec("P")
@@ -62,7 +64,7 @@ def is_netns(name: str) -> bool:
 
 
 def prepare_folder() -> None:
-    """Make /run/netns a shared mount, as iproute2 does before it makes its first netns.
+    """Make /run/netns a shared mount, as iproute2 does before it makes a netns.
 
     Without it a later `ip netns add` of somebody else would mount /run/netns over itself, and ours
     could be unmounted only above that mount: their files would stay busy for ever.
@@ -91,13 +93,19 @@ def create_here(name: str) -> None:
     """Make a netns, name it, and leave the calling thread inside it. Worker threads only.
 
     A file of that name with no netns on it is what a crash between the two steps leaves: it is
-    taken over.
+    taken over. FileExistsError if there is a netns on it.
     """
-    target = path_of(name)
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
+    from pyroute2.netns import attach  # most of what looks at netns makes none
+
     syscalls.unshare(syscalls.CLONE_NEWNET)
-    syscalls.mount(OWN_NETNS, str(target), "none", syscalls.MS_BIND)
+    thread = threading.get_native_id()
+    try:
+        attach(name, thread)
+    except FileExistsError:
+        if is_netns(name):
+            raise
+        path_of(name).unlink(missing_ok=True)
+        attach(name, thread)
 
 
 def delete(name: str) -> None:

@@ -21,26 +21,71 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kns.kernel import netns
-from kns.kernel.rtnetlink import Socket, attr, attr_text, nest, parse_attributes
+from pyroute2.netlink import (
+    NETLINK_ADD_MEMBERSHIP,
+    NETLINK_NETFILTER,
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    NLM_F_DUMP,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+    SOL_NETLINK,
+    nlmsg,
+)
+from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_NFTABLES, NFNLGRP_NFTRACE, nfgen_msg, nftsocket
+from pyroute2.netlink.nfnetlink.nftsocket import (
+    NFT_MSG_GETCHAIN,
+    NFT_MSG_GETRULE,
+    NFT_MSG_NEWCHAIN,
+    NFT_MSG_NEWRULE,
+    NFT_MSG_NEWTABLE,
+    NFT_MSG_TRACE,
+    Cmp,
+    Meta,
+    Regs,
+    nft_chain_msg,
+    nft_rule_msg,
+    nft_table_msg,
+)
 
-NETLINK_NETFILTER = 12
-SOL_NETLINK, NETLINK_ADD_MEMBERSHIP = 270, 1
+from kns.kernel import netns
+from kns.kernel.netlink import BODY, Socket, attributes, messages, wanted
+from kns.kernel.shapes import encoded, request
+
+# what pyroute2 has no names for
 SO_RCVBUFFORCE = 33
-NFNLGRP_NFTRACE = 9
-SUBSYSTEM = 10 << 8
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 0x10, 0x11
-NFT_MSG_NEWTABLE, NFT_MSG_NEWCHAIN, NFT_MSG_GETCHAIN = 0, 3, 4
-NFT_MSG_NEWRULE, NFT_MSG_GETRULE, NFT_MSG_TRACE = 6, 7, 17
-NFPROTO_INET, NFPROTO_IPV4, NFPROTO_IPV6 = 1, 2, 10
 NFT_TABLE_F_OWNER = 2
-NFTA_LIST_ELEM, NFTA_EXPR_NAME, NFTA_EXPR_DATA = 1, 1, 2
-NFTA_CHAIN_TABLE, NFTA_CHAIN_NAME, NFTA_CHAIN_HOOK = 1, 3, 4
-NFTA_CHAIN_TYPE, NFTA_HOOK_HOOKNUM, NFTA_HOOK_PRIORITY = 7, 1, 2
-NFTA_RULE_TABLE, NFTA_RULE_CHAIN, NFTA_RULE_HANDLE, NFTA_RULE_EXPRESSIONS = 1, 2, 3, 4
-NFT_META_NFTRACE, NFT_META_L4PROTO, NFT_REG_1 = 12, 16, 1
-NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_APPEND = 1, 4, 0x400, 0x800
-NLMSG_ERROR = 2
+#: enum nft_trace_attributes, those that are looked at
+_TRACE = {
+    1: "TABLE",
+    2: "CHAIN",
+    3: "RULE_HANDLE",
+    5: "VERDICT",
+    6: "ID",
+    8: "NETWORK_HEADER",
+    9: "TRANSPORT_HEADER",
+    14: "MARK",
+    16: "POLICY",
+}
+
+#: a message's type is its subsystem's number, then its own
+SUBSYSTEM = NFNL_SUBSYS_NFTABLES << 8
+#: struct nfgenmsg: family, version, resource
+_ATTRIBUTES = BODY + 4
+_CHAIN = wanted(nft_chain_msg, "NFTA_CHAIN_TABLE", "NFTA_CHAIN_NAME", "NFTA_CHAIN_HOOK")
+_HOOK = wanted(nft_chain_msg.hook, "NFTA_HOOK_HOOKNUM", "NFTA_HOOK_PRIORITY")
+_RULE = wanted(nft_rule_msg, "NFTA_RULE_TABLE", "NFTA_RULE_CHAIN", "NFTA_RULE_HANDLE")
+_VERDICT = wanted(
+    nft_rule_msg.nft_expr.nft_immediate.nfta_data.verdict,
+    "NFTA_VERDICT_CODE",
+    "NFTA_VERDICT_CHAIN",
+)
+
+#: the families of tables
+NFPROTO_INET: int = nftsocket.NFPROTO_INET
+NFPROTO_IPV4: int = nftsocket.NFPROTO_IPV4
+NFPROTO_IPV6: int = nftsocket.NFPROTO_IPV6
 
 #: with the process' number behind it, so that two traces don't meet
 TABLE = "kns-trace-"
@@ -52,8 +97,6 @@ ENTRIES = {"prerouting": 0, "output": 3}
 HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 BUFFER = 16 << 20
 
-_HEADER = struct.Struct("=IHHII")
-_GENERIC = struct.Struct("=BBH")
 _VERDICTS = {
     0: "drop",
     1: "accept",
@@ -111,7 +154,7 @@ class RuleTrace:
                     raise
                 self.lost = True
                 continue
-            found += (step for body in _bodies(data) if (step := _step(self.netns, body)))
+            found += (step for part in _traces(data) if (step := _step(self.netns, part)))
 
     def close(self) -> None:
         """Let the kernel remove the table."""
@@ -130,7 +173,7 @@ def _open_here(protocols: Sequence[int]) -> tuple[socket.socket, socket.socket]:
         with contextlib.suppress(PermissionError):
             ear.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
         ear.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTRACE)
-        _commit(owner, list(_table(protocols)))
+        _commit(owner, _table(protocols))
         stack.pop_all()
     return owner, ear
 
@@ -146,120 +189,129 @@ def _netfilter_socket() -> socket.socket:
 # -- the table -------------------------------------------------------------------------------------
 
 
-def _u32(kind: int, value: int) -> bytes:
-    """nf_tables has all its numbers in network order."""
-    return attr(kind, (value & 0xFFFFFFFF).to_bytes(4, "big"))
-
-
-def _table(protocols: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def _table(protocols: Sequence[int]) -> Iterator[nlmsg]:
     table = f"{TABLE}{os.getpid()}"
-    yield NFT_MSG_NEWTABLE, attr_text(1, table) + _u32(2, NFT_TABLE_F_OWNER)
+    named = [("NFTA_TABLE_NAME", table), ("NFTA_TABLE_FLAGS", NFT_TABLE_F_OWNER)]
+    yield _new(nft_table_msg, NFT_MSG_NEWTABLE, named)
     for name, hook in ENTRIES.items():
-        place = nest(
-            NFTA_CHAIN_HOOK, _u32(NFTA_HOOK_HOOKNUM, hook), _u32(NFTA_HOOK_PRIORITY, PRIORITY)
-        )
-        yield (
-            NFT_MSG_NEWCHAIN,
-            attr_text(NFTA_CHAIN_TABLE, table)
-            + attr_text(NFTA_CHAIN_NAME, name)
-            + place
-            + attr_text(NFTA_CHAIN_TYPE, "filter"),
-        )
+        place = [("NFTA_HOOK_HOOKNUM", hook), ("NFTA_HOOK_PRIORITY", PRIORITY)]
+        chain = [
+            ("NFTA_CHAIN_TABLE", table),
+            ("NFTA_CHAIN_NAME", name),
+            ("NFTA_CHAIN_HOOK", {"attrs": place}),
+            ("NFTA_CHAIN_TYPE", "filter"),
+        ]
+        yield _new(nft_chain_msg, NFT_MSG_NEWCHAIN, chain)
         for protocol in protocols:
-            body = attr_text(NFTA_RULE_TABLE, table) + attr_text(NFTA_RULE_CHAIN, name)
-            yield NFT_MSG_NEWRULE, body + nest(NFTA_RULE_EXPRESSIONS, *_mark_rule(protocol))
+            rule = [
+                ("NFTA_RULE_TABLE", table),
+                ("NFTA_RULE_CHAIN", name),
+                ("NFTA_RULE_EXPRESSIONS", list(_mark_rule(protocol))),
+            ]
+            yield _new(nft_rule_msg, NFT_MSG_NEWRULE, rule)
 
 
-def _mark_rule(protocol: int) -> Iterator[bytes]:
+def _new(kind: type[nlmsg], number: int, parts: Sequence[tuple[str, object]]) -> nlmsg:
+    flags = NLM_F_CREATE | NLM_F_APPEND
+    return request(kind, SUBSYSTEM | number, flags, parts, nfgen_family=NFPROTO_INET)
+
+
+def _mark_rule(protocol: int) -> Iterator[dict[str, object]]:
     """`meta l4proto PROTOCOL meta nftrace set 1`."""
-    yield _expression("meta", _u32(1, NFT_REG_1), _u32(2, NFT_META_L4PROTO))
-    yield _expression("cmp", _u32(1, NFT_REG_1), _u32(2, 0), nest(3, attr(1, bytes((protocol,)))))
-    yield _expression("immediate", _u32(1, NFT_REG_1), nest(2, attr(1, b"\x01")))
-    yield _expression("meta", _u32(2, NFT_META_NFTRACE), _u32(3, NFT_REG_1))
+    register = Regs.NFT_REG_1.value
+    yield _expression(
+        "meta", ("NFTA_META_DREG", register), ("NFTA_META_KEY", Meta.NFT_META_L4PROTO.value)
+    )
+    yield _expression(
+        "cmp",
+        ("NFTA_CMP_SREG", register),
+        ("NFTA_CMP_OP", Cmp.NFT_CMP_EQ.value),
+        ("NFTA_CMP_DATA", _value(protocol)),
+    )
+    yield _expression(
+        "immediate", ("NFTA_IMMEDIATE_DREG", register), ("NFTA_IMMEDIATE_DATA", _value(1))
+    )
+    yield _expression(
+        "meta", ("NFTA_META_KEY", Meta.NFT_META_NFTRACE.value), ("NFTA_META_SREG", register)
+    )
 
 
-def _expression(name: str, *attributes: bytes) -> bytes:
-    return nest(NFTA_LIST_ELEM, attr_text(NFTA_EXPR_NAME, name), nest(NFTA_EXPR_DATA, *attributes))
+def _expression(name: str, *parts: tuple[str, object]) -> dict[str, object]:
+    return {"attrs": [("NFTA_EXPR_NAME", name), ("NFTA_EXPR_DATA", {"attrs": list(parts)})]}
 
 
-def _commit(sock: socket.socket, messages: Sequence[tuple[int, bytes]]) -> None:
+def _value(byte: int) -> dict[str, object]:
+    return {"attrs": [("NFTA_DATA_VALUE", bytes((byte,)))]}
+
+
+def _commit(sock: socket.socket, objects: Iterable[nlmsg]) -> None:
     """One transaction of new objects; OSError if the kernel refuses it."""
-    chunks = [_batch(NFNL_MSG_BATCH_BEGIN, 0)]
-    flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND
-    for number, (kind, attributes) in enumerate(messages, 1):
-        ack = NLM_F_ACK if number == len(messages) else 0
-        body = _GENERIC.pack(NFPROTO_INET, 0, 0) + attributes
-        chunks.append(_HEADER.pack(16 + len(body), SUBSYSTEM | kind, flags | ack, number, 0) + body)
-    chunks.append(_batch(NFNL_MSG_BATCH_END, len(messages) + 1))
-    sock.send(b"".join(chunks))
+    batch = [_mark(NFNL_MSG_BATCH_BEGIN), *objects, _mark(NFNL_MSG_BATCH_END)]
+    for number, message in enumerate(batch):
+        message["header"]["sequence_number"] = number
+    sock.send(b"".join(encoded(message) for message in batch))
     sock.settimeout(5)
+    last = len(batch) - 2
     while True:
-        data = sock.recv(1 << 16)
-        for length, kind, _flags, sequence, offset in _messages(data):
+        for kind, _flags, sequence, data in messages(sock.recv(1 << 16)):
             if kind != NLMSG_ERROR:
                 continue
-            number = -struct.unpack_from("=i", data, offset)[0]
+            number = -struct.unpack_from("=i", data, BODY)[0]
             if number:
                 raise OSError(number, os.strerror(number))
-            if sequence == len(messages) and length:
+            if sequence == last:
                 return
 
 
-def _batch(kind: int, sequence: int) -> bytes:
-    # res_id, in network order, says whose batch it is
-    body = struct.pack("=BB", 0, 0) + (SUBSYSTEM >> 8).to_bytes(2, "big")
-    return _HEADER.pack(16 + len(body), kind, NLM_F_REQUEST, sequence, 0) + body
+def _mark(number: int) -> nlmsg:
+    """The begin or end of a transaction; the resource says whose it is."""
+    message = nfgen_msg()
+    message["header"] = {"type": number, "flags": NLM_F_REQUEST}
+    message.update(res_id=NFNL_SUBSYS_NFTABLES)
+    return message
 
 
 # -- what the kernel tells -------------------------------------------------------------------------
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, int, int]]:
-    offset = 0
-    while offset + 16 <= len(data):
-        length, kind, flags, sequence, _port = _HEADER.unpack_from(data, offset)
-        if length < 16:
-            return
-        yield length, kind, flags, sequence, offset + 16
-        offset += (length + 3) & ~3
-
-
-def _bodies(data: bytes) -> Iterator[bytes]:
-    for length, kind, _flags, _sequence, offset in _messages(data):
+def _traces(data: bytes) -> Iterator[bytes]:
+    for kind, _flags, _sequence, message in messages(data):
         if kind == SUBSYSTEM | NFT_MSG_TRACE:
-            yield data[offset : offset - 16 + length]
+            yield message
 
 
-def _step(name: str, body: bytes) -> Step | None:
-    parts = parse_attributes(body, _GENERIC.size)
-    table = _text(parts.get(1, b""))
+def _step(name: str, message: bytes) -> Step | None:
+    parts = attributes(message, _TRACE, _ATTRIBUTES)
+    table = _text(parts.get("TABLE", b""))
     if table.startswith(TABLE):
         return None
-    verdict, target = _verdict(parts.get(5, b""))
-    policy = parts.get(16)
+    verdict, target = _verdict(parts.get("VERDICT", b""))
+    policy = parts.get("POLICY")
     if policy is not None:
         verdict = _VERDICTS.get(_number(policy), "accept")
     return Step(
         netns=name,
-        packet=_number(parts.get(6, b"")),
-        family=body[0],
+        packet=_number(parts.get("ID", b"")),
+        family=message[BODY],
         table=table,
-        chain=_text(parts.get(2, b"")),
-        handle=_number(parts.get(3, b"")),
+        chain=_text(parts.get("CHAIN", b"")),
+        handle=_number(parts.get("RULE_HANDLE", b"")),
         verdict=verdict,
         target=target,
         is_policy=policy is not None,
-        network=parts.get(8, b""),
-        transport=parts.get(9, b""),
-        mark=_number(parts.get(14, b"")),
+        network=parts.get("NETWORK_HEADER", b""),
+        transport=parts.get("TRANSPORT_HEADER", b""),
+        mark=_number(parts.get("MARK", b"")),
     )
 
 
 def _verdict(data: bytes) -> tuple[str, str]:
-    parts = parse_attributes(data)
-    code = int.from_bytes(parts.get(1, b"\xff\xff\xff\xff"), "big", signed=True)
+    parts = attributes(data, _VERDICT)
+    raw = parts.get("NFTA_VERDICT_CODE", b"\xff\xff\xff\xff")
+    code = int.from_bytes(raw, "big", signed=True)
     # the upper bits of a drop or queue hold an errno or a queue's number
-    return _VERDICTS.get(code if code < 0 else code & 0xFF, "continue"), _text(parts.get(2, b""))
+    name = _VERDICTS.get(code if code < 0 else code & 0xFF, "continue")
+    return name, _text(parts.get("NFTA_VERDICT_CHAIN", b""))
 
 
 def _number(data: bytes) -> int:
@@ -271,6 +323,10 @@ def _text(data: bytes) -> str:
 
 
 # -- which rule has which handle -------------------------------------------------------------------
+
+
+_GET_CHAINS = encoded(request(nft_chain_msg, SUBSYSTEM | NFT_MSG_GETCHAIN, NLM_F_DUMP))
+_GET_RULES = encoded(request(nft_rule_msg, SUBSYSTEM | NFT_MSG_GETRULE, NLM_F_DUMP))
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +348,7 @@ def has_hooks(name: str) -> bool:
 
 def _hooks_here() -> tuple[ChainRules, ...]:
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
-        return tuple(_chains(sock.dump(SUBSYSTEM | NFT_MSG_GETCHAIN, _GENERIC.pack(0, 0, 0)), {}))
+        return tuple(_chains(sock.dump(_GET_CHAINS), {}))
 
 
 def list_chains(name: str) -> tuple[ChainRules, ...]:
@@ -302,24 +358,25 @@ def list_chains(name: str) -> tuple[ChainRules, ...]:
 
 def _list_here() -> tuple[ChainRules, ...]:
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
-        chains = sock.dump(SUBSYSTEM | NFT_MSG_GETCHAIN, _GENERIC.pack(0, 0, 0))
-        rules = sock.dump(SUBSYSTEM | NFT_MSG_GETRULE, _GENERIC.pack(0, 0, 0))
+        chains, rules = sock.dump(_GET_CHAINS), sock.dump(_GET_RULES)
     handles: dict[tuple[int, str, str], list[int]] = {}
-    for body in rules:
-        parts = parse_attributes(body, _GENERIC.size)
-        key = (body[0], _text(parts[NFTA_RULE_TABLE]), _text(parts[NFTA_RULE_CHAIN]))
-        handles.setdefault(key, []).append(_number(parts[NFTA_RULE_HANDLE]))
+    for message in rules:
+        parts = attributes(message, _RULE, _ATTRIBUTES)
+        table, chain = _text(parts["NFTA_RULE_TABLE"]), _text(parts["NFTA_RULE_CHAIN"])
+        handle = _number(parts["NFTA_RULE_HANDLE"])
+        handles.setdefault((message[BODY], table, chain), []).append(handle)
     return tuple(_chains(chains, handles))
 
 
 def _chains(
-    bodies: Iterable[bytes], handles: dict[tuple[int, str, str], list[int]]
+    found: Iterable[bytes], handles: dict[tuple[int, str, str], list[int]]
 ) -> Iterator[ChainRules]:
-    for body in bodies:
-        parts = parse_attributes(body, _GENERIC.size)
-        key = (body[0], _text(parts[NFTA_CHAIN_TABLE]), _text(parts[NFTA_CHAIN_NAME]))
-        place = parse_attributes(parts.get(NFTA_CHAIN_HOOK, b""))
-        number = _number(place.get(NFTA_HOOK_HOOKNUM, b""))
+    for message in found:
+        parts = attributes(message, _CHAIN, _ATTRIBUTES)
+        table, chain = _text(parts["NFTA_CHAIN_TABLE"]), _text(parts["NFTA_CHAIN_NAME"])
+        key = message[BODY], table, chain
+        place = attributes(parts.get("NFTA_CHAIN_HOOK", b""), _HOOK)
+        number = _number(place.get("NFTA_HOOK_HOOKNUM", b""))
         hook = HOOKS[number] if place and number < len(HOOKS) else ""
-        priority = int.from_bytes(place.get(NFTA_HOOK_PRIORITY, b""), "big", signed=True)
+        priority = int.from_bytes(place.get("NFTA_HOOK_PRIORITY", b""), "big", signed=True)
         yield ChainRules(*key, tuple(handles.get(key, ())), hook, priority)

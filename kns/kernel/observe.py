@@ -14,8 +14,8 @@ from pathlib import Path
 
 from kns.kernel import dumps, iptables, ipvs, netns, nftables
 from kns.kernel.dumps import FoundLink
+from kns.kernel.netlink import Socket
 from kns.kernel.peers import veth_peers
-from kns.kernel.rtnetlink import Socket
 from kns.state.model import (
     FdbEntry,
     HostState,

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from collections.abc import Mapping, Sequence
+
+from pyroute2.netlink.rtnl import RTM_GETNSID
+from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
 from kns.kernel import netns
 from kns.kernel.dumps import FoundLink
-from kns.kernel.rtnetlink import Message, Socket, attr_u32, parse_attributes
+from kns.kernel.netlink import Socket
+from kns.kernel.shapes import encoded, request
 
-# from linux/rtnetlink.h and linux/net_namespace.h
-RTM_GETNSID = 90
-NETNSA_NSID, NETNSA_FD = 1, 3
+#: what the kernel answers where it has no number: NETNSA_NSID_NOT_ASSIGNED, -1 without its sign
+_NO_NUMBER = 0xFFFFFFFF
 
 #: an end: its netns and name
 End = tuple[str, str]
@@ -67,12 +69,12 @@ def _numbers(names: Sequence[str]) -> dict[End, int]:
             with contextlib.closing(Socket()) as sock:
                 for there, fd in files.items():
                     number = _nsid(sock, fd)
-                    if number >= 0:
+                    if number != _NO_NUMBER:
                         numbers[here, there] = number
     return numbers
 
 
 def _nsid(sock: Socket, fd: int) -> int:
-    body = struct.pack("=Bxxx", 0) + attr_u32(NETNSA_FD, fd)
-    answer = sock.ask(Message(RTM_GETNSID, 0, body))
-    return int(struct.unpack("=i", parse_attributes(answer, 4)[NETNSA_NSID])[0])
+    answer = nsidmsg(sock.ask(encoded(request(nsidmsg, RTM_GETNSID, 0, [("NETNSA_FD", fd)]))))
+    answer.decode()
+    return int(answer.get_attr("NETNSA_NSID"))
