@@ -95,7 +95,8 @@ def create_here(name: str) -> None:
     A file of that name with no netns on it is what a crash between the two steps leaves: it is
     taken over. FileExistsError if there is a netns on it.
     """
-    from pyroute2.netns import attach  # most of what looks at netns makes none
+    # most of what looks at netns makes none, and need not load it
+    from pyroute2.netns import attach  # noqa: PLC0415
 
     syscalls.unshare(syscalls.CLONE_NEWNET)
     thread = threading.get_native_id()

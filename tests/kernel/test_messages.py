@@ -23,25 +23,7 @@ from kns.kernel.netlink import wanted
 from kns.kernel.shapes import Mac, Port, encoded, filled, request
 from kns.plan.diff import plan
 from kns.plan.ipvs import steps
-from kns.plan.ops import (
-    AddAddress,
-    AddFdb,
-    AddNeighbor,
-    AddRoute,
-    AddRule,
-    ChangeLink,
-    CreateLink,
-    CreateNetns,
-    CreateVeth,
-    DeleteAddress,
-    DeleteFdb,
-    DeleteLink,
-    DeleteNeighbor,
-    DeleteRoute,
-    DeleteRule,
-    Op,
-    SetVirtualServers,
-)
+from kns.plan.ops import Add, Change, CreateNetns, Delete, Entry, Op, SetVirtualServers, VethPair
 from kns.state.model import (
     Address,
     Bridge,
@@ -49,7 +31,6 @@ from kns.state.model import (
     FdbEntry,
     HostState,
     Link,
-    Loopback,
     Neighbor,
     Netns,
     NextHop,
@@ -57,9 +38,10 @@ from kns.state.model import (
     RealServer,
     Route,
     RouteType,
-    Veth,
+    VethPeer,
     VirtualServer,
     Vxlan,
+    loopback,
 )
 
 LABS = sorted((Path(__file__).parents[2] / "labs").glob("*.yaml"))
@@ -107,14 +89,10 @@ def messages(ops: Sequence[Op]) -> Iterator[bytes]:
                 yield ipvs._message(38, step)
         elif isinstance(op, CreateNetns):
             worker._indexes[op.netns] = {"lo": 1}
-        elif hasattr(links, _snake(type(op).__name__)):
+        elif isinstance(op, Add | Change | Delete):
             message = worker._message(op)
             assert message is not None
             yield message
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)[1:]
 
 
 @pytest.mark.parametrize("mode", ProxyMode)
@@ -129,14 +107,14 @@ def test_lab(lab: Path, mode: ProxyMode, compared: list[str]) -> None:
 
 
 V4, V6 = ip_address("10.244.1.7"), ip_address("fd00:10:244:1::7")
-LINKS: dict[str, Link] = {
-    "bridge": Bridge("cni0", MAC, alias="the bridge"),
-    "dummy": Dummy("kube-ipvs0"),
-    "vxlan": Vxlan("flannel.1", 1, V4, "eth0", MAC),
-    "vxlan6": Vxlan("flannel-v6.1", 1, V6, "eth0", MAC),
+LINKS = {
+    "bridge": Link("cni0", Bridge(), MAC, alias="the bridge"),
+    "dummy": Link("kube-ipvs0", Dummy()),
+    "vxlan": Link("flannel.1", Vxlan(1, V4, "eth0"), MAC, 1450),
+    "vxlan6": Link("flannel-v6.1", Vxlan(1, V6, "eth0"), MAC, 1450),
 }
-END = Veth("veth1", "p", "eth0", MAC, master="cni0", hairpin=True, alias="kns.lab.pod-ü")
-PEER = Veth("eth0", "n", "veth1", "02:6b:00:00:00:02", mtu=1450)
+END = Link("veth1", VethPeer("p", "eth0"), MAC, master="cni0", hairpin=True, alias="kns.lab.pod-ü")
+PEER = Link("eth0", VethPeer("n", "veth1"), "02:6b:00:00:00:02", mtu=1450)
 HOPS = (NextHop(V4, "eth0"), NextHop(ip_address("10.244.1.8"), "cni0", onlink=True))
 ROUTES = {
     "default": Route(ip_network("0.0.0.0/0"), HOPS[:1]),
@@ -154,47 +132,33 @@ RULES = {
     "source": PolicyRule(100, 1000, source=ip_network("10.0.0.0/8"), mark=0x4000),
     "destination": PolicyRule(100, 1000, destination=ip_network("10.1.0.0/16")),
 }
-OPS: dict[str, Sequence[Op]] = {
-    **{f"make {name}": (CreateLink("n", link),) for name, link in LINKS.items()},
-    "veth": (
-        CreateVeth("n", END, PEER),
-        CreateVeth("n", replace(END, master=""), PEER),
-        CreateVeth("n", replace(END, name="veth123456789ab", mtu=9000), PEER),
-    ),
+ENTRIES: dict[str, Entry] = {
     **{
-        f"change {field}": tuple(
-            ChangeLink("n", link, (field,))
-            for link in (
-                Loopback(),
-                Loopback(up=False),
-                LINKS["bridge"],
-                END,
-                replace(END, hairpin=False, alias="", master="", up=False),
-            )
-        )
-        for field in FIELDS
-    },
-    "change all": (ChangeLink("n", END, FIELDS), ChangeLink("n", replace(END, mac=""), FIELDS)),
-    "delete link": (DeleteLink("n", "veth1"),),
-    **{
-        f"address {text}": (AddAddress("n", item), DeleteAddress("n", item))
+        f"address {text}": Address("eth0", ip_interface(text))
         for text in ("10.244.1.7/24", "10.96.0.1/32", "fd00::7/64", "37.37.37.37/8")
-        for item in [Address("eth0", ip_interface(text))]
     },
-    **{
-        f"route {name}": (AddRoute("n", item), DeleteRoute("n", item))
-        for name, item in ROUTES.items()
-    },
-    **{f"rule {name}": (AddRule("n", item), DeleteRule("n", item)) for name, item in RULES.items()},
-    **{
-        f"neighbor {ip}": (
-            AddNeighbor("n", Neighbor("eth0", ip, MAC)),
-            DeleteNeighbor("n", Neighbor("eth0", ip, MAC)),
-            AddFdb("n", FdbEntry("flannel.1", MAC, ip)),
-            DeleteFdb("n", FdbEntry("flannel.1", MAC, ip)),
-        )
-        for ip in (V4, V6)
-    },
+    **{f"route {name}": item for name, item in ROUTES.items()},
+    **{f"rule {name}": item for name, item in RULES.items()},
+    **{f"neighbor {ip}": Neighbor("eth0", ip, MAC) for ip in (V4, V6)},
+    **{f"fdb {ip}": FdbEntry("flannel.1", MAC, ip) for ip in (V4, V6)},
+}
+CHANGED = (
+    LINKS["bridge"],
+    END,
+    replace(END, mac="", hairpin=False, alias="", master="", up=False),
+)
+OPS: dict[str, Sequence[Op]] = {
+    **{f"make {name}": (Add("n", link),) for name, link in LINKS.items()},
+    "veth": (
+        Add("n", VethPair(END, "p", PEER)),
+        Add("n", VethPair(replace(END, master=""), "p", PEER)),
+        Add("n", VethPair(replace(END, name="veth123456789ab", mtu=9000), "p", PEER)),
+    ),
+    **{f"change {name}": tuple(Change("n", link, (name,)) for link in CHANGED) for name in FIELDS},
+    "change all": tuple(Change("n", link, FIELDS) for link in CHANGED),
+    "change lo": (Change("n", loopback(), ("up",)), Change("n", loopback(up=False), ("up",))),
+    "delete link": (Delete("n", END),),
+    **{name: (Add("n", item), Delete("n", item)) for name, item in ENTRIES.items()},
 }
 
 
