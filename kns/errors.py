@@ -6,6 +6,7 @@ KnsError                   message + hint; the command line prints both and exit
 ├── PlatformError      3   this machine lacks a kernel feature, a tool or a privilege
 ├── ApplyError         4   the kernel (or a tool that programs it) refused an operation
 ├── LockedError        4   another kns process works on this lab
+├── CancelledError   130   a signal came in the middle of a plan, which was taken back
 └── ProbeError         4   a probe could not be carried out (its failing is a result, not an error)
 """
 
@@ -94,6 +95,13 @@ class LockedError(KnsError):
     """Another kns process holds the lab's lock."""
 
     exit_code = 4
+
+
+class CancelledError(KnsError):
+    """Somebody asked to stop in the middle of a plan."""
+
+    #: 128 + SIGINT, as shells count; whoever caught the signal puts its own number in
+    exit_code = 130
 
 
 class ProbeError(KnsError):

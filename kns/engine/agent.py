@@ -18,9 +18,8 @@ from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.engine.labs import agent_pid
 from kns.engine.private import ensure_folder
-from kns.errors import ApplyError
+from kns.errors import ApplyError, CancelledError
 from kns.kernel import processes
-from kns.kernel.apply import CancelledError
 from kns.kernel.processes import Context
 
 #: seconds until a started agent must take orders; a slow machine takes two, an emulated one ten

@@ -24,9 +24,9 @@ from kns.engine import agent, certificates, etc, files, platform, snapshot, swit
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
-from kns.errors import ApplyError, KnsError, Problem, Severity, from_os_error
+from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
-from kns.kernel.apply import CancelledError, apply
+from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
 from kns.plan import shell
 from kns.plan.diff import plan

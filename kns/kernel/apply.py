@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import assert_never
 
-from kns.errors import ApplyError, KnsError, PlatformError, from_os_error
+from kns.errors import ApplyError, CancelledError, PlatformError, from_os_error
 from kns.kernel import links, netns
 from kns.kernel.netlink import Refusal, Socket
 from kns.kernel.programs import Programs
@@ -56,13 +56,6 @@ _DONE_ALREADY: Mapping[tuple[type, type], frozenset[int]] = {
     (Add, Route): frozenset({errno.EEXIST}),
     (Add, PolicyRule): frozenset({errno.EEXIST}),
 }
-
-
-class CancelledError(KnsError):
-    """Somebody asked to stop in the middle of a plan."""
-
-    #: 128 + SIGINT, as shells count
-    exit_code = 130
 
 
 def apply(
@@ -131,7 +124,7 @@ class _Worker:
                 os.close(fd)
 
     def _start_programs(self, ops: Sequence[Op], pool: ThreadPoolExecutor) -> Programs:
-        programs = Programs(pool)
+        programs = Programs(pool, self._cancelled)
         for op in ops:
             if isinstance(op, RuleOp):
                 programs.add(op)

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from threading import Event
 
 from pyroute2.netlink import (
     CTRL_CMD_GETFAMILY,
@@ -74,8 +75,6 @@ PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socke
 PROTOCOL_NAMES = {int(number): name for name, number in PROTOCOLS.items()}
 #: what kube-proxy names its sets by; others in a node's netns are nobody's business
 SET_PREFIX = "KUBE-"
-#: seconds; ten thousand entries take ipset a fraction of one
-TIMEOUT = 60.0
 
 #: struct genlmsghdr: command, version, reserved
 _ATTRIBUTES = BODY + 4
@@ -182,28 +181,29 @@ def read_timeouts_here() -> IpvsTimeouts:
     return IpvsTimeouts(*(_number(parts[name]) for name in _TIMEOUTS.values()))
 
 
-def read_ipsets_here() -> tuple[IpSet, ...]:
+def read_ipsets_here(stop: Event | None = None) -> tuple[IpSet, ...]:
     """The sets whose name begins as kube-proxy's do, by name; none where nobody ever used one."""
     if not _IP_SET.exists():
         return ()
     try:
-        done = processes.run(["ipset", "save"], timeout=TIMEOUT)
+        done = processes.run(["ipset", "save"], timeout=processes.patience(), stop=stop)
     except PlatformError:  # the program is missing: a lab in another mode must not care
         return ()
-    if done.returncode != 0:
-        raise ApplyError(done.stderr.strip(), op="ipset save")
+    if done.failure:
+        raise ApplyError(done.failure, op="ipset save")
     return tuple(s for s in ipset_text.parse_save(done.stdout) if s.name.startswith(SET_PREFIX))
 
 
 # -- writing ---------------------------------------------------------------------------------------
 
 
-def restore_ipsets_here(op: RestoreIpsets) -> None:
+def restore_ipsets_here(op: RestoreIpsets, stop: Event | None = None) -> None:
     """Feed the op's text to `ipset restore`."""
-    done = processes.run(["ipset", "-exist", "restore"], input=op.text, timeout=TIMEOUT)
-    if done.returncode != 0:
-        message = done.stderr.strip() or f"exit code {done.returncode}"
-        raise ApplyError(message, op="ipset restore", netns=op.netns)
+    limit = processes.patience(op.text)
+    argv = ["ipset", "-exist", "restore"]
+    done = processes.run(argv, input=op.text, timeout=limit, stop=stop)
+    if done.failure:
+        raise ApplyError(done.failure, op="ipset restore", netns=op.netns)
 
 
 def apply_here(op: SetVirtualServers) -> None:

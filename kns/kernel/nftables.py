@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from threading import Event
 
 from kns.errors import ApplyError
 from kns.kernel import processes
@@ -18,18 +19,18 @@ from kns.state.model import NftTable
 #: what passes by itself, and for how many seconds it is tried again. A chain stays busy for a
 #: moment; a link that `iif` names may be made by another thread just now.
 PATIENCE = {"Device or resource busy": 5.0, "Interface does not exist": 5.0}
-#: seconds; ten thousand services take nft half a minute
-TIMEOUT = 300.0
 
 
-def observe(netns: str, names: Iterable[str] = ("kube-proxy",)) -> tuple[NftTable, ...]:
+def observe(
+    netns: str, names: Iterable[str] = ("kube-proxy",), *, stop: Event | None = None
+) -> tuple[NftTable, ...]:
     """The tables of these names that the netns has, of ip first, then of ip6, in normal form."""
     context = Context(netns)
     tables: list[NftTable] = []
     # one table a process: nft 1.0.6 loads only the last one's family for several in one input
     for family in FAMILIES.values():
         for name in names:
-            done = _nft(context, ["-s", "list", "table", family, name])
+            done = _nft(context, ["-s", "list", "table", family, name], stop=stop)
             if done.returncode != 0 and "No such file or directory" in done.stderr:
                 continue
             _check(done, netns, f"nft list table {family} {name}")
@@ -42,12 +43,14 @@ def apply(netns: str, wanted: NftChange) -> None:
     _apply(Context(netns), netns, wanted)
 
 
-def apply_here(op: LoadNft) -> None:
+def apply_here(op: LoadNft, stop: Event | None = None) -> None:
     """Carry out the op in the calling thread's netns."""
-    _apply(None, op.netns, change(op.observed, op.desired))
+    _apply(None, op.netns, change(op.observed, op.desired), stop)
 
 
-def _apply(context: Context | None, netns: str, wanted: NftChange) -> None:
+def _apply(
+    context: Context | None, netns: str, wanted: NftChange, stop: Event | None = None
+) -> None:
     """One transaction; where the kernel calls unused chains busy, they go a moment later.
 
     Before Linux 6.2 it does so for chains that the same transaction took out of a map.
@@ -55,34 +58,37 @@ def _apply(context: Context | None, netns: str, wanted: NftChange) -> None:
     whole = wanted.text + wanted.cleanup
     if not whole:
         return
-    done = _load(context, whole, "Interface does not exist")
+    done = _load(context, whole, "Interface does not exist", stop)
     if done.returncode != 0 and wanted.cleanup and "Device or resource busy" in done.stderr:
         if wanted.text:
-            _check(_load(context, wanted.text), netns, "nft -f")
-        done = _load(context, wanted.cleanup, "Device or resource busy")
+            _check(_load(context, wanted.text, stop=stop), netns, "nft -f")
+        done = _load(context, wanted.cleanup, "Device or resource busy", stop)
     _check(done, netns, "nft -f")
 
 
-def _load(context: Context | None, text: str, passing: str = "") -> Completed:
+def _load(
+    context: Context | None, text: str, passing: str = "", stop: Event | None = None
+) -> Completed:
     """Feed nft; again and again while it fails by what is `passing`, as long as that may take."""
     deadline = time.monotonic() + PATIENCE.get(passing, 0.0)
     while True:
-        done = _nft(context, ["-f", "-"], text)
+        done = _nft(context, ["-f", "-"], text, stop)
         again = done.returncode != 0 and passing and passing in done.stderr
         if not again or time.monotonic() > deadline:
             return done
         time.sleep(0.1)
 
 
-def _nft(context: Context | None, arguments: list[str], text: str = "") -> Completed:
-    return processes.run(["nft", *arguments], context=context, timeout=TIMEOUT, input=text)
+def _nft(
+    context: Context | None, arguments: list[str], text: str = "", stop: Event | None = None
+) -> Completed:
+    limit = processes.patience(text)
+    return processes.run(["nft", *arguments], context=context, timeout=limit, input=text, stop=stop)
 
 
 def _check(done: Completed, netns: str, op: str) -> None:
-    if done.timed_out:
-        raise ApplyError(f"nft did not end within {TIMEOUT:.0f} s", op=op, netns=netns)
-    if done.returncode != 0:
-        first = next(iter(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
+    if done.failure:
+        first = done.failure.splitlines()[0]
         hint = ""
         if "not supported" in done.stderr or "Could not process rule" in done.stderr:
             hint = "kns doctor tells whether this kernel has nftables with all that it needs"

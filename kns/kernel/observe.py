@@ -7,10 +7,11 @@ process, and a pod's netns has no rules.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 
 from kns.kernel import dumps, iptables, ipvs, netns, nftables
 from kns.kernel.dumps import FoundLink
@@ -73,10 +74,10 @@ def observe(names: Iterable[str], interests: Mapping[str, Interest]) -> Observat
     present = [name for name in names if netns.is_netns(name)]
     if not present:
         return Observation(HostState())
-    with ThreadPoolExecutor(max_workers=4) as pool:
+    with ThreadPoolExecutor(max_workers=4) as pool, _stopped_by_errors() as stop:
         # the slow part is other programs: they run while this thread decodes dumps
         slow = {
-            name: pool.submit(netns.call_in, name, _read_rules, name, interests[name])
+            name: pool.submit(netns.call_in, name, _read_rules, name, interests[name], stop)
             for name in present
             if name in interests and _has_rules(interests[name])
         }
@@ -86,6 +87,20 @@ def observe(names: Iterable[str], interests: Mapping[str, Interest]) -> Observat
             complete = slow[name].result()(space) if name in slow else space
             merged[name] = (complete, links)
     return _joined(merged)
+
+
+@contextlib.contextmanager
+def _stopped_by_errors() -> Iterator[Event]:
+    """An event that is set when the block is left by an exception, as by a signal.
+
+    Without it a program that hangs would be waited for, to the end of its time.
+    """
+    stop = Event()
+    try:
+        yield stop
+    except BaseException:
+        stop.set()
+        raise
 
 
 def _has_rules(interest: Interest) -> bool:
@@ -102,15 +117,15 @@ class _RuleReader:
         return replace(space, **self._parts)  # type: ignore[arg-type]
 
 
-def _read_rules(name: str, interest: Interest) -> _RuleReader:
+def _read_rules(name: str, interest: Interest, stop: Event) -> _RuleReader:
     """Runs in a thread that is inside the netns."""
     parts: dict[str, object] = {}
     if interest.iptables:
-        parts["iptables"] = iptables.read_here()
+        parts["iptables"] = iptables.read_here(stop)
     if interest.nft:
-        parts["nftables"] = nftables.observe(name)
+        parts["nftables"] = nftables.observe(name, stop=stop)
     if interest.ipvs:
-        parts["ipsets"] = ipvs.read_ipsets_here()
+        parts["ipsets"] = ipvs.read_ipsets_here(stop)
         parts["virtual_servers"] = ipvs.read_virtual_servers_here()
         parts["ipvs_timeouts"] = ipvs.read_timeouts_here()
     return _RuleReader(**parts)

@@ -17,6 +17,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,6 +67,19 @@ class Context:
     folder: str | None = None
 
 
+#: seconds after which a program that loads or reads rules counts as hanging, and how many bytes of
+#: rules a second the slowest machine loads: ten thousand services take nft half a minute on a fast
+#: one
+PATIENCE, BYTES_PER_SECOND = 30.0, 20_000
+#: seconds between two looks at whether a program should be stopped
+_TURN = 0.1
+
+
+def patience(rules: str = "") -> float:
+    """For how many seconds a program may load the rules, or read what there is, at most."""
+    return PATIENCE + len(rules) / BYTES_PER_SECOND
+
+
 @dataclass(frozen=True, slots=True)
 class Completed:
     """A program that has ended. `seconds` is its wall-clock time."""
@@ -76,6 +90,16 @@ class Completed:
     stderr: str
     seconds: float
     timed_out: bool = False
+    stopped: bool = False
+
+    @property
+    def failure(self) -> str:
+        """Why it has failed, in its own words if it had any; empty if it has not."""
+        if self.stopped:
+            return "interrupted"
+        if self.timed_out:
+            return f"{Path(self.argv[0]).name} did not end within {self.seconds:.0f} s"
+        return (self.stderr.strip() or f"exit code {self.returncode}") if self.returncode else ""
 
 
 def which(program: str) -> str:
@@ -98,47 +122,85 @@ def run(
     context: Context | None = None,
     timeout: float = 30.0,
     input: str = "",  # noqa: A002 - subprocess' own word
+    stop: threading.Event | None = None,
 ) -> Completed:
-    """Run a program to its end and return what it said; it is killed after `timeout` seconds."""
+    """Run a program to its end and return what it said; it is killed after `timeout` seconds.
+
+    With `stop`, also soon after that is set. Then the program is in a process group of its own:
+    what it has started ends with it, and Ctrl-C at the terminal reaches it by `stop` alone.
+    """
     command = [which(argv[0]), *argv[1:]]
     if context is None:
-        return _run_here(command, dict(os.environ), timeout, input)
+        return _run_here(command, dict(os.environ), timeout, input, stop)
 
     def body() -> Completed:
         enter(context)
-        return _run_here(command, environment(context), timeout, input)
+        return _run_here(command, environment(context), timeout, input, stop)
 
     return netns.in_thread(body)
 
 
-def _run_here(command: list[str], env: dict[str, str], timeout: float, text: str) -> Completed:
+def _run_here(
+    command: list[str],
+    env: dict[str, str],
+    timeout: float,
+    text: str,
+    stop: threading.Event | None,
+) -> Completed:
     env["LC_ALL"] = "C"
     start = time.monotonic()
-    timed_out = False
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=env,
+        process_group=None if stop is None else 0,
     ) as process:
         try:
-            out, err = process.communicate(text.encode(), timeout=timeout)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, err = process.communicate()
-            timed_out = True
+            said = _said(process, text, start + timeout, stop)
         except BaseException:
             process.kill()
             raise
+        out, err = said or _killed(process, is_group=stop is not None)
+    stopped = said is None and stop is not None and stop.is_set()
     return Completed(
         argv=tuple(command),
         returncode=process.returncode,
         stdout=out.decode(errors="replace"),
         stderr=err.decode(errors="replace"),
         seconds=time.monotonic() - start,
-        timed_out=timed_out,
+        timed_out=said is None and not stopped,
+        stopped=stopped,
     )
+
+
+def _said(
+    process: Process, text: str, deadline: float, stop: threading.Event | None
+) -> tuple[bytes, bytes] | None:
+    """Feed the program until it ends: its output and errors; None if it took too long."""
+    rest: bytes | None = text.encode()
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            turn = left if stop is None else min(left, _TURN)
+            return process.communicate(rest, timeout=max(turn, 0))
+        except subprocess.TimeoutExpired:
+            rest = None  # it is kept by `process`
+            if left <= 0 or (stop is not None and stop.is_set()):
+                return None
+
+
+def _killed(process: Process, *, is_group: bool) -> tuple[bytes, bytes]:
+    """Kill the program; what it had said, unless a child of its keeps the pipes open."""
+    if is_group:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    try:
+        return process.communicate(timeout=1)
+    except subprocess.TimeoutExpired:
+        return b"", b""
 
 
 def spawn(

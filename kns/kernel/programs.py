@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import assert_never
 
 from kns.addresses import IPFamily
+from kns.errors import CancelledError
 from kns.kernel import conntrack, iptables, ipvs, netns, nftables
 from kns.plan.ops import (
     CleanConntrack,
@@ -26,11 +27,16 @@ from kns.plan.ops import (
 _ProgramOp = RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers
 
 
+#: seconds between two looks at whether somebody wants to stop waiting
+_TURN = 0.1
+
+
 class Programs:
     """The ops that other programs carry out: in order within a netns, side by side across."""
 
-    def __init__(self, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, cancelled: threading.Event) -> None:
         self._pool = pool
+        self._cancelled = cancelled
         self._ops: dict[str, list[_ProgramOp]] = {}
         #: connections are looked at when no old rule can make a stale entry any more
         self._last: list[CleanConntrack] = []
@@ -53,17 +59,21 @@ class Programs:
 
     def _run(self, name: str, ops: Sequence[_ProgramOp]) -> None:
         if not self._stop.is_set():
-            netns.call_in(name, _run_programs, ops)
+            netns.call_in(name, _run_programs, ops, self._stop)
 
     def wait(self) -> None:
-        """Wait for all, and raise what one of them raised."""
+        """Wait for all, and raise what one of them raised; CancelledError soon after a signal."""
         for future in self._futures:
+            while not (self._cancelled.is_set() or wait([future], _TURN).done):
+                pass
+            if self._cancelled.is_set():
+                raise CancelledError("interrupted", hint="nothing of this run is left behind")
             future.result()
         for op in self._last:
             netns.call_in(op.netns, conntrack.clean_here, op)
 
     def cancel(self) -> None:
-        """Begin with no further one."""
+        """Begin with no further one, and end those that run."""
         self._stop.set()
 
 
@@ -80,16 +90,16 @@ def _lanes(ops: Sequence[_ProgramOp]) -> tuple[Sequence[_ProgramOp], ...]:
     return tuple(lane for lane in lanes if lane)
 
 
-def _run_programs(ops: Sequence[_ProgramOp]) -> None:
+def _run_programs(ops: Sequence[_ProgramOp], stop: threading.Event) -> None:
     """Runs in a thread that is inside the netns."""
     for op in ops:
         match op:
             case RestoreIptables():
-                iptables.apply_here(op)
+                iptables.apply_here(op, stop)
             case RestoreIpsets():
-                ipvs.restore_ipsets_here(op)
+                ipvs.restore_ipsets_here(op, stop)
             case LoadNft():
-                nftables.apply_here(op)
+                nftables.apply_here(op, stop)
             case SetVirtualServers():
                 ipvs.apply_here(op)
             case _:

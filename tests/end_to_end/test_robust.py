@@ -21,9 +21,8 @@ from kns.engine.labs import agent_pid
 from kns.engine.lock import locked
 from kns.engine.status import status
 from kns.engine.up import up
-from kns.errors import ApplyError
+from kns.errors import ApplyError, CancelledError
 from kns.kernel import netns, processes
-from kns.kernel.apply import CancelledError
 from tests.cli.process import KNS, kns
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
