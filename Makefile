@@ -6,7 +6,7 @@ PYTEST := .venv/bin/pytest
 LAB ?= labs/four-paths.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-labs setup-test demo check format test test-unit test-kernel test-bare bench vm vm-test clean
+.PHONY: help setup setup-labs setup-test demo check format test test-unit test-kernel test-bare bench vm vm-test docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,11 @@ vm: setup-test ## a shell in a VM with Debian's kernel (IPVS, netem, dummy)
 
 vm-test: setup-test ## the tests that need a kernel with IPVS, netem or dummy links, in that VM
 	@scripts/test vm
+
+docs: setup-test ## the documentation: build/site, and the man page build/man/kns.1
+	@.venv/bin/pip install --quiet --disable-pip-version-check --group docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	.venv/bin/python scripts/manpage.py build/man/kns.1
 
 clean: ## remove every lab, .venv and what builds and tests left
 	@if [ -x .venv/bin/kns ]; then $(KNS) down --all; fi

@@ -1,4 +1,4 @@
-"""docs/lab-file.md, written from the schema:  .venv/bin/python -m tests.lab_file_doc"""
+"""docs/lab-file.md, its fields written from the schema:  .venv/bin/python -m tests.lab_file_doc"""
 
 from __future__ import annotations
 
@@ -10,12 +10,8 @@ from kns.kinds.schema import lab_schema
 from tests.readme_console import PROJECT
 
 FILE = PROJECT / "docs/lab-file.md"
-HEAD = """\
-# The lab file, field by field
-
-Written from the schema by `python -m tests.lab_file_doc`; `kns schema` prints the schema itself.
-What a field means is what Kubernetes means by it. The README shows a whole file; `labs/` has more.
-"""
+#: what stands before it in the page is written by hand
+MARK = "<!-- From here on written from the schema: python -m tests.lab_file_doc -->"
 #: the root has no name of its own in the schema
 ROOT = "Lab"
 
@@ -24,7 +20,8 @@ def document() -> str:
     """The whole page."""
     schema: dict[str, Any] = lab_schema()
     sections = [(ROOT, schema), *sorted(schema["$defs"].items(), key=lambda item: item[0])]
-    lines = [HEAD]
+    by_hand, mark, _ = FILE.read_text(encoding="utf-8").partition(MARK)
+    lines = [f"{by_hand}{mark}\n"]
     for name, model in sections:
         lines += section(name, model)
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
-"""The ```console blocks of the README: commands, and what they print.
+"""The ```console blocks of the README and of docs/: commands, and what they print.
 
-    scripts/in-throwaway .venv/bin/python -m tests.readme_console
+    scripts/in-throwaway .venv/bin/python -m tests.readme_console [PAGE…]
 
-runs them and writes their output into the README.
+runs them and writes their output into the pages.
 A command line starts with `$ `; `# exit 1` after it says that it is meant to fail so.
 """
 
@@ -19,14 +19,16 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
-#: stands in the README for lines that are left out
+#: what is told to users
+PAGES = (README, *sorted((PROJECT / "docs").glob("*.md")))
+#: stands in a page for lines that are left out
 CUT = "..."
 _EXIT = re.compile(r"\s+# exit (\d+)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command of the README, the exit code and the output that it shows."""
+    """One command of a page, the exit code and the output that it shows."""
 
     line: int
     text: str
@@ -80,7 +82,7 @@ def run(step: Step) -> Ran:
 
 
 def cut(ran: tuple[str, ...], shown: tuple[str, ...]) -> tuple[str, ...]:
-    """What was printed, left out where the README has a line `...`: as much before and after it."""
+    """What was printed, left out where the page has a line `...`: as much before and after it."""
     if CUT not in shown:
         return ran
     head = shown.index(CUT)
@@ -101,7 +103,7 @@ def normal_form(lines: tuple[str, ...]) -> list[str]:
 
 
 def with_output(text: str) -> Iterator[str]:
-    """The README's lines with the output of its commands as they are now."""
+    """The page's lines with the output of its commands as they are now."""
     by_line = {step.line: step for step in steps(text)}
     inside = skipping = False
     for number, line in enumerate(text.splitlines(), start=1):
@@ -119,5 +121,6 @@ def with_output(text: str) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    lines = list(with_output(README.read_text(encoding="utf-8")))
-    README.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for page in map(Path, sys.argv[1:] or PAGES):
+        lines = list(with_output(page.read_text(encoding="utf-8")))
+        page.write_text("\n".join(lines) + "\n", encoding="utf-8")

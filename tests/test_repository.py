@@ -50,6 +50,19 @@ def test_release_finds_the_version_and_its_changes() -> None:
     assert f"\n## {__version__} " in changelog
 
 
+def test_every_page_of_docs_is_in_the_sites_navigation() -> None:
+    """`make docs` builds the site, strictly; index and tutorial are cut from the README there."""
+    written = {path.name for path in (PROJECT / "docs").glob("*.md")}
+    named = {name for item in load("mkdocs.yml")["nav"] for name in item.values()}
+    assert named == written | {"index.md", "tutorial.md"}
+
+
+def test_rooms_that_are_described_are_those_that_there_are() -> None:
+    text = (PROJECT / "docs/internals.md").read_text(encoding="utf-8")
+    described = set(re.findall(r"`kns/([a-z]+)`", text))
+    assert described == {path.parent.name for path in (PROJECT / "kns").glob("*/__init__.py")}
+
+
 def test_every_issue_form_asks_for_something() -> None:
     for path in sorted((PROJECT / ".github/ISSUE_TEMPLATE").glob("*.yml")):
         if path.name != "config.yml":

@@ -11,7 +11,7 @@ import yaml
 
 from kns.kinds.schema import lab_schema
 from tests import lab_file_doc
-from tests.readme_console import PROJECT, README
+from tests.readme_console import PROJECT
 
 LABS = sorted((PROJECT / "labs").glob("*.yaml"))
 
@@ -37,7 +37,9 @@ def test_schema_accepts_every_lab(file: Any) -> None:
 
 
 def test_schema_accepts_the_readmes_lab() -> None:
-    block = re.search(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    block = re.search(
+        r"```yaml\n(.*?)```", lab_file_doc.FILE.read_text(encoding="utf-8"), re.DOTALL
+    )
     assert block is not None
     assert problems(lab_document(block[1])) == []
 

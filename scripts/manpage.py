@@ -1,0 +1,99 @@
+"""Writes the man page kns.1 from the help of the commands:  python scripts/manpage.py FILE"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from docutils.core import publish_string
+
+from kns import __version__
+from kns.cli import registry
+from kns.cli.commands import kns
+
+#: what a terminal of 80 columns leaves beside the indentation
+WIDTH = 72
+
+
+def main() -> None:
+    """Write the page to the file named on the command line."""
+    target = Path(sys.argv[1])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    options = {"input_encoding": "unicode", "halt_level": 2, "report_level": 2}
+    page: bytes = publish_string(source(), writer="manpage", settings_overrides=options)
+    target.write_bytes(page)
+
+
+def source() -> str:
+    """The page in reStructuredText."""
+    context = click.Context(kns, info_name="kns", max_content_width=WIDTH)
+    help_text = registry.help_text()
+    examples = help_text.partition("Examples:\n")[2]
+    lines = [
+        *("===", "kns", "===", ""),
+        *("-" * 80, "Kubernetes networking made of the Linux kernel's own parts", "-" * 80, ""),
+        *(":Manual section: 1", ":Manual group: User Commands", f":Version: kns {__version__}", ""),
+        *heading("Synopsis"),
+        *("**kns** [*OPTIONS*] *COMMAND* [*ARGS*]...", ""),
+        *heading("Commands"),
+        *commands(context),
+        *heading("Examples"),
+        *literal(examples.partition("\n\n")[0]),
+        *heading("Names and exit status"),
+        *literal(examples.partition("\n\n")[2]),
+        *heading("Environment"),
+        *("``KNS_LAB``", "    the lab that commands work on, as ``-l`` names it", ""),
+        *("``KNS_DEBUG``", "    show Python's traceback with every error", ""),
+        *heading("Files"),
+        *("``/run/kns/LAB``", "    a lab's files; ``kns down`` needs none of them", ""),
+        *heading("See also"),
+        *("ip-netns(8), iptables(8), ipvsadm(8), nft(8), https://kns-lab.github.io/kns/", ""),
+    ]
+    return "\n".join(lines)
+
+
+def commands(parent: click.Context) -> Iterator[str]:
+    """Each command: how it is called, what it does, its options."""
+    for name in kns.list_commands(parent):
+        command = kns.get_command(parent, name)
+        assert command is not None  # noqa: S101 - the registry's names are commands
+        context = click.Context(command, info_name=name, parent=parent)
+        pieces = " ".join(command.collect_usage_pieces(context))
+        yield from heading(f"kns {escaped(name)} {escaped(pieces)}", "~")
+        yield from description(command.help or "")
+        for option in command.params:
+            record = option.get_help_record(context)
+            if record is not None and record[1]:
+                yield from (escaped(record[0]), f"    {escaped(record[1])}", "")
+
+
+def description(text: str) -> Iterator[str]:
+    """The help's paragraphs; what click must not wrap is shown as it stands."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        if "\b" in paragraph:
+            yield from literal(paragraph.replace("\b\n", "").replace("\b", ""))
+        elif paragraph.strip():
+            yield from (escaped(" ".join(paragraph.split())), "")
+
+
+def literal(text: str) -> Iterator[str]:
+    """A block that is shown as it stands."""
+    yield from ("::", "", *(f"    {line}" for line in text.strip("\n").splitlines()), "")
+
+
+def heading(text: str, line: str = "=") -> tuple[str, ...]:
+    """A section's heading."""
+    return text, line * 100, ""
+
+
+def escaped(text: str) -> str:
+    """The text without what reStructuredText would take for markup."""
+    return re.sub(r"([\\*`|_])", r"\\\1", text)
+
+
+if __name__ == "__main__":
+    main()
