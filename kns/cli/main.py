@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 from kns.cli import registry, streams
 
+#: exit codes after SIGINT and SIGTERM
+_INTERRUPTED = (130, 143)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `kns` with these arguments (default: the process's own) and return the exit code."""
@@ -26,8 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, action in previous.items():
             signal.signal(number, action)
     streams.drop_unwritten()
-    if arguments is None and sys.flags.inspect:
-        os._exit(code)  # with PYTHONINSPECT set, Python would show SystemExit as an error
+    if arguments is None and (sys.flags.inspect or code in _INTERRUPTED):
+        # with PYTHONINSPECT set, Python would show SystemExit as an error; and at its end it waits
+        # for the threads of probes that are under way
+        os._exit(code)
     return code
 
 

@@ -36,6 +36,7 @@ def coloured() -> bool:
     return sys.stdout.isatty()
 
 
-def width(without_terminal: int = 100) -> int:
+def width(without_terminal: int = 100, widest: int | None = _WIDEST) -> int:
     """Columns for a line."""
-    return min(shutil.get_terminal_size((without_terminal, 24)).columns, _WIDEST)
+    columns = shutil.get_terminal_size((without_terminal, 24)).columns
+    return columns if widest is None else min(columns, widest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +11,15 @@ import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
-from kns.cli.output import output_option, print_json
-from kns.engine.labs import agent_pid, running
+from kns.cli.output import coloured, output_option, print_json, width
+from kns.cli.streams import say
+from kns.engine.labs import running
+from kns.engine.status import status
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
-from kns.probe.verify import CheckResult, VerifyReport
-from kns.probe.verify import verify as run_verify
+from kns.probe.verify import Progress, VerifyReport, verify
 from kns.report.junit import junit_error, junit_xml
-from kns.report.verify import print_report, verify_console
+from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
 
 
 class _JunitCommand(click.Command):
@@ -53,14 +55,16 @@ def _junit_of(args: Sequence[str]) -> Path | None:
     metavar="FILE",
     help="Also write JUnit XML, on every way out.",
 )
-@click.option("--all", "every", is_flag=True, help="List every check that passed.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the checks, with their evidence.")
+@click.option("--all", "every", is_flag=True, help="Show every check that passed.")
 @output_option("json")
 @lab_option
-def command(
+def command(  # noqa: PLR0913 - one parameter an option
     *,
     lab_name: str | None,
     only: str,
     junit: Path | None,
+    verbose: bool,
     every: bool,
     output: str | None,
     lab: str | None,
@@ -73,45 +77,47 @@ def command(
         report = _verify(one_lab(lab_name, lab), only)
     else:
         report = _verify_for_junit(lab_name, lab, only, junit)
+    found = status(report.lab) if report.failed else None
     if output == "json":
         print_json(report.to_json())
     else:
-        console = verify_console(sys.stdout, terminal=sys.stdout.isatty())
-        print_report(console, report, every=every)
-    if report.failed:
-        _say_if_nobody_serves(report.lab)
+        console = verify_console(sys.stdout, terminal=coloured(), width=width(PLAIN_WIDTH, None))
+        drift = found.drift if found else ()
+        print_report(console, report, verbose=verbose, every=every, drift=drift)
+    if os.environ.get("GITHUB_ACTIONS"):
+        for line in workflow_annotations(report):
+            say(line)
+    if found is not None and found.agent_pid is None:
+        # one cause that makes nearly every check fail is worth a line of its own
+        say(
+            f"hint: the agent of {report.lab} is not running, so no built-in server answers:"
+            " kns up with the lab's file starts it"
+        )
     return EXIT_FAILED if report.failed else 0
 
 
-def _say_if_nobody_serves(lab: str) -> None:
-    """One cause that makes nearly every check fail is worth a line of its own."""
-
-    if agent_pid(lab) is None:
-        click.echo(
-            f"hint: the agent of {lab} is not running, so no built-in server answers: kns up with"
-            " the lab's file starts it",
-            err=True,
-        )
-
-
 def _verify(lab: str | None, only: str) -> VerifyReport:
-
     found = running(lab)
     places = places_of(found.name, found.paths)
     if not sys.stderr.isatty():
-        return run_verify(found.cluster, places, only=only)
-    counter = _Counter()
+        return verify(found.cluster, places, only=only)
     try:
-        return run_verify(found.cluster, places, only=only, report=counter)
+        return verify(found.cluster, places, only=only, report=_show_progress)
     finally:
-        counter.clear()
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+def _show_progress(progress: Progress) -> None:
+    """The checks done so far, on one line of the terminal."""
+    failed = f", {progress.failed} failed" if progress.failed else ""
+    text = f"{progress.done} of {progress.total} checks{failed}"
+    click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 def _verify_for_junit(
     argument: str | None, option: str | None, only: str, file: Path
 ) -> VerifyReport:
     """The file exists afterwards whatever happened, so that CI shows the reason."""
-
     try:
         report = _verify(one_lab(argument, option), only)
     except BaseException as error:
@@ -126,21 +132,3 @@ def _write(file: Path, text: str) -> None:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--junit {file}: {error.strerror}") from error
-
-
-class _Counter:
-    """The checks done so far, on one line of the terminal."""
-
-    def __init__(self) -> None:
-        self._done = 0
-        self._failed = 0
-
-    def __call__(self, result: CheckResult) -> None:
-        self._done += 1
-        self._failed += not result.ok
-        failed = f", {self._failed} failed" if self._failed else ""
-        click.echo(f"\r{self._done} checks{failed} … {result.path:<24}", nl=False, err=True)
-
-    def clear(self) -> None:
-        """Leave the line empty."""
-        click.echo("\r\x1b[K", nl=False, err=True)

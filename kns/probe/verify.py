@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 
 from kns.cluster.model import Cluster
@@ -38,12 +38,23 @@ REFUSAL_TRIES = 3
 PACED_WORKERS = 32
 PROGRAMS = ("curl", "ping", "ip")
 
-Progress = Callable[["CheckResult"], None]
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    done: int
+    failed: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """A check and what came of it. `advice` says what to look at when it failed."""
+    """A check and what came of it.
+
+    Of one that failed, `advice` says what to look at, and `trace` is the command that shows the
+    packet's way, if it is about one. It ran for `seconds`, from `started` after the run began.
+    """
 
     id: str
     path: str
@@ -54,6 +65,8 @@ class CheckResult:
     ok: bool
     evidence: str
     advice: str = ""
+    trace: str = ""
+    started: float = 0.0
     seconds: float = 0.0
 
     def to_json(self) -> dict[str, object]:
@@ -106,23 +119,30 @@ class VerifyReport:
 
 
 def verify(
-    cluster: Cluster, places: Places, *, only: str = "", report: Progress = lambda _: None
+    cluster: Cluster,
+    places: Places,
+    *,
+    only: str = "",
+    report: Callable[[Progress], None] = lambda _: None,
 ) -> VerifyReport:
     """Check everything that the cluster promises; `only` is a regular expression on the ids.
 
-    `report` is called from this thread for each result.
+    `report` is called from this thread, first when it is known how many checks there are.
     """
     for program in PROGRAMS:
         processes.which(program)
     started = time.monotonic()
     chosen = choose(expectations(cluster), only)
     stop = threading.Event()
-    session = _Session(cluster, Asker(places, owners(cluster), stop), Pace(stop))
+    session = _Session(cluster, Asker(places, owners(cluster), stop), Pace(stop), started)
     results = []
+    failed, total = 0, len(chosen.checks)
+    report(Progress(0, 0, total))
     try:
         for result in _run_all(chosen.checks, lambda check: _carry_out(session, check), stop):
-            report(result)
             results.append(result)
+            failed += not result.ok
+            report(Progress(len(results), failed, total))
     finally:
         stop.set()
     seconds = time.monotonic() - started
@@ -161,28 +181,26 @@ def _needs_sctp(check: Check) -> bool:
 def _run_all(
     checks: Sequence[Check], carry_out: Callable[[Check], CheckResult], stop: threading.Event
 ) -> Iterable[CheckResult]:
-    """Results in the order of `checks`. Those that wait for silence start first, beside the others.
+    """Results as they come. Checks that wait for silence start first, beside the others.
 
     An affinity's end is checked when all else is done: any connection of its clients would keep
     the affinity alive.
     """
-    prompt = [check for check in checks if not _is_last(check)]
+    prompt = sorted((check for check in checks if not _is_last(check)), key=_patience)
     last = [check for check in checks if _is_last(check)]
-    with ThreadPoolExecutor(WORKERS) as pool, ThreadPoolExecutor(PACED_WORKERS) as paced:
-        try:
-            futures = {
-                check.id: (paced if _wants_refusal(check) else pool).submit(carry_out, check)
-                for check in sorted(prompt, key=_patience)
-            }
-            for check in prompt:
-                yield futures[check.id].result()
-            futures = {check.id: pool.submit(carry_out, check) for check in last}
-            for check in last:
-                yield futures[check.id].result()
-        finally:  # also when somebody presses Ctrl-C: nobody waits any longer
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            paced.shutdown(cancel_futures=True)
+    pool, paced = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(PACED_WORKERS)
+
+    def start(check: Check) -> Future[CheckResult]:
+        return (paced if _wants_refusal(check) else pool).submit(carry_out, check)
+
+    try:
+        for group in (prompt, last):
+            yield from (future.result() for future in as_completed([start(c) for c in group]))
+    finally:
+        # after Ctrl-C nobody waits for the probes that are under way: each has a limit of its own
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        paced.shutdown(wait=False, cancel_futures=True)
 
 
 def _wants_refusal(check: Check) -> bool:
@@ -205,6 +223,8 @@ class _Session:
     cluster: Cluster
     asker: Asker
     pace: Pace
+    #: when the run began, by the monotonic clock
+    started: float
 
 
 def _carry_out(session: _Session, check: Check) -> CheckResult:
@@ -217,6 +237,7 @@ def _carry_out(session: _Session, check: Check) -> CheckResult:
         if not verdict.ok:
             hint = _advice(session.cluster, check, step, seen)
             break
+    ok = all(verdict.ok for verdict in verdicts)
     return CheckResult(
         id=check.id,
         path=check.path,
@@ -224,9 +245,11 @@ def _carry_out(session: _Session, check: Check) -> CheckResult:
         target=check.target,
         expected=check.expected,
         actual=verdicts[-1].actual,
-        ok=all(verdict.ok for verdict in verdicts),
+        ok=ok,
         evidence=" · ".join(dict.fromkeys(verdict.evidence for verdict in verdicts)),
         advice=hint,
+        trace="" if ok else _trace_command(session.cluster, check),
+        started=started - session.started,
         seconds=time.monotonic() - started,
     )
 
@@ -264,6 +287,17 @@ def _await_turn(session: _Session, check: Check, step: Step) -> None:
             session.pace.wait(f"{check.source.explicit} {address}")
         case _:
             pass
+
+
+def _trace_command(cluster: Cluster, check: Check) -> str:
+    """The command that shows the packet's way; empty where there is no packet between two ends."""
+    if check.source.label == check.target:
+        return ""
+    try:
+        parse_target(cluster, check.source, check.target)
+    except UsageError:
+        return ""
+    return f"kns trace {check.source.label} {check.target}"
 
 
 def _advice(cluster: Cluster, check: Check, step: Step, seen: Sequence[Attempt]) -> str:

@@ -1,10 +1,14 @@
-"""`kns verify` for people: what Kubernetes promises on each path, each check with evidence."""
+"""`kns verify` for people: what Kubernetes promises on each path, each check with evidence.
+
+A path that keeps its promise is one line; what fails is told at the end, where people look.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from textwrap import wrap
 from typing import TextIO
 
 from rich.console import Console
@@ -28,6 +32,8 @@ PROMISES = {
     "internet-to-node": "load balancers learn by health checks which nodes have endpoints",
     "pod-to-internet": "what leaves the cluster carries the node's address",
     "internet-to-pod": "pod addresses mean nothing outside the cluster",
+    "name-resolution": "each resolver finds what DNS for Services and Pods says, and nothing else",
+    "environment": "a container's variables name the services that were there when it started",
 }
 #: what a kind of check shows, where the path's promise does not say it
 LESSONS = {
@@ -49,34 +55,98 @@ LESSONS = {
     "internet-to-service/unroutable": "a cluster IP means nothing outside the cluster",
     "internet-to-service/node-port": "every node answers, also for pods of another one",
 }
+#: lines of drift that are shown before "… and N more"
+DRIFT_SHOWN = 10
 #: passed checks of one kind that are shown before "… and N more"
 SHOWN = 6
 PLAIN_WIDTH = 132
 NAME_MAX = 32
 
 
-def verify_console(file: TextIO, *, terminal: bool) -> Console:
+def verify_console(file: TextIO, *, terminal: bool, width: int = PLAIN_WIDTH) -> Console:
     """A console that colours only a terminal, and is as wide as one."""
     if terminal:
         return Console(file=file, highlight=False)
-    return Console(
-        file=file, highlight=False, width=PLAIN_WIDTH, color_system=None, force_terminal=False
-    )
+    return Console(file=file, highlight=False, width=width, color_system=None, force_terminal=False)
 
 
-def print_report(console: Console, report: VerifyReport, *, every: bool = False) -> None:
-    """The checks by path, what was left out, and the count."""
+def print_report(
+    console: Console,
+    report: VerifyReport,
+    *,
+    verbose: bool = False,
+    every: bool = False,
+    drift: Sequence[str] = (),
+) -> None:
+    """A line a path, what was left out, the failures with the lab's drift, and the count.
+
+    `verbose`: the checks too, of each kind those that failed and a few that passed; `every`: all.
+    """
+    checks = tuple(_once_advised(report.checks))
+    groups = [(path, tuple(group)) for path, group in groupby(checks, key=lambda check: check.path)]
+    widths = _heading_widths(groups)
     names = max((len(_name(check)) for check in report.checks), default=0)
     columns = _columns(console, min(names, NAME_MAX))
-    for path, group in groupby(_once_advised(report.checks), key=lambda check: check.path):
-        checks = tuple(group)
-        _print(console, _one_line(_heading(path, checks)))
-        for kind, members in groupby(checks, key=_kind):
-            _print_kind(console, (path, kind), tuple(members), columns, every=every)
-        console.print()
+    for path, group in groups:
+        _print(console, _heading(path, group, widths, console.width))
+        if verbose or every:
+            for kind, members in groupby(group, key=_kind):
+                _print_kind(console, (path, kind), tuple(members), columns, every=every)
+            console.print()
     for skip in report.skips:
         _print(console, Text(f"– {skip.what}: {skip.reason}", "yellow"))
+    if report.failed:
+        _print_failures(console, [check for check in checks if not check.ok], drift)
     _print(console, _summary(report))
+
+
+def workflow_annotations(report: VerifyReport) -> Iterator[str]:
+    """A line for each failure, which GitHub Actions shows at the top of the run's page."""
+    for check in report.checks:
+        if not check.ok:
+            text = f"expected: {check.expected}\nseen: {check.actual}\n{check.evidence}"
+            text += f"\nlook at: {check.advice}" if check.advice else ""
+            title = _escaped(f"kns verify: {check.id}").replace(":", "%3A").replace(",", "%2C")
+            yield f"::error title={title}::{_escaped(text)}"
+
+
+def _escaped(text: str) -> str:
+    """As GitHub's workflow commands have it: a line break would end the command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _print_failures(
+    console: Console, failures: Sequence[CheckResult], drift: Sequence[str]
+) -> None:
+    """Every failure with what shows its reason; first what somebody changed by hand."""
+    console.print()
+    if drift:
+        _print(console, Text("The kernel is not as the lab's file says; kns up mends:", "bold"))
+        for line in drift[:DRIFT_SHOWN]:
+            _print(console, Text(f"  {line}"))
+        if len(drift) > DRIFT_SHOWN:
+            _print(console, Text(f"  … and {len(drift) - DRIFT_SHOWN} more: kns status", "dim"))
+        console.print()
+    _print(console, Text("Failed:", "bold"))
+    for check in failures:
+        _print(console, Text(f"✘ {check.id}", "bold red"))
+        fields = (
+            ("expected", check.expected),
+            ("seen", check.actual),
+            ("", check.evidence),
+            ("trace", check.trace),
+        )
+        for label, text in fields:
+            for number, line in enumerate(_wrapped(text, console.width - 12)):
+                _print(console, Text(f"  {'' if number else label:<10}{line}"))
+        for number, line in enumerate(_wrapped(check.advice, console.width - 4)):
+            _print(console, Text(f"  {' ' if number else '→'} {line}", "yellow"))
+    console.print()
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Names stay whole: many have hyphens."""
+    return wrap(text, max(width, 40), break_on_hyphens=False)
 
 
 def _once_advised(checks: Sequence[CheckResult]) -> Iterator[CheckResult]:
@@ -101,18 +171,32 @@ def _print(console: Console, item: Text | Table) -> None:
     console.file.write("".join(f"{line}\n" for line in lines))
 
 
-def _one_line(text: Text) -> Text:
-    """A heading is cut rather than wrapped: the part that matters comes first."""
-    text.no_wrap = True
-    text.overflow = "ellipsis"
-    return text
+def _count(checks: Sequence[CheckResult]) -> str:
+    passed = sum(check.ok for check in checks)
+    return f"{len(checks)}" if passed == len(checks) else f"{passed} of {len(checks)}"
 
 
-def _heading(path: str, checks: Sequence[CheckResult]) -> Text:
-    failed = sum(not check.ok for check in checks)
-    mark = Text("✘ ", "bold red") if failed else Text("✔ ", "green")
-    count = f"  {len(checks) - failed} of {len(checks)}" if failed else f"  {len(checks)}"
-    return Text.assemble(mark, (path, "bold"), count, (f"  {PROMISES.get(path, '')}", "italic"))
+def _heading_widths(groups: Sequence[tuple[str, Sequence[CheckResult]]]) -> tuple[int, int]:
+    """The widths of the paths' names and of their counts."""
+    names = max((len(path) for path, _ in groups), default=0)
+    return names, max((len(_count(checks)) for _, checks in groups), default=0)
+
+
+def _heading(
+    path: str, checks: Sequence[CheckResult], widths: tuple[int, int], columns: int
+) -> Text:
+    """The path, how many promises it kept, the promise in a sentence, how long it took."""
+    ok = all(check.ok for check in checks)
+    mark = Text("✔ ", "green") if ok else Text("✘ ", "bold red")
+    took = max(check.started + check.seconds for check in checks) - min(c.started for c in checks)
+    time = f"  {took:.1f} s"
+    name, count = f"{path:<{widths[0]}}", f"  {_count(checks):>{widths[1]}}"
+    room = max(columns - 4 - len(name) - len(count) - len(time), 10)
+    sentence = PROMISES.get(path, "")
+    sentence = sentence if len(sentence) <= room else f"{sentence[: room - 1].rstrip()}…"
+    return Text.assemble(
+        mark, (name, "bold"), count, (f"  {sentence:<{room}}", "italic"), (time, "dim")
+    )
 
 
 def _print_kind(
@@ -126,8 +210,10 @@ def _print_kind(
     path, kind = where
     if kind:
         lesson = LESSONS.get(f"{path}/{kind}", "")
-        heading = Text.assemble("  ", (kind, "cyan"), (f"  {lesson}", "italic dim"))
-        _print(console, _one_line(heading))
+        indent = " " * (len(kind) + 4)
+        lines = _wrapped(lesson, console.width - len(indent))
+        folded = f"\n{indent}".join(lines)
+        _print(console, Text.assemble("  ", (kind, "cyan"), (f"  {folded}", "italic dim")))
     shown = tuple(_chosen(checks, every=every))
     _print(console, _table(shown, columns))
     if len(shown) < len(checks):
@@ -186,6 +272,4 @@ def _row(check: CheckResult) -> tuple[Text, Text, Text, Text]:
         mark = Text("✔", "green")
         return mark, Text(name), Text(check.expected, "dim"), Text(check.evidence)
     evidence = Text.assemble((check.actual, "bold red"), f"\n{check.evidence}")
-    if check.advice:
-        evidence.append(f"\n→ {check.advice}", "yellow")
     return Text("✘", "bold red"), Text(name, "bold red"), Text(check.expected), evidence

@@ -6,11 +6,13 @@ import io
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
+import pytest
+
 from kns.errors import UsageError
 from kns.probe.verify import CheckResult, VerifyReport
 from kns.promise.check import Skip
 from kns.report.junit import junit_error, junit_xml
-from kns.report.verify import SHOWN, print_report, verify_console
+from kns.report.verify import PROMISES, SHOWN, print_report, verify_console, workflow_annotations
 
 GOOD = CheckResult(
     id="pod-to-service/hairpin/pod2->svc-a",
@@ -37,9 +39,16 @@ def report(*checks: CheckResult) -> VerifyReport:
     return VerifyReport("four-paths", checks, (Skip("pairs", "too many", 7),), 1.5)
 
 
-def text(found: VerifyReport, *, every: bool = False) -> str:
+def text(
+    found: VerifyReport,
+    *,
+    verbose: bool = True,
+    every: bool = False,
+    drift: tuple[str, ...] = (),
+) -> str:
     out = io.StringIO()
-    print_report(verify_console(out, terminal=False), found, every=every)
+    console = verify_console(out, terminal=False, width=100)
+    print_report(console, found, verbose=verbose, every=every, drift=drift)
     return out.getvalue()
 
 
@@ -76,6 +85,55 @@ def test_text_gives_the_same_advice_once() -> None:
     found = text(report(BAD, other))
     assert found.count("hairpin <off>") == 1
     assert "→ as at pod3 → svc-a" in found
+
+
+def test_a_path_that_keeps_its_promise_is_one_line() -> None:
+    found = text(report(GOOD, replace(GOOD, started=1.0)), verbose=False)
+    assert found.splitlines() == [
+        "✔ pod-to-service  2  a cluster IP leads to each ready endpoint, and to nobody else"
+        "             1.2 s",
+        "– pairs: too many",
+        "four-paths: 2 passed, 0 failed, 7 left out in 1.5 s",
+    ]
+
+
+@pytest.mark.parametrize("path", PROMISES)
+def test_every_path_fits_on_a_line_of_80_columns(path: str) -> None:
+    out = io.StringIO()
+    console = verify_console(out, terminal=False, width=80)
+    print_report(console, report(replace(GOOD, path=path)))
+    first = out.getvalue().splitlines()[0]
+    assert (len(first) <= 80, first.endswith(" 0.2 s")) == (True, True)
+
+
+def test_failures_are_told_at_the_end_with_drift_and_trace() -> None:
+    bad = replace(BAD, trace="kns trace pod3 svc-a")
+    found = text(report(GOOD, bad), verbose=False, drift=("node1: route add 10.244.1.0/24",))
+    assert found.splitlines()[-13:] == [
+        "",
+        "The kernel is not as the lab's file says; kns up mends:",
+        "  node1: route add 10.244.1.0/24",
+        "",
+        "Failed:",
+        "✘ pod-to-service/hairpin/pod3->svc-a",
+        "  expected  pod2 and pod3, nobody else",
+        "  seen      9 of 28 TIMEOUT",
+        "            28/28 · pod2 15, pod3 13",
+        "  trace     kns trace pod3 svc-a",
+        "  → hairpin <off> & so on",
+        "",
+        "four-paths: 1 passed, 1 failed, 7 left out in 1.5 s",
+    ]
+
+
+def test_annotations_are_one_line_each() -> None:
+    bad = replace(BAD, actual="100% lost,\nreally")
+    (line,) = workflow_annotations(report(GOOD, bad))
+    assert line == (
+        "::error title=kns verify%3A pod-to-service/hairpin/pod3->svc-a::"
+        "expected: pod2 and pod3, nobody else%0Aseen: 100%25 lost,%0Areally%0A"
+        "28/28 · pod2 15, pod3 13%0Alook at: hairpin <off> & so on"
+    )
 
 
 def test_junit_has_a_suite_a_path_and_a_case_a_check() -> None:
