@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,12 +15,14 @@ from kns.cli.lab_options import lab_argument, lab_option, one_lab
 from kns.cli.output import coloured, output_option, print_json, width
 from kns.cli.streams import say
 from kns.engine.labs import running
-from kns.engine.status import status
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
 from kns.probe.verify import Progress, VerifyReport, verify
 from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
+
+if TYPE_CHECKING:
+    from kns.engine.status import Status
 
 
 class _JunitCommand(click.Command):
@@ -34,6 +37,13 @@ class _JunitCommand(click.Command):
             if file is not None:
                 _write(file, junit_error("kns verify", UsageError(error.format_message())))
             raise
+
+
+def _status(lab: str) -> Status:
+    # only a lab that fails has its kernel state read, and pays for pyroute2's import
+    from kns.engine.status import status  # noqa: PLC0415
+
+    return status(lab)
 
 
 def _junit_of(args: Sequence[str]) -> Path | None:
@@ -77,7 +87,7 @@ def command(  # noqa: PLR0913 - one parameter an option
         report = _verify(one_lab(lab_name, lab), only)
     else:
         report = _verify_for_junit(lab_name, lab, only, junit)
-    found = status(report.lab) if report.failed else None
+    found = _status(report.lab) if report.failed else None
     if output == "json":
         print_json(report.to_json())
     else:

@@ -67,7 +67,7 @@ def test_escape_sequences_in_an_argument_are_shown_and_not_obeyed() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--bogus",), "No such option '--bogus'."),
+        (("--xyzzy",), "No such option '--xyzzy'."),
         (("a", "-l", "b"), "two labs are named: a and b"),
         (("",), "the lab's name is empty"),
     ],
