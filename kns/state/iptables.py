@@ -11,6 +11,7 @@ _FLAGS = frozenset({
     "--rcheck", "--update", "--set", "--remove", "--reap", "--rttl", "--rsource", "--rdest",
     "--random", "--random-fully", "--persistent", "--limit-iface-in", "--limit-iface-out",
     "--return-nomatch", "--save-mark", "--restore-mark", "--notrack", "--syn",
+    "--physdev-is-in", "--physdev-is-out", "--physdev-is-bridged",
 })  # fmt: skip
 _TWO_VALUES = frozenset({"--match-set", "--tcp-flags"})
 
@@ -54,8 +55,18 @@ class Rule:
 
 @lru_cache(maxsize=65536)
 def parse_rule(text: str) -> Rule:
-    """The rule that stands in a `Chain`, without the leading `-A CHAIN`."""
-    words = iter(shlex.split(text))
+    """The rule that stands in a `Chain`, without the leading `-A CHAIN`.
+
+    Raises ValueError if it breaks off, with a quote or an option's value missing.
+    """
+    try:
+        return _parse(shlex.split(text))
+    except (StopIteration, ValueError):
+        raise ValueError(f"not a rule of iptables: {text}") from None
+
+
+def _parse(text: list[str]) -> Rule:
+    words = iter(text)
     options: list[Option] = []
     target_options: list[Option] = []
     target, goto, inverted = "", False, False
@@ -68,7 +79,7 @@ def parse_rule(text: str) -> Rule:
             next(words)
         else:
             count = 0 if word in _FLAGS else 2 if word in _TWO_VALUES else 1
-            values = tuple(next(words) for _ in range(count))
+            values = tuple([next(words) for _ in range(count)])
             (target_options if target else options).append(Option(word, values, inverted))
             inverted = False
     return Rule(tuple(options), target, goto, tuple(target_options))

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 from kns.addresses import IPAddress, IPFamily
 from kns.state.ipset import is_member
 from kns.state.iptables import Option, Rule, parse_rule
-from kns.state.model import IpSet, IptablesTable, Netns
+from kns.state.model import Bridge, IpSet, IptablesTable, Netns, Sysctl
 from kns.state.packet import BaseChain, Hook, MetRule, Packet, Passage, Verdict
 from kns.state.routing import is_local
 
@@ -34,6 +34,8 @@ def base_chains(netns: Netns, family: IPFamily) -> Iterator[BaseChain]:
     for table in netns.iptables:
         if table.family is not family:
             continue
+        if table.name != "nat" and table.name not in _PRIORITIES:
+            raise ValueError(f"unknown table of iptables: {table.name}")
         walker = _Table(netns, table, {c.name: tuple(c.rules) for c in table.chains})
         translates = table.name == "nat"
         for chain in table.chains:
@@ -119,6 +121,8 @@ class _Table:
                 return True  # a chance is followed both ways
             case "--rcheck" | "--update":
                 return False  # nobody is remembered yet
+            case "--physdev-is-in":
+                return _is_bridged(self.netns, packet)
             case "--ctstate":
                 return bool(_states(passage) & set(value.split(",")))
             case "--ctdir":
@@ -127,7 +131,10 @@ class _Table:
                 return _header_fits(option, packet)
 
     def _set(self, name: str) -> IpSet:
-        return next(item for item in self.netns.ipsets if item.name == name)
+        found = next((item for item in self.netns.ipsets if item.name == name), None)
+        if found is None:
+            raise ValueError(f"no such ipset: {name}")
+        return found
 
 
 def _header_fits(option: Option, packet: Packet) -> bool:
@@ -161,6 +168,17 @@ def _has_type(netns: Netns, address: IPAddress, kind: str) -> bool:
     if kind != "LOCAL":
         raise ValueError(f"unknown address type of iptables: {kind}")
     return is_local(netns, address)
+
+
+def _is_bridged(netns: Netns, packet: Packet) -> bool:
+    """True if a bridge shows its frames to iptables, and the packet came in by one of its ports.
+
+    It does unless it is told not to (net/bridge/br_netfilter_hooks.c brnf_call_iptables).
+    """
+    kind = next((item.kind for item in netns.links if item.name == packet.in_interface), None)
+    tables = "iptables" if packet.family is IPFamily.IPV4 else "ip6tables"
+    off = Sysctl(f"bridge/bridge-nf-call-{tables}", "0")
+    return isinstance(kind, Bridge) and off not in netns.sysctls
 
 
 def _states(passage: Passage) -> set[str]:

@@ -1,0 +1,239 @@
+"""Flows through the rules of a compiled cluster: whom they reach, and who is masqueraded.
+
+Each flow enters node1, in every mode. Where the promise knows the same flow it must agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from ipaddress import ip_address
+
+import pytest
+
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, ProxyMode
+from kns.compile.lab import compile_lab
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.service import (
+    LoadBalancerIngress,
+    Service,
+    ServicePort,
+    ServiceType,
+    SessionAffinity,
+    TrafficPolicy,
+)
+from kns.promise.endpoints import internal
+from kns.promise.external import for_outsider
+from kns.promise.sources import through_cluster_ip
+from kns.state.model import Netns
+from kns.state.packet import Packet, Verdict
+from kns.state.walk import destinations, walk
+from tests.clusters import SERVICE_CIDRS, make_cluster, make_network
+
+FAMILIES = (IPFamily.IPV4, IPFamily.IPV6)
+EXTERNAL_IP, BALANCER_IP = ip_address("198.51.100.7"), ip_address("198.51.100.8")
+#: pod1 and pod3 are on node1, where the packets enter, pod2 is on node2
+ALL = frozenset({"pod1", "pod2", "pod3"})
+HERE, ELSEWHERE = frozenset({"pod1", "pod3"}), frozenset({"pod2"})
+NOBODY: frozenset[str] = frozenset()
+IPVS, OTHERS = (ProxyMode.IPVS,), (ProxyMode.IPTABLES, ProxyMode.NFTABLES)
+CLIENT, STRANGER, NODE = "203.0.113.10", "192.0.2.1", "172.18.0.2"
+CLIENT6, NODE6 = "2001:db8:203::a", "fc00:172:18::2"
+UDP, LOCAL = Protocol.UDP, TrafficPolicy.LOCAL
+
+
+def service(
+    name: str, number: int, protocol: Protocol = Protocol.TCP, node_port: int = 0
+) -> Service:
+    return Service(
+        namespace="default",
+        name=name,
+        type=ServiceType.NODE_PORT if node_port else ServiceType.CLUSTER_IP,
+        cluster_ips=tuple(SERVICE_CIDRS[f].network_address + number for f in FAMILIES),
+        ip_families=FAMILIES,
+        selector={"app": name},
+        ports=(ServicePort(80, protocol=protocol, target_port=8080, node_port=node_port),),
+    )
+
+
+#: each service with the pods behind it
+SERVICES = (
+    (service("web", 11), ALL),
+    (service("remote", 12), ELSEWHERE),
+    (service("datagrams", 13, UDP), ALL),
+    (service("empty", 14), NOBODY),
+    (replace(service("sticky", 15), session_affinity=SessionAffinity.CLIENT_IP), ALL),
+    (replace(service("near", 16), internal_traffic_policy=LOCAL), ALL),
+    (service("door", 17, node_port=30017), ALL),
+    (replace(service("door-local", 18, node_port=30018), external_traffic_policy=LOCAL), ALL),
+    (replace(service("door-far", 19, node_port=30019), external_traffic_policy=LOCAL), ELSEWHERE),
+    (service("door-empty", 20, node_port=30020), NOBODY),
+    (replace(service("external", 21), external_ips=(ip_address("198.51.100.7"),)), ALL),
+    (
+        replace(
+            service("balanced", 22, node_port=30022),
+            type=ServiceType.LOAD_BALANCER,
+            load_balancer_ingress=(LoadBalancerIngress(ip_address("198.51.100.8")),),
+            load_balancer_source_ranges=("203.0.113.0/24",),
+        ),
+        ALL,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A connection that enters node1, or that node1 opens itself, and what must come of it.
+
+    `destination` is an address, or a service's name for its cluster IP of the source's family.
+    """
+
+    name: str
+    source: str
+    destination: str
+    port: int
+    endpoints: frozenset[str]
+    masqueraded: frozenset[str] = NOBODY
+    protocol: Protocol = Protocol.TCP
+    ends: Verdict = Verdict.ACCEPT
+    modes: tuple[ProxyMode, ...] = tuple(ProxyMode)
+
+
+FLOWS = (
+    Flow("to itself among others", "pod1", "web", 80, ALL, frozenset({"pod1"})),
+    Flow("to another node's pod", "pod1", "remote", 80, ELSEWHERE),
+    Flow("datagrams", "pod3", "datagrams", 80, ALL, frozenset({"pod3"}), UDP),
+    Flow("nobody there", "pod1", "empty", 80, NOBODY, ends=Verdict.REJECT),
+    Flow("affinity", "pod1", "sticky", 80, ALL, frozenset({"pod1"})),
+    Flow("internal policy Local", "pod1", "near", 80, HERE, frozenset({"pod1"})),
+    Flow("the node's own", NODE, "web", 80, ALL, ALL),
+    Flow("the node's own, affinity", NODE, "sticky", 80, ALL, ALL),
+    Flow("the node's own, IPv6", NODE6, "web", 80, ALL, ALL),
+    Flow("IPv6", "pod1/6", "web", 80, ALL, frozenset({"pod1"})),
+    Flow("nobody there, IPv6", "pod1/6", "empty", 80, NOBODY, ends=Verdict.REJECT),
+    Flow("node port", CLIENT, NODE, 30017, ALL, ALL),
+    Flow("node port, IPv6", CLIENT6, NODE6, 30017, ALL, ALL),
+    Flow("node port Local", CLIENT, NODE, 30018, HERE),
+    Flow("none local", CLIENT, NODE, 30019, NOBODY, ends=Verdict.DROP, modes=OTHERS),
+    Flow("none local, IPVS", CLIENT, NODE, 30019, ELSEWHERE, ELSEWHERE, modes=IPVS),
+    Flow("node port, nobody there", CLIENT, NODE, 30020, NOBODY, ends=Verdict.REJECT),
+    Flow("external IP", CLIENT, "198.51.100.7", 80, ALL, ALL),
+    Flow("external IP from a pod", "pod1", "198.51.100.7", 80, ALL, ALL),
+    Flow("in the source ranges", CLIENT, "198.51.100.8", 80, ALL, ALL),
+    Flow("not in the source ranges", STRANGER, "198.51.100.8", 80, NOBODY, ends=Verdict.DROP),
+)
+
+
+@cache
+def cluster_in(mode: ProxyMode) -> Cluster:
+    base = make_cluster(network=make_network(FAMILIES, mode=mode))
+    slices = tuple(
+        EndpointSlice(
+            namespace=item.namespace,
+            name=f"{item.name}-{family.value.lower()}",
+            service=item.name,
+            address_type=family,
+            ports=(EndpointPort(8080, protocol=item.ports[0].protocol),),
+            endpoints=tuple(
+                Endpoint((address,), ready=True, node_name=pod.node, pod=pod.full_name)
+                for pod in base.pods
+                if pod.name in behind and (address := pod.address(family)) is not None
+            ),
+        )
+        for item, behind in SERVICES
+        for family in FAMILIES
+    )
+    return replace(base, services=tuple(item for item, _ in SERVICES), endpoint_slices=slices)
+
+
+@cache
+def node1_in(mode: ProxyMode) -> Netns:
+    spaces = compile_lab(cluster_in(mode)).netns
+    return next(item for item in spaces if item.name == "kns.test.node1")
+
+
+def packet_of(flow: Flow, cluster: Cluster) -> Packet:
+    pods = {pod.name: pod for pod in cluster.pods}
+    name, _, six = flow.source.partition("/")
+    family = IPFamily.IPV6 if six or ":" in name else IPFamily.IPV4
+    source = pods[name].address(family) if name in pods else ip_address(name)
+    services = {item.name: item for item in cluster.services}
+    wanted = flow.destination
+    to = services[wanted].cluster_ip(family) if wanted in services else ip_address(wanted)
+    assert source is not None
+    assert to is not None
+    link = "cni0" if name in pods else "" if name in (NODE, NODE6) else "eth0"
+    return Packet(source, to, flow.protocol.lower(), flow.port, in_interface=link)
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(flow, mode, id=f"{flow.name}-{mode}") for flow in FLOWS for mode in flow.modes
+    ]
+
+
+@pytest.mark.parametrize(("flow", "mode"), cases())
+def test_flow_reaches_its_endpoints_and_is_masqueraded_to_some(flow: Flow, mode: ProxyMode) -> None:
+    cluster = cluster_in(mode)
+    packet = packet_of(flow, cluster)
+    passages = walk(node1_in(mode), packet)
+    names = {address: pod.name for pod in cluster.pods for address in pod.addresses}
+    assert {item.verdict for item in passages} == {flow.ends}
+    if flow.ends is not Verdict.ACCEPT:
+        assert all(item.decided_by is not None for item in passages)
+        return
+    found = destinations(passages)
+    assert {names[address] for address, _ in found} == flow.endpoints
+    assert {port for _, port in found} == {8080}
+    masqueraded = {item.packet.destination for item in passages if item.source_translated}
+    assert {names[address] for address in masqueraded} == flow.masqueraded
+    plain = {item.packet.destination for item in passages if not item.source_translated}
+    assert not masqueraded & plain
+
+
+PROMISED = [flow for flow in FLOWS if flow.source.startswith("pod") and "." not in flow.destination]
+
+
+@pytest.mark.parametrize("mode", list(ProxyMode))
+@pytest.mark.parametrize("flow", PROMISED, ids=lambda flow: flow.name)
+def test_promise_says_the_same_of_a_cluster_ip(flow: Flow, mode: ProxyMode) -> None:
+    cluster = cluster_in(mode)
+    packet = packet_of(flow, cluster)
+    pod = next(item for item in cluster.pods if packet.source in item.addresses)
+    item = next(entry for entry in cluster.services if entry.name == flow.destination)
+    backends, refuses = internal(cluster, item, item.ports[0], cluster.nodes[0], packet.family)
+    hidden = {
+        backend.name
+        for backend in backends
+        if through_cluster_ip(cluster, pod, backend) != str(packet.source)
+    }
+    assert {backend.name for backend in backends} == flow.endpoints
+    assert hidden == flow.masqueraded
+    assert refuses or flow.endpoints
+
+
+ENTERING = [flow for flow in FLOWS if flow.source in (CLIENT, CLIENT6)]
+
+
+@pytest.mark.parametrize(
+    ("flow", "mode"),
+    [(flow, mode) for flow in ENTERING for mode in flow.modes],
+    ids=lambda item: getattr(item, "name", item),
+)
+def test_promise_says_the_same_of_a_door(flow: Flow, mode: ProxyMode) -> None:
+    cluster = cluster_in(mode)
+    family = packet_of(flow, cluster).family
+    item = next(entry for entry in cluster.services if _opens(entry, flow))
+    door = (item, item.ports[0], family)
+    promised = for_outsider(cluster, door, cluster.nodes[0], flow.source)
+    hidden = {entry.name for entry in promised.backends if promised.seen(entry) != flow.source}
+    assert {entry.name for entry in promised.backends} == flow.endpoints
+    assert hidden == flow.masqueraded
+    assert flow.endpoints or promised.refuses is (flow.ends is Verdict.REJECT)
+
+
+def _opens(item: Service, flow: Flow) -> bool:
+    outer = (*item.external_ips, *(entry.ip for entry in item.load_balancer_ingress))
+    return flow.port == item.ports[0].node_port or flow.destination in map(str, outer)
