@@ -116,6 +116,7 @@ WITHHELD = {
     errno.EPERM: "does this root have all of root's capabilities? kns doctor tells",
     errno.EROFS: "kns needs to write /run/kns, /run/netns and /proc/sys/net",
     errno.ENOSPC: "make room there; df and df -i tell which file system is full",
+    errno.EFBIG: "raise the limit on the size of files: ulimit -f unlimited",
     errno.EDQUOT: "make room there; quota tells what is used",
     errno.EMFILE: "raise the limit on open files: ulimit -n 65536",
     errno.ENFILE: "raise the limit on open files: sysctl fs.file-max",

@@ -174,7 +174,7 @@ class Agent:
             while line := await reader.readline():
                 try:
                     order = json.loads(line)
-                except ValueError:
+                except (ValueError, RecursionError):  # RecursionError: brackets nested deeply
                     order = None
                 answer = await self.order(order)
                 writer.write(json.dumps(answer).encode() + b"\n")

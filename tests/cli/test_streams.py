@@ -126,6 +126,7 @@ def test_signs_that_the_encoding_lacks_have_a_plain_one(encoding: str) -> None:
     ("error", "said"),
     [
         (OSError(24, "Too many open files"), "error: too many open files\nhint: raise the limit"),
+        (OSError(27, "File too large"), "error: file too large\nhint: raise the limit on the size"),
         (MemoryError(), "error: cannot allocate memory\nhint: free some memory"),
         (RuntimeError("can't start new thread"), "error: resource temporarily unavailable\nhint: "),
     ],

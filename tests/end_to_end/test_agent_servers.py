@@ -266,7 +266,8 @@ def test_orders_over_the_socket(lab: ScratchLab) -> None:
             assert lab.paths.socket.stat().st_mode & 0o777 == 0o600
             reader, writer = await asyncio.open_unix_connection(lab.paths.socket)
             answers = []
-            for line in (b'{"op": "converge"}', b'{"op": "status"}', b"{", b'{"op": "x"}', b"7"):
+            refused = (b"{", b'{"op": "x"}', b"7", b"[" * 60_000)
+            for line in (b'{"op": "converge"}', b'{"op": "status"}', *refused):
                 writer.write(line + b"\n")
                 answers.append(json.loads(await reader.readline()))
             writer.close()
@@ -281,7 +282,7 @@ def test_orders_over_the_socket(lab: ScratchLab) -> None:
         [],
     )
     assert status["rss_kb"] > 1000
-    assert [answer["error"] for answer in refused] == ["unknown order"] * 3
+    assert [answer["error"] for answer in refused] == ["unknown order"] * 4
 
 
 def test_order_that_never_ends_costs_its_own_connection_only(lab: ScratchLab) -> None:
