@@ -9,8 +9,8 @@ A thousand pods are one file: on a disk, each file of theirs would cost as much 
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -114,14 +114,17 @@ def _refresh(paths: LabPaths, wanted: Mapping[str, Files]) -> None:
 
 
 def _unpack(path: Path, files: Files) -> None:
-    """Make the folder under another name first: nobody shall see half of it."""
-    made = path.with_name(f".{path.name}.{os.getpid()}")
+    """Make the folder under another name first: nobody shall see half of it.
+
+    The name is the thread's: verify asks from many threads at once.
+    """
+    made = path.with_name(f".{path.name}.{threading.get_native_id()}")
     ensure_folder(made)
     for name, text in files.items():
         write_private(made / name, text)
     try:
         made.rename(path)
-    except OSError:  # another process was as quick
+    except OSError:  # another was as quick
         shutil.rmtree(made, ignore_errors=True)
         if not path.is_dir():
             raise

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -79,3 +81,19 @@ def test_damaged_file_is_written_anew(lab: LabPaths) -> None:
     assert etc.folder(lab, POD) is None
     etc.write(CLUSTER, lab, ())
     assert "pod1" in unpacked(lab)["hosts"]
+
+
+def test_threads_that_unpack_at_once_all_find_the_files(lab: LabPaths) -> None:
+    """As verify does: many threads ask in one netns for the first time."""
+    etc.write(CLUSTER, lab, ())
+    together = threading.Barrier(8)
+
+    def unpack(_number: int) -> Path | None:
+        together.wait()
+        return etc.folder(lab, POD)
+
+    with ThreadPoolExecutor(8) as pool:
+        folders = set(pool.map(unpack, range(8)))
+    assert folders == {lab.pod_etc(POD)}
+    assert (lab.pod_etc(POD) / "hosts").read_text(encoding="utf-8")
+    assert [path.name for path in lab.etc.iterdir()] == [POD]
