@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from kns.addresses import IPFamily
 from kns.state.model import NftChain, NftSet, NftTable
+from kns.state.nft_element import parse_element
 
 FAMILIES = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
 #: an anonymous set of one element, other than a map
@@ -104,7 +105,7 @@ def _lost(before: NftSet, after: NftSet) -> list[str]:
     if before.elements == after.elements:
         return []
     kept = set(after.elements)
-    return [_key(element) for element in before.elements if element not in kept]
+    return [parse_element(element).key for element in before.elements if element not in kept]
 
 
 def _gained(before: NftSet, after: NftSet) -> list[str]:
@@ -112,11 +113,6 @@ def _gained(before: NftSet, after: NftSet) -> list[str]:
         return []
     had = set(before.elements)
     return [element for element in after.elements if element not in had]
-
-
-def _key(element: str) -> str:
-    """What names an element: all before its comment and its value."""
-    return element.split(" : ", 1)[0].split(" comment ", 1)[0]
 
 
 def _element_lines(table: str, verb: str, name: str, elements: Sequence[str]) -> Iterator[str]:
