@@ -6,8 +6,10 @@ Values for `kns.state.walk`: the packet, the rules that it met, and the passages
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address
 
 from kns.addresses import IPAddress, IPFamily
 
@@ -127,3 +129,28 @@ class BaseChain:
     priority: int
     translates: bool
     run: Callable[[Passage], Iterator[Passage]]
+
+
+class UnknownRuleError(ValueError):
+    """A rule that can't be followed; the message has its text."""
+
+
+@contextmanager
+def following(text: str) -> Iterator[None]:
+    """What is unknown or missing in a rule becomes UnknownRuleError with the rule's text."""
+    try:
+        yield
+    except UnknownRuleError:
+        raise
+    except (IndexError, KeyError, ValueError) as error:
+        why = f": {error}" if isinstance(error, ValueError) else ""
+        raise UnknownRuleError(f"the rule `{text}` can't be followed{why}") from error
+
+
+def parse_target(text: str) -> tuple[IPAddress, int]:
+    """Address and port of `10.0.0.1:80`, `[fd00::1]:80`, or an address alone: port 0."""
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        return ip_address(address), int(port.removeprefix(":") or 0)
+    address, _, port = text.partition(":") if text.count(":") == 1 else (text, "", "")
+    return ip_address(address), int(port or 0)

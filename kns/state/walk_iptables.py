@@ -14,7 +14,16 @@ from kns.addresses import IPAddress, IPFamily
 from kns.state.ipset import is_member
 from kns.state.iptables import Option, Rule, parse_rule
 from kns.state.model import Bridge, IpSet, IptablesTable, Netns, Sysctl
-from kns.state.packet import BaseChain, Hook, MetRule, Packet, Passage, Verdict
+from kns.state.packet import (
+    BaseChain,
+    Hook,
+    MetRule,
+    Packet,
+    Passage,
+    Verdict,
+    following,
+    parse_target,
+)
 from kns.state.routing import is_local
 
 #: linux/netfilter_ipv4.h enum nf_ip_hook_priorities
@@ -74,8 +83,10 @@ class _Table:
         """To the first rule that matches; where the passage goes on from there is `waiting`."""
         rules = self.chains[chain]
         for position in range(start, len(rules)):
-            rule = parse_rule(rules[position])
-            if not all(self._fits(option, passage) for option in rule.options):
+            with following(rules[position]):
+                rule = parse_rule(rules[position])
+                fits = all(self._fits(option, passage) for option in rule.options)
+            if not fits:
                 continue
             if _is_chance(rule):
                 waiting.append((position + 1, passage))
@@ -95,7 +106,9 @@ class _Table:
         if rule.target in self.chains:
             yield from self._chain(rule.target, passage)
         else:
-            yield _targeted(rule, passage)
+            with following(passage.rules[-1].text):
+                after = _targeted(rule, passage)
+            yield after
 
     # -- matches -----------------------------------------------------------------------------------
 
@@ -217,19 +230,11 @@ def _targeted(rule: Rule, passage: Passage) -> Passage:
         case "SNAT":
             return passage.masqueraded(ip_address(rule.target_option("--to-source")))
         case "DNAT":
-            return _translated(rule.target_option("--to-destination"), passage)
+            return passage.sent_to(*parse_target(rule.target_option("--to-destination")))
         case "MARK":
             return passage.marked(_new_mark(rule, passage.packet.mark))
         case _:
             raise ValueError(f"unknown target of iptables: {rule.target}")
-
-
-def _translated(to: str, passage: Passage) -> Passage:
-    if to.startswith("["):
-        address, _, port = to[1:].partition("]")
-        return passage.sent_to(ip_address(address), int(port.removeprefix(":") or 0))
-    address, _, port = to.partition(":") if to.count(":") == 1 else (to, "", "")
-    return passage.sent_to(ip_address(address), int(port or 0))
 
 
 def _new_mark(rule: Rule, mark: int) -> int:

@@ -13,12 +13,28 @@ from ipaddress import ip_address, ip_network
 
 from kns.addresses import IPAddress, IPFamily
 from kns.state.model import Netns, NftSet, NftTable
-from kns.state.packet import BaseChain, Hook, MetRule, Passage, Verdict
+from kns.state.nft_element import Element, parse_element
+from kns.state.packet import (
+    BaseChain,
+    Hook,
+    MetRule,
+    Passage,
+    Verdict,
+    following,
+    parse_target,
+)
 from kns.state.routing import is_local
 
 _HOOK = re.compile(r"type (\w+) hook (\w+) priority ([^;]+); policy (\w+);")
-_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "srcnat": 100}
-_TOKEN = re.compile(r'"[^"]*"|[^\s,{}]+|[{}]')
+_PRIORITIES = {
+    "raw": -300,
+    "mangle": -150,
+    "dstnat": -100,
+    "filter": 0,
+    "security": 50,
+    "srcnat": 100,
+}
+_TOKEN = re.compile(r'"[^"]*"|[^\s,{}]+|[{},]')
 _KEYS = ("ip", "ip6", "meta", "th", "tcp", "udp", "sctp", "ct", "fib", "iifname", "iif", "oifname")
 
 Value = IPAddress | int | str
@@ -65,11 +81,13 @@ class _Table:
             if position == len(self.chains[name]):
                 yield passage
                 continue
-            for after, ends in self._rule(name, self.chains[name][position], passage):
-                if ends or after.verdict is not None:
-                    yield after
-                else:
-                    waiting.append((position + 1, after))
+            text = self.chains[name][position]
+            with following(text):
+                for after, ends in self._rule(name, text, passage):
+                    if ends or after.verdict is not None:
+                        yield after
+                    else:
+                        waiting.append((position + 1, after))
 
     def _rule(self, chain: str, text: str, start: Passage) -> Iterator[tuple[Passage, bool]]:
         """What the rule makes of the passage, and whether the chain ends with it."""
@@ -156,38 +174,38 @@ class _Table:
         if words[0] in ("!=", "=="):
             del words[0]
         if words[0] == "{":
-            end = words.index("}")
-            elements = tuple(words[1:end])
-            del words[: end + 1]
+            elements = _listed(words)
         else:
             word = words.pop(0)
             elements = self.sets[word[1:]].elements if word.startswith("@") else (word,)
-        return any(_covers(_parts(item)[0], values) for item in elements) is not inverted
+            while words[:1] == [","]:
+                elements += (words[1],)
+                del words[:2]
+        return any(_covers(parse_element(item), values) for item in elements) is not inverted
 
     def _dispatch(
         self, words: list[str], values: list[Value], passage: Passage, start: Passage, *, sure: bool
     ) -> Iterator[tuple[Passage, bool]]:
         """Each element of a verdict map that fits; none: the chain goes on."""
-        if words[1] == "{":
-            text = " ".join(words[2 : words.index("}")])
-            elements = tuple(re.findall(r"\S+ : (?:goto|jump) \S+", text))
-        else:
-            elements = self.sets[words[1][1:]].elements
-        fitting = [e for e in elements if not sure or _covers(_parts(e)[0], values)]
+        texts = _listed(words[1:]) if words[1] == "{" else self.sets[words[1][1:]].elements
+        elements = map(parse_element, texts)
+        fitting = [item for item in elements if not sure or _covers(item, values)]
         for element in fitting:
-            yield from self._verdict(_parts(element)[1].split(), passage)
+            yield from self._verdict(element.value.split(), passage)
         if not fitting:
             yield start, False
 
 
-def _parts(element: str) -> tuple[str, str]:
-    """The key of an element, and its value."""
-    key, _, value = element.partition(" : ")
-    return key.partition(" comment ")[0], value
+def _listed(words: list[str]) -> tuple[str, ...]:
+    """The elements between the braces with which the words begin; takes them."""
+    end = words.index("}")
+    text = " ".join(words[1:end])
+    del words[: end + 1]
+    return tuple(text.split(" , "))
 
 
-def _covers(key: str, values: list[Value]) -> bool:
-    parts = key.split(" . ")
+def _covers(element: Element, values: list[Value]) -> bool:
+    parts = element.parts
     return len(parts) == len(values) and all(map(_is_in, parts, values))
 
 
@@ -210,5 +228,4 @@ def _dnat(words: list[str], passage: Passage) -> Iterator[Passage]:
         for address, port in re.findall(r"\d+ : (\S+) \. (\d+)", text):
             yield passage.sent_to(ip_address(address), int(port))
         return
-    address, _, port = words[words.index("to") + 1].rpartition(":")
-    yield passage.sent_to(ip_address(address.strip("[]")), int(port))
+    yield passage.sent_to(*parse_target(words[words.index("to") + 1]))
