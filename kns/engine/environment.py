@@ -11,17 +11,30 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kns.cluster.environment import Variables, expand
+from kns.errors import PlatformError
 
 
 def read_service_variables(etc: Path | None) -> Variables:
     """The pod's `env` file; nothing if the pod has none."""
     if etc is None:
         return ()
+    path = etc / "env"
     try:
-        pairs = json.loads((etc / "env").read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return ()
-    return tuple((str(name), str(value)) for name, value in pairs)
+    variables = variables_in(text)
+    if variables is None:
+        raise PlatformError(f"{path} is damaged", hint="kns up with the lab's YAML writes it again")
+    return variables
+
+
+def variables_in(text: str) -> Variables | None:
+    """The variables in the text of an `env` file; None if it is damaged."""
+    try:
+        return tuple((str(name), str(value)) for name, value in json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def of_container(

@@ -19,6 +19,7 @@ from kns.cluster.model import Cluster
 from kns.cluster.podfiles import internet_files, node_files, pod_files
 from kns.compile import names
 from kns.compile.paths import LabPaths
+from kns.engine.environment import variables_in
 from kns.engine.private import ensure_folder, write_private
 
 #: the pod's variables, beside the files of /etc
@@ -41,7 +42,7 @@ def write(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
         kept = None if netns in new else known.get(netns, {}).get(ENV)
-        if kept is None:
+        if kept is None or variables_in(kept) is None:
             key = (pod.namespace, pod.enable_service_links)
             if key not in environments:
                 environments[key] = json.dumps(service_environment(cluster, pod))
@@ -89,6 +90,8 @@ def _read(paths: LabPaths) -> dict[str, Files] | None:
     try:
         packed = json.loads(paths.etc_file.read_text(encoding="utf-8"))
         texts, netns = packed["texts"], packed["netns"]
+        if not all(isinstance(text, str) for text in texts):
+            return None
         return {
             name: {file: texts[number] for file, number in files.items()}
             for name, files in netns.items()
@@ -109,7 +112,7 @@ def _refresh(paths: LabPaths, wanted: Mapping[str, Files]) -> None:
             shutil.rmtree(path, ignore_errors=True)
             continue
         for name, text in wanted[path.name].items():
-            if not (path / name).exists() or (path / name).read_text(encoding="utf-8") != text:
+            if not (path / name).exists() or (path / name).read_bytes() != text.encode():
                 write_private(path / name, text)
 
 

@@ -40,7 +40,7 @@ class LabFiles:
             if content is None:
                 path.unlink(missing_ok=True)
             elif content != _content(path):
-                write_private(path, content.decode(errors="surrogateescape"))
+                write_private(path, content)
 
 
 def _content(path: Path) -> bytes | None:
@@ -53,7 +53,7 @@ def _content(path: Path) -> bytes | None:
 def _write(path: Path, text: str) -> bool:
     """Write the file if it says something else; True if it did."""
     try:
-        if path.read_text(encoding="utf-8") == text:
+        if path.read_bytes() == text.encode():
             return False
     except OSError:
         pass

@@ -12,7 +12,8 @@ from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.engine import snapshot
-from kns.errors import Problem, UsageError
+from kns.engine.private import require_private
+from kns.errors import Problem, SpecError, UsageError
 from kns.kernel import netns, processes
 
 
@@ -85,12 +86,16 @@ def running(lab: str | None = None) -> RunningLab:
     """The lab that is meant, with its cluster."""
     name = choose_lab(lab)
     paths = LabPaths(name)
+    require_private(paths.folder.parent)
+    hint = f"kns up with its YAML mends it, kns down {name} removes it"
     if not paths.spec.exists():
-        raise UsageError(
-            f"the files of lab {name} are gone",
-            hint=f"kns up with its YAML mends it, kns down {name} removes it",
-        )
-    return RunningLab(name, applied_cluster(paths), paths)
+        raise UsageError(f"the files of lab {name} are gone", hint=hint)
+    try:
+        cluster = applied_cluster(paths)
+    except SpecError as error:
+        message = f"the files of lab {name} are damaged: {error.problems[0]}"
+        raise UsageError(message, hint=hint) from error
+    return RunningLab(name, cluster, paths)
 
 
 def applied_cluster(paths: LabPaths) -> Cluster:

@@ -6,6 +6,7 @@ flock(2): the kernel releases it when its holder dies, however it dies. The file
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -14,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kns.compile.paths import LabPaths
-from kns.engine.private import ensure_folder
-from kns.errors import LockedError
+from kns.engine.private import ensure_folder, require_private
+from kns.errors import LockedError, PlatformError
 
 #: how long a command waits for another one that works on the same lab
 PATIENCE = 60.0
@@ -29,6 +30,7 @@ def locked(
 
     `waiting` is called once with the holder's name if the lock is not free at once.
     """
+    require_private(paths.lock.parent)
     ensure_folder(paths.lock.parent)
     fd = _acquire(paths.lock, patience, waiting or (lambda _holder: None))
     try:
@@ -50,7 +52,7 @@ def _acquire(path: Path, patience: float, waiting: Callable[[str], None]) -> int
     told = False
     while True:
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = _open(path)
         except FileNotFoundError:  # whoever removed the last other lab has just taken the folder
             ensure_folder(path.parent)
             continue
@@ -71,6 +73,16 @@ def _acquire(path: Path, patience: float, waiting: Callable[[str], None]) -> int
         if _is_still(path, fd):
             return fd
         os.close(fd)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EISDIR, errno.ELOOP):
+            raise
+        kind = "a folder" if error.errno == errno.EISDIR else "a link"
+        raise PlatformError(f"{path} is {kind}, and no lock", hint=f"rm -r {path}") from error
 
 
 def _is_still(path: Path, fd: int) -> bool:

@@ -39,6 +39,10 @@ def list_netns(prefix: str = "") -> tuple[str, ...]:
         names = os.listdir(NETNS_DIR)  # noqa: PTH208 - one readdir, no Path per entry
     except FileNotFoundError:
         return ()
+    except NotADirectoryError as error:
+        raise PlatformError(
+            f"{NETNS_DIR} is not a folder", hint=f"rm {NETNS_DIR}: the names of netns belong there"
+        ) from error
     return tuple(sorted(name for name in names if name.startswith(prefix)))
 
 
