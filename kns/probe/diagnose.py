@@ -21,10 +21,10 @@ from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside
 from kns.probe.model import Attempt, overall
 from kns.probe.target import Target
-from kns.promise.endpoints import Backend, Promise, promise, serves_http
-from kns.promise.flow import Outcome
+from kns.promise.endpoints import UsableEndpoints, serves_http
+from kns.promise.flow import Backend, Outcome
 from kns.promise.location import Location, LocationKind, label
-from kns.promise.sources import node_of
+from kns.promise.lookup import Lookup
 
 
 def explain(cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]) -> str:
@@ -128,7 +128,7 @@ def _silent_pod(cluster: Cluster, source: Location, pod: Pod) -> str:
             " does a rule drop it (bridged packets pass filter FORWARD too when"
             f" bridge-nf-call-iptables is 1)? {DRIFT}"
         )
-    cidrs = ", ".join(map(str, node_of(cluster, pod).pod_cidrs))
+    cidrs = ", ".join(map(str, Lookup(cluster).node_of(pod).pod_cidrs))
     return (
         f"silence on the way to {pod.node}: look for the route to {cidrs} on {near} and the one"
         f" back, ip_forward on both, filter FORWARD; {DRIFT}"
@@ -147,7 +147,7 @@ def _service(
     if service is None or node is None or port is None:
         return _no_such_port(cluster, target)
     family = IPFamily.IPV6 if ":" in target.address else IPFamily.IPV4
-    found = promise(cluster, service, port, node, family)
+    found = Lookup(cluster).endpoints(service, port, family).at(node)
     outcome = overall(tuple(attempt.outcome for attempt in attempts))
     if found.is_empty:
         return _no_endpoints(cluster, service, node)
@@ -174,7 +174,7 @@ def _entry(cluster: Cluster, source: Location, target: Target) -> Node | None:
     if isinstance(source.item, Node):
         return source.item
     if isinstance(source.item, Pod):
-        return node_of(cluster, source.item)
+        return Lookup(cluster).node_of(source.item)
     return cluster.nodes[0] if cluster.nodes else None
 
 
@@ -232,7 +232,7 @@ def _wants_local(source: Location, target: Target, service: Service) -> bool:
     return is_outside and service.external_traffic_policy is TrafficPolicy.LOCAL
 
 
-def _no_local(service: Service, target: Target, node: Node, found: Promise) -> str:
+def _no_local(service: Service, target: Target, node: Node, found: UsableEndpoints) -> str:
     word = "internal" if target.kind is LocationKind.SERVICE else "external"
     nodes = sorted({backend.node for backend in found.cluster if backend.node})
     have = f"; {', '.join(nodes)} {'has' if len(nodes) == 1 else 'have'} some" if nodes else ""
@@ -242,12 +242,15 @@ def _no_local(service: Service, target: Target, node: Node, found: Promise) -> s
     )
 
 
-def _refused_service(service: Service, port: ServicePort, node: Node, found: Promise) -> str:
+def _refused_service(
+    service: Service, port: ServicePort, node: Node, found: UsableEndpoints
+) -> str:
     ports = sorted({f"{backend.name}:{backend.port}" for backend in found.cluster})
     deaf = [
         f"{backend.name}:{backend.port}"
         for backend in found.cluster
         if backend.pod is not None
+        and backend.port is not None
         and serves_http(backend.pod, backend.port, port.protocol) is False
     ]
     if deaf:

@@ -19,10 +19,11 @@ from kns.kinds.service import LoadBalancerIngress, Service
 from kns.probe.addresses import is_address
 from kns.probe.model import Attempt
 from kns.probe.target import Target
-from kns.promise.external import balancer_mode, ranges_of
+from kns.promise.balancer import balancer_mode, source_ranges
 from kns.promise.flow import Outcome
 from kns.promise.location import Location, label
-from kns.promise.sources import gateway_for, leaving
+from kns.promise.lookup import Lookup
+from kns.promise.masquerade import gateway_for, leaving
 
 DRIFT = "kns status names what differs from the lab file"
 
@@ -56,7 +57,7 @@ def outside(
 def _kept_out(service: Service, source: Location, address: IPAddress) -> IPAddress | None:
     """The client's own address if the service's source ranges leave it out."""
     family = IPFamily.of(address)
-    ranges = ranges_of(service, family)
+    ranges = source_ranges(service, family)
     addresses = () if isinstance(source.item, Service) else source.item.addresses
     own = next((a for a in addresses if a.version == family.version), None)
     if not ranges or own is None or any(own in cidr for cidr in ranges):
@@ -105,7 +106,7 @@ def nobody_has(cluster: Cluster, target: Target) -> str:
 
 def no_way_back(cluster: Cluster, pod: Pod, address: IPAddress) -> str:
     """Why a pod that asks an address outside hears nothing."""
-    gateway = gateway_for(cluster, pod, address)
+    gateway = gateway_for(Lookup(cluster), pod, address)
     egress = cluster.network.egress
     if gateway is not None:
         return (
@@ -113,7 +114,7 @@ def no_way_back(cluster: Cluster, pod: Pod, address: IPAddress) -> str:
             f" {pod.node} its rules and routes (ip rule, ip route show table all), and does"
             f" {gateway.name} masquerade (nat EGRESS-GATEWAY)? {DRIFT}"
         )
-    if leaving(cluster, pod, address) == str(pod.address(IPFamily.of(address))):
+    if leaving(Lookup(cluster), pod, address) == pod.address(IPFamily.of(address)):
         why = "egress.masquerade is off"
         if egress.masquerade:
             why = f"{address} is among egress.nonMasqueradeCIDRs"

@@ -21,10 +21,11 @@ from kns.probe.addresses import owners
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt
 from kns.probe.names import search
-from kns.probe.target import DEFAULT_PATH, TARGETS, Target, Wish
+from kns.probe.target import DEFAULT_PATH, TARGETS, Target, TargetOptions
 from kns.promise.flow import Outcome
 from kns.promise.ingress_rules import Decision, backends_of, decide, redirects
 from kns.promise.location import LocationKind
+from kns.promise.lookup import Lookup
 
 _PORTS = {"http": 80, "https": 443}
 #: what the controller says without asking a backend, and why
@@ -37,22 +38,22 @@ _OWN_ANSWERS = {
 }
 
 
-def ingress_target(cluster: Cluster, text: str, wish: Wish) -> Target | None:
+def ingress_target(cluster: Cluster, text: str, options: TargetOptions) -> Target | None:
     """The target if `text` is a host of an Ingress, or a URL of one; None: it is something else."""
-    if cluster.ingress_controller is None or wish.protocol is not Protocol.TCP:
+    if cluster.ingress_controller is None or options.protocol is not Protocol.TCP:
         return None
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}{DEFAULT_PATH}")
         host, written = parts.hostname or "", parts.port
     except ValueError:
         return None
-    port = written or (int(wish.port) if wish.port.isdigit() else _PORTS.get(parts.scheme))
+    port = written or (int(options.port) if options.port.isdigit() else _PORTS.get(parts.scheme))
     scheme = parts.scheme if "://" in text else {443: "https"}.get(port or 0, "http")
     is_door = port is not None and _PORTS.get(scheme) == port
     if not is_door or search(cluster, host, TARGETS) or not serves_host(cluster, host):
         return None
     url = text if "://" in text else f"{scheme}://{host}{DEFAULT_PATH}"
-    return _by_door(cluster, text, url, wish.family)
+    return _by_door(cluster, text, url, options.family)
 
 
 def _by_door(cluster: Cluster, text: str, url: str, family: IPFamily | None) -> Target:
@@ -86,7 +87,7 @@ def candidates(cluster: Cluster, target: Target) -> tuple[str, ...]:
     decision, host = _decision(cluster, target)
     if target.url.startswith("http:") and redirects(cluster, host, decision):
         return ()
-    return tuple(dict.fromkeys(item.name for item in backends_of(cluster, decision)))
+    return tuple(dict.fromkeys(item.name for item in backends_of(Lookup(cluster), decision)))
 
 
 def notes(cluster: Cluster, target: Target, attempts: Sequence[Attempt]) -> tuple[str, ...]:

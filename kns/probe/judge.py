@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from kns.probe.ask.dns_model import DNSTrace, Resolution
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt, PingResult
-from kns.promise.check import Cover, Variables, Want
+from kns.promise.check import Cover, Expectation, Variables
 from kns.promise.chisquare import SIGNIFICANCE, uniform_p_value
 from kns.promise.flow import Outcome
 
@@ -25,13 +25,13 @@ class LinkFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Picks:
+class AffinityRounds:
     """Which backend each client was given in each round, in order."""
 
     clients: tuple[tuple[str, ...], ...]
 
 
-Observation = tuple[Attempt, ...] | PingResult | LinkFacts | Picks | DNSTrace
+Observation = tuple[Attempt, ...] | PingResult | LinkFacts | AffinityRounds | DNSTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +43,23 @@ class Verdict:
     evidence: str
 
 
-def judge(want: Want, seen: Observation) -> Verdict:
+def judge(expectation: Expectation, seen: Observation) -> Verdict:
     """Whether the observation keeps the promise."""
     match seen:
         case PingResult():
-            return _ping(want, seen)
+            return _ping(expectation, seen)
         case LinkFacts():
-            return _link(want, seen)
-        case Picks():
-            return _picks(seen)
+            return _link(expectation, seen)
+        case AffinityRounds():
+            return _affinity(seen)
         case DNSTrace():
-            return _names(want, seen)
+            return _names(expectation, seen)
         case _:
-            return _attempts(want, seen)
+            return _attempts(expectation, seen)
 
 
-def _ping(want: Want, seen: PingResult) -> Verdict:
-    ok = seen.outcome in want.outcomes
+def _ping(expectation: Expectation, seen: PingResult) -> Verdict:
+    ok = seen.outcome in expectation.outcomes
     if seen.received:
         latency = f" in {seen.average_ms:.3f} ms" if seen.average_ms is not None else ""
         evidence = f"ping {seen.received}/{seen.sent}{latency}"
@@ -68,18 +68,18 @@ def _ping(want: Want, seen: PingResult) -> Verdict:
     return Verdict(ok, f"ping {seen.outcome}{words}", f"ping 0/{seen.sent} to {seen.address}")
 
 
-def _link(want: Want, seen: LinkFacts) -> Verdict:
+def _link(expectation: Expectation, seen: LinkFacts) -> Verdict:
     found = ", ".join(seen.addresses) or "no address"
     evidence = f"eth0 has {found} and MAC {seen.mac}"
-    if want.fault:
-        return Verdict(False, want.fault, evidence)
-    ok = {ip_address(a) for a in seen.addresses} == {ip_address(a) for a in want.addresses}
+    if expectation.fault:
+        return Verdict(False, expectation.fault, evidence)
+    ok = {ip_address(a) for a in seen.addresses} == set(expectation.addresses)
     return Verdict(ok, found, evidence)
 
 
-def _picks(seen: Picks) -> Verdict:
-    moved = [picks for picks in seen.clients if len(set(picks)) > 1]
-    rounds = max((len(picks) for picks in seen.clients), default=1) - 1
+def _affinity(seen: AffinityRounds) -> Verdict:
+    moved = [chosen for chosen in seen.clients if len(set(chosen)) > 1]
+    rounds = max((len(chosen) for chosen in seen.clients), default=1) - 1
     shown = moved[0] if moved else next(iter(seen.clients), ())
     evidence = (
         f"{len(moved)} of {len(seen.clients)} clients moved in {rounds} rounds: "
@@ -88,7 +88,7 @@ def _picks(seen: Picks) -> Verdict:
     return Verdict(bool(moved), "chosen anew" if moved else "still the same backends", evidence)
 
 
-def _names(want: Want, seen: DNSTrace) -> Verdict:
+def _names(expectation: Expectation, seen: DNSTrace) -> Verdict:
     """The records that came; a name that must not resolve is absent, which no failure proves."""
     found = tuple(sorted(set(seen.from_hosts) | {record.data for record in seen.records}))
     count = len(seen.queries)
@@ -97,7 +97,7 @@ def _names(want: Want, seen: DNSTrace) -> Verdict:
     if latencies:
         evidence += f" in {sum(latencies):.1f} ms"
     absent = seen.outcome in {Resolution.NXDOMAIN, Resolution.NODATA}
-    ok = found == tuple(sorted(want.records or ())) and (bool(found) or absent)
+    ok = found == tuple(sorted(expectation.records or ())) and (bool(found) or absent)
     shown = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
     return Verdict(ok, f"{seen.name}: {shown or seen.outcome}", evidence)
 
@@ -105,24 +105,24 @@ def _names(want: Want, seen: DNSTrace) -> Verdict:
 # -- connections -----------------------------------------------------------------------------------
 
 
-def _attempts(want: Want, seen: tuple[Attempt, ...]) -> Verdict:
-    problems = tuple(_problems(want, seen))
-    evidence = _evidence(want, seen)
+def _attempts(expectation: Expectation, seen: tuple[Attempt, ...]) -> Verdict:
+    problems = tuple(_problems(expectation, seen))
+    evidence = _evidence(expectation, seen)
     if problems:
         return Verdict(False, "; ".join(problems), evidence)
-    return Verdict(True, _summary(want, seen), evidence)
+    return Verdict(True, _summary(expectation, seen), evidence)
 
 
-def _problems(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
-    wrong = [attempt for attempt in seen if attempt.outcome not in want.outcomes]
+def _problems(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:
+    wrong = [attempt for attempt in seen if attempt.outcome not in expectation.outcomes]
     if wrong:
         counts = Counter(attempt.outcome for attempt in wrong)
         total = "" if len(seen) == 1 else f"{len(wrong)} of {len(seen)} "
         yield total + ", ".join(f"{outcome}" for outcome in counts) + _words(wrong)
-    yield from _wrong_backends(want, seen)
-    yield from _wrong_sources(want, seen)
-    yield from _wrong_details(want, seen)
-    p_value = _p_value(want, seen)
+    yield from _wrong_backends(expectation, seen)
+    yield from _wrong_sources(expectation, seen)
+    yield from _wrong_details(expectation, seen)
+    p_value = _p_value(expectation, seen)
     if p_value is not None and p_value < SIGNIFICANCE and not wrong:
         yield f"shares are not random: p = {p_value:.1e}"
 
@@ -136,25 +136,26 @@ def _words(wrong: Sequence[Attempt]) -> str:
     return f" ({'; '.join(said)})" if said else ""
 
 
-def _wrong_backends(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
-    if not want.backends:
+def _wrong_backends(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:
+    if not expectation.backends:
         return
     connected = [attempt for attempt in seen if attempt.outcome is Outcome.CONNECTED]
     answered = {attempt.backend for attempt in connected}
-    strangers = sorted(name or "somebody unknown" for name in answered - set(want.backends))
+    strangers = sorted(name or "somebody unknown" for name in answered - set(expectation.backends))
     if strangers:
         yield f"{', '.join(strangers)} answered, and is no backend"
-    missing = sorted(set(want.backends) - answered)
-    if connected and missing and want.cover is Cover.ALL:
+    missing = sorted(set(expectation.backends) - answered)
+    if connected and missing and expectation.cover is Cover.ALL:
         yield f"{', '.join(missing)} never answered"
-    if want.cover is Cover.ONE and len(answered) > 1:
+    if expectation.cover is Cover.ONE and len(answered) > 1:
         yield f"{', '.join(sorted(answered))} answered: no affinity"
 
 
-def _wrong_sources(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
+def _wrong_sources(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:
     promised: dict[str, list[str]] = {}
-    for backend, address in want.seen:
-        promised.setdefault(backend, []).append(address)
+    wanted = {(backend, str(address)) for backend, address in expectation.seen}
+    for backend, source in expectation.seen:
+        promised.setdefault(backend, []).append(str(source))
     found = {
         (attempt.backend, attempt.client_address_seen)
         for attempt in seen
@@ -164,30 +165,31 @@ def _wrong_sources(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
     for backend, address in wrong[:3]:
         right = " or ".join(dict.fromkeys(promised[backend]))
         yield f"{backend} saw {address or 'no address'} instead of {right}"
-    missing = sorted(set(want.seen) - found)
-    if want.every_source and found and not wrong:
+    missing = sorted(wanted - found)
+    if expectation.every_source and found and not wrong:
         for backend, address in missing[:3]:
             yield f"{backend} never saw {address}: that way in is not used"
 
 
-def _wrong_details(want: Want, seen: Sequence[Attempt]) -> Iterator[str]:
+def _wrong_details(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:
     for attempt in seen:
-        if want.within_ms is not None and (attempt.latency_ms or 0) > want.within_ms:
+        if expectation.within_ms is not None and (attempt.latency_ms or 0) > expectation.within_ms:
             yield f"took {attempt.latency_ms:.0f} ms: not at once"
         if attempt.outcome is not Outcome.CONNECTED:
             continue
-        if want.status is not None and attempt.status != want.status:
-            yield f"HTTP status {attempt.status} instead of {want.status}"
-        if want.container and attempt.container != want.container:
+        if expectation.status is not None and attempt.status != expectation.status:
+            yield f"HTTP status {attempt.status} instead of {expectation.status}"
+        if expectation.container and attempt.container != expectation.container:
             yield f"container {attempt.container or 'unknown'} answered"
-        if want.server_address and attempt.server_address != want.server_address:
+        place = expectation.server_address
+        if place is not None and attempt.server_address != str(place):
             yield f"answered at {attempt.server_address}"
-        if want.location and attempt.location != want.location:
-            yield f"redirected to {attempt.location or 'nowhere'} instead of {want.location}"
-        yield from _wrong_headers(want.headers, attempt.body)
-        yield from _wrong_variables(want.variables, attempt.body)
-        if want.local_endpoints is not None:
-            yield from _wrong_health(want.local_endpoints, attempt.body)
+        if expectation.location and attempt.location != expectation.location:
+            yield f"redirected to {attempt.location or 'nowhere'} instead of {expectation.location}"
+        yield from _wrong_headers(expectation.headers, attempt.body)
+        yield from _wrong_variables(expectation.variables, attempt.body)
+        if expectation.local_endpoints is not None:
+            yield from _wrong_health(expectation.local_endpoints, attempt.body)
 
 
 def _wrong_headers(promised: Sequence[tuple[str, tuple[str, ...]]], body: str) -> Iterator[str]:
@@ -219,19 +221,19 @@ def _wrong_health(promised: int, body: str) -> Iterator[str]:
         yield f"localEndpoints is {counted} instead of {promised}"
 
 
-def _p_value(want: Want, seen: Sequence[Attempt]) -> float | None:
-    if not want.is_even or len(want.backends) < 2:
+def _p_value(expectation: Expectation, seen: Sequence[Attempt]) -> float | None:
+    if not expectation.is_even or len(expectation.backends) < 2:
         return None
-    counts = Counter(attempt.backend for attempt in seen if attempt.backend in want.backends)
-    return uniform_p_value([counts[name] for name in want.backends]) if counts else None
+    counts = Counter(attempt.backend for attempt in seen if attempt.backend in expectation.backends)
+    return uniform_p_value([counts[name] for name in expectation.backends]) if counts else None
 
 
-def _summary(want: Want, seen: Sequence[Attempt]) -> str:
+def _summary(expectation: Expectation, seen: Sequence[Attempt]) -> str:
     connected = [attempt for attempt in seen if attempt.outcome is Outcome.CONNECTED]
     if not connected:
         words = seen[0].detail if seen else ""
         return f"{seen[0].outcome}{f' ({words})' if words else ''}" if seen else "nothing"
-    if want.status is not None and not want.backends:
+    if expectation.status is not None and not expectation.backends:
         return f"HTTP {connected[0].status}"
     who = sorted({a.backend for a in connected if a.backend})
     shown = ", ".join(who[:4]) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
@@ -240,7 +242,7 @@ def _summary(want: Want, seen: Sequence[Attempt]) -> str:
     return f"{shown or 'somebody'} answered{saw}"
 
 
-def _evidence(want: Want, seen: Sequence[Attempt]) -> str:
+def _evidence(expectation: Expectation, seen: Sequence[Attempt]) -> str:
     if not seen:
         return "no attempt"
     connected = [attempt for attempt in seen if attempt.outcome is Outcome.CONNECTED]
@@ -255,7 +257,7 @@ def _evidence(want: Want, seen: Sequence[Attempt]) -> str:
     if len(counts_by_backend) > 1 or len(seen) > 1:
         share = [f"{name} {count}" for name, count in sorted(counts_by_backend.items())]
         parts.append(", ".join(share[:6]) + (" …" if len(share) > 6 else ""))
-    p_value = _p_value(want, seen)
+    p_value = _p_value(expectation, seen)
     if p_value is not None:
         parts.append(f"χ² p={p_value:.2g}")
     addresses = sorted({a.client_address_seen for a in connected if a.client_address_seen})

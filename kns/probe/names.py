@@ -64,15 +64,11 @@ def _named(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> tupl
     for kind in kinds:
         match kind:
             case LocationKind.POD:
-                found += [
-                    Location(kind, p) for p in cluster.pods if (p.namespace, p.name) == wanted
-                ]
+                found += [Location(p) for p in cluster.pods if (p.namespace, p.name) == wanted]
             case LocationKind.SERVICE:
-                found += [
-                    Location(kind, s) for s in cluster.services if (s.namespace, s.name) == wanted
-                ]
+                found += [Location(s) for s in cluster.services if (s.namespace, s.name) == wanted]
             case LocationKind.NODE if not slash:
-                found += [Location(kind, n) for n in cluster.nodes if n.name == name]
+                found += [Location(n) for n in cluster.nodes if n.name == name]
             case LocationKind.INTERNET if not slash:
                 found += _internet(cluster, name)
             case _:
@@ -85,7 +81,7 @@ def _internet(cluster: Cluster, name: str) -> list[Location]:
     hosts = [host for host in cluster.internet if host.name == name]
     if not hosts and name == INTERNET:
         hosts = list(cluster.internet[:1])
-    return [Location(LocationKind.INTERNET, host) for host in hosts]
+    return [Location(host) for host in hosts]
 
 
 def known_names(cluster: Cluster, kinds: tuple[LocationKind, ...]) -> tuple[str, ...]:

@@ -19,12 +19,18 @@ from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
 from kns.probe.identify import identify
 from kns.probe.model import Attempt, PingResult, ProbeResult, overall
-from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
+from kns.probe.target import (
+    DEFAULT_PATH,
+    Target,
+    TargetOptions,
+    parse_source,
+    parse_target,
+    path_of,
+)
 from kns.promise.addresses import CLOUD_LB
-from kns.promise.endpoints import promise
 from kns.promise.flow import Outcome
 from kns.promise.location import Location, LocationKind
-from kns.promise.sources import node_of
+from kns.promise.lookup import Lookup
 
 ICMP = "icmp"
 #: the built-in server answers it with who it is (kns.agent.serve.netexec)
@@ -56,7 +62,7 @@ def probe(
     if is_icmp and options.port:
         raise UsageError("ICMP has no ports", hint="leave out --port")
     protocol = Protocol.TCP if is_icmp else Protocol(options.protocol.upper())
-    wish = Wish(options.port, protocol)
+    wish = TargetOptions(options.port, protocol)
     goal = ingress.ingress_target(cluster, target, wish) or parse_target(
         cluster, start, target, wish
     )
@@ -172,7 +178,7 @@ def _reached(
         return goal
     if goal.item is not None:
         return replace(goal, address=address)
-    owner = parse_target(cluster, start, address, Wish(str(goal.port)))
+    owner = parse_target(cluster, start, address, TargetOptions(str(goal.port)))
     return replace(goal, address=address, kind=owner.kind, item=owner.item, service=owner.service)
 
 
@@ -209,7 +215,7 @@ def candidates(cluster: Cluster, start: Location, goal: Target) -> tuple[str, ..
         number = port.node_port if goal.kind is LocationKind.NODE else port.port
         if number == goal.port and port.protocol is goal.protocol:
             family = IPFamily.IPV6 if ":" in goal.address else IPFamily.IPV4
-            backends = promise(cluster, goal.service, port, node, family).cluster
+            backends = Lookup(cluster).endpoints(goal.service, port, family).at(node).cluster
             return tuple(backend.name for backend in backends)
     return ()
 
@@ -219,7 +225,7 @@ def _node(cluster: Cluster, start: Location, goal: Target) -> Node | None:
         if isinstance(item, Node):
             return item
     if isinstance(start.item, Pod):
-        return node_of(cluster, start.item)
+        return Lookup(cluster).node_of(start.item)
     return cluster.nodes[0] if cluster.nodes else None
 
 

@@ -22,6 +22,7 @@ from kns.kinds.service import Service, ServiceType
 from kns.probe.addresses import is_address, split_port
 from kns.probe.names import find, search
 from kns.promise.endpoints import has_dns
+from kns.promise.flow import Flow
 from kns.promise.location import Location, LocationKind, label
 
 SOURCES = (LocationKind.POD, LocationKind.NODE, LocationKind.INTERNET)
@@ -60,7 +61,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TargetOptions:
     """The options that say more of the target than its text."""
 
     port: str = ""
@@ -78,17 +79,25 @@ def parse_source(cluster: Cluster, text: str) -> Location:
     return find(cluster, text, SOURCES)
 
 
-def parse_target(cluster: Cluster, source: Location, text: str, wish: Wish = Wish()) -> Target:
+def parse_target(
+    cluster: Cluster, source: Location, text: str, options: TargetOptions = TargetOptions()
+) -> Target:
     """What `text` means, seen from `source`; UsageError with a hint if it means nothing."""
     if "://" in text:
-        return _of_url(cluster, source, text, wish)
+        return _of_url(cluster, source, text, options)
     host, port = split_port(text)
-    if port and wish.port and port != wish.port:
+    if port and options.port and port != options.port:
         raise UsageError(
-            f"{text!r} names port {port}, and --port says {wish.port}", hint="name the port once"
+            f"{text!r} names port {port}, and --port says {options.port}", hint="name the port once"
         )
-    target = _of_host(cluster, source, host, replace(wish, port=port or wish.port))
+    target = _of_host(cluster, source, host, replace(options, port=port or options.port))
     return replace(target, text=text)
+
+
+def target_of(cluster: Cluster, flow: Flow) -> Target:
+    """What a flow's destination is."""
+    options = TargetOptions("" if flow.port is None else str(flow.port), flow.protocol)
+    return _of_address(cluster, flow.source, flow.destination, options)
 
 
 def path_of(source: Location, target: Target) -> str:
@@ -101,7 +110,7 @@ def path_of(source: Location, target: Target) -> str:
     return f"{source.kind}-to-{kind}"
 
 
-def _of_url(cluster: Cluster, source: Location, text: str, wish: Wish) -> Target:
+def _of_url(cluster: Cluster, source: Location, text: str, options: TargetOptions) -> Target:
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -110,24 +119,24 @@ def _of_url(cluster: Cluster, source: Location, text: str, wish: Wish) -> Target
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{text!r}: only http:// and https:// URLs can be probed")
     port = port or (443 if parts.scheme == "https" else 80)
-    if wish.port and wish.port != str(port):
-        raise UsageError(f"{text!r} names port {port}, and --port says {wish.port}")
-    target = _of_host(cluster, source, parts.hostname, replace(wish, port=str(port)))
+    if options.port and options.port != str(port):
+        raise UsageError(f"{text!r} names port {port}, and --port says {options.port}")
+    target = _of_host(cluster, source, parts.hostname, replace(options, port=str(port)))
     return replace(target, text=text, url=text)
 
 
-def _of_host(cluster: Cluster, source: Location, host: str, wish: Wish) -> Target:
+def _of_host(cluster: Cluster, source: Location, host: str, options: TargetOptions) -> Target:
     if host == "localhost":
-        family = wish.family or cluster.network.families[0]
+        family = options.family or cluster.network.families[0]
         host = "127.0.0.1" if family is IPFamily.IPV4 else "::1"
     if is_address(host):
-        return _of_address(cluster, source, _of_one_host(host), wish)
+        return _of_address(cluster, source, _of_one_host(host), options)
     found = search(cluster, host, TARGETS)
     if len(found) == 1:
-        return _of_object(cluster, source, found[0], wish)
+        return _of_object(cluster, source, found[0], options)
     if not found and "." in host and "/" not in host:
-        return _of_name(cluster, host, wish)
-    return _of_object(cluster, source, find(cluster, host, TARGETS), wish)
+        return _of_name(cluster, host, options)
+    return _of_object(cluster, source, find(cluster, host, TARGETS), options)
 
 
 def _of_one_host(text: str) -> IPAddress:
@@ -141,31 +150,33 @@ def _of_one_host(text: str) -> IPAddress:
 # -- objects ---------------------------------------------------------------------------------------
 
 
-def _of_object(cluster: Cluster, source: Location, found: Location, wish: Wish) -> Target:
+def _of_object(
+    cluster: Cluster, source: Location, found: Location, options: TargetOptions
+) -> Target:
     item = found.item
     if isinstance(item, Pod):
-        return _of_pod(cluster, source, item, wish)
+        return _of_pod(cluster, source, item, options)
     if isinstance(item, Service):
-        return _of_service(cluster, source, item, wish)
+        return _of_service(cluster, source, item, options)
     if isinstance(item, Node):
         return _of_node(
-            cluster, item, str(_address(cluster, item.addresses, item.name, wish)), wish
+            cluster, item, str(_address(cluster, item.addresses, item.name, options)), options
         )
-    address = _address(cluster, item.addresses, item.name, wish)
-    port = _number(wish.port, item.name) if wish.port else item.port
+    address = _address(cluster, item.addresses, item.name, options)
+    port = _number(options.port, item.name) if options.port else item.port
     return Target(
         item.name,
         LocationKind.INTERNET,
         item.name,
         str(address),
         port=port,
-        protocol=wish.protocol,
+        protocol=options.protocol,
         item=item,
     )
 
 
-def _of_pod(cluster: Cluster, source: Location, pod: Pod, wish: Wish) -> Target:
-    address = _address(cluster, pod.addresses, label(pod), wish)
+def _of_pod(cluster: Cluster, source: Location, pod: Pod, options: TargetOptions) -> Target:
+    address = _address(cluster, pod.addresses, label(pod), options)
     if source.item is pod:  # containers of one pod share its loopback
         address = ip_address("127.0.0.1" if address.version == 4 else "::1")
     return Target(
@@ -173,68 +184,72 @@ def _of_pod(cluster: Cluster, source: Location, pod: Pod, wish: Wish) -> Target:
         LocationKind.POD,
         label(pod),
         str(address),
-        port=_pod_port(pod, wish),
-        protocol=wish.protocol,
+        port=_pod_port(pod, options),
+        protocol=options.protocol,
         item=pod,
     )
 
 
-def _pod_port(pod: Pod, wish: Wish) -> int | None:
+def _pod_port(pod: Pod, options: TargetOptions) -> int | None:
     """The port wished for by number, port name or container name; by default the pod's first."""
-    if wish.port.isdigit():
-        return _number(wish.port, label(pod))
-    offered = [(c.name, p) for c in pod.containers for p in c.ports if p.protocol is wish.protocol]
-    if not wish.port:
+    if options.port.isdigit():
+        return _number(options.port, label(pod))
+    offered = [
+        (c.name, p) for c in pod.containers for p in c.ports if p.protocol is options.protocol
+    ]
+    if not options.port:
         return offered[0][1].port if offered else None
     for container, port in offered:
-        if wish.port in (port.name, container):
+        if options.port in (port.name, container):
             return port.port
     for other in (port for container in pod.containers for port in container.ports):
-        if wish.port == other.name:
+        if options.port == other.name:
             raise UsageError(
-                f"port {wish.port} of pod {label(pod)} speaks {other.protocol}",
+                f"port {options.port} of pod {label(pod)} speaks {other.protocol}",
                 hint=f"--proto {other.protocol.lower()}",
             )
     names = dict.fromkeys(n for c, p in offered for n in (p.name, c) if n)
     raise UsageError(
-        f"pod {label(pod)} has no {wish.protocol} port {wish.port!r}",
+        f"pod {label(pod)} has no {options.protocol} port {options.port!r}",
         hint=f"it has {', '.join(names)}" if names else "it has none; give a number",
     )
 
 
-def _of_service(cluster: Cluster, source: Location, service: Service, wish: Wish) -> Target:
+def _of_service(
+    cluster: Cluster, source: Location, service: Service, options: TargetOptions
+) -> Target:
     by_name = source.kind is LocationKind.POD and has_dns(cluster)
     hostname = ""
     if by_name and isinstance(source.item, Pod):
         same = source.item.namespace == service.namespace
         hostname = service.name if same else f"{service.name}.{service.namespace}"
     if not service.cluster_ips:
-        return _of_headless(service, hostname, wish)
+        return _of_headless(service, hostname, options)
     outside = _outer_addresses(service) if source.kind is LocationKind.INTERNET else ()
-    address = _address(cluster, outside or service.cluster_ips, label(service), wish)
+    address = _address(cluster, outside or service.cluster_ips, label(service), options)
     return Target(
         label(service),
         LocationKind.SERVICE,
         label(service),
         str(address),
-        hostname=hostname if wish.protocol is Protocol.TCP else "",
-        port=_service_port(service, wish),
-        protocol=wish.protocol,
+        hostname=hostname if options.protocol is Protocol.TCP else "",
+        port=_service_port(service, options),
+        protocol=options.protocol,
         item=service,
         service=service,
     )
 
 
-def _of_headless(service: Service, hostname: str, wish: Wish) -> Target:
+def _of_headless(service: Service, hostname: str, options: TargetOptions) -> Target:
     name = label(service)
-    if not hostname or wish.protocol is not Protocol.TCP:
+    if not hostname or options.protocol is not Protocol.TCP:
         what = "ExternalName" if service.type is ServiceType.EXTERNAL_NAME else "headless"
         raise UsageError(
             f"service {name} is {what}: it has no address of its own",
             hint="probe one of its pods, or from a pod with the lab's DNS",
         )
     # no proxy in between: the name leads straight to a pod, so the port is the pod's own
-    port = _service_port(service, wish) if service.ports or wish.port else 80
+    port = _service_port(service, options) if service.ports or options.port else 80
     return Target(
         name,
         LocationKind.SERVICE,
@@ -247,36 +262,37 @@ def _of_headless(service: Service, hostname: str, wish: Wish) -> Target:
     )
 
 
-def _service_port(service: Service, wish: Wish) -> int:
+def _service_port(service: Service, options: TargetOptions) -> int:
     name = label(service)
-    if wish.port.isdigit():
-        return _number(wish.port, name)
-    offered = [port for port in service.ports if port.protocol is wish.protocol]
-    matching = [port for port in offered if not wish.port or port.name == wish.port]
+    if options.port.isdigit():
+        return _number(options.port, name)
+    offered = [port for port in service.ports if port.protocol is options.protocol]
+    matching = [port for port in offered if not options.port or port.name == options.port]
     if matching:
         return matching[0].port
     others = ", ".join(f"{p.name or p.port}/{p.protocol}" for p in service.ports)
     raise UsageError(
-        f"service {name} has no {wish.protocol} port{f' {wish.port!r}' if wish.port else ''}",
+        f"service {name} has no {options.protocol} port"
+        + (f" {options.port!r}" if options.port else ""),
         hint=f"it has {others}" if others else "it has no ports",
     )
 
 
-def _of_node(cluster: Cluster, node: Node, address: str, wish: Wish) -> Target:
+def _of_node(cluster: Cluster, node: Node, address: str, options: TargetOptions) -> Target:
     """A node; a node port of a service makes it that service, seen from outside."""
-    if wish.port and not wish.port.isdigit():
+    if options.port and not options.port.isdigit():
         raise UsageError(
             f"node {node.name} has no named ports", hint=f"give a number, as in {node.name}:30080"
         )
-    port = _number(wish.port, node.name) if wish.port else None
-    service = _by_node_port(cluster, port, wish.protocol) if port else None
+    port = _number(options.port, node.name) if options.port else None
+    service = _by_node_port(cluster, port, options.protocol) if port else None
     return Target(
         node.name,
         LocationKind.NODE,
         node.name,
         address,
         port=port,
-        protocol=wish.protocol,
+        protocol=options.protocol,
         item=node,
         service=service,
     )
@@ -293,29 +309,33 @@ def _by_node_port(cluster: Cluster, port: int, protocol: Protocol) -> Service | 
 # -- addresses and DNS names -----------------------------------------------------------------------
 
 
-def _of_address(cluster: Cluster, source: Location, address: IPAddress, wish: Wish) -> Target:
-    wish = replace(wish, family=IPFamily.of(address))
+def _of_address(
+    cluster: Cluster, source: Location, address: IPAddress, options: TargetOptions
+) -> Target:
+    options = replace(options, family=IPFamily.of(address))
     if address.is_loopback:
-        target = _of_object(cluster, source, source, wish)
+        target = _of_object(cluster, source, source, options)
         return replace(target, address=str(address), label="localhost")
     for pod in cluster.pods:
         if address in pod.addresses:
             # by address also from the pod itself: the user asked for the address, not the loopback
-            return replace(_of_pod(cluster, source, pod, wish), address=str(address))
+            return replace(_of_pod(cluster, source, pod, options), address=str(address))
     for node in cluster.nodes:
         if address in (*node.addresses, *node.host_addresses):
-            return _of_node(cluster, node, str(address), wish)
+            return _of_node(cluster, node, str(address), options)
     for service in cluster.services:
         if address in _service_addresses(service):
-            target = _of_service(cluster, source, service, replace(wish, family=None))
+            target = _of_service(cluster, source, service, replace(options, family=None))
             return replace(target, address=str(address), hostname="")
     for host in cluster.internet:
         if address in host.addresses:
-            target = _of_object(cluster, source, Location(LocationKind.INTERNET, host), wish)
+            target = _of_object(cluster, source, Location(host), options)
             return replace(target, address=str(address))
-    port = _number(wish.port, str(address)) if wish.port else None
+    port = _number(options.port, str(address)) if options.port else None
     kind = _kind_by_range(cluster, address)
-    return Target(str(address), kind, str(address), str(address), port=port, protocol=wish.protocol)
+    return Target(
+        str(address), kind, str(address), str(address), port=port, protocol=options.protocol
+    )
 
 
 def _service_addresses(service: Service) -> tuple[IPAddress, ...]:
@@ -341,15 +361,15 @@ def _kind_by_range(cluster: Cluster, address: IPAddress) -> LocationKind:
     return LocationKind.INTERNET
 
 
-def _of_name(cluster: Cluster, name: str, wish: Wish) -> Target:
+def _of_name(cluster: Cluster, name: str, options: TargetOptions) -> Target:
     """A DNS name: left to the source's own resolver; the cluster domain tells its kind."""
     service = _service_by_dns_name(cluster, name)
-    if wish.port and not wish.port.isdigit():
-        wish = wish if service else replace(wish, port=str(_number(wish.port, name)))
+    if options.port and not options.port.isdigit():
+        options = options if service else replace(options, port=str(_number(options.port, name)))
     if service is not None:
-        port = _service_port(service, wish)
+        port = _service_port(service, options)
     else:
-        port = _number(wish.port, name) if wish.port else 80
+        port = _number(options.port, name) if options.port else 80
     return Target(
         name,
         LocationKind.SERVICE if service else LocationKind.INTERNET,
@@ -357,7 +377,7 @@ def _of_name(cluster: Cluster, name: str, wish: Wish) -> Target:
         "",
         hostname=name,
         port=port,
-        protocol=wish.protocol,
+        protocol=options.protocol,
         item=service,
         service=service,
     )
@@ -374,17 +394,17 @@ def _service_by_dns_name(cluster: Cluster, name: str) -> Service | None:
 
 
 def _address(
-    cluster: Cluster, addresses: tuple[IPAddress, ...], name: str, wish: Wish
+    cluster: Cluster, addresses: tuple[IPAddress, ...], name: str, options: TargetOptions
 ) -> IPAddress:
     """The address of the family wished for, by default of the cluster's first family."""
-    families = (wish.family,) if wish.family else cluster.network.families
+    families = (options.family,) if options.family else cluster.network.families
     for family in families:
         for address in addresses:
             if address.version == family.version:
                 return address
-    if wish.family is None and addresses:
+    if options.family is None and addresses:
         return addresses[0]
-    raise UsageError(f"{name} has no {wish.family or ''} address".replace("  ", " "))
+    raise UsageError(f"{name} has no {options.family or ''} address".replace("  ", " "))
 
 
 def _number(text: str, name: str) -> int:

@@ -16,7 +16,7 @@ from kns.cluster.model import Cluster
 from kns.errors import KnsError, UsageError
 from kns.kernel import processes
 from kns.kinds.common import Protocol
-from kns.probe.addresses import in_url, owners
+from kns.probe.addresses import owners
 from kns.probe.ask import datagram
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.pace import Pace
@@ -24,9 +24,9 @@ from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
 from kns.probe.judge import Verdict, judge
 from kns.probe.model import Attempt
-from kns.probe.target import Wish, parse_target
-from kns.promise.check import AffinityExpiry, Check, Datagrams, Echo, Expectations, Http, Skip, Step
-from kns.promise.checks import expectations
+from kns.probe.target import parse_target, target_of
+from kns.promise.check import AffinityExpiry, Check, CheckSet, Datagrams, Http, Skip, Step, flow_of
+from kns.promise.checks import cluster_checks
 from kns.promise.flow import Outcome
 from kns.promise.location import LocationKind
 
@@ -132,7 +132,7 @@ def verify(
     for program in PROGRAMS:
         processes.which(program)
     started = time.monotonic()
-    chosen = choose(expectations(cluster), only)
+    chosen = choose(cluster_checks(cluster), only)
     stop = threading.Event()
     session = _Session(cluster, Asker(places, owners(cluster), stop), Pace(stop), started)
     results = []
@@ -148,16 +148,16 @@ def verify(
     seconds = time.monotonic() - started
     order = {check.id: number for number, check in enumerate(chosen.checks)}
     results.sort(key=lambda result: order[result.id])
-    return VerifyReport(cluster.name, tuple(results), tuple(chosen.skips), seconds)
+    return VerifyReport(cluster.name, tuple(results), chosen.skips, seconds)
 
 
-def choose(found: Expectations, only: str) -> Expectations:
+def choose(found: CheckSet, only: str) -> CheckSet:
     """The checks whose ids match, without those that this kernel can't carry out."""
     try:
         pattern = re.compile(only)
     except re.error as error:
         raise UsageError(f"--only {only!r} is no regular expression: {error}") from error
-    matching = [check for check in found.checks if pattern.search(check.id)]
+    matching = tuple(check for check in found.checks if pattern.search(check.id))
     if only and not matching:
         raise UsageError(
             f"--only {only!r} matches no check", hint="kns verify -o json lists the ids"
@@ -166,16 +166,16 @@ def choose(found: Expectations, only: str) -> Expectations:
     if len(matching) < len(found.checks):
         left_out = len(found.checks) - len(matching)
         skips.append(Skip("other checks", f"--only {only}", left_out))
-    possible = [check for check in matching if not _needs_sctp(check) or datagram.has_sctp()]
+    possible = tuple(c for c in matching if not _needs_sctp(c) or datagram.has_sctp())
     if len(possible) < len(matching):
         reason = "this kernel has no SCTP: modprobe sctp"
         skips.append(Skip("SCTP", reason, len(matching) - len(possible)))
-    return Expectations(possible, skips)
+    return CheckSet(possible, tuple(skips))
 
 
 def _needs_sctp(check: Check) -> bool:
     asks = (step.ask for step in check.steps)
-    return any(isinstance(ask, Datagrams) and ask.protocol == "sctp" for ask in asks)
+    return any(isinstance(ask, Datagrams) and ask.protocol is Protocol.SCTP for ask in asks)
 
 
 def _run_all(
@@ -191,7 +191,7 @@ def _run_all(
     pool, paced = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(PACED_WORKERS)
 
     def start(check: Check) -> Future[CheckResult]:
-        return (paced if _wants_refusal(check) else pool).submit(carry_out, check)
+        return (paced if check.is_refused else pool).submit(carry_out, check)
 
     try:
         for group in (prompt, last):
@@ -201,10 +201,6 @@ def _run_all(
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
         paced.shutdown(wait=False, cancel_futures=True)
-
-
-def _wants_refusal(check: Check) -> bool:
-    return any(step.want.outcomes == (Outcome.REFUSED,) for step in check.steps)
 
 
 def _is_last(check: Check) -> bool:
@@ -256,7 +252,7 @@ def _carry_out(session: _Session, check: Check) -> CheckResult:
 
 def _take(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
     try:
-        if not _wants_refusal(check):
+        if not check.is_refused:
             return _once(session, check, step)
         for _ in range(REFUSAL_TRIES - 1):
             _await_turn(session, check, step)
@@ -272,7 +268,7 @@ def _take(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[A
 
 def _once(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
     seen = session.asker.observe(check.source, step.ask)
-    return judge(step.want, seen), seen if isinstance(seen, tuple) else ()
+    return judge(step.expectation, seen), seen if isinstance(seen, tuple) else ()
 
 
 def _await_turn(session: _Session, check: Check, step: Step) -> None:
@@ -302,17 +298,9 @@ def _trace_command(cluster: Cluster, check: Check) -> str:
 
 def _advice(cluster: Cluster, check: Check, step: Step, seen: Sequence[Attempt]) -> str:
     """`explain` for a failed check."""
-    ask = step.ask
-    if isinstance(ask, (Http, Datagrams)):
-        text = f"{in_url(ask.address)}:{ask.port}"
-        protocol = Protocol.TCP if isinstance(ask, Http) else Protocol(ask.protocol.upper())
-    elif isinstance(ask, Echo):
-        text, protocol = ask.address, Protocol.TCP
+    flow = flow_of(check.source, step.ask)
+    if flow is None:
+        return ""
+    if flow.port is None:
         seen = (Attempt(Outcome.TIMEOUT),)
-    else:
-        return ""
-    try:
-        target = parse_target(cluster, check.source, text, Wish(protocol=protocol))
-    except UsageError:
-        return ""
-    return explain(cluster, check.source, target, seen) if seen else ""
+    return explain(cluster, check.source, target_of(cluster, flow), seen) if seen else ""

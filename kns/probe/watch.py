@@ -23,7 +23,14 @@ from kns.probe.ask.places import Places
 from kns.probe.identify import identify
 from kns.probe.model import Attempt
 from kns.probe.probe import candidates
-from kns.probe.target import DEFAULT_PATH, Target, Wish, parse_source, parse_target, path_of
+from kns.probe.target import (
+    DEFAULT_PATH,
+    Target,
+    TargetOptions,
+    parse_source,
+    parse_target,
+    path_of,
+)
 from kns.probe.watch_model import Sample, WatchResult
 from kns.promise.flow import Outcome
 
@@ -54,7 +61,7 @@ def watch(
 ) -> WatchResult:
     """Ask from the first of `ends` to the second. `report` gets each second's counts."""
     start = parse_source(cluster, ends[0])
-    goal = parse_target(cluster, start, ends[1], Wish(wanted.port, Protocol.TCP))
+    goal = parse_target(cluster, start, ends[1], TargetOptions(wanted.port, Protocol.TCP))
     if not goal.address or goal.port is None:
         raise UsageError(f"{ends[1]!r} has no address and port to watch", hint="name both")
     if goal.url.startswith("https:"):

@@ -1,17 +1,22 @@
 """A check: what Kubernetes promises about one path, in a form that a probe can decide. Pure.
 
-Check ── id, path, source, target, expected (for people)
-  └── Step ── ask: what to do at the source        Http, Datagram, Echo, Addresses, …
-           └─ want: what must come back            Want
+Check ── path, kind, source, target, expected (for people)
+  └── Step ── ask: what to do at the source        Http, Datagrams, Echo, Addresses, …
+           └─ expectation: what must come back
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
-from kns.promise.flow import Outcome
+from kns.addresses import IPAddress
+from kns.kinds.common import Protocol
+from kns.promise.flow import Flow, Outcome
 from kns.promise.location import Location
+
+#: seconds to wait for a connection
+PATIENCE = 2.5
 
 
 class Cover(StrEnum):
@@ -33,12 +38,12 @@ class Http:
     address is whose.
     """
 
-    address: str
+    address: IPAddress
     port: int
     count: int = 1
     path: str = "/whoami"
     #: seconds to wait for the connection
-    patience: float = 2.5
+    patience: float = PATIENCE
     host: str = ""
     scheme: str = "http"
     headers: tuple[str, ...] = ()
@@ -48,18 +53,18 @@ class Http:
 class Datagrams:
     """`count` exchanges over UDP or SCTP, each on a socket of its own."""
 
-    protocol: str
-    address: str
+    protocol: Protocol
+    address: IPAddress
     port: int
     count: int = 1
-    patience: float = 2.5
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
 class Echo:
     """ICMP echo requests with ping."""
 
-    address: str
+    address: IPAddress
     count: int = 1
 
 
@@ -78,7 +83,7 @@ class AffinityExpiry:
     are further clients that do the same at the same time, each with an affinity of its own.
     """
 
-    address: str
+    address: IPAddress
     port: int
     seconds: int
     rounds: int
@@ -94,7 +99,7 @@ class Resolve:
 
     name: str
     rdtype: str = ""
-    server: str = ""
+    server: IPAddress | None = None
 
 
 Ask = Http | Datagrams | Echo | Addresses | AffinityExpiry | Resolve
@@ -109,7 +114,7 @@ class Variables:
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class Expectation:
     """What must come back. Empty tuples and None: not part of the promise."""
 
     outcomes: tuple[Outcome, ...] = (Outcome.CONNECTED,)
@@ -118,7 +123,7 @@ class Want:
     #: shares must be plausible for random balancing
     is_even: bool = False
     #: (backend, source address that it must see); several of a backend: one of them each time
-    seen: tuple[tuple[str, str], ...] = ()
+    seen: tuple[tuple[str, IPAddress], ...] = ()
     #: each of these pairs must have been seen: every way in is used
     every_source: bool = False
     status: int | None = None
@@ -127,11 +132,11 @@ class Want:
     #: a failure must come at once: REJECT answers, DROP leaves the client waiting
     within_ms: float | None = None
     #: the addresses that the link must have, and no other
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[IPAddress, ...] = ()
     #: the container of the pod that must answer
     container: str = ""
     #: the address at which the server must have been reached, after all translation
-    server_address: str = ""
+    server_address: IPAddress | None = None
     #: the data of the records of a name, in any order; empty: the name must not resolve
     records: tuple[str, ...] | None = None
     #: the request's headers as the server must have seen them: name, and the values that may be
@@ -144,7 +149,7 @@ class Want:
     fault: str = ""
 
 
-CONNECTS = Want()
+CONNECTS = Expectation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +157,50 @@ class Step:
     """One thing to do and what must come of it."""
 
     ask: Ask
-    want: Want = CONNECTS
+    expectation: Expectation = CONNECTS
+
+
+def flow_of(source: Location, ask: Ask) -> Flow | None:
+    """The flow that an ask sends; None: it looks something up."""
+    match ask:
+        case Http() | AffinityExpiry():
+            return Flow(source, ask.address, ask.port)
+        case Datagrams():
+            return Flow(source, ask.address, ask.port, ask.protocol)
+        case Echo():
+            return Flow(source, ask.address)
+        case Addresses() | Resolve():
+            return None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """One promise. `expected` is the promise in words, with the reason where modes differ."""
 
-    id: str
     path: str
+    #: what is special about it: `hairpin`; empty where the path says all
+    kind: str
+    #: `pod1->svc-a`: what tells it from others of its path and kind
+    name: str
     source: Location
     target: str
     expected: str
     steps: tuple[Step, ...]
+
+    @property
+    def id(self) -> str:
+        """`pod-to-service/hairpin/pod1->svc-a`."""
+        return "/".join(part for part in (self.path, self.kind, self.name) if part)
+
+    @property
+    def is_refused(self) -> bool:
+        """True if somebody must refuse one of its steps."""
+        return any(step.expectation.outcomes == (Outcome.REFUSED,) for step in self.steps)
+
+
+def arrow(source: Location, target: str, suffix: str = "") -> str:
+    """The name of a check that goes from the source to the target."""
+    return f"{source.label}->{target}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +212,9 @@ class Skip:
     count: int = 1
 
 
-@dataclass(slots=True)
-class Expectations:
-    """The checks of a cluster, as they are collected; `skips` says what was left out."""
+@dataclass(frozen=True, slots=True)
+class CheckSet:
+    """The checks of a cluster; `skips` says what was left out."""
 
-    checks: list[Check] = field(default_factory=list)
-    skips: list[Skip] = field(default_factory=list)
+    checks: tuple[Check, ...] = ()
+    skips: tuple[Skip, ...] = ()

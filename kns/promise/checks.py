@@ -1,13 +1,16 @@
-"""The independent oracle: what Kubernetes promises of a cluster, derived from the Cluster alone.
-
-Never looks at host state, at a compiler or at the kernel: it would then prove only that kns does
-what kns does.
-"""
+"""What verify checks: an enumeration of a cluster's flows and of what is promised of each. Pure."""
 
 from __future__ import annotations
 
 from kns.cluster.model import Cluster
-from kns.promise.check import Check, Expectations
+from kns.kinds.pod import Pod
+from kns.promise.check import Check, CheckSet, Skip
+from kns.promise.discovery import discovery_checks
+from kns.promise.ingress import ingress_checks
+from kns.promise.lookup import Lookup
+from kns.promise.pods import pod_checks
+from kns.promise.refusals import thin_out
+from kns.promise.services import balancer_checks, external_checks, service_checks
 
 #: the order of the report: from the inside out
 PATHS = (
@@ -29,39 +32,33 @@ PATHS = (
 )
 
 
-def expectations(cluster: Cluster) -> Expectations:
+def cluster_checks(cluster: Cluster) -> CheckSet:
     """Every check of the cluster, grouped by path, ids unique."""
-    # `kns probe` needs a module of this package and not the others: start-up time is a feature
-    from kns.promise.balancers import balancer_checks
-    from kns.promise.discovery import discovery_checks
-    from kns.promise.external import external_checks
-    from kns.promise.ingress import ingress_checks
-    from kns.promise.pods import pod_checks, pod_skips
-    from kns.promise.refusals import thin_out
-    from kns.promise.services import service_checks
-
-    found = Expectations(list(pod_checks(cluster)), list(pod_skips(cluster)))
+    lookup = Lookup(cluster)
+    checks: dict[str, Check] = {}
+    skips: list[Skip] = []
     for part in (
-        service_checks(cluster),
-        external_checks(cluster),
-        balancer_checks(cluster),
-        ingress_checks(cluster),
-        discovery_checks(cluster),
+        pod_checks(lookup),
+        service_checks(lookup),
+        external_checks(lookup),
+        balancer_checks(lookup),
+        ingress_checks(lookup),
+        discovery_checks(lookup),
     ):
-        found.checks += part.checks
-        found.skips += part.skips
-    unique = {check.id: check for check in found.checks}
+        for item in part:
+            if isinstance(item, Skip):
+                skips.append(item)
+            else:
+                checks[item.id] = item
     paths = {path: number for number, path in enumerate(PATHS)}
-    kinds: dict[str, int] = {}
-    for check in unique.values():
-        kinds.setdefault(_kind(check), len(kinds))
-    found.checks = sorted(
-        unique.values(), key=lambda check: (paths[check.path], kinds[_kind(check)])
-    )
-    thin_out(found)
-    return found
+    groups: dict[tuple[str, str, str], int] = {}
+    for check in checks.values():
+        groups.setdefault(_group(check), len(groups))
+    ordered = sorted(checks.values(), key=lambda check: (paths[check.path], groups[_group(check)]))
+    return thin_out(CheckSet(tuple(ordered), tuple(skips)))
 
 
-def _kind(check: Check) -> str:
-    """`pod-to-service/hairpin` of `pod-to-service/hairpin/pod1->svc-a`."""
-    return check.id.rpartition("->")[0].rpartition("/")[0]
+def _group(check: Check) -> tuple[str, str, str]:
+    """Checks of one kind stand together, those from one namespace too."""
+    item = check.source.item
+    return check.path, check.kind, item.namespace if isinstance(item, Pod) else ""

@@ -16,11 +16,21 @@ from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import EndpointPort
 from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
 from kns.kinds.service import Service, ServiceType
-from kns.promise.check import Check, Expectations, Http, Resolve, Skip, Step, Variables, Want
-from kns.promise.endpoints import has_dns, is_dns, serves_http
-from kns.promise.location import label
-from kns.promise.pods import of_pod
-from kns.promise.sampling import spread, workloads
+from kns.promise.check import (
+    Check,
+    Expectation,
+    Http,
+    Resolve,
+    Skip,
+    Step,
+    Variables,
+    arrow,
+)
+from kns.promise.endpoints import has_dns, is_dns, serves_http, workloads
+from kns.promise.location import Location, label
+from kns.promise.lookup import Lookup
+from kns.promise.pods import loopback_of
+from kns.promise.sampling import spread
 
 NAMES = "name-resolution"
 ENVIRONMENT = "environment"
@@ -31,36 +41,36 @@ PODS_MAX = 100
 _CLUSTER_FIRST = (DNSPolicy.CLUSTER_FIRST, DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET)
 
 
-def discovery_checks(cluster: Cluster) -> Expectations:
+def discovery_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     """The checks of cluster DNS, if the lab has it, and of the pods' variables."""
-    found = Expectations()
+    cluster = lookup.cluster
     if has_dns(cluster):
-        _names(found, cluster)
+        yield from _names(cluster)
     environments = list(_environments(cluster))
-    found.checks += spread(environments, PODS_MAX)
+    yield from spread(environments, PODS_MAX)
     if len(environments) > PODS_MAX:
-        found.skips.append(Skip(ENVIRONMENT, "a sample of the pods", len(environments) - PODS_MAX))
-    return found
+        yield Skip(ENVIRONMENT, "a sample of the pods", len(environments) - PODS_MAX)
 
 
-def _names(found: Expectations, cluster: Cluster) -> None:
+def _names(cluster: Cluster) -> Iterator[Check | Skip]:
     askers = _askers(cluster)
     if not askers:
-        found.skips.append(Skip(NAMES, "no pod asks cluster DNS (dnsPolicy, dnsConfig)"))
+        yield Skip(NAMES, "no pod asks cluster DNS (dnsPolicy, dnsConfig)")
         return
     pairs = [(pod, service) for pod in askers for service in cluster.services]
     chosen = spread(pairs, PAIRS_MAX)
     if len(chosen) < len(pairs):
-        found.skips.append(Skip(NAMES, "a sample of the services", len(pairs) - len(chosen)))
-    found.checks += [_forms(cluster, pod, service) for pod, service in chosen]
+        yield Skip(NAMES, "a sample of the services", len(pairs) - len(chosen))
+    for pod, service in chosen:
+        yield _forms(cluster, pod, service)
+    first = askers[0]
     for service in {service.full_name: service for _, service in chosen}.values():
-        found.checks += [*_srv(cluster, askers[0], service), *_reverse(cluster, askers[0], service)]
-    found.checks += [
-        *_pod_records(cluster, askers[0]),
-        *_servers(cluster, askers[0]),
-        *_outside(cluster, askers[0]),
-        _unknown(cluster, askers[0]),
-    ]
+        yield from _srv(cluster, first, service)
+        yield from _reverse(cluster, first, service)
+    yield from _pod_records(cluster, first)
+    yield from _servers(cluster, first)
+    yield from _outside(cluster, first)
+    yield _unknown(cluster, first)
 
 
 def _askers(cluster: Cluster) -> tuple[Pod, ...]:
@@ -192,7 +202,7 @@ def _servers(cluster: Cluster, pod: Pod) -> Iterator[Check]:
     want = _records(_texts(service.cluster_ips))
     for server in cluster.pods:
         if is_dns(server):
-            steps = [Step(Resolve(name, server=str(a)), want) for a in server.addresses]
+            steps = [Step(Resolve(name, server=a), want) for a in server.addresses]
             expected = f"{label(server)} answers alone at {', '.join(_texts(server.addresses))}"
             yield _check("server", pod, label(server), expected, steps)
 
@@ -230,25 +240,22 @@ def _environments(cluster: Cluster) -> Iterator[Check]:
         port = _http_port(pod)
         if port is None:
             continue
-        want = Want(variables=_variables(cluster, pod))
+        want = Expectation(variables=_variables(cluster, pod))
         if want.variables:
             yield Check(
-                id=f"{ENVIRONMENT}/{label(pod)}",
                 path=ENVIRONMENT,
-                source=of_pod(pod),
+                kind="",
+                name=label(pod),
+                source=Location(pod),
                 target=label(pod),
                 expected="its own variables, and those of services that were there before it",
-                steps=(Step(Http(_loopback(pod), port, path="/env"), want),),
+                steps=(Step(Http(loopback_of(pod), port, path="/env"), want),),
             )
 
 
 def _http_port(pod: Pod) -> int | None:
     ports = (port for container in pod.containers[:1] for port in container.ports)
     return next((p.port for p in ports if serves_http(pod, p.port, Protocol.TCP)), None)
-
-
-def _loopback(pod: Pod) -> str:
-    return "127.0.0.1" if pod.addresses[0].version == 4 else "::1"
 
 
 def _variables(cluster: Cluster, pod: Pod) -> tuple[Variables, ...]:
@@ -298,12 +305,12 @@ def _of_service(service: Service) -> Iterator[tuple[str, str]]:
 
 
 def _check(kind: str, pod: Pod, target: str, expected: str, steps: list[Step]) -> Check:
-    identifier = f"{NAMES}/{kind}/{label(pod)}->{target}"
-    return Check(identifier, NAMES, of_pod(pod), target, expected, tuple(steps))
+    source = Location(pod)
+    return Check(NAMES, kind, arrow(source, target), source, target, expected, tuple(steps))
 
 
-def _records(records: tuple[str, ...]) -> Want:
-    return Want(records=records)
+def _records(records: tuple[str, ...]) -> Expectation:
+    return Expectation(records=records)
 
 
 def _texts(addresses: tuple[IPAddress, ...]) -> tuple[str, ...]:

@@ -10,32 +10,24 @@ kns/compile decides what is programmed, this module what must come of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster, InternetHost
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.kinds.service import Service, ServicePort, TrafficPolicy
+from kns.kinds.service import Service, ServicePort
+from kns.promise.flow import Backend
 from kns.promise.location import label
 
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """An endpoint by the name under which it answers."""
-
-    name: str
-    address: IPAddress
-    port: int
-    node: str
-    pod: Pod | None
+_Entry = tuple[Endpoint, Backend]
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class UsableEndpoints:
     """The backends of one service port for clients that enter the service at one node."""
 
     #: for policy Cluster
@@ -51,115 +43,54 @@ class Promise:
         return not self.cluster and not self.local
 
 
-def promise(
-    cluster: Cluster, service: Service, port: ServicePort, node: Node, family: IPFamily
-) -> Promise:
-    """What the service port leads to for clients that enter at `node`."""
-    all_backends = tuple(_of_slices(cluster, service, port, family))
-    ready = tuple(entry for entry in all_backends if _is_ready(entry[0]))
-    here = tuple(entry for entry in all_backends if entry[0].node_name == node.name)
-    return Promise(
-        cluster=_backends(_hinted(ready, node) or _usable(all_backends)),
-        local=_backends(_usable(here)),
-        local_ready=sum(_is_ready(entry[0]) for entry in here),
-    )
+@dataclass(frozen=True, slots=True)
+class PortEndpoints:
+    """Every endpoint of one service port in one family."""
+
+    entries: tuple[_Entry, ...]
+
+    def at(self, node: Node) -> UsableEndpoints:
+        """What the service port leads to for clients that enter at `node`."""
+        ready = tuple(entry for entry in self.entries if _is_ready(entry[0]))
+        here = tuple(entry for entry in self.entries if entry[0].node_name == node.name)
+        return UsableEndpoints(
+            cluster=_backends(_hinted(ready, node) or _usable(self.entries)),
+            local=_backends(_usable(here)),
+            local_ready=sum(_is_ready(entry[0]) for entry in here),
+        )
+
+    @property
+    def ready(self) -> tuple[Backend, ...]:
+        """Every ready one, as somebody sees them who goes to endpoints and not to the service."""
+        return _backends(entry for entry in self.entries if _is_ready(entry[0]))
 
 
-def ready_anywhere(
-    cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
-) -> tuple[Backend, ...]:
-    """Every ready endpoint, as somebody sees them who goes to endpoints and not to the service."""
-    entries = _of_slices(cluster, service, port, family)
-    return _backends(tuple(entry for entry in entries if _is_ready(entry[0])))
-
-
-def internal(
-    cluster: Cluster, service: Service, port: ServicePort, node: Node, family: IPFamily
-) -> tuple[tuple[Backend, ...], bool]:
-    """Backends of the cluster IP for clients on `node`, and whether none means refused."""
-    found = promise(cluster, service, port, node, family)
-    if service.internal_traffic_policy is TrafficPolicy.CLUSTER:
-        return found.cluster, True
-    if found.local:
-        return found.local, True
-    if cluster.network.kube_proxy.mode is ProxyMode.IPVS:
-        # a virtual server can't drop: the proxy programs whatever it knows of the cluster's
-        # endpoints, which it does only for services that are reachable from outside too
-        return (found.cluster if is_external(service) else ()), True
-    return (), found.is_empty
-
-
-def is_external(service: Service) -> bool:
-    """True if the service has a door to the outside: node ports, external or balancer addresses."""
-    return bool(
-        any(port.node_port for port in service.ports)
-        or service.external_ips
-        or any(entry.ip is not None for entry in service.load_balancer_ingress)
-    )
-
-
-def serves_http(pod: Pod, port: int, protocol: Protocol) -> bool | None:
-    """True: kns' built-in server listens there; False: nothing does; None: a program of its own."""
-    for container in pod.containers:
-        if any(p.port == port and p.protocol is protocol for p in container.ports):
-            return None if container.command or is_system(pod) else True
-    return None if any(container.command for container in pod.containers) else False
-
-
-def is_dns(pod: Pod) -> bool:
-    """True for the pods of cluster DNS: they speak DNS and nothing else."""
-    return pod.labels.get("k8s-app") == "kube-dns"
-
-
-def has_dns(cluster: Cluster) -> bool:
-    """True if the lab runs cluster DNS, so that pods resolve names as pods do."""
-    return cluster.network.dns.enabled and any(
-        service.namespace == "kube-system" and service.name == "kube-dns"
-        for service in cluster.services
-    )
-
-
-def is_system(pod: Pod) -> bool:
-    """True for pods that kns made itself: of cluster DNS, or of the Ingress controller."""
-    return is_dns(pod) or any(container.component for container in pod.containers)
-
-
-# -- slices ----------------------------------------------------------------------------------------
-
-_Entry = tuple[Endpoint, Backend]
-
-
-def _of_slices(
-    cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
-) -> Iterable[_Entry]:
-    pods = {address: pod for pod in cluster.pods for address in pod.addresses}
-    hosts = {address: host.name for host in cluster.internet for address in host.addresses}
-    seen: set[tuple[IPAddress, int]] = set()
-    for item in cluster.endpoint_slices:
-        number = _port_of(item, port)
-        if not _belongs(item, service, family) or number is None:
+def port_endpoints(
+    slices: Iterable[EndpointSlice],
+    port: ServicePort,
+    family: IPFamily,
+    pods: Mapping[IPAddress, Pod],
+    hosts: Mapping[IPAddress, InternetHost],
+) -> PortEndpoints:
+    """The endpoints of a service port in the service's slices, each once."""
+    found: dict[tuple[IPAddress, int], _Entry] = {}
+    for item in slices:
+        number = _number(item, port)
+        if item.address_type is not family or number is None:
             continue
         for endpoint in item.endpoints:
             address = endpoint.addresses[0]
-            if (address, number) not in seen:
-                seen.add((address, number))
-                pod = pods.get(address)
-                name = label(pod) if pod else hosts.get(address, str(address))
-                yield endpoint, Backend(name, address, number, endpoint.node_name, pod)
+            if (address, number) not in found:
+                pod, host = pods.get(address), hosts.get(address)
+                name = label(pod) if pod else host.name if host else str(address)
+                backend = Backend(name, address, number, endpoint.node_name, pod)
+                found[address, number] = (endpoint, backend)
+    return PortEndpoints(tuple(found.values()))
 
 
-def _belongs(item: EndpointSlice, service: Service, family: IPFamily) -> bool:
-    return (
-        item.namespace == service.namespace
-        and item.service == service.name
-        and item.address_type is family
-    )
-
-
-def _port_of(item: EndpointSlice, port: ServicePort) -> int | None:
-    """Slices and services are matched by the port's *name*, empty for a single unnamed one."""
+def _number(item: EndpointSlice, port: ServicePort) -> int | None:
     for candidate in item.ports:
-        if candidate.name == port.name and candidate.protocol is port.protocol:
+        if (candidate.name, candidate.protocol) == (port.name, port.protocol):
             return candidate.port
     return None
 
@@ -190,5 +121,65 @@ def _hinted(ready: tuple[_Entry, ...], node: Node) -> tuple[_Entry, ...]:
     return ()
 
 
-def _backends(entries: tuple[_Entry, ...]) -> tuple[Backend, ...]:
+def _backends(entries: Iterable[_Entry]) -> tuple[Backend, ...]:
     return tuple(backend for _, backend in entries)
+
+
+# -- what is behind an address ---------------------------------------------------------------------
+
+
+def is_external(service: Service) -> bool:
+    """True if the service is reached from outside: node ports, external or balancer addresses."""
+    return bool(
+        any(port.node_port for port in service.ports)
+        or service.external_ips
+        or any(entry.ip is not None for entry in service.load_balancer_ingress)
+    )
+
+
+def serves_http(pod: Pod, port: int, protocol: Protocol) -> bool | None:
+    """True: kns' built-in server listens there; False: nothing does; None: a program of its own."""
+    for container in pod.containers:
+        if any(p.port == port and p.protocol is protocol for p in container.ports):
+            return None if container.command or is_system(pod) else True
+    return None if any(container.command for container in pod.containers) else False
+
+
+def is_dns(pod: Pod) -> bool:
+    """True for the pods of cluster DNS: they speak DNS and nothing else."""
+    return pod.labels.get("k8s-app") == "kube-dns"
+
+
+def is_system(pod: Pod) -> bool:
+    """True for pods that kns made itself: of cluster DNS, or of the Ingress controller."""
+    return is_dns(pod) or any(container.component for container in pod.containers)
+
+
+def workloads(cluster: Cluster) -> tuple[Pod, ...]:
+    """The user's pods, in file order: kns' own are no clients of anybody."""
+    return tuple(pod for pod in cluster.pods if not is_system(pod))
+
+
+def has_dns(cluster: Cluster) -> bool:
+    """True if the lab runs cluster DNS, so that pods resolve names as pods do."""
+    return cluster.network.dns.enabled and any(
+        service.namespace == "kube-system" and service.name == "kube-dns"
+        for service in cluster.services
+    )
+
+
+def is_cluster_dns(cluster: Cluster, service: Service) -> bool:
+    """True for the service of the lab's DNS."""
+    return any(address in cluster.network.dns.service_ips for address in service.cluster_ips) or (
+        bool(service.selector) and any(map(is_dns, selected_pods(cluster, service)))
+    )
+
+
+def selected_pods(cluster: Cluster, service: Service) -> Iterator[Pod]:
+    """The pods that the service's selector chooses; none without a selector."""
+    wanted = dict(service.selector or {}).items()
+    return (
+        pod
+        for pod in cluster.pods
+        if wanted and pod.namespace == service.namespace and wanted <= dict(pod.labels).items()
+    )

@@ -15,19 +15,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import quote, unquote
 
-from kns.addresses import IPFamily
+from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import Entrance, entrance, served
 from kns.cluster.model import Cluster, InternetHost
+from kns.kinds.common import Protocol
 from kns.kinds.ingress import Ingress, IngressPath, PathType
 from kns.promise import sampling
-from kns.promise.balancers import seen_by_backends
-from kns.promise.check import Check, Cover, Expectations, Http, Resolve, Skip, Step, Want
+from kns.promise.check import (
+    Check,
+    Cover,
+    Expectation,
+    Http,
+    Resolve,
+    Skip,
+    Step,
+    arrow,
+)
 from kns.promise.chisquare import requests_to_see_all
-from kns.promise.endpoints import Backend, serves_http
-from kns.promise.external import for_outsider
+from kns.promise.endpoints import serves_http
+from kns.promise.flow import Backend, Flow
 from kns.promise.ingress_rules import (
     Decision,
     admits,
@@ -38,11 +46,13 @@ from kns.promise.ingress_rules import (
     redirects,
     site_of,
 )
-from kns.promise.location import Location, LocationKind
-from kns.promise.pods import suffix
-from kns.promise.service_steps import addresses_seen
+from kns.promise.location import Location
+from kns.promise.lookup import Lookup
+from kns.promise.promise import promise
 
 PATH = "internet-to-ingress"
+#: the kind of checks of requests that a backend gets
+ROUTE = "route"
 #: a name that no rule means
 NOBODY = "kns-nobody.invalid"
 #: so many requests of a lab are tried
@@ -58,12 +68,12 @@ _HEADERS = ("X-Kns-Whoami: 1", f"X-Forwarded-For: {_FORGED}", f"X-Real-IP: {_FOR
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A host outside, the door that it uses, and the addresses under which nginx may see it."""
+    """A host outside, the way in that it uses, and the addresses under which nginx may see it."""
 
     host: InternetHost
-    door: Entrance
+    entrance: Entrance
     family: IPFamily
-    seen: tuple[str, ...]
+    seen: tuple[IPAddress, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,48 +95,58 @@ class _Request:
         return quote(self.path, safe="/:@!$&'()*+,;=~-._")
 
 
-def ingress_checks(cluster: Cluster) -> Expectations:
+def ingress_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     """The checks of the Ingress controller: nothing where the lab has none."""
-    found = Expectations()
+    cluster = lookup.cluster
     if cluster.ingress_controller is None:
-        return found
+        return
     every = tuple(_requests(cluster))
     requests = sampling.spread(every, MAX_REQUESTS)
     if len(requests) < len(every):
-        left_out = len(every) - len(requests)
         reason = f"{len(requests)} of {len(every)} requests are tried"
-        found.skips.append(Skip("requests to Ingresses", reason, left_out))
-    found.checks += _names(cluster)
+        yield Skip("requests to Ingresses", reason, len(every) - len(requests))
+    yield from _names(cluster)
     for family in cluster.network.families:
-        clients = tuple(_clients(cluster, family))
+        clients = tuple(_clients(lookup, family))
         if not clients:
             what = f"requests to Ingresses over {family}"
             reason = "nobody outside has a way to the controller's Service"
-            found.skips.append(Skip(what, reason, len(requests)))
+            yield Skip(what, reason, len(requests))
             continue
-        thorough: set[tuple[str, str]] = set()
         chosen = requests if family is cluster.network.families[0] else requests[:MAX_CLIENTS]
+        tried: set[tuple[str, str]] = set()
         for request in chosen:
-            _add(found, cluster, clients, request, thorough)
-    return found
+            decision = decide(cluster, request.host, request.path)
+            # the first request of a service goes on until every backend has answered
+            key = _service_key(decision)
+            is_first = key not in tried and sampling.is_small(cluster)
+            checks = tuple(_request_checks(lookup, clients, request, decision, is_first=is_first))
+            if any(isinstance(check, Check) and check.kind == ROUTE for check in checks):
+                tried.add(key)
+            yield from checks
+
+
+def _service_key(decision: Decision) -> tuple[str, str]:
+    if decision.ingress is None or decision.backend is None:
+        return ("", "")
+    return decision.ingress.namespace, decision.backend.service
 
 
 def _names(cluster: Cluster) -> Iterator[Check]:
     """The lab's internet knows where the hosts are; a user's own upstream need not."""
-    doors = (entrance(cluster, family) for family in cluster.network.families)
-    addresses = tuple(str(door.address) for door in doors if door is not None)
+    entrances = (entrance(cluster, family) for family in cluster.network.families)
+    addresses = tuple(str(way.address) for way in entrances if way is not None)
     if cluster.network.dns.upstream or not cluster.internet or not addresses:
         return
-    source = Location(LocationKind.INTERNET, cluster.internet[0])
+    source = Location(cluster.internet[0])
     hosts = dict.fromkeys(
         rule.host for ingress in served(cluster) for rule in ingress.rules if rule.host
     )
     for host in sampling.spread(tuple(hosts), MAX_NAMES):
         name = f"{host.replace('*', 'kns', 1)}."
         expected = f"{name}: {', '.join(addresses)}"
-        step = Step(Resolve(name), Want(records=addresses))
-        check_id = f"{PATH}/name/{source.label}->{host}"
-        yield Check(check_id, PATH, source, host, expected, (step,))
+        step = Step(Resolve(name), Expectation(records=addresses))
+        yield Check(PATH, "name", arrow(source, host), source, host, expected, (step,))
 
 
 # -- what is asked ---------------------------------------------------------------------------------
@@ -181,47 +201,37 @@ def _nearby(item: IngressPath) -> tuple[str, ...]:
 # -- who asks --------------------------------------------------------------------------------------
 
 
-def _clients(cluster: Cluster, family: IPFamily) -> Iterator[_Client]:
-    door = entrance(cluster, family)
-    if door is None:
+def _clients(lookup: Lookup, family: IPFamily) -> Iterator[_Client]:
+    way = entrance(lookup.cluster, family)
+    if way is None:
         return
-    for host in sampling.spread(cluster.internet, MAX_CLIENTS):
-        own = next((a for a in host.addresses if a.version == family.version), None)
-        if own is not None:
-            yield _Client(host, door, family, _seen(cluster, door, family, str(own)))
-
-
-def _seen(cluster: Cluster, door: Entrance, family: IPFamily, client: str) -> tuple[str, ...]:
-    """The addresses under which the controller may see the client; nothing: it can't be told."""
-    port = door.service.ports[0]
-    if door.node is None:
-        return seen_by_backends(cluster, door.service, port, door.address, ip_address(client))
-    return addresses_seen(for_outsider(cluster, (door.service, port, family), door.node, client))
+    for host in sampling.spread(lookup.cluster.internet, MAX_CLIENTS):
+        if sampling.address_of(host, family) is not None:
+            # nothing seen: it can't be told under which address
+            flow = Flow(Location(host), way.address, way.http)
+            yield _Client(host, way, family, promise(lookup, flow).sources)
 
 
 # -- what must come of it --------------------------------------------------------------------------
 
 
-def _add(
-    found: Expectations,
-    cluster: Cluster,
+def _request_checks(
+    lookup: Lookup,
     clients: tuple[_Client, ...],
     request: _Request,
-    thorough: set[tuple[str, str]],
-) -> None:
-    decision = decide(cluster, request.host, request.path)
+    decision: Decision,
+    *,
+    is_first: bool,
+) -> Iterator[Check | Skip]:
     restricted = decision.ingress is not None and is_restricted(decision.ingress)
     for client in clients if restricted else clients[:1]:
         if decision.ingress is not None and len(_verdicts(decision.ingress, client)) != 1:
             reason = "which address nginx sees of the client can't be told"
-            found.skips.append(Skip(f"{request.url} from {client.host.name}", reason))
+            yield Skip(f"{request.url} from {client.host.name}", reason)
             continue
-        check = _check(cluster, client, request, decision, thorough)
-        if check is None:
-            reason = "who answers can't be read from some of its endpoints"
-            found.skips.append(Skip(request.url, reason))
-        else:
-            found.checks.append(check)
+        check = _check(lookup, client, request, decision, is_first=is_first)
+        is_first = is_first and not (isinstance(check, Check) and check.kind == ROUTE)
+        yield check
 
 
 def _verdicts(ingress: Ingress, client: _Client) -> set[bool]:
@@ -232,61 +242,58 @@ def _verdicts(ingress: Ingress, client: _Client) -> set[bool]:
 
 
 def _check(
-    cluster: Cluster,
-    client: _Client,
-    request: _Request,
-    decision: Decision,
-    thorough: set[tuple[str, str]],
-) -> Check | None:
+    lookup: Lookup, client: _Client, request: _Request, decision: Decision, *, is_first: bool
+) -> Check | Skip:
     count = 1
-    kind, expected, want = _refusal(cluster, client, request, decision)
-    if want is None:
-        backends = backends_of(cluster, decision)
+    kind, expected, expectation = _refusal(lookup, client, request, decision)
+    if expectation is None:
+        backends = backends_of(lookup, decision)
         if any(_answers(backend) is not True for backend in backends):
-            return None
-        assert decision.ingress is not None  # noqa: S101 - it has backends
-        assert decision.backend is not None  # noqa: S101
-        key = (decision.ingress.namespace, decision.backend.service)
-        first = key not in thorough and sampling.is_small(cluster)
-        thorough.add(key)
-        count = requests_to_see_all(len(backends)) if first else 1
+            return Skip(request.url, "who answers can't be read from some of its endpoints")
+        count = requests_to_see_all(len(backends)) if is_first else 1
         names = tuple(dict.fromkeys(backend.name for backend in backends))
-        cover = Cover.ALL if first else Cover.SUBSET
-        want = Want(status=200, backends=names, cover=cover, headers=_promised(client, request))
+        expectation = Expectation(
+            status=200,
+            backends=names,
+            cover=Cover.ALL if is_first else Cover.SUBSET,
+            headers=_promised(client, request),
+        )
         expected = f"{decision.words}: {', '.join(names[:4])}{_forwarded(client)}"
-    source = Location(LocationKind.INTERNET, client.host)
-    place = str(client.door.address)
-    port = client.door.https if request.scheme == "https" else client.door.http
+    source = Location(client.host)
+    way = client.entrance
+    port = way.https if request.scheme == "https" else way.http
     ask = Http(
-        place, port, count=count, path=request.written, host=request.host,
+        way.address, port, count=count, path=request.written, host=request.host,
         scheme=request.scheme, headers=_HEADERS,
     )  # fmt: skip
-    end = suffix(cluster, client.family)
-    name = f"{PATH}/{kind}/{source.label}->{request.url}{end}"
-    return Check(name, PATH, source, request.url, expected, (Step(ask, want),))
+    suffix = sampling.family_suffix(lookup.cluster, client.family)
+    name = arrow(source, request.url, suffix)
+    return Check(PATH, kind, name, source, request.url, expected, (Step(ask, expectation),))
 
 
 def _refusal(
-    cluster: Cluster, client: _Client, request: _Request, decision: Decision
-) -> tuple[str, str, Want | None]:
+    lookup: Lookup, client: _Client, request: _Request, decision: Decision
+) -> tuple[str, str, Expectation | None]:
     """LocationKind, words and answer of a request that no backend gets; no answer: one gets it."""
     if decision.ingress is None:
-        return "no-rule", f"404: {decision.words}", Want(status=404)
-    if request.scheme == "http" and redirects(cluster, request.host, decision):
+        return "no-rule", f"404: {decision.words}", Expectation(status=404)
+    if request.scheme == "http" and redirects(lookup.cluster, request.host, decision):
         location = f"https://{request.host}{request.written}"
-        return "redirect", f"308 to {location}", Want(status=308, location=location)
+        return "redirect", f"308 to {location}", Expectation(status=308, location=location)
     if _verdicts(decision.ingress, client) == {False}:
-        words = f"403: the lists of {decision.words} keep {', '.join(client.seen)} out"
-        return "denied", words, Want(status=403)
-    if not backends_of(cluster, decision):
-        return "no-endpoints", f"503: {decision.words} has no ready endpoint", Want(status=503)
-    return "route", "", None
+        words = f"403: the lists of {decision.words} keep {', '.join(map(str, client.seen))} out"
+        return "denied", words, Expectation(status=403)
+    if not backends_of(lookup, decision):
+        return (
+            "no-endpoints",
+            f"503: {decision.words} has no ready endpoint",
+            Expectation(status=503),
+        )
+    return ROUTE, "", None
 
 
 def _answers(backend: Backend) -> bool | None:
-    from kns.kinds.common import Protocol
-
-    if backend.pod is None:
+    if backend.pod is None or backend.port is None:
         return None
     return serves_http(backend.pod, backend.port, Protocol.TCP)
 
@@ -294,9 +301,8 @@ def _answers(backend: Backend) -> bool | None:
 def _promised(client: _Client, request: _Request) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The headers that the backend must get, whatever the client has sent."""
     port = "443" if request.scheme == "https" else "80"
-    about_client = (
-        (("x-forwarded-for", client.seen), ("x-real-ip", client.seen)) if client.seen else ()
-    )
+    seen = tuple(map(str, client.seen))
+    about_client = (("x-forwarded-for", seen), ("x-real-ip", seen)) if seen else ()
     return (
         *about_client,
         ("x-forwarded-host", (request.host,)),
@@ -308,4 +314,4 @@ def _promised(client: _Client, request: _Request) -> tuple[tuple[str, tuple[str,
 def _forwarded(client: _Client) -> str:
     if not client.seen:
         return ""
-    return f", X-Forwarded-For is {' or '.join(client.seen[:3])}"
+    return f", X-Forwarded-For is {' or '.join(map(str, client.seen[:3]))}"

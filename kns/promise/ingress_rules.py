@@ -13,15 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import unquote
 
+from kns.addresses import IPAddress
 from kns.cluster.ingress import host_matches, served
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.ingress import Ingress, IngressBackend, IngressPath, PathType
 from kns.kinds.service import Service, ServicePort, ServiceType
-from kns.promise.endpoints import Backend, ready_anywhere
+from kns.promise.flow import Backend
+from kns.promise.lookup import Lookup
 
 _ANNOTATION = "nginx.ingress.kubernetes.io/"
 
@@ -100,15 +102,16 @@ def _weight(decision: Decision) -> tuple[int, int]:
 # -- what comes of it ------------------------------------------------------------------------------
 
 
-def backends_of(cluster: Cluster, decision: Decision) -> tuple[Backend, ...]:
+def backends_of(lookup: Lookup, decision: Decision) -> tuple[Backend, ...]:
     """The endpoints that may answer; none: a 503 (or nothing to decide)."""
+    cluster = lookup.cluster
     if decision.ingress is None or decision.backend is None:
         return ()
     found = _service_port(cluster, decision.ingress, decision.backend)
     if found is None:
         return ()
     for family in cluster.network.families:
-        backends = ready_anywhere(cluster, *found, family)
+        backends = lookup.endpoints(*found, family).ready
         if backends:
             return backends
     return ()
@@ -154,13 +157,12 @@ def is_restricted(ingress: Ingress) -> bool:
     return any(key.startswith(_ANNOTATION) and "source-range" in key for key in ingress.annotations)
 
 
-def admits(ingress: Ingress, client: str) -> bool:
+def admits(ingress: Ingress, client: IPAddress) -> bool:
     """Whether a client that nginx sees under that address is let in: a deny list comes first."""
-    address = ip_address(client)
 
     def holds(key: str) -> bool:
         ranges = (ip_network(item, strict=False) for item in _items(ingress, key))
-        return any(address in network for network in ranges)
+        return any(client in network for network in ranges)
 
     if holds("denylist-source-range"):
         return False

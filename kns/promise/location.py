@@ -35,8 +35,20 @@ _SHORT = {
 class Location:
     """One object of the cluster."""
 
-    kind: LocationKind
     item: Pod | Service | Node | InternetHost
+
+    @property
+    def kind(self) -> LocationKind:
+        """What it is."""
+        match self.item:
+            case Pod():
+                return LocationKind.POD
+            case Service():
+                return LocationKind.SERVICE
+            case Node():
+                return LocationKind.NODE
+            case _:
+                return LocationKind.INTERNET
 
     @property
     def label(self) -> str:

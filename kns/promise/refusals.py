@@ -8,40 +8,40 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from kns.promise.check import Check, Expectations, Skip
-from kns.promise.flow import Outcome
+from kns.promise.check import Check, CheckSet, Datagrams, Http, Skip
 from kns.promise.location import LocationKind
 
 #: what one client is refused at once without waiting, one less than the kernel allows
 AT_ONCE = 5
 
 
-def thin_out(found: Expectations) -> None:
-    """Leave one client a door, in turn, if any pod would be refused more than five times."""
+def thin_out(found: CheckSet) -> CheckSet:
+    """Leave one client a frontend, in turn, if any pod would be refused more than five times."""
     refused = [check for check in found.checks if _is_refused_pod(check)]
     per_client = Counter(check.source.label for check in refused)
     if max(per_client.values(), default=0) <= AT_ONCE:
-        return
-    doors: dict[str, list[Check]] = defaultdict(list)
+        return found
+    frontends: dict[tuple[str, str, object], list[Check]] = defaultdict(list)
     for check in refused:
-        doors[_door(check)].append(check)
+        frontends[_frontend(check)].append(check)
     dropped: set[str] = set()
-    for number, checks in enumerate(doors.values()):
+    for number, checks in enumerate(frontends.values()):
         dropped |= {check.id for check in checks} - {checks[number % len(checks)].id}
-    found.checks = [check for check in found.checks if check.id not in dropped]
-    if dropped:
-        reason = "one pod tries each door: Linux sends one client few ICMP errors a second"
-        found.skips.append(Skip("refusals", reason, len(dropped)))
+    if not dropped:
+        return found
+    reason = "one pod tries each door: Linux sends one client few ICMP errors a second"
+    kept = tuple(check for check in found.checks if check.id not in dropped)
+    return CheckSet(kept, (*found.skips, Skip("refusals", reason, len(dropped))))
 
 
-def _door(check: Check) -> str:
-    """The same for all clients of a service's door; a node port is one door on every node."""
-    kind = check.id.partition(f"/{check.source.label}->")[0]
-    host, colon, port = check.target.rpartition(":")
-    return f"{kind} {port if kind.endswith('/node-port') and colon else f'{host}{colon}{port}'}"
+def _frontend(check: Check) -> tuple[str, str, object]:
+    """The same for all clients of a frontend; a node port is one frontend on every node."""
+    ask = check.steps[0].ask
+    if check.kind == "node-port" and isinstance(ask, (Http, Datagrams)):
+        protocol = ask.protocol if isinstance(ask, Datagrams) else ""
+        return check.path, check.kind, (ask.port, protocol)
+    return check.path, check.kind, check.target
 
 
 def _is_refused_pod(check: Check) -> bool:
-    return check.source.kind is LocationKind.POD and any(
-        step.want.outcomes == (Outcome.REFUSED,) for step in check.steps
-    )
+    return check.source.kind is LocationKind.POD and check.is_refused

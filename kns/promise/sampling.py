@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from kns.cluster.model import Cluster
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster, InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.promise.endpoints import is_system
+from kns.promise.endpoints import workloads
 
 T = TypeVar("T")
 #: up to so many pods, every pair is probed (90 pairs)
@@ -32,11 +33,6 @@ def spread(items: Sequence[T], limit: int) -> tuple[T, ...]:
     if len(items) <= limit:
         return tuple(items)
     return tuple(items[index * len(items) // limit] for index in range(limit))
-
-
-def workloads(cluster: Cluster) -> tuple[Pod, ...]:
-    """The user's pods, in file order: kns' own are no clients of anybody."""
-    return tuple(pod for pod in cluster.pods if not is_system(pod))
 
 
 def is_small(cluster: Cluster) -> bool:
@@ -92,3 +88,24 @@ def clients(cluster: Cluster, backends: Sequence[Pod]) -> tuple[Pod, ...]:
         strangers = [pod for pod in pods if pod not in backends]
         chosen += strangers[:1] or pods[:1]
     return spread(chosen, PER_SERVICE)
+
+
+def nodes_with(cluster: Cluster, family: IPFamily) -> tuple[Node, ...]:
+    """Nodes with an address of the family, of very many a sample."""
+    nodes = [node for node in cluster.nodes if node.address(family) is not None]
+    return spread(nodes, PER_SERVICE)
+
+
+def hosts_with(cluster: Cluster, family: IPFamily) -> tuple[InternetHost, ...]:
+    """Internet hosts with an address of the family."""
+    return tuple(host for host in cluster.internet if address_of(host, family) is not None)
+
+
+def address_of(host: InternetHost, family: IPFamily) -> IPAddress | None:
+    """The host's address of the family."""
+    return next((a for a in host.addresses if a.version == family.version), None)
+
+
+def family_suffix(cluster: Cluster, family: IPFamily) -> str:
+    """What an id ends with in a dual-stack lab's second family."""
+    return "" if family is cluster.network.families[0] else f"/{family.lower()}"

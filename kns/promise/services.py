@@ -1,254 +1,346 @@
-"""What Kubernetes promises of cluster IPs, seen from pods, from nodes and from outside. Pure."""
+"""Flows to services that verify tries: by cluster IP, node port, outer and balanced address. Pure.
+
+frontend        where                          clients
+cluster IP      everywhere in the cluster      pods, nodes; not the internet
+node port       every node's address           internet, pods, nodes, localhost
+external IP     wherever it is routed          pods, nodes; the internet if it is a node's
+load balancer   status.loadBalancer.ingress    pods, nodes (kube-proxy's short cut); internet
+health check    healthCheckNodePort            internet
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
-from kns.addresses import IPFamily
-from kns.cluster.ingress import controller_service
-from kns.cluster.model import Cluster, ProxyMode
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import Cluster, InternetHost
 from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.kinds.service import Service, ServicePort, SessionAffinity, TrafficPolicy
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.promise import sampling
-from kns.promise.check import AffinityExpiry, Check, Expectations, Skip, Step
-from kns.promise.endpoints import has_dns, internal, is_dns, promise
-from kns.promise.location import Location, LocationKind, label
-from kns.promise.pods import NO_WAY, of_node, of_pod, suffix
-from kns.promise.service_steps import Door, Promised, Title, add, blocked, port_label, refused
-from kns.promise.sources import node_of, node_to_cluster_ip, through_cluster_ip
+from kns.promise.balancer import PROXY, balancer_mode, source_ranges
+from kns.promise.check import Check, Expectation, Http, Skip, Step
+from kns.promise.endpoints import has_dns, is_cluster_dns
+from kns.promise.expiry import expiry
+from kns.promise.facts import proxy_facts
+from kns.promise.flow import Flow, FrontendKind, Stage, port_label, protocol_suffix
+from kns.promise.location import Location, label
+from kns.promise.lookup import Lookup, balancer_point
+from kns.promise.promise import promise
+from kns.promise.steps import Title, service_check, stopped_step, title_check
 
-#: a session affinity that lasts longer than this is not waited for
-AFFINITY_PATIENCE = 10
-#: what all rounds of waiting for an affinity may take, in seconds
-EXPIRY_BUDGET = 40
-#: the probability with which a sound lab may fail the affinity's expiry
-MISS = 1e-6
+LOCALHOST = ip_address("127.0.0.1")
+LOAD_BALANCER = "load-balancer"
 
 
-def service_checks(cluster: Cluster) -> Expectations:
-    """The checks of every cluster IP."""
-    found = Expectations()
-    for service, port, family in service_ports(cluster):
-        if is_cluster_dns(cluster, service):  # it speaks DNS: name resolution proves it
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """A service port of one family, and how checks of it are named."""
+
+    service: Service
+    port: ServicePort
+    family: IPFamily
+    suffix: str
+
+    @property
+    def label(self) -> str:
+        """The service port in words."""
+        return port_label(self.service, self.port)
+
+    def flow(self, item: Pod | Node | InternetHost, address: IPAddress, number: int) -> Flow:
+        """A flow from there to that address and port."""
+        return Flow(Location(item), address, number, self.port.protocol)
+
+    def at(self, address: IPAddress) -> str:
+        """How a report names an outer address."""
+        return f"{address}:{self.port.port} ({self.label})"
+
+
+def service_checks(lookup: Lookup) -> Iterator[Check | Skip]:
+    """The checks of cluster IPs."""
+    cluster = lookup.cluster
+    every, targets = tuple(_every_target(lookup)), _targets(lookup)
+    for target in targets:
+        if is_cluster_dns(cluster, target.service):  # it speaks DNS: name resolution proves it
             continue
-        _from_pods(found, cluster, service, port, family)
-        _from_nodes(found, cluster, service, port, family)
-        _from_outside(found, cluster, service, port, family)
-        _expiry(found, cluster, service, port, family)
-    ports, tried = len(_every_port(cluster)), len(service_ports(cluster))
-    if tried < ports:
-        found.skips.append(Skip("service ports", f"{tried} of {ports} are tried", ports - tried))
-    _wrong_port(found, cluster)
+        yield from _from_pods(lookup, target)
+        yield from _from_nodes(lookup, target)
+        yield from _unroutable(lookup, target)
+        yield from expiry(lookup, target.service, target.port, target.family)
+    if len(targets) < len(every):
+        left_out = len(every) - len(targets)
+        yield Skip("service ports", f"{len(targets)} of {len(every)} are tried", left_out)
+    yield from _wrong_port(lookup, targets)
     if not has_dns(cluster):
-        _headless(found, cluster)
-    return found
+        for service in cluster.services:
+            if not service.cluster_ips:
+                reason = "it has no address: only DNS leads to its pods, and the lab has none"
+                yield Skip(label(service), reason)
 
 
-def service_ports(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamily], ...]:
-    """Every port of every service that has a cluster IP, once a family; of very many a sample."""
-    return sampling.spread(_every_port(cluster), sampling.SAMPLED_PORTS)
+def external_checks(lookup: Lookup) -> Iterator[Check | Skip]:
+    """The checks of node ports, external IPs, balancer addresses and health checks."""
+    for target in _targets(lookup):
+        if is_cluster_dns(lookup.cluster, target.service):
+            continue
+        if target.port.node_port:
+            yield from _node_ports(lookup, target)
+        for kind, address in _outer_addresses(target):
+            yield from _outer_address(lookup, target, kind, address)
+        if target.service.health_check_node_port and target.port is target.service.ports[0]:
+            yield from _health(lookup, target)
 
 
-def _every_port(cluster: Cluster) -> tuple[tuple[Service, ServicePort, IPFamily], ...]:
-    # who answers there is the Ingresses' affair: kns.promise.ingress
-    controller = controller_service(cluster)
-    return tuple(
-        (service, port, family)
-        for family in cluster.network.families
-        for service in cluster.services
-        if service.cluster_ip(family) is not None and service is not controller
-        for port in service.ports
-    )
+def balancer_checks(lookup: Lookup) -> Iterator[Check | Skip]:
+    """The checks of every address that the lab's load balancer gave out, from without."""
+    for target in _targets(lookup):
+        if is_cluster_dns(lookup.cluster, target.service):
+            continue
+        for point in target.service.load_balancer_ingress:
+            if point.ip is not None and point.ip.version == target.family.version:
+                mode = balancer_mode(lookup.cluster, point)
+                if mode:
+                    yield from _balanced(lookup, target, point.ip, mode)
 
 
-def is_cluster_dns(cluster: Cluster, service: Service) -> bool:
-    """True for the service of the lab's DNS."""
-    return any(address in cluster.network.dns.service_ips for address in service.cluster_ips) or (
-        bool(service.selector)
-        and any(
-            is_dns(pod) and (service.selector or {}).items() <= dict(pod.labels).items()
-            for pod in cluster.pods
-            if pod.namespace == service.namespace
-        )
-    )
+def _targets(lookup: Lookup) -> tuple[_Target, ...]:
+    """Every port of every service that has a cluster IP, once per family; of very many a sample."""
+    return sampling.spread(tuple(_every_target(lookup)), sampling.SAMPLED_PORTS)
+
+
+def _every_target(lookup: Lookup) -> Iterator[_Target]:
+    # who answers at the Ingress controller is the Ingresses' affair: kns.promise.ingress
+    for family in lookup.cluster.network.families:
+        suffix = sampling.family_suffix(lookup.cluster, family)
+        for service in lookup.cluster.services:
+            if service.cluster_ip(family) is not None and service is not lookup.controller:
+                for port in service.ports:
+                    yield _Target(service, port, family, suffix)
+
+
+# -- cluster IPs -----------------------------------------------------------------------------------
 
 
 def backends_anywhere(
-    cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
+    lookup: Lookup, service: Service, port: ServicePort, family: IPFamily
 ) -> tuple[Pod, ...]:
     """The pods that are a backend for some node, in file order."""
-    found = [
-        backend.pod
-        for node in cluster.nodes
-        for backend in promise(cluster, service, port, node, family).cluster
-    ]
-    return tuple(pod for pod in cluster.pods if pod in found)
+    endpoints = lookup.endpoints(service, port, family)
+    found = {
+        backend.pod.full_name
+        for node in lookup.cluster.nodes
+        for backend in endpoints.at(node).cluster
+        if backend.pod is not None
+    }
+    return tuple(pod for pod in lookup.cluster.pods if pod.full_name in found)
 
 
-def _cluster_ip(service: Service, port: ServicePort, family: IPFamily, source: Location) -> Door:
-    address = str(service.cluster_ip(family))
-    return Door(service, port, family, source, address, port.port)
+def _cluster_ip(target: _Target, item: Pod | Node | InternetHost) -> Flow:
+    address = target.service.cluster_ip(target.family)
+    assert address is not None  # noqa: S101 - others are no targets
+    return target.flow(item, address, target.port.port)
 
 
-def _no_backends_reason(service: Service, node: Node, refuses: bool) -> str:  # noqa: FBT001
-    if not refuses:
-        return f"internalTrafficPolicy Local and no ready endpoint on {node.name}: dropped"
-    return f"{label(service)} has no ready endpoint"
-
-
-def _from_pods(
-    found: Expectations, cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
-) -> None:
-    backends = backends_anywhere(cluster, service, port, family)
+def _from_pods(lookup: Lookup, target: _Target) -> Iterator[Check | Skip]:
+    cluster = lookup.cluster
+    is_small = sampling.is_small(cluster)
+    backends = backends_anywhere(lookup, target.service, target.port, target.family)
     strangers = sampling.clients(cluster, backends)
-    own = backends if sampling.is_small(cluster) else sampling.spread(backends, 1)
+    own = backends if is_small else sampling.spread(backends, 1)
     for index, pod in enumerate((*strangers, *own)):
-        if pod.address(family) is None:
+        if pod.address(target.family) is None:
             continue
-        node = node_of(cluster, pod)
-        usable, refuses = internal(cluster, service, port, node, family)
-        is_thorough = sampling.is_small(cluster) or index == 0 or pod in own
+        found = promise(lookup, _cluster_ip(target, pod))
+        is_thorough = is_small or index == 0 or pod in own
         # only many requests make sure that the pod's own turn comes
-        is_own = is_thorough and any(backend.pod is pod for backend in usable)
-        kind = "hairpin" if is_own else "cluster-ip"
-        what = Promised(
-            usable,
-            lambda backend, pod=pod: through_cluster_ip(cluster, pod, backend),  # type: ignore[misc]
-            refuses=refuses,
-            why=_no_backends_reason(service, node, refuses),
-            is_thorough=is_thorough,
-            note=_pod_note(cluster, service, is_own=is_own),
-        )
-        target = port_label(service, port)
-        title = Title("pod-to-service", kind, label(pod), target, suffix(cluster, family))
-        add(found, cluster, title, _cluster_ip(service, port, family, of_pod(pod)), what)
-
-
-def _pod_note(cluster: Cluster, service: Service, *, is_own: bool) -> str:
-    if cluster.network.kube_proxy.masquerade_all:
-        return "masqueradeAll hides the client"
-    is_local = service.internal_traffic_policy is TrafficPolicy.LOCAL
-    if is_local and cluster.network.kube_proxy.mode is ProxyMode.IPVS:
-        return "IPVS can't drop: without a local endpoint it uses what it has, or refuses"
-    if is_local:
-        return "internalTrafficPolicy Local: this node's endpoints only"
-    return "itself by hairpin, masqueraded" if is_own else ""
-
-
-def _from_nodes(
-    found: Expectations, cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
-) -> None:
-    nodes = tuple(node for node in cluster.nodes if node.address(family) is not None)
-    for node in sampling.spread(nodes, sampling.PER_SERVICE):
-        usable, refuses = internal(cluster, service, port, node, family)
-        what = Promised(
-            usable,
-            lambda backend, node=node: node_to_cluster_ip(cluster, node, backend),  # type: ignore[misc]
-            refuses=refuses,
-            why=_no_backends_reason(service, node, refuses),
-            is_thorough=sampling.is_small(cluster),
-        )
-        target = port_label(service, port)
-        title = Title("node-to-service", "cluster-ip", node.name, target, suffix(cluster, family))
-        add(found, cluster, title, _cluster_ip(service, port, family, of_node(node)), what)
-
-
-def _from_outside(
-    found: Expectations, cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
-) -> None:
-    for host in cluster.internet[:1]:
-        if port.protocol is not Protocol.TCP or port is not service.ports[0]:
-            continue
-        if not any(address.version == family.version for address in host.addresses):
-            continue
-        if not sampling.is_small(cluster) and service is not cluster.services[0]:
-            continue
-        source = Location(LocationKind.INTERNET, host)
-        target = port_label(service, port)
+        is_own = is_thorough and any(answer.backend.pod is pod for answer in found.answers)
         title = Title(
-            "internet-to-service", "unroutable", host.name, target, suffix(cluster, family)
+            "pod-to-service",
+            "hairpin" if is_own else "cluster-ip",
+            target.label,
+            target.suffix,
+            is_thorough,
+            "itself by hairpin, masqueraded" if is_own else "",
         )
-        step = blocked(_cluster_ip(service, port, family, source), NO_WAY)
-        expected = f"no way in to {service.cluster_ip(family)}"
-        found.checks.append(Check(title.id, title.path, source, target, expected, (step,)))
+        yield service_check(cluster, title, found)
 
 
-def _wrong_port(found: Expectations, cluster: Cluster) -> None:
+def _from_nodes(lookup: Lookup, target: _Target) -> Iterator[Check | Skip]:
+    cluster = lookup.cluster
+    for node in sampling.nodes_with(cluster, target.family):
+        title = Title(
+            "node-to-service",
+            "cluster-ip",
+            target.label,
+            target.suffix,
+            sampling.is_small(cluster),
+        )
+        yield service_check(cluster, title, promise(lookup, _cluster_ip(target, node)))
+
+
+def _unroutable(lookup: Lookup, target: _Target) -> Iterator[Check]:
+    cluster = lookup.cluster
+    if target.port.protocol is not Protocol.TCP or target.port is not target.service.ports[0]:
+        return
+    if not sampling.is_small(cluster) and target.service is not cluster.services[0]:
+        return
+    for host in sampling.hosts_with(cluster, target.family)[:1]:
+        title = Title("internet-to-service", "unroutable", target.label, target.suffix)
+        found = promise(lookup, _cluster_ip(target, host))
+        if found.stop is not None:
+            step = stopped_step(found.flow, found.stop)
+            yield title_check(title, found.flow, found.stop.reason, step)
+
+
+def _wrong_port(lookup: Lookup, targets: tuple[_Target, ...]) -> Iterator[Check | Skip]:
     """One port that the first service doesn't have: the modes differ in what they do with it."""
-    pods = sampling.one_per_node(cluster)
-    candidates = [entry for entry in service_ports(cluster) if entry[1].protocol is Protocol.TCP]
-    if not pods or not candidates:
+    pods = sampling.one_per_node(lookup.cluster)
+    target = next((t for t in targets if t.port.protocol is Protocol.TCP), None)
+    if not pods or target is None:
         return
-    service, port, family = candidates[0]
-    taken = {p.port for p in service.ports}
-    number = next(n for n in range(port.port + 1, 65_536) if n not in taken)
-    door = replace(_cluster_ip(service, port, family, of_pod(pods[0])), number=number)
-    if cluster.network.kube_proxy.mode is ProxyMode.IPTABLES:
-        step = blocked(door, NO_WAY)
-        expected = "no answer: in iptables mode no rule matches, and it leaves by the default route"
-    else:
-        step = refused(door)
-        mode = cluster.network.kube_proxy.mode
-        expected = f"refused: {mode} mode rejects ports of a cluster IP that no service has"
-    target = f"{label(service)}:{number}"
-    title = Title("pod-to-service", "wrong-port", label(pods[0]), target)
-    found.checks.append(Check(title.id, title.path, door.source, target, expected, (step,)))
+    taken = {port.port for port in target.service.ports}
+    number = next(n for n in range(target.port.port + 1, 65_536) if n not in taken)
+    flow = replace(_cluster_ip(target, pods[0]), port=number)
+    title = Title("pod-to-service", "wrong-port", f"{label(target.service)}:{number}")
+    yield service_check(lookup.cluster, title, promise(lookup, flow))
 
 
-def _headless(found: Expectations, cluster: Cluster) -> None:
-    for service in cluster.services:
-        if not service.cluster_ips:
-            reason = "it has no address: only DNS leads to its pods, and the lab has none"
-            found.skips.append(Skip(label(service), reason))
+# -- node ports ------------------------------------------------------------------------------------
 
 
-def _expiry(
-    found: Expectations, cluster: Cluster, service: Service, port: ServicePort, family: IPFamily
-) -> None:
-    """Affinity ends after its timeout: the choice is made anew. Needs waiting, so a short one."""
-    if service.session_affinity is not SessionAffinity.CLIENT_IP:
+def _node_ports(lookup: Lookup, target: _Target) -> Iterator[Check | Skip]:
+    cluster = lookup.cluster
+    nodes = sampling.nodes_with(cluster, target.family)
+    for host in sampling.hosts_with(cluster, target.family)[:1]:
+        for node in nodes:
+            # in a big lab one node's node port is tried until every backend has answered
+            is_thorough = sampling.is_small(cluster) or node is cluster.nodes[0]
+            yield from _at_node(lookup, target, host, node, is_thorough=is_thorough)
+    is_small = sampling.is_small(cluster)
+    for pod in sampling.spread(sampling.one_per_node(cluster), sampling.PER_SERVICE):
+        yield from _at_node(lookup, target, pod, lookup.node_of(pod), is_thorough=is_small)
+    is_local = target.service.external_traffic_policy is TrafficPolicy.LOCAL
+    if not is_local or not proxy_facts(cluster).binds_service_addresses:
+        for node in nodes:
+            yield from _at_node(lookup, target, node, node, is_thorough=is_small)
+    if target.family is IPFamily.IPV4 and target.port.protocol is Protocol.TCP and nodes:
+        name = f"localhost:{target.port.node_port}"
+        title = Title("node-to-service", "localhost", name, is_thorough=is_small)
+        flow = target.flow(nodes[0], LOCALHOST, target.port.node_port)
+        yield service_check(cluster, title, promise(lookup, flow))
+
+
+def _at_node(
+    lookup: Lookup,
+    target: _Target,
+    item: Pod | Node | InternetHost,
+    node: Node,
+    *,
+    is_thorough: bool,
+) -> Iterator[Check | Skip]:
+    address = node.address(target.family)
+    if address is None:
         return
-    what = f"{port_label(service, port)}: end of the session affinity"
-    backends = backends_anywhere(cluster, service, port, family)
-    clients = sampling.spread(
-        [pod for pod in sampling.workloads(cluster) if pod.address(family)], sampling.FULL_MESH
-    )
-    reason = _cannot_expire(cluster, service, port, len(backends), clients)
-    if reason:
-        found.skips.append(Skip(what, reason))
-        return
-    seconds = service.session_affinity_timeout
-    rounds = math.ceil(math.log(MISS) / (-len(clients) * math.log(len(backends))))
-    if rounds * (seconds + 1) > EXPIRY_BUDGET:
-        found.skips.append(Skip(what, f"{rounds} waits of {seconds} s would take too long"))
-        return
-    first, *others = (of_pod(pod) for pod in clients)
-    asked = AffinityExpiry(
-        str(service.cluster_ip(family)), port.port, seconds, rounds, tuple(others)
-    )
-    target = port_label(service, port)
-    title = Title(
-        "pod-to-service", "affinity-expires", first.label, target, suffix(cluster, family)
-    )
-    expected = (
-        f"after {seconds} s of silence the backend is chosen anew:"
-        f" {len(clients)} clients, up to {rounds} rounds, one of them must move"
-    )
-    found.checks.append(Check(title.id, title.path, first, target, expected, (Step(asked),)))
+    flow = target.flow(item, address, target.port.node_port)
+    name = f"{node.name}:{target.port.node_port}{protocol_suffix(target.port.protocol)}"
+    path = f"{flow.source.kind}-to-service"
+    title = Title(path, "node-port", name, target.suffix, is_thorough)
+    yield service_check(lookup.cluster, title, promise(lookup, flow))
 
 
-def _cannot_expire(
-    cluster: Cluster, service: Service, port: ServicePort, backends: int, clients: tuple[Pod, ...]
-) -> str:
-    if port.protocol is not Protocol.TCP:
-        return "tried over TCP only"
-    if backends < 2 or not clients or service.internal_traffic_policy is TrafficPolicy.LOCAL:
-        return "it takes two backends to see a change"
-    if cluster.network.kube_proxy.mode is ProxyMode.IPVS:
-        return "IPVS keeps a session while one of its connections is in TIME_WAIT (120 s)"
-    if service.session_affinity_timeout > AFFINITY_PATIENCE:
-        return f"it ends after {service.session_affinity_timeout} s: not waited for"
-    return ""
+# -- external IPs and balancer addresses -----------------------------------------------------------
+
+
+def _outer_addresses(target: _Target) -> Iterator[tuple[FrontendKind, IPAddress]]:
+    for address in target.service.external_ips:
+        if address.version == target.family.version:
+            yield FrontendKind.EXTERNAL_IP, address
+    for entry in target.service.load_balancer_ingress:
+        # ipMode Proxy: the balancer wants to see the traffic itself, so there is no short cut
+        is_ours = entry.ip is not None and entry.ip.version == target.family.version
+        if entry.ip is not None and is_ours and entry.ip_mode == "VIP":
+            yield FrontendKind.LOAD_BALANCER_IP, entry.ip
+
+
+def _outer_address(
+    lookup: Lookup, target: _Target, kind: FrontendKind, address: IPAddress
+) -> Iterator[Check | Skip]:
+    cluster = lookup.cluster
+    clients: list[Pod | Node] = [
+        pod
+        for pod in sampling.spread(sampling.one_per_node(cluster), sampling.PER_SERVICE)
+        if pod.address(target.family) is not None
+    ]
+    if not proxy_facts(cluster).binds_service_addresses:
+        clients += sampling.nodes_with(cluster, target.family)
+    for item in clients:
+        yield _to_outer(lookup, target, kind, target.flow(item, address, target.port.port))
+    if balancer_mode(cluster, balancer_point(target.service, address)):
+        return  # `balancer_checks` has more to say
+    for host in sampling.hosts_with(cluster, target.family)[:1]:
+        flow = target.flow(host, address, target.port.port)
+        found = promise(lookup, flow)
+        if found.stop is not None and found.stop.stage is Stage.ROUTE:
+            yield Skip(f"internet to {target.at(address)}", found.stop.reason)
+        else:
+            title = Title(f"{flow.source.kind}-to-service", kind, target.at(address))
+            yield service_check(cluster, title, found)
+
+
+def _to_outer(lookup: Lookup, target: _Target, kind: str, flow: Flow) -> Check | Skip:
+    is_small = sampling.is_small(lookup.cluster)
+    path = f"{flow.source.kind}-to-service"
+    title = Title(path, kind, target.at(flow.destination), is_thorough=is_small)
+    return service_check(lookup.cluster, title, promise(lookup, flow))
+
+
+def _balanced(
+    lookup: Lookup, target: _Target, address: IPAddress, mode: str
+) -> Iterator[Check | Skip]:
+    clients: list[Pod | Node | InternetHost] = list(_both_sides(lookup.cluster, target))
+    if mode == PROXY:
+        pods = sampling.spread(sampling.one_per_node(lookup.cluster), sampling.PER_SERVICE)
+        clients += [pod for pod in pods if pod.address(target.family) is not None]
+        clients += sampling.nodes_with(lookup.cluster, target.family)
+    for item in clients:
+        flow = target.flow(item, address, target.port.port)
+        check = _to_outer(lookup, target, LOAD_BALANCER, flow)
+        yield check
+        if isinstance(check, Skip) and check.what.startswith("internet to "):
+            return  # one reason for all clients
+
+
+def _both_sides(cluster: Cluster, target: _Target) -> Iterator[InternetHost]:
+    """The first host; where source ranges tell hosts apart, one of each side."""
+    ranges = source_ranges(target.service, target.family)
+    sides: set[bool] = set()
+    for host in sampling.hosts_with(cluster, target.family):
+        client = sampling.address_of(host, target.family)
+        side = not ranges or any(client in cidr for cidr in ranges)
+        if side not in sides:
+            sides.add(side)
+            yield host
+
+
+# -- health checks ---------------------------------------------------------------------------------
+
+
+def _health(lookup: Lookup, target: _Target) -> Iterator[Check]:
+    cluster, number = lookup.cluster, target.service.health_check_node_port
+    endpoints = lookup.endpoints(target.service, target.port, target.family)
+    for host in sampling.hosts_with(cluster, target.family)[:1]:
+        for node in sampling.nodes_with(cluster, target.family):
+            address = node.address(target.family)
+            assert address is not None  # noqa: S101 - others are left out
+            local = endpoints.at(node).local_ready
+            status = 200 if local else 503
+            name = f"{node.name}:{number}"
+            title = Title("internet-to-node", "health-check", name, target.suffix)
+            ask = Http(address, number, path="/healthz")
+            step = Step(ask, Expectation(status=status, local_endpoints=local))
+            flow = Flow(Location(host), address, number)
+            expected = f"{status}: {local} local endpoints of {target.label}"
+            yield title_check(title, flow, expected, step)

@@ -7,11 +7,11 @@ from ipaddress import ip_address
 from kns.cluster.model import InternetHost
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.places import Places
-from kns.promise.location import Location, LocationKind
+from kns.promise.location import Location
 
 
 def host(name: str) -> Location:
-    return Location(LocationKind.INTERNET, InternetHost(name, (ip_address("10.99.0.1"),)))
+    return Location(InternetHost(name, (ip_address("10.99.0.1"),)))
 
 
 CLIENT = host("client")

@@ -10,12 +10,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Literal
 
 import pytest
 
 from kns.kernel import sockets
 from kns.kernel.processes import Context
+from kns.kinds.common import Protocol
 from kns.probe.ask import curl, datagram
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT, Request
 from kns.probe.ask.datagram import Datagram
@@ -155,7 +157,9 @@ def test_curl_tells_how_a_connection_ended(
 
 
 def test_curl_makes_a_new_connection_for_each_of_many_requests(room: Room) -> None:
-    attempts = asker(room.client, room.server).http(CLIENT, Http(ADDRESS, PORT, count=30))
+    attempts = asker(room.client, room.server).http(
+        CLIENT, Http(ip_address(ADDRESS), PORT, count=30)
+    )
     assert len(attempts) == 30
     assert {a.backend for a in attempts} == {"pod2"}
     assert {a.client_address_seen for a in attempts} == {"10.99.0.1"}
@@ -163,7 +167,9 @@ def test_curl_makes_a_new_connection_for_each_of_many_requests(room: Room) -> No
 
 
 def test_curl_stops_at_the_first_failure_and_samples(room: Room) -> None:
-    attempts = asker(room.client, room.server).http(CLIENT, Http(ADDRESS, CLOSED_PORT, count=500))
+    attempts = asker(room.client, room.server).http(
+        CLIENT, Http(ip_address(ADDRESS), CLOSED_PORT, count=500)
+    )
     assert {a.outcome for a in attempts} == {Outcome.REFUSED}
     assert len(attempts) < 20
 
@@ -187,7 +193,7 @@ def test_ping_into_silence(room: Room) -> None:
     drop = ("INPUT", "-p", "icmp", "-s", "10.99.0.1", "-j", "DROP")
     run("ip", "netns", "exec", room.server, "iptables", "-I", *drop)
     try:
-        found = asker(room.client, room.server).observe(CLIENT, Echo(ADDRESS))
+        found = asker(room.client, room.server).observe(CLIENT, Echo(ip_address(ADDRESS)))
     finally:
         run("ip", "netns", "exec", room.server, "iptables", "-D", *drop)
     assert getattr(found, "outcome", None) is Outcome.TIMEOUT
@@ -211,7 +217,9 @@ def test_udp(room: Room, address: str, port: int, outcome: Outcome) -> None:
 
 
 def test_udp_server_says_who_it_is(room: Room) -> None:
-    found = asker(room.client, room.server).observe(CLIENT, Datagrams("udp", ADDRESS, PORT, 3))
+    found = asker(room.client, room.server).observe(
+        CLIENT, Datagrams(Protocol.UDP, ip_address(ADDRESS), PORT, 3)
+    )
     assert isinstance(found, tuple)
     assert [(a.backend, a.client_address_seen) for a in found] == [("pod2", "10.99.0.1")] * 3
 

@@ -12,7 +12,7 @@ from kns.cluster.model import Cluster, ProxyMode
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import Service, ServicePort
-from kns.promise.location import Location, LocationKind
+from kns.promise.location import Location
 from tests.clusters import make_cluster, make_network
 
 
@@ -88,12 +88,12 @@ def pod(cluster: Cluster, name: str) -> Pod:
 
 
 def at_pod(cluster: Cluster, name: str) -> Location:
-    return Location(LocationKind.POD, pod(cluster, name))
+    return Location(pod(cluster, name))
 
 
 def at_node(cluster: Cluster, name: str) -> Location:
-    return Location(LocationKind.NODE, next(node for node in cluster.nodes if node.name == name))
+    return Location(next(node for node in cluster.nodes if node.name == name))
 
 
 def at_internet(cluster: Cluster) -> Location:
-    return Location(LocationKind.INTERNET, cluster.internet[0])
+    return Location(cluster.internet[0])

@@ -13,14 +13,14 @@ from kns.probe.diagnose import explain
 from kns.probe.model import Attempt
 from kns.probe.target import parse_target
 from kns.promise.flow import Outcome
-from kns.promise.location import Location, LocationKind
+from kns.promise.location import Location
 from tests.balanced import balanced
 from tests.probe.scenes import at_pod
 
 
 def said(cluster: Cluster, target: str, outcome: Outcome, *, host: str = "internet") -> str:
     (item,) = (entry for entry in cluster.internet if entry.name == host)
-    source = Location(LocationKind.INTERNET, item)
+    source = Location(item)
     return explain(cluster, source, parse_target(cluster, source, target), (Attempt(outcome),))
 
 

@@ -11,17 +11,17 @@ from kns.cluster.resolve import resolve
 from kns.kinds.load import load_lab
 from kns.probe.ingress import candidates, ingress_target, notes
 from kns.probe.model import Attempt
-from kns.probe.target import Target, Wish
+from kns.probe.target import Target, TargetOptions
 from kns.promise.flow import Outcome
 from kns.promise.location import LocationKind
 from tests.readme_console import PROJECT
 
 CLUSTER = resolve(load_lab(PROJECT / "labs/ingress.yaml").spec).cluster
-NO_WISH = Wish()
+NO_WISH = TargetOptions()
 ADDRESS = "198.51.100.1"
 
 
-def target(text: str, wish: Wish = NO_WISH, cluster: Cluster = CLUSTER) -> Target | None:
+def target(text: str, wish: TargetOptions = NO_WISH, cluster: Cluster = CLUSTER) -> Target | None:
     return ingress_target(cluster, text, wish)
 
 
@@ -39,12 +39,12 @@ def sure(text: str) -> Target:
         ("http://shop.example.com:80/", NO_WISH, "http://shop.example.com:80/", 80),
         ("shop.example.com", NO_WISH, "http://shop.example.com/whoami", 80),
         ("shop.example.com:443", NO_WISH, "https://shop.example.com/whoami", 443),
-        ("shop.example.com", Wish("443"), "https://shop.example.com/whoami", 443),
+        ("shop.example.com", TargetOptions("443"), "https://shop.example.com/whoami", 443),
         ("http://x.apps.example.com/", NO_WISH, "http://x.apps.example.com/", 80),
     ],
 )
 def test_a_host_of_an_ingress_is_asked_at_the_controllers_door(
-    text: str, wish: Wish, url: str, port: int
+    text: str, wish: TargetOptions, url: str, port: int
 ) -> None:
     found = target(text, wish)
     assert found is not None

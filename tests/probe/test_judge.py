@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_address
 
 import pytest
 
-from kns.probe.judge import LinkFacts, Picks, judge
+from kns.probe.judge import AffinityRounds, LinkFacts, judge
 from kns.probe.model import Attempt, PingResult
-from kns.promise.check import Cover, Want
+from kns.promise.check import Cover, Expectation
 from kns.promise.flow import Outcome
 
 OK = Attempt(
@@ -20,7 +21,8 @@ OK = Attempt(
     latency_ms=0.5,
 )
 OTHER = replace(OK, backend="pod3", server_address="10.244.0.3")
-BOTH = Want(backends=("pod2", "pod3"), is_even=True)
+SEEN = (("pod2", ip_address("10.244.0.2")),)
+BOTH = Expectation(backends=("pod2", "pod3"), is_even=True)
 
 
 def many(first: int, second: int) -> tuple[Attempt, ...]:
@@ -30,21 +32,25 @@ def many(first: int, second: int) -> tuple[Attempt, ...]:
 @pytest.mark.parametrize(
     ("want", "seen", "actual"),
     [
-        (Want(backends=("pod2",)), (OK,), "pod2 answered, saw 10.244.0.2"),
+        (Expectation(backends=("pod2",)), (OK,), "pod2 answered, saw 10.244.0.2"),
         (BOTH, many(14, 14), "pod2, pod3 answered, saw 10.244.0.2"),
         (replace(BOTH, cover=Cover.SUBSET), many(3, 0), "pod2 answered, saw 10.244.0.2"),
-        (Want(backends=("pod2", "pod3"), cover=Cover.ONE), many(9, 0), "pod2 answered, saw"),
-        (Want(seen=(("pod2", "10.244.0.2"),)), (OK,), "pod2 answered, saw 10.244.0.2"),
-        (Want(outcomes=(Outcome.REFUSED,)), (Attempt(Outcome.REFUSED),), "REFUSED"),
+        (Expectation(backends=("pod2", "pod3"), cover=Cover.ONE), many(9, 0), "pod2 answered, saw"),
         (
-            Want(outcomes=(Outcome.REFUSED,), within_ms=900),
+            Expectation(seen=(("pod2", ip_address("10.244.0.2")),)),
+            (OK,),
+            "pod2 answered, saw 10.244.0.2",
+        ),
+        (Expectation(outcomes=(Outcome.REFUSED,)), (Attempt(Outcome.REFUSED),), "REFUSED"),
+        (
+            Expectation(outcomes=(Outcome.REFUSED,), within_ms=900),
             (Attempt(Outcome.REFUSED, latency_ms=0.3),),
             "REFUSED",
         ),
-        (Want(status=503), (replace(OK, status=503),), "HTTP 503"),
+        (Expectation(status=503), (replace(OK, status=503),), "HTTP 503"),
     ],
 )
-def test_promise_kept(want: Want, seen: tuple[Attempt, ...], actual: str) -> None:
+def test_promise_kept(want: Expectation, seen: tuple[Attempt, ...], actual: str) -> None:
     verdict = judge(want, seen)
     assert verdict.ok, verdict
     assert verdict.actual.startswith(actual)
@@ -53,40 +59,48 @@ def test_promise_kept(want: Want, seen: tuple[Attempt, ...], actual: str) -> Non
 @pytest.mark.parametrize(
     ("want", "seen", "actual"),
     [
-        (Want(), (Attempt(Outcome.REFUSED),), "REFUSED"),
-        (Want(), (OK, Attempt(Outcome.TIMEOUT)), "1 of 2 TIMEOUT"),
-        (Want(outcomes=(Outcome.TIMEOUT,)), (OK,), "CONNECTED (pod2 answered)"),
-        (Want(backends=("pod3",)), (OK,), "pod2 answered, and is no backend; pod3 never answered"),
-        (Want(backends=("pod3",)), (replace(OK, backend=""),), "somebody unknown answered"),
+        (Expectation(), (Attempt(Outcome.REFUSED),), "REFUSED"),
+        (Expectation(), (OK, Attempt(Outcome.TIMEOUT)), "1 of 2 TIMEOUT"),
+        (Expectation(outcomes=(Outcome.TIMEOUT,)), (OK,), "CONNECTED (pod2 answered)"),
+        (
+            Expectation(backends=("pod3",)),
+            (OK,),
+            "pod2 answered, and is no backend; pod3 never answered",
+        ),
+        (Expectation(backends=("pod3",)), (replace(OK, backend=""),), "somebody unknown answered"),
         (BOTH, many(28, 0), "pod3 never answered"),
         (BOTH, many(100, 20), "shares are not random: p = "),
         (
-            Want(backends=("pod2", "pod3"), cover=Cover.ONE),
+            Expectation(backends=("pod2", "pod3"), cover=Cover.ONE),
             many(8, 1),
             "pod2, pod3 answered: no affinity",
         ),
         (
-            Want(seen=(("pod2", "10.244.1.1"),)),
+            Expectation(seen=(("pod2", ip_address("10.244.1.1")),)),
             (OK,),
             "pod2 saw 10.244.0.2 instead of 10.244.1.1",
         ),
         (
-            Want(outcomes=(Outcome.REFUSED,), within_ms=900),
+            Expectation(outcomes=(Outcome.REFUSED,), within_ms=900),
             (Attempt(Outcome.REFUSED, latency_ms=1004.0),),
             "took 1004 ms: not at once",
         ),
-        (Want(status=200), (replace(OK, status=503),), "HTTP status 503 instead of 200"),
-        (Want(container="sidecar"), (replace(OK, container="web"),), "container web answered"),
-        (Want(server_address="10.244.1.9"), (OK,), "answered at 10.244.1.2"),
+        (Expectation(status=200), (replace(OK, status=503),), "HTTP status 503 instead of 200"),
         (
-            Want(local_endpoints=2),
+            Expectation(container="sidecar"),
+            (replace(OK, container="web"),),
+            "container web answered",
+        ),
+        (Expectation(server_address=ip_address("10.244.1.9")), (OK,), "answered at 10.244.1.2"),
+        (
+            Expectation(local_endpoints=2),
             (replace(OK, body='{"localEndpoints": 1}'),),
             "localEndpoints is 1 instead of 2",
         ),
-        (Want(local_endpoints=2), (replace(OK, body="ok"),), "the health check's body"),
+        (Expectation(local_endpoints=2), (replace(OK, body="ok"),), "the health check's body"),
     ],
 )
-def test_promise_broken(want: Want, seen: tuple[Attempt, ...], actual: str) -> None:
+def test_promise_broken(want: Expectation, seen: tuple[Attempt, ...], actual: str) -> None:
     verdict = judge(want, seen)
     assert not verdict.ok
     assert verdict.actual.startswith(actual), verdict.actual
@@ -103,8 +117,8 @@ def test_evidence_shows_share_and_probability() -> None:
 
 
 def test_ping() -> None:
-    good = judge(Want(), PingResult("a", Outcome.CONNECTED, 1, 1, 0.05))
-    bad = judge(Want(), PingResult("a", Outcome.UNREACHABLE, 1, 0, None, "No route to host"))
+    good = judge(Expectation(), PingResult("a", Outcome.CONNECTED, 1, 1, 0.05))
+    bad = judge(Expectation(), PingResult("a", Outcome.UNREACHABLE, 1, 0, None, "No route to host"))
     assert (good.ok, good.evidence) == (True, "ping 1/1 in 0.050 ms")
     assert (bad.ok, bad.actual) == (False, "ping UNREACHABLE (No route to host)")
 
@@ -119,10 +133,10 @@ def test_ping() -> None:
     ],
 )
 def test_link(addresses: tuple[str, ...], fault: str, *, ok: bool) -> None:
-    want = Want(addresses=("10.244.0.2",), fault=fault)
+    want = Expectation(addresses=(ip_address("10.244.0.2"),), fault=fault)
     assert judge(want, LinkFacts(addresses, "0a:00:00:00:00:01")).ok is ok
 
 
 def test_affinity_that_ends() -> None:
-    assert judge(Want(), Picks((("pod2", "pod2"), ("pod2", "pod3")))).ok
-    assert not judge(Want(), Picks((("pod2", "pod2"), ("pod3", "pod3")))).ok
+    assert judge(Expectation(), AffinityRounds((("pod2", "pod2"), ("pod2", "pod3")))).ok
+    assert not judge(Expectation(), AffinityRounds((("pod2", "pod2"), ("pod3", "pod3")))).ok

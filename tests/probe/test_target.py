@@ -15,7 +15,7 @@ from kns.errors import UsageError
 from kns.kinds.common import Protocol
 from kns.kinds.service import Service, ServicePort
 from kns.probe.addresses import split_port
-from kns.probe.target import Wish, parse_source, parse_target, path_of
+from kns.probe.target import TargetOptions, parse_source, parse_target, path_of
 from kns.promise.location import LocationKind
 from tests.probe.scenes import at_internet, at_node, at_pod, four_paths, pod, with_service
 
@@ -116,18 +116,20 @@ def test_name_in_another_namespace_is_suggested(cluster: Cluster) -> None:
 
 
 def test_port_option_names_a_port(cluster: Cluster) -> None:
-    goal = parse_target(cluster, at_pod(cluster, "pod2"), "pod1", Wish("sidecar-port"))
+    goal = parse_target(cluster, at_pod(cluster, "pod2"), "pod1", TargetOptions("sidecar-port"))
     assert (goal.address, goal.port) == ("10.244.0.2", 9090)
 
 
 def test_port_named_twice_is_refused(cluster: Cluster) -> None:
     with pytest.raises(UsageError, match="names port 8080, and --port says 9090"):
-        parse_target(cluster, at_pod(cluster, "pod2"), "pod1:8080", Wish("9090"))
+        parse_target(cluster, at_pod(cluster, "pod2"), "pod1:8080", TargetOptions("9090"))
 
 
 def test_protocol_chooses_the_port(cluster: Cluster) -> None:
     with pytest.raises(UsageError, match="service svc-a has no UDP port"):
-        parse_target(cluster, at_pod(cluster, "pod1"), "svc-a", Wish(protocol=Protocol.UDP))
+        parse_target(
+            cluster, at_pod(cluster, "pod1"), "svc-a", TargetOptions(protocol=Protocol.UDP)
+        )
 
 
 def test_source_that_is_a_service(cluster: Cluster) -> None:

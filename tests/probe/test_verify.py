@@ -6,24 +6,24 @@ import pytest
 
 from kns.errors import UsageError
 from kns.probe.verify import CheckResult, VerifyReport, choose
-from kns.promise.check import Expectations, Skip
-from kns.promise.checks import expectations
+from kns.promise.check import CheckSet, Skip
+from kns.promise.checks import cluster_checks
 from tests.probe.scenes import four_paths
 
 
 def test_only_chooses_by_id_and_says_what_it_leaves_out() -> None:
-    found = expectations(four_paths())
+    found = cluster_checks(four_paths())
     chosen = choose(found, "hairpin/pod2->")
     assert [check.id for check in chosen.checks] == [
         "pod-to-service/hairpin/pod2->svc-a",
         "pod-to-service/hairpin/pod2->svc-web",
     ]
-    assert chosen.skips == [Skip("other checks", "--only hairpin/pod2->", len(found.checks) - 2)]
+    assert chosen.skips == (Skip("other checks", "--only hairpin/pod2->", len(found.checks) - 2),)
 
 
 def test_without_only_everything_is_chosen() -> None:
-    found = expectations(four_paths())
-    assert choose(found, "") == Expectations(found.checks, found.skips)
+    found = cluster_checks(four_paths())
+    assert choose(found, "") == CheckSet(found.checks, found.skips)
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_without_only_everything_is_chosen() -> None:
 )
 def test_only_that_chooses_nothing(only: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        choose(expectations(four_paths()), only)
+        choose(cluster_checks(four_paths()), only)
 
 
 def test_report_counts_and_json() -> None:

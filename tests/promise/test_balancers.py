@@ -18,13 +18,14 @@ from kns.cluster.model import (
 from kns.kinds.service import LoadBalancerIngress, SessionAffinity
 from kns.probe.judge import judge
 from kns.probe.model import Attempt
-from kns.promise.check import Check, Cover, Http, Want
-from kns.promise.checks import expectations
+from kns.promise.check import Check, Cover, Expectation, Http
+from kns.promise.checks import cluster_checks
 from kns.promise.flow import Outcome
 from tests.balanced import balanced
 from tests.probe.scenes import service, with_service
 
 PREFIX = "internet-to-service/load-balancer/"
+PAIRS = (("a", ip_address("1.1.1.1")), ("a", ip_address("2.2.2.2")))
 
 
 def found(cluster: Cluster, path: str = "internet-to-service") -> dict[str, Check]:
@@ -32,21 +33,21 @@ def found(cluster: Cluster, path: str = "internet-to-service") -> dict[str, Chec
     prefix = f"{path}/load-balancer/"
     return {
         f"{check.source.label}->{check.target.split('(')[1].rstrip(')')}": check
-        for check in expectations(cluster).checks
+        for check in cluster_checks(cluster).checks
         if check.id.startswith(prefix)
     }
 
 
-def want(cluster: Cluster, name: str, path: str = "internet-to-service") -> Want:
+def want(cluster: Cluster, name: str, path: str = "internet-to-service") -> Expectation:
     (step,) = found(cluster, path)[name].steps
     assert isinstance(step.ask, Http)
-    return step.want
+    return step.expectation
 
 
 def seen(cluster: Cluster, name: str, path: str = "internet-to-service") -> dict[str, set[str]]:
     addresses: dict[str, set[str]] = {}
     for backend, address in want(cluster, name, path).seen:
-        addresses.setdefault(backend, set()).add(address)
+        addresses.setdefault(backend, set()).add(str(address))
     return addresses
 
 
@@ -150,7 +151,7 @@ def test_shares_are_not_even_where_nodes_have_different_numbers_of_pods() -> Non
 
 
 def reasons(cluster: Cluster) -> list[str]:
-    return [s.reason for s in expectations(cluster).skips if s.what.startswith("internet to")]
+    return [s.reason for s in cluster_checks(cluster).skips if s.what.startswith("internet to")]
 
 
 def test_an_address_that_nothing_routes_is_left_out_with_the_reason() -> None:
@@ -188,15 +189,14 @@ def answer(backend: str, address: str) -> Attempt:
 
 
 def test_an_address_that_is_not_among_the_choice_fails() -> None:
-    promised = Want(backends=("a",), seen=(("a", "1.1.1.1"), ("a", "2.2.2.2")))
+    promised = Expectation(backends=("a",), seen=PAIRS)
     assert judge(promised, (answer("a", "1.1.1.1"), answer("a", "2.2.2.2"))).ok
     verdict = judge(promised, (answer("a", "3.3.3.3"),))
     assert (verdict.ok, verdict.actual) == (False, "a saw 3.3.3.3 instead of 1.1.1.1 or 2.2.2.2")
 
 
 def test_a_way_in_that_nobody_took_fails_where_each_must_be_used() -> None:
-    pairs = (("a", "1.1.1.1"), ("a", "2.2.2.2"))
-    promised = Want(backends=("a",), seen=pairs, every_source=True)
+    promised = Expectation(backends=("a",), seen=PAIRS, every_source=True)
     verdict = judge(promised, (answer("a", "1.1.1.1"),))
     assert (verdict.ok, verdict.actual) == (False, "a never saw 2.2.2.2: that way in is not used")
 
@@ -208,7 +208,7 @@ def egress(cluster: Cluster, options: EgressOptions) -> dict[str, Check]:
     changed = replace(cluster, network=replace(cluster.network, egress=options))
     return {
         check.id.removeprefix("pod-to-internet/egress/"): check
-        for check in expectations(changed).checks
+        for check in cluster_checks(changed).checks
         if check.path == "pod-to-internet"
     }
 
@@ -220,7 +220,7 @@ def test_a_pod_behind_a_gateway_arrives_with_the_gateways_address() -> None:
         checks = egress(balanced(), EgressOptions(masquerade, gateways=(gateway,)))
         for pod in ("pod1", "pod2", "pod3"):
             (step,) = checks[f"{pod}->internet"].steps
-            assert step.want.seen == (("internet", "172.18.0.4"),)
+            assert step.expectation.seen == (("internet", ip_address("172.18.0.4")),)
 
 
 def test_what_a_gateway_excludes_leaves_as_without_it() -> None:
@@ -231,7 +231,7 @@ def test_what_a_gateway_excludes_leaves_as_without_it() -> None:
     )
     checks = egress(balanced(), EgressOptions(gateways=(gateway,)))
     (step,) = checks["pod1->stranger"].steps
-    assert step.want.seen == (("stranger", "172.18.0.2"),)
+    assert step.expectation.seen == (("stranger", ip_address("172.18.0.2")),)
 
 
 def test_non_masquerade_cidrs_let_a_pods_own_address_out() -> None:

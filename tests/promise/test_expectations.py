@@ -29,9 +29,9 @@ from kns.kinds.service import (
     TrafficPolicy,
 )
 from kns.promise.check import Addresses, AffinityExpiry, Check, Cover, Http
-from kns.promise.checks import PATHS, expectations
-from kns.promise.endpoints import promise
+from kns.promise.checks import PATHS, cluster_checks
 from kns.promise.flow import Outcome
+from kns.promise.lookup import Lookup
 from tests.clusters import make_cluster, make_network
 from tests.probe.scenes import four_paths, pod, service, with_service
 
@@ -39,19 +39,19 @@ LOCAL = TrafficPolicy.LOCAL
 
 
 def checks(cluster: Cluster) -> dict[str, Check]:
-    return {check.id: check for check in expectations(cluster).checks}
+    return {check.id: check for check in cluster_checks(cluster).checks}
 
 
 def seen(check: Check) -> dict[str, str]:
-    return dict(check.steps[-1].want.seen)
+    return {name: str(address) for name, address in check.steps[-1].expectation.seen}
 
 
 def outcomes(check: Check) -> tuple[Outcome, ...]:
-    return check.steps[-1].want.outcomes
+    return check.steps[-1].expectation.outcomes
 
 
 def backends(check: Check) -> tuple[str, ...]:
-    return check.steps[-1].want.backends
+    return check.steps[-1].expectation.backends
 
 
 def changed(cluster: Cluster, name: str, **fields: object) -> Cluster:
@@ -72,7 +72,7 @@ def with_options(cluster: Cluster, **fields: object) -> Cluster:
 
 
 def test_every_path_of_a_small_lab_is_checked() -> None:
-    found = expectations(four_paths()).checks
+    found = cluster_checks(four_paths()).checks
     assert {check.path for check in found} >= {
         "addressing",
         "container-to-container",
@@ -95,18 +95,18 @@ def test_ids_are_unique_in_dual_stack_with_several_ports() -> None:
     cluster = make_cluster(network=make_network(families))
     ports = (ServicePort(80, "http"), ServicePort(80, "u", Protocol.UDP), ServicePort(81, "alt"))
     cluster = changed(cluster, "svc-a", ports=ports)
-    ids = [check.id for check in expectations(cluster).checks]
+    ids = [check.id for check in cluster_checks(cluster).checks]
     assert len(ids) == len(set(ids))
     assert "pod-to-pod/cross-node/pod1->pod2" in ids
     assert "pod-to-pod/cross-node/pod1->pod2/ipv6" in ids
 
 
 def test_checks_are_the_same_every_time() -> None:
-    assert expectations(four_paths()) == expectations(four_paths())
+    assert cluster_checks(four_paths()) == cluster_checks(four_paths())
 
 
 def test_a_big_lab_is_sampled_and_says_so() -> None:
-    found = expectations(make_cluster(nodes=4, pods=100))
+    found = cluster_checks(make_cluster(nodes=4, pods=100))
     pairs = [check for check in found.checks if check.path == "pod-to-pod"]
     assert {check.source.label for check in pairs} == {f"pod{i + 1}" for i in range(100)}
     assert {check.target for check in pairs} == {f"pod{i + 1}" for i in range(100)}
@@ -124,21 +124,21 @@ def test_addresses_are_read_from_the_kernel_and_must_be_unique() -> None:
     cluster = replace(cluster, pods=(*cluster.pods[:2], twin, cluster.pods[3]))
     step = checks(cluster)["addressing/pod3"].steps[0]
     assert isinstance(step.ask, Addresses)
-    assert step.want.fault == "10.244.0.2 belongs to 2 pods"
+    assert step.expectation.fault == "10.244.0.2 belongs to 2 pods"
 
 
 def test_address_outside_the_nodes_pod_cidr_is_a_fault() -> None:
     cluster = four_paths()
     stray = replace(pod(cluster, "pod3"), addresses=(ip_address("10.244.1.77"),))
     cluster = replace(cluster, pods=(*cluster.pods[:2], stray, cluster.pods[3]))
-    want = checks(cluster)["addressing/pod3"].steps[0].want
+    want = checks(cluster)["addressing/pod3"].steps[0].expectation
     assert want.fault == "10.244.1.77 is not from node1's pod CIDR"
 
 
 def test_containers_reach_each_other_on_localhost() -> None:
     check = checks(four_paths())["container-to-container/localhost/pod1:web->sidecar"]
-    assert check.steps[0].ask == Http("127.0.0.1", 9090)
-    assert check.steps[0].want.container == "sidecar"
+    assert check.steps[0].ask == Http(ip_address("127.0.0.1"), 9090)
+    assert check.steps[0].expectation.container == "sidecar"
 
 
 def test_containers_with_their_own_program_are_not_asked_who_they_are() -> None:
@@ -148,7 +148,7 @@ def test_containers_with_their_own_program_are_not_asked_who_they_are() -> None:
     steps = checks(cluster)["pod-to-pod/cross-node/pod1->pod2"].steps
     assert len(steps) == 1  # ping alone
     assert "pod-to-service/cluster-ip/pod1->svc-a" not in checks(cluster)
-    assert any(skip.what == "svc-a" for skip in expectations(cluster).skips)
+    assert any(skip.what == "svc-a" for skip in cluster_checks(cluster).skips)
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,12 @@ def test_service_answers_by_every_endpoint_and_nobody_else() -> None:
     step = checks(four_paths())["pod-to-service/cluster-ip/pod1->svc-a"].steps[0]
     assert isinstance(step.ask, Http)
     assert step.ask.count == 49  # three backends, each missed with p < 1e-8
-    assert (step.want.backends, step.want.cover) == (("pod2", "pod3", "pod4"), Cover.ALL)
-    assert step.want.is_even
-    assert set(dict(step.want.seen).values()) == {"10.244.0.2"}
+    assert (step.expectation.backends, step.expectation.cover) == (
+        ("pod2", "pod3", "pod4"),
+        Cover.ALL,
+    )
+    assert step.expectation.is_even
+    assert {address for _, address in step.expectation.seen} == {ip_address("10.244.0.2")}
 
 
 def test_hairpin_is_masqueraded_for_the_pod_itself_only() -> None:
@@ -203,7 +206,7 @@ def test_hairpin_is_masqueraded_for_the_pod_itself_only() -> None:
 
 def test_service_without_endpoints_refuses_at_once() -> None:
     for client in ("pod-to-service/cluster-ip/pod1", "node-to-service/cluster-ip/node1"):
-        want = checks(four_paths())[f"{client}->svc-empty"].steps[0].want
+        want = checks(four_paths())[f"{client}->svc-empty"].steps[0].expectation
         assert want.outcomes == (Outcome.REFUSED,)
         assert want.within_ms == 900
 
@@ -330,7 +333,7 @@ def test_promise(
     cluster = replace(cluster, nodes=(node, cluster.nodes[1]))
     svc = service(cluster, "svc-a")
     cluster = with_service(cluster, svc, cluster.pods[1:], conditions=conditions)
-    found = promise(cluster, svc, svc.ports[0], node, IPFamily.IPV4)
+    found = Lookup(cluster).endpoints(svc, svc.ports[0], IPFamily.IPV4).at(node)
     assert tuple(b.name for b in found.cluster) == (expected or ("pod2", "pod3", "pod4"))
 
 
@@ -350,7 +353,7 @@ def test_promise_of_local_looks_at_this_node_alone() -> None:
     svc = service(cluster, "svc-a")
     conditions = {"pod3": {"ready": False, "serving": True, "terminating": True}}
     cluster = with_service(cluster, svc, cluster.pods[1:], conditions=conditions)
-    found = promise(cluster, svc, svc.ports[0], cluster.nodes[0], IPFamily.IPV4)
+    found = Lookup(cluster).endpoints(svc, svc.ports[0], IPFamily.IPV4).at(cluster.nodes[0])
     assert [b.name for b in found.local] == ["pod3"]
     assert [b.name for b in found.cluster] == ["pod2", "pod4"]
     assert found.local_ready == 0
@@ -470,7 +473,7 @@ def test_health_check_counts_ready_local_endpoints() -> None:
     cluster = with_service(cluster, service(cluster, "lb"), (pod(cluster, "pod3"),))
     found = checks(cluster)
     for node, status, endpoints in (("node1", 200, 1), ("node2", 503, 0)):
-        want = found[f"internet-to-node/health-check/internet->{node}:32000"].steps[0].want
+        want = found[f"internet-to-node/health-check/internet->{node}:32000"].steps[0].expectation
         assert (want.status, want.local_endpoints) == (status, endpoints)
 
 
@@ -484,7 +487,7 @@ def sticky(seconds: int, mode: ProxyMode = ProxyMode.IPTABLES) -> Cluster:
 
 
 def test_affinity_sticks() -> None:
-    want = checks(sticky(10800))["pod-to-service/cluster-ip/pod1->svc-a"].steps[0].want
+    want = checks(sticky(10800))["pod-to-service/cluster-ip/pod1->svc-a"].steps[0].expectation
     assert (want.cover, want.is_even) == (Cover.ONE, False)
 
 
@@ -504,7 +507,7 @@ def test_affinity_is_torn_where_two_addresses_offer_other_endpoints(
     port = replace(service(cluster, "svc-a").ports[0], node_port=30099)
     cluster = changed(cluster, "svc-a", internal_traffic_policy=LOCAL, ports=(port,))
     path = "internet-to-service" if client == "internet" else "pod-to-service"
-    want = checks(cluster)[f"{path}/node-port/{client}->node1:30099"].steps[0].want
+    want = checks(cluster)[f"{path}/node-port/{client}->node1:30099"].steps[0].expectation
     assert want.cover is cover
 
 
@@ -524,7 +527,7 @@ def test_affinity_ends_after_a_short_timeout() -> None:
     ],
 )
 def test_affinity_whose_end_is_not_waited_for(seconds: int, mode: ProxyMode, reason: str) -> None:
-    found = expectations(sticky(seconds, mode))
+    found = cluster_checks(sticky(seconds, mode))
     skip = next(skip for skip in found.skips if "affinity" in skip.what)
     assert reason in skip.reason
     assert not any("affinity-expires" in check.id for check in found.checks)
@@ -543,7 +546,7 @@ def test_many_empty_services_are_tried_by_one_pod_each() -> None:
             cluster_ips=(ip_address(f"10.96.8.{number}"),),
         )
         cluster = with_service(cluster, empty, ())
-    found = expectations(cluster)
+    found = cluster_checks(cluster)
     refused = [
         check
         for check in found.checks
@@ -560,5 +563,5 @@ def test_many_empty_services_are_tried_by_one_pod_each() -> None:
 def test_ipv6_refusals_may_take_a_retransmission() -> None:
     cluster = make_cluster(network=make_network((IPFamily.IPV6,)))
     cluster = replace(cluster, endpoint_slices=())
-    want = checks(cluster)["pod-to-service/cluster-ip/pod1->svc-a"].steps[0].want
+    want = checks(cluster)["pod-to-service/cluster-ip/pod1->svc-a"].steps[0].expectation
     assert (want.outcomes, want.within_ms) == ((Outcome.REFUSED,), None)

@@ -12,10 +12,12 @@ from ipaddress import ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster, InternetHost, ProxyMode
 from kns.compile.lab import compile_lab
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.kinds.service import (
     LoadBalancerIngress,
     Service,
@@ -24,9 +26,11 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.promise.endpoints import internal
-from kns.promise.external import for_outsider
-from kns.promise.sources import through_cluster_ip
+from kns.promise import flow as promised
+from kns.promise.location import Location
+from kns.promise.lookup import Lookup
+from kns.promise.promise import promise
+from kns.promise.translate import Masquerade, translate
 from kns.state.model import Netns
 from kns.state.packet import Packet, Verdict
 from kns.state.walk import destinations, walk
@@ -70,12 +74,12 @@ SERVICES = (
     (replace(service("door-local", 18, node_port=30018), external_traffic_policy=LOCAL), ALL),
     (replace(service("door-far", 19, node_port=30019), external_traffic_policy=LOCAL), ELSEWHERE),
     (service("door-empty", 20, node_port=30020), NOBODY),
-    (replace(service("external", 21), external_ips=(ip_address("198.51.100.7"),)), ALL),
+    (replace(service("external", 21), external_ips=(EXTERNAL_IP,)), ALL),
     (
         replace(
             service("balanced", 22, node_port=30022),
             type=ServiceType.LOAD_BALANCER,
-            load_balancer_ingress=(LoadBalancerIngress(ip_address("198.51.100.8")),),
+            load_balancer_ingress=(LoadBalancerIngress(BALANCER_IP),),
             load_balancer_source_ranges=("203.0.113.0/24",),
         ),
         ALL,
@@ -193,47 +197,53 @@ def test_flow_reaches_its_endpoints_and_is_masqueraded_to_some(flow: Flow, mode:
     assert not masqueraded & plain
 
 
-PROMISED = [flow for flow in FLOWS if flow.source.startswith("pod") and "." not in flow.destination]
+#: the addresses that nobody announces here: from outside no way leads to them
+OUTER = (str(EXTERNAL_IP), str(BALANCER_IP))
+ANNOUNCED_BY_NOBODY = [f for f in FLOWS if f.source == CLIENT and f.destination in OUTER]
+#: a stranger is nobody of the cluster's, so nothing is promised to it
+PROMISED = [f for f in FLOWS if f.source != STRANGER and f not in ANNOUNCED_BY_NOBODY]
 
 
 @pytest.mark.parametrize("mode", list(ProxyMode))
-@pytest.mark.parametrize("flow", PROMISED, ids=lambda flow: flow.name)
-def test_promise_says_the_same_of_a_cluster_ip(flow: Flow, mode: ProxyMode) -> None:
+@pytest.mark.parametrize("flow", ANNOUNCED_BY_NOBODY, ids=lambda flow: flow.name)
+def test_promise_says_the_same_once_the_node_has_the_packet(flow: Flow, mode: ProxyMode) -> None:
     cluster = cluster_in(mode)
-    packet = packet_of(flow, cluster)
-    pod = next(item for item in cluster.pods if packet.source in item.addresses)
-    item = next(entry for entry in cluster.services if entry.name == flow.destination)
-    backends, refuses = internal(cluster, item, item.ports[0], cluster.nodes[0], packet.family)
-    hidden = {
-        backend.name
-        for backend in backends
-        if through_cluster_ip(cluster, pod, backend) != str(packet.source)
-    }
-    assert {backend.name for backend in backends} == flow.endpoints
-    assert hidden == flow.masqueraded
-    assert refuses or flow.endpoints
-
-
-ENTERING = [flow for flow in FLOWS if flow.source in (CLIENT, CLIENT6)]
+    packet, lookup = packet_of(flow, cluster), Lookup(cluster)
+    frontend = lookup.frontend(packet.destination, flow.port, flow.protocol)
+    assert frontend is not None
+    asked = promised.Flow(
+        Location(cluster.internet[0]), packet.destination, flow.port, flow.protocol
+    )
+    entry = promised.Entry(cluster.nodes[0], promised.Origin.OUTSIDE, packet.source)
+    found = translate(lookup, asked, frontend, entry)
+    names = {backend.name for backend in found.backends}
+    assert names == flow.endpoints
+    assert (names if found.masquerade is Masquerade.ALL else NOBODY) == flow.masqueraded
 
 
 @pytest.mark.parametrize(
     ("flow", "mode"),
-    [(flow, mode) for flow in ENTERING for mode in flow.modes],
+    [(flow, mode) for flow in PROMISED for mode in flow.modes],
     ids=lambda item: getattr(item, "name", item),
 )
-def test_promise_says_the_same_of_a_door(flow: Flow, mode: ProxyMode) -> None:
+def test_promise_says_the_same(flow: Flow, mode: ProxyMode) -> None:
     cluster = cluster_in(mode)
-    family = packet_of(flow, cluster).family
-    item = next(entry for entry in cluster.services if _opens(entry, flow))
-    door = (item, item.ports[0], family)
-    promised = for_outsider(cluster, door, cluster.nodes[0], flow.source)
-    hidden = {entry.name for entry in promised.backends if promised.seen(entry) != flow.source}
-    assert {entry.name for entry in promised.backends} == flow.endpoints
-    assert hidden == flow.masqueraded
-    assert flow.endpoints or promised.refuses is (flow.ends is Verdict.REJECT)
-
-
-def _opens(item: Service, flow: Flow) -> bool:
-    outer = (*item.external_ips, *(entry.ip for entry in item.load_balancer_ingress))
-    return flow.port == item.ports[0].node_port or flow.destination in map(str, outer)
+    packet = packet_of(flow, cluster)
+    ends: tuple[Pod | Node | InternetHost, ...] = (
+        *cluster.pods,
+        *cluster.nodes,
+        *cluster.internet,
+    )
+    item = next(entry for entry in ends if packet.source in entry.addresses)
+    asked = promised.Flow(Location(item), packet.destination, flow.port, flow.protocol)
+    found = promise(Lookup(cluster), asked)
+    assert {answer.backend.name for answer in found.answers} == flow.endpoints
+    hidden = {
+        answer.backend.name for answer in found.answers if packet.source not in answer.sources
+    }
+    # a node that opens the connection itself keeps an address of its own: masqueraded or not
+    if flow.source not in (NODE, NODE6):
+        assert hidden == flow.masqueraded
+    if not flow.endpoints:
+        expected = promised.REFUSED if flow.ends is Verdict.REJECT else promised.DROPPED
+        assert found.outcomes == expected

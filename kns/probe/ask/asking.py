@@ -11,12 +11,13 @@ from typing import assert_never
 
 from kns.errors import ProbeError
 from kns.kernel import processes
+from kns.kinds.common import Protocol
 from kns.probe.addresses import in_url
 from kns.probe.ask import curl, datagram, ping
 from kns.probe.ask.dns_model import DNSTrace
 from kns.probe.ask.places import Places
 from kns.probe.identify import identify
-from kns.probe.judge import LinkFacts, Observation, Picks
+from kns.probe.judge import AffinityRounds, LinkFacts, Observation
 from kns.probe.model import Attempt
 from kns.promise.check import Addresses, AffinityExpiry, Ask, Datagrams, Echo, Http, Resolve
 from kns.promise.location import Location
@@ -47,7 +48,7 @@ class Asker:
             case Datagrams():
                 return self._datagrams(source, ask)
             case Echo():
-                return ping.ping(ask.address, self.places.context(source), count=ask.count)
+                return ping.ping(str(ask.address), self.places.context(source), count=ask.count)
             case Addresses():
                 return self._addresses(source, ask)
             case AffinityExpiry():
@@ -59,10 +60,10 @@ class Asker:
 
     def http(self, source: Location, ask: Http) -> tuple[Attempt, ...]:
         """GET with curl."""
-        door = f"{in_url(ask.address)}:{ask.port}"
+        place = f"{in_url(str(ask.address))}:{ask.port}"
         request = curl.Request(
-            url=f"{ask.scheme}://{ask.host or door}{ask.path}",
-            connect_to=(f"::{door}",) if ask.host else (),
+            url=f"{ask.scheme}://{ask.host or place}{ask.path}",
+            connect_to=(f"::{place}",) if ask.host else (),
             headers=ask.headers,
             ca_file=self.places.trusted,
             count=ask.count,
@@ -80,9 +81,9 @@ class Asker:
 
     def _datagrams(self, source: Location, ask: Datagrams) -> tuple[Attempt, ...]:
         request = datagram.Datagram(
-            self.places.netns_of(source), ask.address, ask.port, ask.count, ask.patience
+            self.places.netns_of(source), str(ask.address), ask.port, ask.count, ask.patience
         )
-        send = datagram.sctp if ask.protocol == "sctp" else datagram.udp
+        send = datagram.sctp if ask.protocol is Protocol.SCTP else datagram.udp
         return self._identified(send(request))
 
     def _identified(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
@@ -101,11 +102,11 @@ class Asker:
 
         name = self.places.netns_of(source)
         where = DNSSource.at(source.label, name, self.places.etc_of(name))
-        if ask.server:
-            where = replace(where, conf=replace(where.conf, nameservers=(ask.server,)))
+        if ask.server is not None:
+            where = replace(where, conf=replace(where.conf, nameservers=(str(ask.server),)))
         return trace_name(where, ask.name, ask.rdtype)
 
-    def _expiry(self, source: Location, ask: AffinityExpiry) -> Picks:
+    def _expiry(self, source: Location, ask: AffinityExpiry) -> AffinityRounds:
         """Every client connects; all wait; again, until one of them is given another backend."""
         clients = (source, *ask.others)
         once = Http(ask.address, ask.port)
@@ -118,7 +119,7 @@ class Asker:
                 rounds.append(tuple(a.backend or str(a.outcome) for a in answers))
                 if number and rounds[-1] != rounds[0]:
                     break
-        return Picks(tuple(zip(*rounds, strict=True)))
+        return AffinityRounds(tuple(zip(*rounds, strict=True)))
 
 
 def parse_link(text: str) -> LinkFacts:

@@ -21,7 +21,7 @@ from kns.kinds.pod import Pod
 from kns.probe import probe as probing
 from kns.probe.ask.places import Places
 from kns.probe.model import ProbeResult
-from kns.probe.target import Wish, parse_source, parse_target
+from kns.probe.target import TargetOptions, parse_source, parse_target
 from kns.probe.trace import counters, facts, fate
 from kns.probe.trace.atlas import Atlas, atlas_of
 from kns.probe.trace.capture import Recording, record
@@ -103,7 +103,7 @@ def watched(
 def _pods_behind(cluster: Cluster, start: Location, target: str) -> tuple[str, ...]:
     """The full names of the pods that may answer for the target."""
     try:
-        goal = parse_target(cluster, start, target, Wish())
+        goal = parse_target(cluster, start, target, TargetOptions())
     except KnsError:
         return tuple(pod.full_name for pod in cluster.pods)
     own = (goal.item.full_name,) if isinstance(goal.item, Pod) else ()

@@ -1,0 +1,69 @@
+"""The last stage: whether somebody listens where the flow arrives. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kns.kinds.common import Protocol
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.promise.endpoints import serves_http
+from kns.promise.flow import NO_WAY, REFUSED, Backend, Flow, Stage, Stop
+from kns.promise.location import label
+from kns.promise.lookup import Lookup
+
+
+def owner(lookup: Lookup, flow: Flow) -> Backend | Stop:
+    """Whom the flow reaches that goes straight to its destination."""
+    address, port = flow.destination, flow.port
+    if address.is_loopback:
+        item = flow.source.item
+        name = item.name if isinstance(item, Node) else ""
+        own = item if isinstance(item, Pod) else None
+        return Backend(flow.source.label, address, port, name, own)
+    pod = lookup.pods.get(address)
+    if pod is not None:
+        return Backend(label(pod), address, port, pod.node, pod)
+    node = lookup.node_addresses.get(address)
+    if node is not None:
+        return Backend(node.name, address, port, node.name)
+    host = lookup.hosts.get(address)
+    if host is not None:
+        return Backend(host.name, address, port)
+    return Stop(Stage.ROUTE, NO_WAY, f"nobody in the lab has {address}")
+
+
+def deliver(lookup: Lookup, flow: Flow, backends: Sequence[Backend]) -> Stop | None:
+    """Why nobody answers; None: each of the backends does. No outcome: it can't be told."""
+    listening = {_listens(lookup, backend, flow.protocol) for backend in backends}
+    if listening == {False}:
+        targets = in_words([f"{backend.name}:{backend.port}" for backend in backends])
+        reason = f"it leads to {targets}, where nothing listens"
+        return Stop(Stage.DELIVER, REFUSED, reason)
+    if listening != {True}:
+        reason = "who answers can't be read from some of its endpoints"
+        return Stop(Stage.DELIVER, (), reason)
+    return None
+
+
+def _listens(lookup: Lookup, backend: Backend, protocol: Protocol) -> bool | None:
+    if backend.port is None:
+        return True
+    if backend.pod is not None:
+        return serves_http(backend.pod, backend.port, protocol)
+    host = lookup.hosts.get(backend.address)
+    if host is not None:
+        return True if backend.port == host.port and protocol is Protocol.TCP else None
+    if backend.name in lookup.nodes:  # what else listens there is not the lab's
+        return any(s.health_check_node_port == backend.port for s in lookup.cluster.services)
+    return None
+
+
+def in_words(names: Sequence[str]) -> str:
+    """`a, b and c`; of many the first three and how many more."""
+    unique = tuple(dict.fromkeys(names))
+    if len(unique) > 5:
+        return f"{', '.join(unique[:3])} and {len(unique) - 3} more"
+    if len(unique) == 1:
+        return unique[0]
+    return f"{', '.join(unique[:-1])} and {unique[-1]}"

@@ -1,0 +1,136 @@
+"""Look-ups in a cluster, each made once: whose address, which node, which service's frontend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kns.addresses import IPAddress, IPFamily
+from kns.cluster.ingress import controller_service
+from kns.cluster.model import Cluster, InternetHost
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import LoadBalancerIngress, Service, ServicePort
+from kns.promise.endpoints import PortEndpoints, port_endpoints
+from kns.promise.flow import Frontend, FrontendKind
+
+_Key = tuple[IPAddress, int, Protocol]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A cluster with its indices."""
+
+    cluster: Cluster
+    _endpoints: dict[tuple[str, str, str, Protocol, int, IPFamily], PortEndpoints] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.cluster.nodes}
+
+    @cached_property
+    def pods(self) -> dict[IPAddress, Pod]:
+        """Pods by address."""
+        return {address: pod for pod in self.cluster.pods for address in pod.addresses}
+
+    @cached_property
+    def node_addresses(self) -> dict[IPAddress, Node]:
+        """Nodes by address, those of further links too."""
+        return {
+            address: node
+            for node in self.cluster.nodes
+            for address in (*node.host_addresses, *node.addresses)
+        }
+
+    @cached_property
+    def hosts(self) -> dict[IPAddress, InternetHost]:
+        """Internet hosts by address."""
+        return {address: host for host in self.cluster.internet for address in host.addresses}
+
+    @cached_property
+    def controller(self) -> Service | None:
+        """The Ingress controller's Service."""
+        return controller_service(self.cluster)
+
+    def node_of(self, pod: Pod) -> Node:
+        """The node on which the pod runs."""
+        return self.nodes[pod.node]
+
+    # -- services ----------------------------------------------------------------------------------
+
+    def frontend(self, address: IPAddress, port: int, protocol: Protocol) -> Frontend | None:
+        """The service port that is entered there; of several the first in the services' order."""
+        found = self._frontends.get((address, port, protocol))
+        if found is None and (address in self.node_addresses or address.is_loopback):
+            return self._node_ports.get((port, protocol))
+        return found
+
+    def has_service(self, address: IPAddress) -> Service | None:
+        """The service that has the cluster IP, whatever the port."""
+        return self._cluster_ips.get(address)
+
+    @cached_property
+    def _cluster_ips(self) -> dict[IPAddress, Service]:
+        return {a: service for service in self.cluster.services for a in service.cluster_ips}
+
+    @cached_property
+    def _frontends(self) -> dict[_Key, Frontend]:
+        found: dict[_Key, Frontend] = {}
+        for service in self.cluster.services:
+            for port in service.ports:
+                for kind, address in _addresses(service):
+                    key = (address, port.port, port.protocol)
+                    found.setdefault(key, Frontend(kind, service, port, address, port.port))
+        return found
+
+    @cached_property
+    def _node_ports(self) -> dict[tuple[int, Protocol], Frontend]:
+        found: dict[tuple[int, Protocol], Frontend] = {}
+        for service in self.cluster.services:
+            for port in service.ports:
+                if port.node_port:
+                    frontend = Frontend(FrontendKind.NODE_PORT, service, port, None, port.node_port)
+                    found.setdefault((port.node_port, port.protocol), frontend)
+        return found
+
+    def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
+        """The service's EndpointSlices."""
+        return tuple(self._slices.get((service.namespace, service.name), ()))
+
+    @cached_property
+    def _slices(self) -> dict[tuple[str, str], list[EndpointSlice]]:
+        found: dict[tuple[str, str], list[EndpointSlice]] = {}
+        for item in self.cluster.endpoint_slices:
+            found.setdefault((item.namespace, item.service), []).append(item)
+        return found
+
+    def endpoints(self, service: Service, port: ServicePort, family: IPFamily) -> PortEndpoints:
+        """The endpoints of a service port."""
+        key = (service.namespace, service.name, port.name, port.protocol, port.port, family)
+        found = self._endpoints.get(key)
+        if found is None:
+            slices = self.slices_of(service)
+            found = port_endpoints(slices, port, family, self.pods, self.hosts)
+            self._endpoints[key] = found
+        return found
+
+
+def _addresses(service: Service) -> Iterator[tuple[FrontendKind, IPAddress]]:
+    for address in service.cluster_ips:
+        yield FrontendKind.CLUSTER_IP, address
+    for address in service.external_ips:
+        yield FrontendKind.EXTERNAL_IP, address
+    for point in service.load_balancer_ingress:
+        if point.ip is not None:
+            yield FrontendKind.LOAD_BALANCER_IP, point.ip
+
+
+def balancer_point(service: Service, address: IPAddress) -> LoadBalancerIngress | None:
+    """The entry of the service's load balancer status that has the address."""
+    return next((p for p in service.load_balancer_ingress if p.ip == address), None)

@@ -1,0 +1,131 @@
+"""The oracle: what Kubernetes promises of a flow, one stage after the other. Pure.
+
+    route ─▶ translate ─▶ policy ─▶ masquerade ─▶ deliver
+
+Never looks at host state, at a compiler or at the kernel: it would then prove only that kns does
+what kns does.
+"""
+
+from __future__ import annotations
+
+from kns.addresses import IPAddress
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.promise.balancer import BGP, balancer_note, unanswered
+from kns.promise.deliver import deliver, owner
+from kns.promise.flow import NO_WAY, Answer, Backend, Entry, Flow, Promise, Stage, Stop
+from kns.promise.lookup import Lookup
+from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
+from kns.promise.policy import policy
+from kns.promise.route import Route, route
+from kns.promise.translate import Masquerade, Translation, translate, unknown_port
+
+
+def promise(lookup: Lookup, flow: Flow) -> Promise:
+    """Who may answer the flow and which address they see of the client, or why nobody does."""
+    way = route(lookup, flow)
+    if isinstance(way, Stop):
+        return Promise(flow, stop=way)
+    if way.frontend is not None:
+        return _to_service(lookup, flow, way)
+    if way.entries:
+        return Promise(flow, stop=unknown_port(lookup), entries=way.entries)
+    return _straight(lookup, flow, way)
+
+
+# -- by a service ----------------------------------------------------------------------------------
+
+
+def _to_service(lookup: Lookup, flow: Flow, way: Route) -> Promise:
+    assert way.frontend is not None  # noqa: S101 - the caller looked
+    ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]
+    answers = _answers(lookup, ways)
+    note = ways[0][1].note
+    if way.balancer is not None:
+        note = balancer_note(way.balancer, tuple(entry.node for entry in way.entries))
+    stop = policy(flow, way) if answers or way.balancer is not None else None
+    if stop is not None or not answers:
+        if stop is None and way.balancer is not None:
+            stop = unanswered(way.balancer)
+        elif stop is None:
+            stop = ways[0][1].stop
+        is_noted = stop is ways[0][1].stop and way.balancer is None
+        return Promise(flow, (), stop, way.frontend, way.entries, note if is_noted else "")
+    return Promise(
+        flow,
+        answers,
+        deliver(lookup, flow, [answer.backend for answer in answers]),
+        way.frontend,
+        way.entries,
+        note,
+        _is_even(answers, [translation for _, translation in ways]),
+        # each node keeps its own account of who sticks to what, and flows are spread over nodes
+        way.balancer is None or way.balancer.mode != BGP or len(way.entries) < 2,
+    )
+
+
+def _answers(lookup: Lookup, ways: list[tuple[Entry, Translation]]) -> tuple[Answer, ...]:
+    """Each backend once, with the sources that it sees by the entries that lead to it."""
+    backends: dict[tuple[IPAddress, int | None], Backend] = {}
+    sources: dict[tuple[IPAddress, int | None], list[IPAddress]] = {}
+    for entry, translation in ways:
+        for backend in translation.backends:
+            place = (backend.address, backend.port)
+            backends[place] = backend
+            sources.setdefault(place, []).append(_source(lookup, entry, translation, backend))
+    return tuple(
+        Answer(backend, tuple(dict.fromkeys(sources[place]))) for place, backend in backends.items()
+    )
+
+
+def _source(lookup: Lookup, entry: Entry, translation: Translation, backend: Backend) -> IPAddress:
+    # hairpin: without translation the pod would answer itself directly
+    is_hairpin = entry.pod is not None and backend.pod is entry.pod
+    if translation.masquerade is Masquerade.ALL or is_hairpin:
+        return from_node(lookup, entry.node, backend)
+    if translation.masquerade is Masquerade.DETECTED:
+        return through_cluster_ip(lookup, entry, backend)
+    return entry.client
+
+
+def _is_even(answers: tuple[Answer, ...], translations: list[Translation]) -> bool:
+    """Whether flows that are spread evenly over the entries reach each backend as often."""
+    if len(translations) < 2:
+        return True
+    shares = [
+        sum(1 / len(t.backends) for t in translations if answer.backend in t.backends)
+        for answer in answers
+    ]
+    return max(shares) - min(shares) <= 1e-9
+
+
+# -- straight to the destination -------------------------------------------------------------------
+
+
+def _straight(lookup: Lookup, flow: Flow, way: Route) -> Promise:
+    backend = owner(lookup, flow)
+    if isinstance(backend, Stop):
+        return Promise(flow, stop=backend)
+    source, note = _straight_source(lookup, flow, way, backend)
+    is_outside = flow.destination in lookup.hosts
+    if isinstance(flow.source.item, Pod) and is_outside and source == way.client:
+        reason = f"{source} leaves untranslated, and nobody outside knows the way back"
+        return Promise(flow, stop=Stop(Stage.MASQUERADE, NO_WAY, reason))
+    stop = deliver(lookup, flow, (backend,))
+    return Promise(flow, (Answer(backend, (source,)),), stop, note=note)
+
+
+def _straight_source(
+    lookup: Lookup, flow: Flow, way: Route, backend: Backend
+) -> tuple[IPAddress, str]:
+    """The source that the destination sees, and whose it is if it is translated."""
+    item = flow.source.item
+    if isinstance(item, Node) and backend.pod is not None and not flow.destination.is_loopback:
+        return from_node(lookup, item, backend), ""
+    if flow.destination.is_loopback or backend.pod is not None or not isinstance(item, Pod):
+        return way.client, ""
+    gateway = gateway_for(lookup, item, flow.destination)
+    note = f"{item.node}'s: masqueraded"
+    if gateway is not None:
+        note = f"{gateway.name}'s: it leaves by this egress gateway"
+    return leaving(lookup, item, flow.destination), note
