@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from kns.probe.model import Attempt, PingResult, ProbeResult
 from kns.promise.flow import Outcome
 from kns.report.paint import Painter, Style
+from kns.report.printable import shown
 
 BAR_WIDTH = 28
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -19,7 +20,7 @@ _TOOLS = {"tcp": "curl", "udp": "udp", "sctp": "sctp", "icmp": "ping"}
 def probe_text(result: ProbeResult, *, colour: bool = False, width: int = 100) -> str:
     """The whole answer, lines with a newline each."""
     paint = Painter(colour)
-    return "".join(f"{line}\n" for line in _lines(result, paint, width))
+    return "".join(f"{line}\n" for line in _lines(shown(result), paint, width))
 
 
 def _lines(result: ProbeResult, paint: Painter, width: int) -> Iterator[str]:

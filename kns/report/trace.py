@@ -31,6 +31,7 @@ from kns.probe.trace.model import (
     source_of,
 )
 from kns.report.paint import Painter, Style
+from kns.report.printable import shown
 from kns.report.rules import CountedRule, purpose
 from kns.report.rules_nft import chain_purpose
 from kns.report.trace_words import (
@@ -60,7 +61,7 @@ _ENTERED = ("prerouting", "output", "ingress")
 
 def trace_text(trace: Trace, *, colour: bool = False, width: int = 80) -> str:
     """The whole answer, lines with a newline each."""
-    teller = _Teller(trace, Painter(colour), max(width, 60))
+    teller = _Teller(shown(trace), Painter(colour), max(width, 60))
     return "".join(f"{line.rstrip()}\n" for line in teller.lines())
 
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kns.probe.verify import CheckResult, VerifyReport
+from kns.report.printable import shown
 
 #: what Kubernetes promises on each path, in one sentence
 PROMISES = {
@@ -82,6 +83,7 @@ def print_report(
 
     `verbose`: the checks too, of each kind those that failed and a few that passed; `every`: all.
     """
+    report, drift = shown(report), shown(tuple(drift))
     checks = tuple(_once_advised(report.checks))
     groups = [(path, tuple(group)) for path, group in groupby(checks, key=lambda check: check.path)]
     widths = _heading_widths(groups)
@@ -102,7 +104,7 @@ def print_report(
 
 def workflow_annotations(report: VerifyReport) -> Iterator[str]:
     """A line for each failure, which GitHub Actions shows at the top of the run's page."""
-    for check in report.checks:
+    for check in shown(report).checks:
         if not check.ok:
             text = f"expected: {check.expected}\nseen: {check.actual}\n{check.evidence}"
             text += f"\nlook at: {check.advice}" if check.advice else ""

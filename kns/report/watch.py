@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kns.probe.watch_model import Sample, WatchResult
 from kns.report.paint import Painter, Style
+from kns.report.printable import shown
 
 #: columns of the timeline
 COLUMNS = 60
@@ -14,7 +15,7 @@ _ALL, _SOME, _NONE = "█", "▒", "·"
 
 def watch_text(result: WatchResult, *, colour: bool = False) -> str:
     """The whole answer, lines with a newline each."""
-    return "".join(f"{line}\n" for line in _lines(result, Painter(colour)))
+    return "".join(f"{line}\n" for line in _lines(shown(result), Painter(colour)))
 
 
 def _lines(result: WatchResult, paint: Painter) -> Iterator[str]:
