@@ -24,7 +24,7 @@ from kns.plan.ops import (
 )
 
 #: what is carried out in the order of the plan
-_ProgramOp = RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers
+_ProgramOp = RestoreIptables | RestoreIpsets | LoadNft
 
 
 #: seconds between two looks at whether somebody wants to stop waiting
@@ -38,14 +38,16 @@ class Programs:
         self._pool = pool
         self._cancelled = cancelled
         self._ops: dict[str, list[_ProgramOp]] = {}
-        #: connections are looked at when no old rule can make a stale entry any more
-        self._last: list[CleanConntrack] = []
+        #: Connections are looked at when no old rule can make a stale entry any more. Virtual
+        #: servers wait for the links: until a netns has its first address it has no table of local
+        #: ones, IPVS takes every address for a broadcast, and refuses it as a real server (EINVAL).
+        self._last: list[SetVirtualServers | CleanConntrack] = []
         self._futures: list[Future[None]] = []
         self._stop = threading.Event()
 
     def add(self, op: RuleOp) -> None:
         """Take an op to carry out later."""
-        if isinstance(op, CleanConntrack):
+        if isinstance(op, SetVirtualServers | CleanConntrack):
             self._last.append(op)
         else:
             self._ops.setdefault(op.netns, []).append(op)
@@ -70,7 +72,13 @@ class Programs:
                 raise CancelledError("interrupted", hint="nothing of this run is left behind")
             future.result()
         for op in self._last:
-            netns.call_in(op.netns, conntrack.clean_here, op)
+            match op:
+                case SetVirtualServers():
+                    netns.call_in(op.netns, ipvs.apply_here, op)
+                case CleanConntrack():
+                    netns.call_in(op.netns, conntrack.clean_here, op)
+                case _:
+                    assert_never(op)
 
     def cancel(self) -> None:
         """Begin with no further one, and end those that run."""
@@ -100,7 +108,5 @@ def _run_programs(ops: Sequence[_ProgramOp], stop: threading.Event) -> None:
                 ipvs.restore_ipsets_here(op, stop)
             case LoadNft():
                 nftables.apply_here(op, stop)
-            case SetVirtualServers():
-                ipvs.apply_here(op)
             case _:
                 assert_never(op)
