@@ -250,7 +250,7 @@ class ClusterZone:
     def _services(self, request: _Request) -> list[_Host]:
         if not request.service:
             return []
-        service = self._index.services.get((request.namespace, request.service))
+        service = self.cluster.service(request.namespace, request.service)
         if service is None or self._hides(service):
             raise _NoSuchNameError
         if service.type is ServiceType.EXTERNAL_NAME:
@@ -271,7 +271,7 @@ class ClusterZone:
 
     def _endpoints_of(self, service: Service, request: _Request) -> list[_Host]:
         found = []
-        for piece in self._index.slices_of(service):
+        for piece in self.cluster.slices_of(service):
             for endpoint, address in self._index.ready(piece):
                 label = endpoint_label(endpoint, address)
                 if request.endpoint and label.lower() != request.endpoint:

@@ -46,13 +46,9 @@ class ZoneIndex:
         self._cluster = cluster
         self._exposed = exposed
 
-    def slices_of(self, service: Service) -> list[EndpointSlice]:
-        """The service's EndpointSlices, in the cluster's order."""
-        return self._slices.get((service.namespace, service.name), [])
-
     def ready(self, piece: EndpointSlice) -> Iterator[tuple[Endpoint, IPAddress]]:
         """The addresses of a slice that have records: ready ones, or all if so published."""
-        service = self.services.get((piece.namespace, piece.service))
+        service = self._cluster.service(piece.namespace, piece.service)
         everyone = service is not None and service.publish_not_ready_addresses
         for endpoint in piece.endpoints:
             if everyone or endpoint.ready is not False:
@@ -61,7 +57,9 @@ class ZoneIndex:
 
     def is_empty(self, service: Service) -> bool:
         """True if no endpoint of the service has records."""
-        return not any(True for piece in self.slices_of(service) for _ in self.ready(piece))
+        return not any(
+            True for piece in self._cluster.slices_of(service) for _ in self.ready(piece)
+        )
 
     def names_of(self, address: IPAddress) -> list[str]:
         """Names left of the zone that have this address: a service's, else its endpoints'."""
@@ -79,22 +77,10 @@ class ZoneIndex:
         return frozenset(name for name in existing if self._exposes(name))
 
     @cached_property
-    def services(self) -> dict[tuple[str, str], Service]:
-        """The services by namespace and name."""
-        return {(service.namespace, service.name): service for service in self._cluster.services}
-
-    @cached_property
     def pod_addresses(self) -> frozenset[tuple[str, IPAddress]]:
         """Namespace and address of every pod."""
         pods = self._cluster.pods
         return frozenset((pod.namespace, address) for pod in pods for address in pod.addresses)
-
-    @cached_property
-    def _slices(self) -> dict[tuple[str, str], list[EndpointSlice]]:
-        index: dict[tuple[str, str], list[EndpointSlice]] = {}
-        for piece in self._cluster.endpoint_slices:
-            index.setdefault((piece.namespace, piece.service), []).append(piece)
-        return index
 
     @cached_property
     def _by_cluster_ip(self) -> dict[IPAddress, Service]:

@@ -104,7 +104,7 @@ def balanced_nodes(lookup: Lookup, balancer: Balancer) -> tuple[Node, ...]:
         return tuple(node for node in nodes if endpoints.at(node).local_ready)
     able = {
         endpoint.node_name
-        for item in lookup.slices_of(service)
+        for item in lookup.cluster.slices_of(service)
         for endpoint in item.endpoints
         if _can_serve(endpoint)
     }

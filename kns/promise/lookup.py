@@ -10,7 +10,6 @@ from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import controller_service
 from kns.cluster.model import Cluster, InternetHost
 from kns.kinds.common import Protocol
-from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort
@@ -99,23 +98,12 @@ class Lookup:
                     found.setdefault((port.node_port, port.protocol), frontend)
         return found
 
-    def slices_of(self, service: Service) -> tuple[EndpointSlice, ...]:
-        """The service's EndpointSlices."""
-        return tuple(self._slices.get((service.namespace, service.name), ()))
-
-    @cached_property
-    def _slices(self) -> dict[tuple[str, str], list[EndpointSlice]]:
-        found: dict[tuple[str, str], list[EndpointSlice]] = {}
-        for item in self.cluster.endpoint_slices:
-            found.setdefault((item.namespace, item.service), []).append(item)
-        return found
-
     def endpoints(self, service: Service, port: ServicePort, family: IPFamily) -> PortEndpoints:
         """The endpoints of a service port."""
         key = (service.namespace, service.name, port.name, port.protocol, port.port, family)
         found = self._endpoints.get(key)
         if found is None:
-            slices = self.slices_of(service)
+            slices = self.cluster.slices_of(service)
             found = port_endpoints(slices, port, family, self.pods, self.hosts)
             self._endpoints[key] = found
         return found

@@ -109,7 +109,7 @@ def _names(cluster: Cluster) -> Iterator[str]:
     for service in cluster.services:
         key = f"{service_key(service)}.{zone}"
         yield key
-        yield from (f"{label}.{key}" for label in _labels_below(service, index))
+        yield from (f"{label}.{key}" for label in _labels_below(cluster, service, index))
     if cluster.network.dns.pod_records != "disabled":
         for pod in cluster.pods:
             for address in pod.addresses:
@@ -117,11 +117,11 @@ def _names(cluster: Cluster) -> Iterator[str]:
                 yield _POD.format(name=name, namespace=pod.namespace, zone=zone)
 
 
-def _labels_below(service: Service, index: ZoneIndex) -> Iterator[str]:
+def _labels_below(cluster: Cluster, service: Service, index: ZoneIndex) -> Iterator[str]:
     for port in service.ports:
         if port.name:
             yield f"_{port.name}._{port.protocol.lower()}"
-    for piece in index.slices_of(service):
+    for piece in cluster.slices_of(service):
         for endpoint, address in index.ready(piece):
             yield endpoint_label(endpoint, address)
 
