@@ -46,7 +46,7 @@ from kns.engine import etc
 from kns.engine.labs import applied_cluster
 from kns.engine.private import ensure_folder
 from kns.errors import KnsError, LockedError
-from kns.kernel import netns
+from kns.kernel import netns, processes
 
 #: an order is short: a line that is longer is none
 MAX_ORDER = 64 * 1024
@@ -195,7 +195,7 @@ def run(lab: str) -> None:
         try:
             # the main thread's netns is the process' own in /proc: it tells whose agent this is
             netns.enter(names.fabric_netns(lab))
-            raise_file_limit()
+            processes.raise_file_limit()  # each socket of each pod is a file
             asyncio.run(_serve(paths, sock))
         finally:
             sock.close()
@@ -236,12 +236,6 @@ def bind(path: Path) -> socket.socket:
         os.umask(before)
     sock.listen(16)
     return sock
-
-
-def raise_file_limit() -> None:
-    """Allow as many open files as this process may: each socket of each pod is one."""
-    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def import_later() -> None:

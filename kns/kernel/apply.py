@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import assert_never
 
 from kns.errors import ApplyError, CancelledError, PlatformError, from_os_error
-from kns.kernel import links, netns
+from kns.kernel import links, netns, processes
 from kns.kernel.netlink import Refusal, Socket
 from kns.kernel.programs import Programs
 from kns.plan.ops import (
@@ -71,17 +70,11 @@ def apply(
     """
     if not ops:
         return
-    _raise_file_limit()
+    # a netns costs two descriptors while its lab is built
+    processes.raise_file_limit()
     netns.prepare_folder()
     worker = _Worker(indexes, cancelled or threading.Event(), on_op or (lambda _op: None))
     netns.in_thread(worker.work, ops)
-
-
-def _raise_file_limit() -> None:
-    """A netns costs two descriptors while its lab is built; the soft limit is often 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 class _Worker:

@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kns.kernel.processes import raise_file_limit
 from tests.vm import features
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,9 @@ class Kernel:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # QEMU inherits it: each file that is open in the guest is one of QEMU's, and the libraries of a
+    # few dozen programs are more than the usual soft limit: exec fails with EMFILE in there
+    raise_file_limit()
     command_line = parser()
     options, rest = command_line.parse_known_args(arguments)
     if rest and options.verb != "test":
