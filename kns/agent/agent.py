@@ -40,8 +40,9 @@ from kns.agent.serve.listeners import Failure, Listeners
 from kns.agent.serve.name_servers import NameServers
 from kns.cluster.model import Cluster
 from kns.compile import names
-from kns.compile.listeners import desired
+from kns.compile.listeners import listeners
 from kns.compile.paths import LabPaths
+from kns.compile.programs.programs import programs
 from kns.engine import etc
 from kns.engine.labs import applied_cluster
 from kns.engine.private import ensure_folder
@@ -120,15 +121,15 @@ class Agent:
     async def _converge(self) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
-        wanted = desired(cluster)
+        servers, containers = listeners(cluster), programs(cluster)
         self._name_servers.update(cluster)
         self._draining.update(cluster)
         # what goes makes room for what comes: a port may pass from one container to another
-        await self._containers.stop_others(wanted.containers)
-        await self._listeners.close_others(wanted.servers)
+        await self._containers.stop_others(containers)
+        await self._listeners.close_others(servers)
         self._failures = (
-            *await self._listeners.open_missing(wanted.servers),
-            *await self._containers.start_missing(wanted.containers),
+            *await self._listeners.open_missing(servers),
+            *await self._containers.start_missing(containers),
         )
         failures = (*self._failures, *await self._balancers.converge(cluster))
         return {"ok": not failures, **self._counts(), "errors": _plain(failures)}

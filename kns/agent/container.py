@@ -20,7 +20,7 @@ from kns.agent.process_table import Record
 from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
-from kns.compile.programs.program import ContainerSpec
+from kns.compile.programs.program import Program
 from kns.engine import environment, etc
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError
@@ -57,9 +57,7 @@ class Status:
 class Container:
     """A container in a netns. Its process is started, watched, started again and stopped."""
 
-    def __init__(
-        self, spec: ContainerSpec, inode: Inode, paths: LabPaths, worker: Executor
-    ) -> None:
+    def __init__(self, spec: Program, inode: Inode, paths: LabPaths, worker: Executor) -> None:
         self.spec = spec
         self.inode = inode
         self._paths = paths
@@ -116,7 +114,7 @@ class Container:
         self._adopted = True
         return True
 
-    async def update(self, spec: ContainerSpec) -> None:
+    async def update(self, spec: Program) -> None:
         """Write the spec's files; the process reads them anew if one of them changed."""
         self.spec = spec
         if await self._loop.run_in_executor(self._worker, write_files, spec):
@@ -205,7 +203,7 @@ class Container:
             self._pidfd = -1
 
 
-def write_files(spec: ContainerSpec) -> bool:
+def write_files(spec: Program) -> bool:
     """Write the files of a spec that are not as it says; True if there was one."""
     changed = False
     for name, text in spec.files:
@@ -217,7 +215,7 @@ def write_files(spec: ContainerSpec) -> bool:
     return changed
 
 
-def spawn(spec: ContainerSpec, paths: LabPaths) -> Child:
+def spawn(spec: Program, paths: LabPaths) -> Child:
     """Start the container's process, its output appended to its log. Blocks for milliseconds."""
     write_files(spec)
     folder = etc.folder(paths, spec.netns)
@@ -245,12 +243,12 @@ def spawn(spec: ContainerSpec, paths: LabPaths) -> Child:
     return child
 
 
-def log_path(paths: LabPaths, spec: ContainerSpec) -> Path:
+def log_path(paths: LabPaths, spec: Program) -> Path:
     """Where the container's output goes."""
     return paths.logs / f"{spec.netns}.{spec.name}.log"
 
 
-def record_path(paths: LabPaths, spec: ContainerSpec) -> Path:
+def record_path(paths: LabPaths, spec: Program) -> Path:
     """Where its main process is noted down."""
     return paths.logs / f"{spec.netns}.{spec.name}{process_table.RECORD_SUFFIX}"
 

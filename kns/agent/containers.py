@@ -23,7 +23,7 @@ from kns.agent.process_table import Record
 from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
-from kns.compile.programs.program import ContainerSpec
+from kns.compile.programs.program import Program
 from kns.kernel import netns, processes
 
 #: kubelet's containerLogMaxSize; one older file is kept. A lab's files are in memory
@@ -48,7 +48,7 @@ class Containers:
         """What each of them does, in the order in which they were started."""
         return tuple(container.status for container in self._watched.values())
 
-    async def stop_others(self, specs: Sequence[ContainerSpec]) -> None:
+    async def stop_others(self, specs: Sequence[Program]) -> None:
         """Stop every container that `specs` doesn't hold just so, and in the same netns."""
         wanted = {spec.key: spec for spec in specs}
         inodes = await self._inodes(specs)
@@ -67,7 +67,7 @@ class Containers:
             self._looked_back = True
             self._check_sizes_later()
 
-    async def start_missing(self, specs: Sequence[ContainerSpec]) -> tuple[Failure, ...]:
+    async def start_missing(self, specs: Sequence[Program]) -> tuple[Failure, ...]:
         """Start what doesn't run yet; returns those that could not be started (yet).
 
         One that is known to listen is waited for: who asked for it may connect at once.
@@ -93,7 +93,7 @@ class Containers:
                 started.extend([container] if failure is None else [])
         return (*failures, *await _deaf(started, self._paths))
 
-    async def _inodes(self, specs: Sequence[ContainerSpec]) -> dict[str, Inode]:
+    async def _inodes(self, specs: Sequence[Program]) -> dict[str, Inode]:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._worker, _inodes, specs)
 
@@ -124,7 +124,7 @@ class Containers:
             self._watched.pop(container.spec.key, None)
 
 
-def _same_process(wanted: ContainerSpec | None, spec: ContainerSpec) -> bool:
+def _same_process(wanted: Program | None, spec: Program) -> bool:
     """True if the process of `spec` serves `wanted` too, by a reload of its files at most."""
     return wanted is not None and replace(wanted, files=()) == replace(spec, files=())
 
@@ -153,7 +153,7 @@ async def _deaf(started: Sequence[Container], paths: LabPaths) -> list[Failure]:
 
 
 def survivors(
-    specs: Sequence[ContainerSpec], inodes: Mapping[str, Inode], paths: LabPaths
+    specs: Sequence[Program], inodes: Mapping[str, Inode], paths: LabPaths
 ) -> dict[str, Record]:
     """The wanted containers that an earlier agent has left running; all others of its are killed.
 
@@ -174,7 +174,7 @@ def survivors(
 
 
 def _left_by_others(
-    wanted: Mapping[str, ContainerSpec], inodes: Mapping[str, Inode], paths: LabPaths
+    wanted: Mapping[str, Program], inodes: Mapping[str, Inode], paths: LabPaths
 ) -> Iterator[tuple[str, Record]]:
     noted = process_table.read_records(paths.logs)
     for key, (path, record) in noted.items():
@@ -208,6 +208,6 @@ def rotate(logs: Iterable[Path]) -> None:
                 os.truncate(log, 0)
 
 
-def _inodes(specs: Iterable[ContainerSpec]) -> dict[str, Inode]:
+def _inodes(specs: Iterable[Program]) -> dict[str, Inode]:
     found = ((spec.key, netns.identity(spec.netns)) for spec in specs)
     return {key: inode for key, inode in found if inode is not None}

@@ -1,4 +1,6 @@
-"""Cluster → HostState: everything that a lab is in the kernel, in the order it is built.
+"""Cluster → LabState: what a lab is in the kernel, where it listens, and what runs in it.
+
+The kernel's part, in the order in which it is built:
 
 the network itself   fabric, nodes, internet hosts             fabric.py, node.py
 pods                 cni0, its ports, the pods                 pods.py
@@ -11,15 +13,18 @@ load balancer        what the world knows of its addresses     load_balancer.py
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kns.cluster.model import Cluster
 from kns.compile import egress, egress_gateway, load_balancer, names
 from kns.compile.fabric import compile_fabric, compile_internet_host
 from kns.compile.fragments import joined
+from kns.compile.listeners import Listener, listeners
 from kns.compile.node import bare_node
 from kns.compile.podnetwork.by_mode import pod_network
 from kns.compile.pods import bridge_on_node, compile_pod
+from kns.compile.programs.program import Program
+from kns.compile.programs.programs import programs
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.udp_flows import udp_flows
 from kns.kinds.node import Node
@@ -27,8 +32,22 @@ from kns.kinds.pod import Pod
 from kns.state.model import HostState, Netns
 
 
-def compile_lab(cluster: Cluster) -> HostState:
-    """The desired state: fabric, nodes, internet hosts, pods."""
+@dataclass(frozen=True, slots=True)
+class LabState:
+    """Everything that a lab should be: in the kernel, and in the processes of its netns."""
+
+    host: HostState
+    listeners: tuple[Listener, ...]
+    programs: tuple[Program, ...]
+
+
+def compile_lab(cluster: Cluster) -> LabState:
+    """The desired state of a lab."""
+    return LabState(compile_host(cluster), listeners(cluster), programs(cluster))
+
+
+def compile_host(cluster: Cluster) -> HostState:
+    """The kernel's part of it: fabric, nodes, internet hosts, pods."""
     nodes = {node.name: node for node in cluster.nodes}
     pods: dict[str, list[Pod]] = {name: [] for name in nodes}
     for pod in cluster.pods:

@@ -1,11 +1,8 @@
-"""What the agent should serve and run, computed from the Cluster alone.
+"""Where the lab's agent listens, and on whose behalf it answers, computed from the Cluster alone.
 
-    Cluster ──desired()──▶ Desired ── servers     ServerSpec: where it listens, what it answers
-                                   └─ containers  ContainerSpec: a real process in a pod's netns
-
-A server listens on the wildcard address of each family of its pod, because a container that
-listens on 0.0.0.0 is what Kubernetes' users write, and because loopback must work: containers of
-a pod reach each other there.
+A container without a command listens on the wildcard address of each family of its pod, because a
+container that listens on 0.0.0.0 is what Kubernetes' users write, and because loopback must work:
+containers of a pod reach each other there.
 """
 
 from __future__ import annotations
@@ -21,10 +18,8 @@ from kns.compile.name_servers import (
     NameServerKind,
     internet_name_servers,
     is_name_server,
-    runs_coredns,
 )
-from kns.compile.programs.program import ContainerSpec
-from kns.compile.programs.programs import components
+from kns.compile.programs.program import is_program, own_variables
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.on_node import wildcards
 from kns.kinds.common import Protocol
@@ -38,8 +33,8 @@ PROXY_HEALTH_PORT = 10256
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a socket is: at most one server can be at a place."""
+class ListenSocket:
+    """Where a socket is bound: at most one server can have it."""
 
     netns: str
     address: str
@@ -107,62 +102,38 @@ Subject = Identity | ServiceHealth | ProxyHealth | NameServer
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSpec:
-    """A server: the socket's place, and on whose behalf it answers."""
+class Listener:
+    """A built-in server: its socket, and on whose behalf it answers."""
 
-    place: Place
+    socket: ListenSocket
     subject: Subject
 
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """Everything that one lab's agent serves and runs."""
-
-    servers: tuple[ServerSpec, ...]
-    containers: tuple[ContainerSpec, ...]
+    def __str__(self) -> str:
+        return f"{self.subject} ({self.socket})"
 
 
-def desired(cluster: Cluster) -> Desired:
-    """The servers and processes of a lab, in the cluster's own order."""
-    servers: list[ServerSpec] = []
-    containers: list[ContainerSpec] = []
+def listeners(cluster: Cluster) -> tuple[Listener, ...]:
+    """The built-in servers of a lab, in the cluster's own order."""
+    return tuple(_listeners(cluster))
+
+
+def _listeners(cluster: Cluster) -> Iterator[Listener]:
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
         for container in pod.containers:
-            if container.component or (runs_coredns(cluster) and is_name_server(pod, container)):
-                continue  # it is among the components
-            if container.command:
-                containers.append(_process(cluster.name, netns, pod, container))
-            else:
-                servers.extend(_container_servers(netns, pod, container))
+            if not is_program(cluster, pod, container):
+                yield from _container_servers(netns, pod, container)
     for host in cluster.internet:
-        servers.extend(_host_servers(names.netns_of_internet(cluster.name, host.name), host))
-    servers.extend(_internet_name_servers(cluster))
+        yield from _host_servers(names.netns_of_internet(cluster.name, host.name), host)
+    yield from _internet_name_servers(cluster)
     for node in cluster.nodes:
-        servers.extend(_node_servers(cluster, node))
-    containers.extend(components(cluster))
-    return Desired(tuple(servers), tuple(containers))
+        yield from _node_servers(cluster, node)
 
 
 # -- pods and hosts --------------------------------------------------------------------------------
 
 
-def _process(lab: str, netns: str, pod: Pod, container: Container) -> ContainerSpec:
-    return ContainerSpec(
-        key=f"{lab}/{pod.namespace}/{pod.name}/{container.name}",
-        netns=netns,
-        name=container.name,
-        command=container.command,
-        hostname=pod_hostname(pod),
-        env=_own_env(container),
-    )
-
-
-def _own_env(container: Container) -> tuple[tuple[str, str], ...]:
-    return tuple((variable.name, variable.value) for variable in container.env)
-
-
-def _container_servers(netns: str, pod: Pod, container: Container) -> Iterator[ServerSpec]:
+def _container_servers(netns: str, pod: Pod, container: Container) -> Iterator[Listener]:
     who = Identity(
         hostname=pod_hostname(pod),
         namespace=pod.namespace,
@@ -170,39 +141,39 @@ def _container_servers(netns: str, pod: Pod, container: Container) -> Iterator[S
         node=pod.node,
         container=container.name,
         ready=pod.ready,
-        env=_own_env(container),
+        env=own_variables(container),
     )
     dns = NameServer(NameServerKind.CLUSTER, pod.full_name)
     answers_dns = is_name_server(pod, container)
     for port in container.ports:
         subject = dns if answers_dns and port.port == DNS_PORT else who
         for address in wildcards(pod.addresses):
-            yield ServerSpec(Place(netns, address, port.port, port.protocol), subject)
+            yield Listener(ListenSocket(netns, address, port.port, port.protocol), subject)
 
 
-def _host_servers(netns: str, host: InternetHost) -> Iterator[ServerSpec]:
+def _host_servers(netns: str, host: InternetHost) -> Iterator[Listener]:
     who = Identity(hostname=host.name)
     for address in wildcards(host.addresses):
         for protocol in (Protocol.TCP, Protocol.UDP):
-            yield ServerSpec(Place(netns, address, host.port, protocol), who)
+            yield Listener(ListenSocket(netns, address, host.port, protocol), who)
 
 
-def _internet_name_servers(cluster: Cluster) -> Iterator[ServerSpec]:
+def _internet_name_servers(cluster: Cluster) -> Iterator[Listener]:
     for name, addresses in internet_name_servers(cluster):
         netns = names.netns_of_internet(cluster.name, name)
         subject = NameServer(NameServerKind.INTERNET, name)
         for address in wildcards(addresses):
             for protocol in (Protocol.TCP, Protocol.UDP):
-                yield ServerSpec(Place(netns, address, DNS_PORT, protocol), subject)
+                yield Listener(ListenSocket(netns, address, DNS_PORT, protocol), subject)
 
 
 # -- kube-proxy's health servers -------------------------------------------------------------------
 
 
-def _node_servers(cluster: Cluster, node: Node) -> Iterator[ServerSpec]:
+def _node_servers(cluster: Cluster, node: Node) -> Iterator[Listener]:
     netns = names.netns_of_node(cluster.name, node.name)
     for address in wildcards(node.addresses):
-        yield ServerSpec(Place(netns, address, PROXY_HEALTH_PORT), ProxyHealth(node.name))
+        yield Listener(ListenSocket(netns, address, PROXY_HEALTH_PORT), ProxyHealth(node.name))
     options = cluster.network.kube_proxy
     addresses = proxy(options.mode).health_check_addresses(node, options)
     for service in cluster.services:
@@ -211,7 +182,7 @@ def _node_servers(cluster: Cluster, node: Node) -> Iterator[ServerSpec]:
         count = local_endpoints(service, cluster.endpoint_slices, node.name)
         subject = ServiceHealth(service.namespace, service.name, count)
         for address in addresses:
-            yield ServerSpec(Place(netns, address, service.health_check_node_port), subject)
+            yield Listener(ListenSocket(netns, address, service.health_check_node_port), subject)
 
 
 def needs_health_check(service: Service) -> bool:

@@ -7,7 +7,7 @@ agent looks at it again every minute, as kube-proxy does.
 from __future__ import annotations
 
 from kns.cluster.model import Cluster
-from kns.compile.lab import compile_lab
+from kns.compile.lab import compile_host
 from kns.compile.names import netns_of_node
 from kns.compile.proxy.by_mode import proxy
 from kns.kernel import ipvs, netns
@@ -26,7 +26,7 @@ def finish(cluster: Cluster) -> int:
     observed = {name: netns.call_in(name, ipvs.read_virtual_servers_here) for name in present}
     if not any(_has_weight_zero(items) for items in observed.values()):
         return 0
-    desired = {space.name: space for space in compile_lab(cluster).netns}
+    desired = {space.name: space for space in compile_host(cluster).netns}
     return sum(_finish_node(desired[name], items) for name, items in observed.items())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kns.compile.lab import compile_lab
+from kns.compile.lab import compile_host
 from kns.engine import agent
 from kns.engine.down import known_labs
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
@@ -37,7 +37,7 @@ class Status:
 def status(lab: str | None = None) -> Status:
     """Observe the lab and compare it with its file as `up` last applied it."""
     found = running(lab)
-    desired = compile_lab(found.cluster)
+    desired = compile_host(found.cluster)
     present = lab_netns(found.name)
     observation = observe(present, interests(desired))
     ops = plan(desired, observation.state)

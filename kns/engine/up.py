@@ -18,7 +18,7 @@ from types import FrameType
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
-from kns.compile.lab import compile_lab
+from kns.compile.lab import LabState, compile_lab
 from kns.compile.paths import LabPaths
 from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
 from kns.engine.down import remove
@@ -57,13 +57,13 @@ class UpResult:
 
 
 @dataclass(slots=True)
-class Desired:
+class DesiredLab:
     """A lab file on its way to the kernel."""
 
     loaded: Loaded
     text: str
     options: Options
-    state: HostState
+    state: LabState
     #: the leases that the file was resolved with
     before: Leases
 
@@ -80,7 +80,7 @@ def change_lines(lab: str, ops: Sequence[Op]) -> Iterator[str]:
         yield f"{op.netns.removeprefix(prefix)}: {shell.describe(op)}".replace(prefix, "")
 
 
-def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> Desired:
+def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> DesiredLab:
     """The lab file as desired state; `fresh`: as on a machine that never saw the lab.
 
     Raises SpecError with everything that is wrong in the file.
@@ -97,7 +97,7 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
     notes = (_fallback_warning(path, why),) if why else ()
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
-    return Desired(complete, content.decode(), options, compile_lab(loaded.cluster), leases)
+    return DesiredLab(complete, content.decode(), options, compile_lab(loaded.cluster), leases)
 
 
 def _fallback_warning(path: Path, why: str) -> Problem:
@@ -107,10 +107,10 @@ def _fallback_warning(path: Path, why: str) -> Problem:
     return Problem(str(path), 0, 0, place, message, hint, severity=Severity.WARNING)
 
 
-def look(desired: Desired) -> Observation:
+def look(desired: DesiredLab) -> Observation:
     """Observe all netns of the lab, those that it should not have included."""
     present = lab_netns(desired.cluster.name)
-    return observe(present, interests(desired.state))
+    return observe(present, interests(desired.state.host))
 
 
 def script(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[str, tuple[Problem, ...]]:
@@ -119,13 +119,13 @@ def script(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[str, tuple[
     With it, the warnings about the file.
     """
     desired = desire(path, proxy_mode, fresh=True)
-    return shell.script(plan(desired.state, HostState())), desired.loaded.warnings
+    return shell.script(plan(desired.state.host, HostState())), desired.loaded.warnings
 
 
 def dry_run(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[Op, ...]:
     """The ops that `up` would carry out now. Touches nothing."""
     desired = desire(path, proxy_mode)
-    return plan(desired.state, look(desired).state)
+    return plan(desired.state.host, look(desired).state)
 
 
 def up(
@@ -143,7 +143,7 @@ def up(
     start = time.monotonic()
     desired = desire(path, proxy_mode)
     paths = LabPaths(desired.cluster.name)
-    platform.require(desired.state, desired.cluster)
+    platform.require(desired.state.host, desired.cluster)
     certificates.check(desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
         if read_leases(paths) != desired.before:
@@ -156,14 +156,14 @@ def up(
 
 
 def _converge(
-    desired: Desired,
+    desired: DesiredLab,
     paths: LabPaths,
     report: Report,
     on_op: Callable[[Op], None] | None,
     start: float,
 ) -> UpResult:
     before = look(desired)
-    ops = plan(desired.state, before.state)
+    ops = plan(desired.state.host, before.state)
     created = not before.state.netns
     report(_phase(desired.cluster, created=created, ops=ops))
     network = desired.cluster.network
@@ -276,7 +276,7 @@ def _serve(
     return problems, started
 
 
-def _settle(desired: Desired, report: Report) -> None:
+def _settle(desired: DesiredLab, report: Report) -> None:
     """After a change: look again, and mend what the change itself took away.
 
     The kernel drops routes with the address or the link that they stood on. Raises ApplyError if
@@ -284,13 +284,13 @@ def _settle(desired: Desired, report: Report) -> None:
     """
     for _ in range(2):
         now = look(desired)
-        rest = plan(desired.state, now.state)
+        rest = plan(desired.state.host, now.state)
         if not rest:
             return
         report(f"settling: {len(rest)} more")
         apply(rest, now.indexes)
     now = look(desired)
-    rest = plan(desired.state, now.state)
+    rest = plan(desired.state.host, now.state)
     if rest:
         lines = "; ".join(change_lines(desired.cluster.name, rest[:3]))
         raise ApplyError(
@@ -341,7 +341,7 @@ def _signals() -> Iterator[_Cancelled]:
 
 
 def _roll_back(
-    desired: Desired, before: Observation, kept: files.LabFiles, *, created: bool, report: Report
+    desired: DesiredLab, before: Observation, kept: files.LabFiles, *, created: bool, report: Report
 ) -> None:
     """Take back what this run made. Never raises: the first error is the one to tell."""
     report("taking back what this run made")

@@ -18,17 +18,18 @@ from kns.cluster.model import (
 )
 from kns.compile.listeners import (
     Identity,
+    Listener,
+    ListenSocket,
     NameServer,
-    Place,
     ProxyHealth,
-    ServerSpec,
     ServiceHealth,
-    desired,
+    listeners,
     local_endpoints,
     needs_health_check,
 )
 from kns.compile.name_servers import NameServerKind
-from kns.compile.programs.program import ContainerSpec
+from kns.compile.programs.program import Program
+from kns.compile.programs.programs import programs
 from kns.compile.proxy.by_mode import proxy
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
@@ -73,34 +74,32 @@ def test_each_port_of_each_container_is_a_server() -> None:
     side = Container("side", (ContainerPort(9090),), env=(EnvVar("A", "b"),))
     main = Identity("pod1", "default", "pod1", "node1", "web")
     second = Identity("pod1", "default", "pod1", "node1", "side", env=(("A", "b"),))
-    assert desired(cluster(pods=(pod(web, side),))).servers == (
-        ServerSpec(Place("kns.lab.pod1", "0.0.0.0", 8080), main),
-        ServerSpec(Place("kns.lab.pod1", "0.0.0.0", 53, Protocol.UDP), main),
-        ServerSpec(Place("kns.lab.pod1", "0.0.0.0", 9090), second),
+    assert listeners(cluster(pods=(pod(web, side),))) == (
+        Listener(ListenSocket("kns.lab.pod1", "0.0.0.0", 8080), main),
+        Listener(ListenSocket("kns.lab.pod1", "0.0.0.0", 53, Protocol.UDP), main),
+        Listener(ListenSocket("kns.lab.pod1", "0.0.0.0", 9090), second),
     )
 
 
 def test_dual_stack_pod_listens_in_both_families() -> None:
     made = pod(Container("web", (ContainerPort(80),)), addresses=("10.244.0.2", "fd00::2"))
-    places = [spec.place for spec in desired(cluster(pods=(made,))).servers]
-    assert [place.address for place in places] == ["0.0.0.0", "::"]
+    sockets = [spec.socket for spec in listeners(cluster(pods=(made,)))]
+    assert [socket.address for socket in sockets] == ["0.0.0.0", "::"]
 
 
 def test_container_with_a_command_is_a_process_and_no_server() -> None:
     made = pod(Container("web", (ContainerPort(80),), ("nginx",), (EnvVar("A", "b"),)))
-    wanted = desired(cluster(pods=(made,)))
-    assert wanted.servers == ()
-    assert wanted.containers == (
-        ContainerSpec(
-            "lab/default/pod1/web", "kns.lab.pod1", "web", ("nginx",), "pod1", (("A", "b"),)
-        ),
+    wanted = cluster(pods=(made,))
+    assert listeners(wanted) == ()
+    assert programs(wanted) == (
+        Program("lab/default/pod1/web", "kns.lab.pod1", "web", ("nginx",), "pod1", (("A", "b"),)),
     )
 
 
 def test_digest_changes_with_the_command_and_its_environment_only() -> None:
-    spec = ContainerSpec("k", "n", "web", ("a", "b"), "pod1", (("A", "b"),))
-    other = ContainerSpec("k", "n", "web", ("a b",), "pod1", (("A", "b"),))
-    assert spec.digest == ContainerSpec("k2", "n2", "web", ("a", "b"), "pod1", (("A", "b"),)).digest
+    spec = Program("k", "n", "web", ("a", "b"), "pod1", (("A", "b"),))
+    other = Program("k", "n", "web", ("a b",), "pod1", (("A", "b"),))
+    assert spec.digest == Program("k2", "n2", "web", ("a", "b"), "pod1", (("A", "b"),)).digest
     assert spec.digest != other.digest
 
 
@@ -109,9 +108,9 @@ def test_internet_host_serves_http_and_udp_and_the_first_one_dns() -> None:
         InternetHost("internet", (ip_address("203.0.113.10"),)),
         InternetHost("other", (ip_address("203.0.113.11"),)),
     )
-    places = {spec.place for spec in desired(cluster(internet=hosts)).servers}
-    assert places == {
-        Place(f"kns.lab.{host}", "0.0.0.0", port, protocol)
+    sockets = {spec.socket for spec in listeners(cluster(internet=hosts))}
+    assert sockets == {
+        ListenSocket(f"kns.lab.{host}", "0.0.0.0", port, protocol)
         for host, port in (("internet", 80), ("internet", 53), ("other", 80))
         for protocol in (Protocol.TCP, Protocol.UDP)
     }
@@ -127,7 +126,7 @@ def test_port_53_of_a_dns_pod_is_a_name_server() -> None:
         labels={"k8s-app": "kube-dns"},
         containers=(Container("coredns", ports),),
     )
-    first, second = desired(cluster(pods=(dns,))).servers
+    first, second = listeners(cluster(pods=(dns,)))
     assert first.subject == NameServer(NameServerKind.CLUSTER, "kube-system/coredns-1")
     assert isinstance(second.subject, Identity)
 
@@ -143,25 +142,25 @@ def test_dns_pod_runs_coredns_when_the_lab_asks_for_it() -> None:
         containers=(Container("coredns", ports),),
     )
     network = Network((IPFamily.IPV4,), (), (), (), (), dns=DNSOptions(server="coredns"))
-    wanted = desired(Cluster("lab", network, (), pods=(dns,)))
-    assert wanted.servers == ()
-    (spec,) = wanted.containers
+    wanted = Cluster("lab", network, (), pods=(dns,))
+    assert listeners(wanted) == ()
+    (spec,) = programs(wanted)
     assert spec.netns == "kns.lab.kube-system.coredns-1"
     assert spec.command == ("coredns", "-conf", spec.files[0][0])
     assert [Path(path).name for path, _ in spec.files] == ["Corefile", "cluster.db"]
 
 
 def test_every_node_has_kube_proxys_own_health_server() -> None:
-    assert desired(cluster(nodes=(NODE,))).servers == (
-        ServerSpec(Place("kns.lab.node1", "0.0.0.0", 10256), ProxyHealth("node1")),
+    assert listeners(cluster(nodes=(NODE,))) == (
+        Listener(ListenSocket("kns.lab.node1", "0.0.0.0", 10256), ProxyHealth("node1")),
     )
 
 
 def test_health_check_port_is_served_on_every_node_with_its_own_count() -> None:
     nodes = (NODE, Node("node2", (ip_address("172.18.0.3"),)))
     slices = (slice_of(endpoint("10.244.0.2"), endpoint("10.244.0.3")),)
-    wanted = desired(cluster(nodes=nodes, services=(LOCAL,), endpoint_slices=slices))
-    found = {spec.place.netns: spec.subject for spec in wanted.servers if spec.place.port == 32100}
+    wanted = listeners(cluster(nodes=nodes, services=(LOCAL,), endpoint_slices=slices))
+    found = {spec.socket.netns: spec.subject for spec in wanted if spec.socket.port == 32100}
     assert found == {
         "kns.lab.node1": ServiceHealth("shop", "web", 2),
         "kns.lab.node2": ServiceHealth("shop", "web", 0),

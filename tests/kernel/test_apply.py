@@ -8,7 +8,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, PodNetworkMode, ProxyMode
-from kns.compile.lab import compile_lab
+from kns.compile.lab import compile_host
 from kns.compile.names import lab_prefix
 from kns.kernel import netns
 from kns.kernel.apply import apply
@@ -39,7 +39,7 @@ def look(state: HostState) -> Observation:
 
 
 def build(cluster: Cluster) -> HostState:
-    state = compile_lab(cluster)
+    state = compile_host(cluster)
     apply(plan(state, HostState()), {})
     return state
 
@@ -81,7 +81,7 @@ def test_pods_reach_each_other(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_script_builds_the_same(case: str) -> None:
-    state = compile_lab(make_cluster(LAB, network=CASES[case]))
+    state = compile_host(make_cluster(LAB, network=CASES[case]))
     done = run(["sh"], input=script(plan(state, HostState())), timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert rest(state) == ()
@@ -149,7 +149,7 @@ def test_pod_netns_deleted_by_hand_comes_back() -> None:
 @pytest.mark.parametrize(("before", "after"), [(3, 6), (6, 2), (4, 0), (0, 3)])
 def test_converging_touches_only_what_differs(before: int, after: int) -> None:
     build(make_cluster(LAB, pods=before))
-    state = compile_lab(make_cluster(LAB, pods=after))
+    state = compile_host(make_cluster(LAB, pods=after))
     kept = [f"kns.{LAB}.pod{i + 1}" for i in range(min(before, after))]
     identities = [netns.identity(name) for name in kept]
     observation = look(state)

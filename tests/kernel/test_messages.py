@@ -98,7 +98,7 @@ def messages(ops: Sequence[Op]) -> Iterator[bytes]:
 @pytest.mark.parametrize("mode", ProxyMode)
 @pytest.mark.parametrize("lab", LABS, ids=lambda lab: lab.stem)
 def test_lab(lab: Path, mode: ProxyMode, compared: list[str]) -> None:
-    state = desire(lab, mode, fresh=True).state
+    state = desire(lab, mode, fresh=True).state.host
     bare = HostState(tuple(Netns(space.name) for space in state.netns))
     up, down = plan(state, HostState()), plan(bare, state)
     assert all(messages([*up, *down]))

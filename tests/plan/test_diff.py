@@ -9,7 +9,7 @@ from ipaddress import ip_interface
 import pytest
 
 from kns.addresses import IPFamily
-from kns.compile.lab import compile_lab
+from kns.compile.lab import compile_host
 from kns.plan.diff import plan
 from kns.plan.ops import (
     Add,
@@ -25,7 +25,7 @@ from kns.plan.ops import (
 from kns.state.model import Address, Bridge, HostState, Link, Netns, Route, Sysctl, VethPeer
 from tests.clusters import make_cluster
 
-STATE = compile_lab(make_cluster())
+STATE = compile_host(make_cluster())
 NODE1, POD1 = "kns.test.node1", "kns.test.pod1"
 
 
@@ -147,7 +147,7 @@ def test_wrong_address_is_removed_and_the_right_one_added() -> None:
 
 
 def test_vanished_pod_goes_with_its_port() -> None:
-    fewer = compile_lab(make_cluster(pods=2))
+    fewer = compile_host(make_cluster(pods=2))
     removed = [op for op in plan(fewer, STATE) if isinstance(op, Delete | DeleteNetns)]
     pod3 = next(space for space in STATE.netns if space.name == "kns.test.pod3")
     peer = next(link.peer.name for link in pod3.links if link.peer is not None)
@@ -182,7 +182,7 @@ def test_pod_netns_that_vanished_alone_gets_a_new_pair() -> None:
 
 @pytest.mark.parametrize("pods", [0, 1, 5])
 def test_plan_leads_from_any_number_of_pods_to_another(pods: int) -> None:
-    desired = compile_lab(make_cluster(pods=pods))
+    desired = compile_host(make_cluster(pods=pods))
     touched = {op.netns for op in plan(desired, STATE)}
     assert "kns.test.fabric" not in touched
     assert "kns.test.internet" not in touched

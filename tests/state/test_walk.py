@@ -8,7 +8,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, ProxyMode
-from kns.compile.lab import compile_lab
+from kns.compile.lab import compile_host
 from kns.state.model import Chain, IptablesTable, Netns, NftChain, NftSet, NftTable
 from kns.state.packet import Packet, Passage, Verdict
 from kns.state.walk import destinations, walk
@@ -18,7 +18,7 @@ NODE1 = "kns.test.node1"
 
 
 def netns(cluster: Cluster, name: str = NODE1) -> Netns:
-    return next(space for space in compile_lab(cluster).netns if space.name == name)
+    return next(space for space in compile_host(cluster).netns if space.name == name)
 
 
 def packet(source: str, destination: str, port: int, link: str = "cni0") -> Packet:

@@ -13,7 +13,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, InternetHost, ProxyMode
-from kns.compile.lab import compile_lab
+from kns.compile.lab import compile_host
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
@@ -154,7 +154,7 @@ def cluster_in(mode: ProxyMode) -> Cluster:
 
 @cache
 def node1_in(mode: ProxyMode) -> Netns:
-    spaces = compile_lab(cluster_in(mode)).netns
+    spaces = compile_host(cluster_in(mode)).netns
     return next(item for item in spaces if item.name == "kns.test.node1")
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kns.agent.serve.name_servers import NameServers
 from kns.agent.serve.server import Inode, Server
-from kns.compile.listeners import NameServer, Place, ServerSpec, Subject
+from kns.compile.listeners import Listener, ListenSocket, NameServer, Subject
 from kns.errors import PlatformError
 from kns.kernel import netns, sockets
 from kns.kinds.common import Protocol
@@ -38,7 +38,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    spec: ServerSpec
+    spec: Listener
     inode: Inode
     sock: socket.socket
 
@@ -52,36 +52,36 @@ class Listeners:
         self._worker = worker
         self._etc_of = etc_of
         self._name_servers = name_servers
-        self._open: dict[Place, Server] = {}
+        self._open: dict[ListenSocket, Server] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    async def close_others(self, specs: Sequence[ServerSpec]) -> None:
+    async def close_others(self, specs: Sequence[Listener]) -> None:
         """Close every server that `specs` doesn't hold, or whose netns is another one now."""
-        wanted = {spec.place: spec.subject for spec in specs}
+        wanted = {spec.socket: spec.subject for spec in specs}
         loop = asyncio.get_running_loop()
-        found = {place.netns for place in self._open}
+        found = {where.netns for where in self._open}
         inodes = await loop.run_in_executor(self._worker, _inodes, found)
-        for place, server in list(self._open.items()):
-            stays = place in wanted and _speaks_the_same(wanted[place], server.spec.subject)
-            if not stays or inodes[place.netns] != server.inode:
+        for where, server in list(self._open.items()):
+            stays = where in wanted and _speaks_the_same(wanted[where], server.spec.subject)
+            if not stays or inodes[where.netns] != server.inode:
                 server.close()
-                del self._open[place]
+                del self._open[where]
 
-    async def open_missing(self, specs: Sequence[ServerSpec]) -> tuple[Failure, ...]:
+    async def open_missing(self, specs: Sequence[Listener]) -> tuple[Failure, ...]:
         """Open what is not open yet. When this returns, all but the failed ones listen."""
-        missing: dict[Place, ServerSpec] = {}
+        missing: dict[ListenSocket, Listener] = {}
         failures: list[Failure] = []
-        seen: set[Place] = set()
+        seen: set[ListenSocket] = set()
         for spec in specs:
-            if spec.place in seen:
+            if spec.socket in seen:
                 failures.append(_taken(spec))
-            elif spec.place in self._open:
-                self._open[spec.place].spec = spec
+            elif spec.socket in self._open:
+                self._open[spec.socket].spec = spec
             else:
-                missing[spec.place] = spec
-            seen.add(spec.place)
+                missing[spec.socket] = spec
+            seen.add(spec.socket)
         loop = asyncio.get_running_loop()
         opened, refused = await loop.run_in_executor(
             self._worker, open_sockets, tuple(missing.values())
@@ -89,7 +89,7 @@ class Listeners:
         for item in opened:
             server = Server(item.spec, item.inode, self._etc_of, self._name_servers)
             await server.start(item.sock)
-            self._open[item.spec.place] = server
+            self._open[item.spec.socket] = server
         return (*failures, *refused)
 
     def close(self) -> None:
@@ -100,30 +100,30 @@ class Listeners:
 
 
 def open_sockets(
-    specs: Sequence[ServerSpec],
+    specs: Sequence[Listener],
 ) -> tuple[tuple[_Opened, ...], tuple[Failure, ...]]:
     """Open the sockets of many netns: each netns is entered once. Worker threads only."""
     opened: list[_Opened] = []
     failures: list[Failure] = []
-    for name, group in itertools.groupby(specs, key=lambda spec: spec.place.netns):
+    for name, group in itertools.groupby(specs, key=lambda spec: spec.socket.netns):
         inside = tuple(group)
         try:
             with netns.entered(name):
                 inode = netns.identity(name)
                 for spec in inside:
                     try:
-                        sock = _open_here(spec.place)
+                        sock = _open_here(spec.socket)
                     except OSError as error:
                         failures.append(_failure(spec, error))
                     else:
                         opened.append(_Opened(spec, inode or (0, 0), sock))
         except (OSError, PlatformError) as error:
-            failures.extend(Failure(_subject(spec), str(error)) for spec in inside)
+            failures.extend(Failure(str(spec), str(error)) for spec in inside)
     return tuple(opened), tuple(failures)
 
 
-def _open_here(place: Place) -> socket.socket:
-    return sockets.open_here(place.address, place.port, protocol=place.protocol.lower())
+def _open_here(where: ListenSocket) -> socket.socket:
+    return sockets.open_here(where.address, where.port, protocol=where.protocol.lower())
 
 
 def _inodes(found: Iterable[str]) -> dict[str, Inode | None]:
@@ -135,22 +135,18 @@ def _speaks_the_same(one: Subject, other: Subject) -> bool:
     return isinstance(one, NameServer) is isinstance(other, NameServer)
 
 
-def _subject(spec: ServerSpec) -> str:
-    return f"{spec.subject} ({spec.place})"
+def _taken(spec: Listener) -> Failure:
+    return Failure(str(spec), "another container of the pod serves this port already")
 
 
-def _taken(spec: ServerSpec) -> Failure:
-    return Failure(_subject(spec), "another container of the pod serves this port already")
-
-
-def _failure(spec: ServerSpec, error: OSError) -> Failure:
-    subject = _subject(spec)
-    if spec.place.protocol is Protocol.SCTP and error.errno == errno.EPROTONOSUPPORT:
+def _failure(spec: Listener, error: OSError) -> Failure:
+    subject = str(spec)
+    if spec.socket.protocol is Protocol.SCTP and error.errno == errno.EPROTONOSUPPORT:
         return Failure(subject, "this kernel has no SCTP", hint="modprobe sctp")
     hint = ""
     if error.errno == errno.EADDRINUSE:
-        port = spec.place.port
-        hint = f"ip netns exec {spec.place.netns} ss -lntup sport = :{port} shows who listens"
+        port = spec.socket.port
+        hint = f"ip netns exec {spec.socket.netns} ss -lntup sport = :{port} shows who listens"
     if error.errno == errno.EMFILE:
         hint = "raise the limit of open files (ulimit -n) and run kns up again"
     return Failure(subject, os.strerror(error.errno or 0).lower(), hint)

@@ -14,7 +14,7 @@ from kns.agent.serve.datagrams import DatagramServer, MessageConnection
 from kns.agent.serve.messages import Peer, Request, Response
 from kns.agent.serve.name_servers import LateServer, NameServers
 from kns.cluster.environment import Variables
-from kns.compile.listeners import Identity, NameServer, ProxyHealth, ServerSpec, ServiceHealth
+from kns.compile.listeners import Identity, Listener, NameServer, ProxyHealth, ServiceHealth
 from kns.engine import environment
 from kns.kernel import sockets
 from kns.kinds.common import Protocol
@@ -28,12 +28,12 @@ Inode = tuple[int, int]
 
 @dataclass(slots=True, eq=False)
 class Server:
-    """Serves one socket. `spec` may be replaced at any time; its place stays what it is.
+    """Serves one socket. `spec` may be replaced at any time; its socket stays what it is.
 
     `etc_of` tells the folder of a pod's files, `inode` the netns in which the socket was opened.
     """
 
-    spec: ServerSpec
+    spec: Listener
     inode: Inode
     etc_of: Callable[[str], Path | None]
     name_servers: NameServers
@@ -44,13 +44,13 @@ class Server:
     async def start(self, sock: socket.socket) -> None:
         """Serve on the socket from the running loop."""
         loop = asyncio.get_running_loop()
-        place, subject = self.spec.place, self.spec.subject
+        where, subject = self.spec.socket, self.spec.subject
         if isinstance(subject, NameServer):
             self.acceptor = self.name_servers.listen(
-                subject.kind, place.netns, sock, place.protocol
+                subject.kind, where.netns, sock, where.protocol
             )
             return
-        match place.protocol:
+        match where.protocol:
             case Protocol.TCP:
                 self.acceptor = await loop.create_server(
                     self._http_connection, sock=sock, backlog=sockets.BACKLOG
@@ -62,7 +62,7 @@ class Server:
             case Protocol.UDP:
                 self.acceptor = DatagramServer(sock, self.reply)
             case _:
-                assert_never(place.protocol)
+                assert_never(where.protocol)
 
     def close(self) -> None:
         """Close the socket and its connections, as the end of a container does."""
@@ -99,7 +99,7 @@ class Server:
         who = self.spec.subject
         if not isinstance(who, Identity):
             return ()
-        services = environment.read_service_variables(self.etc_of(self.spec.place.netns))
+        services = environment.read_service_variables(self.etc_of(self.spec.socket.netns))
         return environment.of_container(services, who.env, hostname=who.hostname)
 
     def _http_connection(self) -> HTTPConnection:

@@ -1,4 +1,4 @@
-"""What the agent runs as a process: a pod's container with a command, or a component."""
+"""A real program of a lab: a pod's container with a command, or a component of kns' own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 
+from kns.cluster.model import Cluster
+from kns.compile.name_servers import is_name_server, runs_coredns
+from kns.kinds.pod import Container, Pod
+
 
 @dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """A container whose `command` is a real process in the pod's netns."""
+class Program:
+    """A real process in a netns. To the agent each is a container."""
 
     key: str
     netns: str
@@ -33,3 +37,15 @@ class ContainerSpec:
         """
         text = json.dumps([self.command, self.env, self.hostname])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_program(cluster: Cluster, pod: Pod, container: Container) -> bool:
+    """True if the container is a real process; else the agent's built-in server answers for it."""
+    if container.component or container.command:
+        return True
+    return runs_coredns(cluster) and is_name_server(pod, container)
+
+
+def own_variables(container: Container) -> tuple[tuple[str, str], ...]:
+    """The container's own `env`; the services' variables come from its pod."""
+    return tuple((variable.name, variable.value) for variable in container.env)

@@ -1,10 +1,8 @@
-"""The real programs that a lab runs of itself: BIRD, HAProxy, CoreDNS, nginx. Pure.
+"""The real programs of a lab: containers with a command, BIRD, HAProxy, CoreDNS, nginx. Pure.
 
-    Cluster ─components()─▶ ContainerSpec…
-
-Each is a container to the agent: started in its netns, watched, started again, stopped. Its
-configuration is a file that follows the cluster; a change of it is a reload, not a restart, so
-that no connection is lost.
+Each is a container to the agent: started in its netns, watched, started again, stopped. A
+component's configuration is a file that follows the cluster; a change of it is a reload, not a
+restart, so that no connection is lost.
 """
 
 from __future__ import annotations
@@ -20,14 +18,36 @@ from kns.compile.name_servers import DNS_CONTAINER, is_name_server, runs_coredns
 from kns.compile.paths import LabPaths
 from kns.compile.programs import bird, haproxy, nginx
 from kns.compile.programs.corefile import COREFILE, coredns_files
-from kns.compile.programs.program import ContainerSpec
+from kns.compile.programs.program import Program, own_variables
 
 #: the component of an Ingress controller's container
 NGINX = "nginx"
 
 
-def components(cluster: Cluster) -> Iterator[ContainerSpec]:
-    """The components of a lab."""
+def programs(cluster: Cluster) -> tuple[Program, ...]:
+    """The programs of a lab: first its containers', then its components'."""
+    return (*_commands(cluster), *_components(cluster))
+
+
+def _commands(cluster: Cluster) -> Iterator[Program]:
+    """The containers with a command."""
+    for pod in cluster.pods:
+        for container in pod.containers:
+            if not container.command or container.component:
+                continue
+            if runs_coredns(cluster) and is_name_server(pod, container):
+                continue
+            yield Program(
+                key=f"{cluster.name}/{pod.namespace}/{pod.name}/{container.name}",
+                netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
+                name=container.name,
+                command=container.command,
+                hostname=pod_hostname(pod),
+                env=own_variables(container),
+            )
+
+
+def _components(cluster: Cluster) -> Iterator[Program]:
     if mode(cluster) == "bgp":
         yield _bird(
             cluster, "fabric", names.fabric_netns(cluster.name), bird.router_config(cluster)
@@ -42,10 +62,10 @@ def components(cluster: Cluster) -> Iterator[ContainerSpec]:
     yield from _ingress_controllers(cluster)
 
 
-def _bird(cluster: Cluster, host: str, netns: str, config: str) -> ContainerSpec:
+def _bird(cluster: Cluster, host: str, netns: str, config: str) -> Program:
     folder = LabPaths(cluster.name).component(f"bird.{host}")
     file = str(folder / "bird.conf")
-    return ContainerSpec(
+    return Program(
         key=f"{cluster.name}/-/{host}/bird",
         netns=netns,
         name="bird",
@@ -56,10 +76,10 @@ def _bird(cluster: Cluster, host: str, netns: str, config: str) -> ContainerSpec
     )
 
 
-def _haproxy(cluster: Cluster) -> ContainerSpec:
+def _haproxy(cluster: Cluster) -> Program:
     folder = LabPaths(cluster.name).component("haproxy")
     file = str(folder / "haproxy.cfg")
-    return ContainerSpec(
+    return Program(
         key=f"{cluster.name}/-/{CLOUD_LB}/haproxy",
         netns=names.netns_of_internet(cluster.name, CLOUD_LB),
         name="haproxy",
@@ -71,7 +91,7 @@ def _haproxy(cluster: Cluster) -> ContainerSpec:
     )
 
 
-def _coredns(cluster: Cluster) -> Iterator[ContainerSpec]:
+def _coredns(cluster: Cluster) -> Iterator[Program]:
     """CoreDNS in each DNS pod, in place of the built-in server."""
     for pod in cluster.pods:
         if not any(is_name_server(pod, container) for container in pod.containers):
@@ -79,7 +99,7 @@ def _coredns(cluster: Cluster) -> Iterator[ContainerSpec]:
         # a folder each: every process must see by itself that its files have changed
         folder = LabPaths(cluster.name).component(f"coredns.{pod.name}")
         files = coredns_files(cluster, str(folder))
-        yield ContainerSpec(
+        yield Program(
             key=f"{cluster.name}/{pod.namespace}/{pod.name}/{DNS_CONTAINER}",
             netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
             name=DNS_CONTAINER,
@@ -90,7 +110,7 @@ def _coredns(cluster: Cluster) -> Iterator[ContainerSpec]:
         )
 
 
-def _ingress_controllers(cluster: Cluster) -> Iterator[ContainerSpec]:
+def _ingress_controllers(cluster: Cluster) -> Iterator[Program]:
     """nginx in each pod of the Ingress controller."""
     paths = LabPaths(cluster.name)
     for pod in cluster.pods:
@@ -100,7 +120,7 @@ def _ingress_controllers(cluster: Cluster) -> Iterator[ContainerSpec]:
             folder = paths.component(f"nginx.{pod.name}")
             file = str(folder / "nginx.conf")
             text = nginx.config(cluster, pod, nginx.Folders(folder, paths.tls))
-            yield ContainerSpec(
+            yield Program(
                 key=f"{cluster.name}/{pod.namespace}/{pod.name}/{container.name}",
                 netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
                 name=container.name,

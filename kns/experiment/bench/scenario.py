@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_network
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, KubeProxyOptions, Network, ProxyMode
 from kns.compile import names
-from kns.compile.lab import compile_lab, compile_node
+from kns.compile.lab import compile_host, compile_node
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
@@ -63,7 +63,7 @@ class Scenario:
 
     def base(self) -> HostState:
         """The lab without services."""
-        return compile_lab(self.cluster())
+        return compile_host(self.cluster())
 
     def rules(self, changed: int | None = None) -> Netns:
         """node1 with all services; `changed` is one that has lost an endpoint and got another."""

@@ -12,7 +12,7 @@ import pytest
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.compile.programs.nginx import Folders, config, quoted
-from kns.compile.programs.programs import components
+from kns.compile.programs.programs import programs
 from kns.kinds.ingress import (
     Ingress,
     IngressBackend,
@@ -92,7 +92,7 @@ ingresses:
 
 def test_each_controllers_pod_has_an_nginx_of_its_own() -> None:
     cluster = cluster_of("ingressController: {replicas: 2}")
-    specs = [spec for spec in components(cluster) if spec.command[0] == "nginx"]
+    specs = [spec for spec in programs(cluster) if spec.command[0] == "nginx"]
     assert [spec.netns for spec in specs] == [
         f"kns.lab.ingress-nginx.ingress-nginx-controller-{number}" for number in (1, 2)
     ]
@@ -103,7 +103,7 @@ def test_a_change_of_endpoints_is_a_reload_and_no_restart() -> None:
     cluster = with_paths((PathType.PREFIX, "/"))
     without = replace(cluster, endpoint_slices=())
     before, after = (
-        next(spec for spec in components(item) if spec.command[0] == "nginx")
+        next(spec for spec in programs(item) if spec.command[0] == "nginx")
         for item in (cluster, without)
     )
     assert before.digest == after.digest
