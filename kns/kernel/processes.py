@@ -150,16 +150,19 @@ def _run_here(
 ) -> Completed:
     env["LC_ALL"] = "C"
     start = time.monotonic()
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=env,
-        process_group=None if stop is None else 0,
-    ) as process:
+    with (
+        _readable(text) as stdin,
+        subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
+            process_group=None if stop is None else 0,
+        ) as process,
+    ):
         try:
-            said = _said(process, text, start + timeout, stop)
+            said = _said(process, start + timeout, stop)
         except BaseException:
             process.kill()
             raise
@@ -176,18 +179,32 @@ def _run_here(
     )
 
 
+def _readable(text: str) -> IO[bytes]:
+    """The text as a file in memory, at its beginning.
+
+    Not a pipe: `communicate` doesn't go on feeding a program that was slow to read when it is
+    called again after its timeout (CPython 3.11), and the program would wait for ever.
+    """
+    file = os.fdopen(os.memfd_create("stdin"), "w+b")
+    try:
+        file.write(text.encode())
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
 def _said(
-    process: Process, text: str, deadline: float, stop: threading.Event | None
+    process: Process, deadline: float, stop: threading.Event | None
 ) -> tuple[bytes, bytes] | None:
-    """Feed the program until it ends: its output and errors; None if it took too long."""
-    rest: bytes | None = text.encode()
+    """What the program says until it ends: its output and errors; None if it takes too long."""
     while True:
         left = deadline - time.monotonic()
         try:
             turn = left if stop is None else min(left, _TURN)
-            return process.communicate(rest, timeout=max(turn, 0))
+            return process.communicate(timeout=max(turn, 0))
         except subprocess.TimeoutExpired:
-            rest = None  # it is kept by `process`
             if left <= 0 or (stop is not None and stop.is_set()):
                 return None
 

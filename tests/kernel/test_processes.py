@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 
 import pytest
 
@@ -32,3 +33,13 @@ def test_a_package_that_starts_a_daemon_is_named_with_a_way_to_keep_it_down(
     with pytest.raises(PlatformError) as caught:
         processes.which("nginx")
     assert caught.value.hint.startswith("systemctl mask nginx; apt-get install nginx-light")
+
+
+def test_a_program_that_is_slow_to_read_gets_all_of_its_input() -> None:
+    """More than a pipe holds, read later than the first look at whether to stop."""
+    text = "x" * 300_000
+    done = processes.run(
+        ["sh", "-c", "sleep 0.3; wc -c"], timeout=20.0, input=text, stop=threading.Event()
+    )
+    assert done.failure == ""
+    assert done.stdout.strip() == str(len(text))
