@@ -35,7 +35,7 @@ def _complete_kind(
     "kind",
     callback=_kind_named,
     shell_complete=_complete_kind,
-    metavar="nodes|pods|services|endpoints|ingresses",
+    metavar="|".join(Kind),
 )
 @click.argument("names", nargs=-1)
 @click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")
@@ -60,7 +60,7 @@ def command(
     """
     running_lab = running(lab)
     cluster, presence = running_lab.cluster, presence_of(running_lab)
-    in_namespaces = kind is not Kind.NODES and not all_namespaces
+    in_namespaces = kind.is_namespaced and not all_namespaces
     selection = Selection(namespace if in_namespaces else "", names)
     if output in {"json", "yaml"}:
         objects = get_objects(kind, cluster, selection, presence)

@@ -14,6 +14,7 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import Ingress, IngressClass, IngressController
 from kns.kinds.internet import InternetHost
+from kns.kinds.namespace import NAME_LABEL, Namespace
 from kns.kinds.networking import (
     DetectLocalMode,
     DNSOptions,
@@ -26,6 +27,7 @@ from kns.kinds.networking import (
     PodNetworkMode,
     ProxyMode,
 )
+from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.secret import TLSSecret
@@ -71,11 +73,12 @@ class Cluster:
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
     internet: tuple[InternetHost, ...] = ()
-    namespaces: tuple[str, ...] = ("default",)
+    namespaces: tuple[Namespace, ...] = (Namespace("default", {NAME_LABEL: "default"}),)
     ingresses: tuple[Ingress, ...] = ()
     ingress_classes: tuple[IngressClass, ...] = ()
     ingress_controller: IngressController | None = None
     tls_secrets: tuple[TLSSecret, ...] = ()
+    network_policies: tuple[NetworkPolicy, ...] = ()
 
     def node(self, name: str) -> Node | None:
         """The node of that name."""

@@ -28,6 +28,7 @@ from kns.cluster.slices import derive_slices
 from kns.errors import Problem, SpecError
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.lab import Lab
+from kns.kinds.namespace import Namespace, with_name_label
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
 
@@ -73,15 +74,20 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
         ingress_classes=resolve_classes(lab),
         ingress_controller=resolve_controller(lab, pods),
         tls_secrets=lab.secrets,
+        network_policies=lab.network_policies,
     )
     kept = Leases({**internet_leases, **node_leases}, pod_leases, service_leases, last)
     return Resolution(cluster, kept)
 
 
-def _namespaces(lab: Lab, pods: tuple[Pod, ...], services: tuple[Service, ...]) -> tuple[str, ...]:
+def _namespaces(
+    lab: Lab, pods: tuple[Pod, ...], services: tuple[Service, ...]
+) -> tuple[Namespace, ...]:
     """`default`, those that are declared, then those that are used."""
+    declared = {item.name: item for item in lab.namespaces}
     used = (*(pod.namespace for pod in pods), *(service.namespace for service in services))
-    return tuple(dict.fromkeys(("default", *lab.namespaces, *used)))
+    names = dict.fromkeys(("default", *declared, *used))
+    return tuple(with_name_label(declared.get(name, Namespace(name))) for name in names)
 
 
 # -- explicit slices -------------------------------------------------------------------------------

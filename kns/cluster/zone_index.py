@@ -71,7 +71,7 @@ class ZoneIndex:
     @cached_property
     def namespaces(self) -> frozenset[str]:
         """The namespaces that exist and are exposed."""
-        existing = set(self._cluster.namespaces)
+        existing = {item.name for item in self._cluster.namespaces}
         existing.update(service.namespace for service in self._cluster.services)
         existing.update(pod.namespace for pod in self._cluster.pods)
         return frozenset(name for name in existing if self._exposes(name))

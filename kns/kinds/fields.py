@@ -261,6 +261,8 @@ ANY_TEXT = Text()
 FLAG = Flag()
 ADDRESS = Parsed(_address, _ADDRESS_SCHEMA, served=_served_address)
 CIDR = Parsed(_cidr, _CIDR_SCHEMA, served=_served_cidr)
+#: with host bits, which are masked, and leading zeros: what the API server takes of old fields
+LENIENT_CIDR = Parsed(_served_cidr, _CIDR_SCHEMA)
 CIDRS = Parsed(_cidrs, _CIDRS_SCHEMA)
 NODE_PORT_ADDRESS = Parsed(_node_port_address, _CIDR_SCHEMA)
 SOURCE_RANGE = Parsed(_source_range, _CIDR_SCHEMA, served=_served_source_range)

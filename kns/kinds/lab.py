@@ -11,12 +11,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kns.errors import Problem
-from kns.kinds import endpointslice, ingress, internet, networking, node, secret, service, workload
+from kns.kinds import (
+    endpointslice,
+    ingress,
+    internet,
+    namespace,
+    networking,
+    networkpolicy,
+    node,
+    secret,
+    service,
+    workload,
+)
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.fields import ANNOTATIONS_FIELD, LABEL_NAME, LABELS_FIELD
 from kns.kinds.ingress import Ingress, IngressClass, IngressControllerOptions
 from kns.kinds.internet import InternetHost
+from kns.kinds.namespace import Namespace
 from kns.kinds.networking import LoadBalancerOptions, Networking
+from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service
@@ -37,7 +50,7 @@ class Lab:
     nodes: tuple[Node, ...]
     networking: Networking = field(default_factory=Networking)
     load_balancer: LoadBalancerOptions | None = None
-    namespaces: tuple[str, ...] = ()
+    namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
@@ -47,6 +60,7 @@ class Lab:
     ingresses: tuple[Ingress, ...] = ()
     ingress_classes: tuple[IngressClass, ...] = ()
     secrets: tuple[TLSSecret, ...] = ()
+    network_policies: tuple[NetworkPolicy, ...] = ()
 
 
 _METADATA = Shape(
@@ -64,7 +78,7 @@ SHAPE = Shape(
     Field("metadata", _METADATA, required=True),
     Field("networking", networking.SHAPE),
     Field("loadBalancer", networking.BALANCER_SHAPE, default=None),
-    Field("namespaces", ListOf(LABEL_NAME)),
+    Field("namespaces", ListOf(namespace.SHAPE)),
     Field("nodes", ListOf(node.SHAPE, filled=True), required=True),
     Field("pods", ListOf(workload.SHAPE), default=[]),
     Field("services", ListOf(service.SHAPE)),
@@ -74,6 +88,7 @@ SHAPE = Shape(
     Field("ingresses", ListOf(ingress.SHAPE)),
     Field("ingressClasses", ListOf(ingress.CLASS_SHAPE)),
     Field("secrets", ListOf(secret.SHAPE)),
+    Field("networkPolicies", ListOf(networkpolicy.SHAPE)),
 )
 _FIELDS = {field.name: field for field in SHAPE.fields}
 

@@ -15,7 +15,9 @@ from kns.errors import Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
 from kns.kinds.manifests import read_manifests
+from kns.kinds.namespace import Namespace
 from kns.kinds.networking import Networking
+from kns.kinds.networkpolicy import located
 from kns.kinds.sources import Manifests, Sources
 from kns.labfile.document import MAX_BYTES, Document, parse_stream
 from kns.labfile.place import Located
@@ -123,6 +125,7 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
     classes = (*lists.get("ingressClasses", ()), *manifests.ingress_classes)
     secrets = (*lists.get("secrets", ()), *manifests.secrets)
     internet = tuple(lists["internet"]) if "internet" in lists else None
+    policies = (*lists.get("networkPolicies", ()), *manifests.network_policies)
     namespaces = tuple(lists.get("namespaces", ()))
     options = written.options
     lab = Lab(
@@ -130,7 +133,7 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
         nodes=_values(nodes),
         networking=options.get("networking", Networking()),
         load_balancer=options.get("loadBalancer"),
-        namespaces=tuple(dict.fromkeys((*_values(namespaces), *manifests.namespaces))),
+        namespaces=_merged(_values((*namespaces, *manifests.namespaces))),
         workloads=_values(workloads),
         services=_values(services),
         endpoint_slices=_values(slices),
@@ -139,6 +142,7 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
         ingresses=_values(ingresses),
         ingress_classes=_values(classes),
         secrets=_values(secrets),
+        network_policies=tuple(located(part.value, part.place) for part in policies),
     )
     return Sources(
         lab=lab,
@@ -152,9 +156,19 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
         ingresses=ingresses,
         ingress_classes=classes,
         secrets=secrets,
+        network_policies=policies,
         node_names=written.node_names,
         networks_known=written.networks_known,
     )
+
+
+def _merged(namespaces: Iterable[Namespace]) -> tuple[Namespace, ...]:
+    """Each once: a manifest may give labels to a namespace that the Lab document names."""
+    found: dict[str, Namespace] = {}
+    for item in namespaces:
+        before = found.get(item.name, item)
+        found[item.name] = Namespace(item.name, {**before.labels, **item.labels})
+    return tuple(found.values())
 
 
 def _values(parts: Iterable[Located[T]]) -> tuple[T, ...]:

@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TypeVar
 
 from kns.errors import Problem
-from kns.kinds import endpointslice, ingress, secret, service, workload
+from kns.kinds import (
+    endpointslice,
+    ingress,
+    namespace,
+    networkpolicy,
+    secret,
+    service,
+    workload,
+)
 from kns.kinds.sources import Manifests
 from kns.kinds.workload import WorkloadKind
 from kns.labfile.document import Document
@@ -56,8 +64,9 @@ def _read(item: ObjectPlace, found: Manifests) -> None:
         case "Secret" if item.data.get("type") == secret.TLS_TYPE:
             found.secrets += _parsed(item, secret.FORM, found)
         case "Namespace":
-            name = _place(item).get("metadata", "name")
-            found.namespaces += [name] if isinstance(name, str) else []
+            found.namespaces += _parsed(item, namespace.FORM, found)
+        case "NetworkPolicy":
+            found.network_policies += _parsed(item, networkpolicy.FORM, found)
         case kind if kind not in _SILENT:
             message = f"objects of kind {kind} have no effect here"
             found.warnings.append(_place(item).problem(("kind",), message, warning=True))

@@ -9,6 +9,8 @@ from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress, IngressClass
 from kns.kinds.internet import InternetHost
 from kns.kinds.lab import Lab
+from kns.kinds.namespace import Namespace
+from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service
@@ -31,10 +33,11 @@ class Sources:
     services: tuple[Located[Service], ...]
     slices: tuple[Located[EndpointSlice], ...]
     internet: tuple[Located[InternetHost], ...]
-    namespaces: tuple[Located[str], ...]
+    namespaces: tuple[Located[Namespace], ...]
     ingresses: tuple[Located[Ingress], ...]
     ingress_classes: tuple[Located[IngressClass], ...]
     secrets: tuple[Located[TLSSecret], ...]
+    network_policies: tuple[Located[NetworkPolicy], ...]
     node_names: frozenset[str]
     networks_known: bool = True
 
@@ -49,6 +52,7 @@ class Manifests:
     ingresses: list[Located[Ingress]] = field(default_factory=list)
     ingress_classes: list[Located[IngressClass]] = field(default_factory=list)
     secrets: list[Located[TLSSecret]] = field(default_factory=list)
-    namespaces: list[str] = field(default_factory=list)
+    network_policies: list[Located[NetworkPolicy]] = field(default_factory=list)
+    namespaces: list[Located[Namespace]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

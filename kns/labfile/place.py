@@ -60,6 +60,10 @@ class Place:
         """The line where the object begins."""
         return self.document.mark(self.base)[0]
 
+    def text(self, *path: str | int) -> str:
+        """Where that part of the object stands: `lab.yaml:14`."""
+        return f"{self.document.file}:{self.document.mark(self.base + self._written(path))[0]}"
+
     def _written(self, path: Path) -> Path:
         return self.paths.get(str(path[0]), path[:1]) + path[1:] if path else ()
 

@@ -16,6 +16,8 @@ from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress
+from kns.kinds.namespace import Namespace
+from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType
@@ -32,6 +34,13 @@ class Kind(StrEnum):
     SERVICES = "services"
     ENDPOINTS = "endpoints"
     INGRESSES = "ingresses"
+    NETWORK_POLICIES = "networkpolicies"
+    NAMESPACES = "namespaces"
+
+    @property
+    def is_namespaced(self) -> bool:
+        """True if its objects are in a namespace."""
+        return self not in {Kind.NODES, Kind.NAMESPACES}
 
 
 #: kubectl's short and singular names
@@ -48,6 +57,10 @@ ALIASES: Mapping[str, Kind] = {
     "endpointslices": Kind.ENDPOINTS,
     "ingress": Kind.INGRESSES,
     "ing": Kind.INGRESSES,
+    "networkpolicy": Kind.NETWORK_POLICIES,
+    "netpol": Kind.NETWORK_POLICIES,
+    "namespace": Kind.NAMESPACES,
+    "ns": Kind.NAMESPACES,
 }
 
 
@@ -93,6 +106,12 @@ def get_table(
         case Kind.INGRESSES:
             ingresses = select_ingresses(cluster, selection)
             return _with_namespace(_ingresses_table(ingresses, cluster), ingresses, selection)
+        case Kind.NETWORK_POLICIES:
+            policies = select_policies(cluster, selection)
+            selectors = tuple((item.name, str(item.pod_selector) or NONE) for item in policies)
+            return _with_namespace(Table(("NAME", "POD-SELECTOR"), selectors), policies, selection)
+        case Kind.NAMESPACES:
+            return _namespaces_table(select_namespaces(cluster, selection), wide=wide)
 
 
 def select_pods(cluster: Cluster, selection: Selection) -> list[Pod]:
@@ -112,8 +131,20 @@ def select_ingresses(cluster: Cluster, selection: Selection) -> list[Ingress]:
     return [item for item in cluster.ingresses if selection.admits(item.namespace, item.name)]
 
 
+def select_policies(cluster: Cluster, selection: Selection) -> list[NetworkPolicy]:
+    """The selected NetworkPolicies, in file order."""
+    return [p for p in cluster.network_policies if selection.admits(p.namespace, p.name)]
+
+
+def select_namespaces(cluster: Cluster, selection: Selection) -> list[Namespace]:
+    """The selected namespaces."""
+    return [item for item in cluster.namespaces if selection.admits("", item.name)]
+
+
 def _with_namespace(
-    table: Table, objects: Sequence[Pod | Service | Ingress], selection: Selection
+    table: Table,
+    objects: Sequence[Pod | Service | Ingress | NetworkPolicy],
+    selection: Selection,
 ) -> Table:
     """kubectl's `-A` puts a NAMESPACE column first."""
     if selection.namespace:
@@ -175,6 +206,15 @@ def _services_table(services: Iterable[Service], *, wide: bool) -> Table:
             row = (row[0], row[1], NONE, row[3], row[4])
         rows.append((*row, labels_text(service.selector or {})) if wide else row)
     return Table((*heads, "SELECTOR") if wide else heads, tuple(rows))
+
+
+def _namespaces_table(namespaces: Iterable[Namespace], *, wide: bool) -> Table:
+    """kubectl has the labels by --show-labels; here `-o wide` is the one way to see more."""
+    heads = ("NAME", "STATUS")
+    if not wide:
+        return Table(heads, tuple((item.name, "Active") for item in namespaces))
+    rows = tuple((item.name, "Active", labels_text(item.labels)) for item in namespaces)
+    return Table((*heads, "LABELS"), rows)
 
 
 def _ingresses_table(ingresses: Iterable[Ingress], cluster: Cluster) -> Table:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
-from kns.kinds import endpointslice, ingress, service
+from kns.kinds import endpointslice, ingress, namespace, networkpolicy, service
 from kns.kinds.common import Object, metadata
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
@@ -17,7 +17,9 @@ from kns.report.get import (
     Selection,
     ingress_address,
     select_ingresses,
+    select_namespaces,
     select_pods,
+    select_policies,
     select_services,
 )
 
@@ -43,6 +45,10 @@ def get_objects(kind: Kind, cluster: Cluster, selection: Selection, presence: Pr
         case Kind.INGRESSES:
             found = select_ingresses(cluster, selection)
             items = [ingress.write(item, ingress_address(item, cluster)) for item in found]
+        case Kind.NETWORK_POLICIES:
+            items = [networkpolicy.write(item) for item in select_policies(cluster, selection)]
+        case Kind.NAMESPACES:
+            items = [namespace.write(item) for item in select_namespaces(cluster, selection)]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 

@@ -13,6 +13,7 @@ from kns.cluster.model import Cluster, DNSOptions, Network
 from kns.cluster.zone_index import ZoneOptions
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.namespace import Namespace
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
@@ -125,7 +126,7 @@ def _cluster(objects: dict[str, Any]) -> Cluster:
             for index, item in enumerate(objects["endpoints"])
             for piece in _slices(item, index)
         ),
-        namespaces=NAMESPACES,
+        namespaces=tuple(map(Namespace, NAMESPACES)),
     )
 
 

@@ -25,6 +25,7 @@ from kns.cluster.zone import ClusterZone
 from kns.cluster.zone_index import ZoneOptions
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.namespace import Namespace
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
 
@@ -60,7 +61,7 @@ def cluster(*services: Service, slices: tuple[EndpointSlice, ...] = (), **more: 
         nodes=(),
         services=(*services, dns),
         endpoint_slices=slices,
-        namespaces=("default", "empty", "kube-system"),
+        namespaces=tuple(map(Namespace, ("default", "empty", "kube-system"))),
         **more,  # type: ignore[arg-type]
     )
 

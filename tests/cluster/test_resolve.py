@@ -216,7 +216,21 @@ def test_a_pod_is_what_its_spec_says() -> None:
 
 def test_namespaces_are_those_declared_and_used() -> None:
     body = "namespaces: [empty]\npods: [{name: a, namespace: shop}]\n"
-    assert resolved(body).cluster.namespaces == ("default", "empty", "shop", "kube-system")
+    found = resolved(body).cluster.namespaces
+    assert [item.name for item in found] == ["default", "empty", "shop", "kube-system"]
+
+
+def test_namespaces_have_their_labels_and_their_name_as_one() -> None:
+    body = (
+        "namespaces: [{name: shop, labels: {team: a, kubernetes.io/metadata.name: x}}]\n"
+        "---\n{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {tier: b}}}\n"
+    )
+    found = resolved(body).cluster.namespaces
+    assert {item.name: dict(item.labels) for item in found} == {
+        "default": {"kubernetes.io/metadata.name": "default"},
+        "shop": {"kubernetes.io/metadata.name": "shop", "team": "a", "tier": "b"},
+        "kube-system": {"kubernetes.io/metadata.name": "kube-system"},
+    }
 
 
 # -- the internet ----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from kns.compile import paths
 from kns.kernel import netns, processes, sockets
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.namespace import Namespace
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort
 from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
@@ -331,7 +332,9 @@ def test_dns_pod_answers_its_first_question_and_follows_the_cluster(lab: Scratch
         async with lab.agent() as agent:
             assert (await agent.order(CONVERGE))["servers"] == 2
             before = await both()
-            lab.cluster = replace(lab.cluster, services=(service,), namespaces=("default",))
+            lab.cluster = replace(
+                lab.cluster, services=(service,), namespaces=(Namespace("default"),)
+            )
             await agent.order(CONVERGE)
             return before, await both()
 

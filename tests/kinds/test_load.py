@@ -10,6 +10,7 @@ import pytest
 from kns.errors import Severity, SpecError
 from kns.kinds.lab import Lab
 from kns.kinds.load import load_lab, load_lab_text, read_lab
+from kns.kinds.namespace import Namespace
 from kns.kinds.placement import expand_pods
 from kns.kinds.pod import Container, Pod
 from tests.kinds.labs import HEAD, NODES, lab, problems
@@ -230,7 +231,7 @@ def test_kinds_without_effect_are_told_and_bookkeeping_is_not() -> None:
 
 def test_a_namespace_is_one_of_the_lab() -> None:
     text = with_manifests("kind: Namespace\nmetadata: {name: shop}\n")
-    assert load_lab_text(text).spec.namespaces == ("shop",)
+    assert load_lab_text(text).spec.namespaces == (Namespace("shop"),)
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -287,12 +288,12 @@ def test_the_rich_lab_has_only_the_warnings_it_is_meant_to_have() -> None:
     assert [warning.line for warning in load_lab(RICH).warnings] == [
         31,
         31,
-        57,
-        59,
-        80,
-        82,
-        88,
-        102,
+        69,
+        71,
+        92,
+        94,
+        100,
+        114,
     ]
 
 

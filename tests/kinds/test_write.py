@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kns.addresses import IPFamily
-from kns.kinds import endpointslice, ingress, service
+from kns.kinds import endpointslice, ingress, networkpolicy, service
 from kns.kinds.common import Object, Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import (
@@ -20,6 +20,15 @@ from kns.kinds.ingress import (
     IngressTLS,
     PathType,
 )
+from kns.kinds.networkpolicy import (
+    IPBlock,
+    NetworkPolicy,
+    NetworkPolicyPeer,
+    NetworkPolicyPort,
+    NetworkPolicyRule,
+    PolicyType,
+)
+from kns.kinds.selector import LabelSelector, LabelSelectorRequirement, SelectorOperator
 from kns.kinds.service import (
     IPFamilyPolicy,
     LoadBalancerIngress,
@@ -132,6 +141,46 @@ INGRESSES = st.builds(
     annotations=LABELS,
 )
 
+REQUIREMENTS = st.builds(
+    LabelSelectorRequirement,
+    key=NAMES,
+    operator=st.sampled_from(SelectorOperator),
+    values=lists(NAMES),
+)
+SELECTORS = st.builds(LabelSelector, match_labels=LABELS, match_expressions=lists(REQUIREMENTS))
+CIDRS = st.sampled_from(["10.0.0.0/8", "0.0.0.0/0", "fd00::/8"]).map(ip_network)
+PEERS = st.builds(
+    NetworkPolicyPeer,
+    pod_selector=st.none() | SELECTORS,
+    namespace_selector=st.none() | SELECTORS,
+    ip_block=st.none() | st.builds(IPBlock, cidr=CIDRS, excluded=lists(CIDRS)),
+)
+RULES = lists(
+    st.builds(
+        NetworkPolicyRule,
+        peers=lists(PEERS),
+        ports=lists(
+            st.builds(
+                NetworkPolicyPort,
+                protocol=PROTOCOLS,
+                port=st.none() | PORTS | NAMES,
+                end_port=st.none() | PORTS,
+            )
+        ),
+    )
+)
+NETWORK_POLICIES = st.builds(
+    NetworkPolicy,
+    namespace=NAMES,
+    name=NAMES,
+    pod_selector=SELECTORS,
+    policy_types=lists(st.sampled_from(PolicyType), 1),
+    ingress=RULES,
+    egress=RULES,
+    labels=LABELS,
+    annotations=LABELS,
+)
+
 
 def read(form: Form[T], written: Object) -> T:
     reading = Reading(Origin.SERVER)
@@ -153,3 +202,8 @@ def test_a_slice_reads_as_it_was_written(item: EndpointSlice) -> None:
 @given(INGRESSES)
 def test_an_ingress_reads_as_it_was_written(item: Ingress) -> None:
     assert read(ingress.FORM, ingress.write(item)) == item
+
+
+@given(NETWORK_POLICIES)
+def test_a_network_policy_reads_as_it_was_written(item: NetworkPolicy) -> None:
+    assert read(networkpolicy.FORM, networkpolicy.write(item)) == item

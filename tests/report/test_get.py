@@ -22,8 +22,13 @@ from kns.kinds.ingress import (
     PathType,
 )
 from kns.kinds.ingress import write as write_ingress
+from kns.kinds.namespace import NAME_LABEL, Namespace
+from kns.kinds.namespace import write as write_namespace
+from kns.kinds.networkpolicy import NetworkPolicy, NetworkPolicyRule, PolicyType
+from kns.kinds.networkpolicy import write as write_policy
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, Pod
+from kns.kinds.selector import LabelSelector, LabelSelectorRequirement, SelectorOperator
 from kns.kinds.service import (
     LoadBalancerIngress,
     Service,
@@ -372,3 +377,34 @@ def test_ingress_object_keeps_what_the_api_has() -> None:
         ],
     }
     assert item["status"] == {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+
+
+def test_network_policies_have_kubectls_columns_and_read_back() -> None:
+    selector = LabelSelector(
+        {"tier": "db"}, (LabelSelectorRequirement("app", SelectorOperator.IN, ("b", "a")),)
+    )
+    policies = (
+        NetworkPolicy("default", "deny"),
+        NetworkPolicy("shop", "db", selector, (PolicyType.EGRESS,), egress=(NetworkPolicyRule(),)),
+    )
+    cluster = replace(CLUSTER, network_policies=policies)
+    table = get_table(Kind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)
+    assert table.heads == ("NAMESPACE", "NAME", "POD-SELECTOR")
+    assert table.rows == (
+        ("default", "deny", "<none>"),
+        ("shop", "db", "app in (a,b),tier=db"),
+    )
+    (only,) = get_table(Kind.NETWORK_POLICIES, cluster, Selection(), ALL_THERE).rows
+    assert only == ("deny", "<none>")
+    items = get_objects(Kind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)["items"]
+    assert items == [write_policy(item) for item in policies]
+
+
+def test_namespaces_show_their_labels_when_wide() -> None:
+    labels = {"team": "a", NAME_LABEL: "shop"}
+    cluster = replace(CLUSTER, namespaces=(*CLUSTER.namespaces, Namespace("shop", labels)))
+    table = get_table(Kind.NAMESPACES, cluster, Selection(""), ALL_THERE, wide=True)
+    assert table.heads == ("NAME", "STATUS", "LABELS")
+    assert table.rows[-1] == ("shop", "Active", "kubernetes.io/metadata.name=shop,team=a")
+    items = get_objects(Kind.NAMESPACES, cluster, Selection("", ("shop",)), ALL_THERE)["items"]
+    assert items == [write_namespace(Namespace("shop", labels))]

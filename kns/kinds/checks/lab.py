@@ -9,6 +9,7 @@ from kns.kinds.checks.endpoints import check_slices, warn_services
 from kns.kinds.checks.ingress import check_ingresses
 from kns.kinds.checks.ingress_warnings import warn_ingresses
 from kns.kinds.checks.network import check_network
+from kns.kinds.checks.networkpolicies import check_policies, warn_policies
 from kns.kinds.checks.pods import check_pods
 from kns.kinds.checks.services import check_services
 from kns.kinds.sources import Sources
@@ -26,6 +27,7 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
         *check_services(sources),
         *check_slices(sources),
         *check_ingresses(sources),
+        *check_policies(sources),
     )
 
 
@@ -36,6 +38,7 @@ def warnings_of(sources: Sources) -> tuple[Problem, ...]:
         *warn_ingresses(sources),
         *warn_balancer(sources),
         *warn_egress(sources),
+        *warn_policies(sources),
     )
 
 
@@ -43,7 +46,7 @@ def _namespaces(sources: Sources) -> tuple[Problem, ...]:
     seen: set[str] = set()
     problems: list[Problem] = []
     for part in sources.namespaces:
-        if part.value in seen:
-            problems.append(part.place.problem((), f"Duplicate value: {shown(part.value)}"))
-        seen.add(part.value)
+        if part.value.name in seen:
+            problems.append(part.place.problem((), f"Duplicate value: {shown(part.value.name)}"))
+        seen.add(part.value.name)
     return tuple(problems)
