@@ -25,8 +25,8 @@ from kns.kernel import iptables, netns
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, ServicePort
-from kns.plan.diff import table_changes
 from kns.plan.ops import RestoreIptables
+from kns.state.iptables import table_changes
 from kns.state.model import IptablesTable
 
 NETNS = "bench-rules"

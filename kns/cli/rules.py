@@ -17,12 +17,12 @@ from kns.engine.labs import RunningLab, running
 from kns.errors import ApplyError, UsageError
 from kns.kernel import processes
 from kns.kinds.service import Service
-from kns.plan.nft_text import parse_tables
 from kns.probe.names import find
 from kns.promise.location import LocationKind
 from kns.report.rules import Entry, parse_counted, rules_json, rules_text, walk
 from kns.report.rules_ipvs import walk_ipvs
 from kns.report.rules_nft import walk_nft
+from kns.state.nft import parse_tables
 
 FAMILIES = {str(family).lower(): family for family in IPFamily}
 

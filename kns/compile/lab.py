@@ -96,5 +96,5 @@ def _kube_proxy(cluster: Cluster, node: Node) -> Netns:
     return replace(
         proxy(options.mode).on_node(name, cluster, node, options),
         udp_flows=tuple(udp_flows(cluster, node)),
-        service_cidrs=cluster.network.service_cidrs,
+        virtual_networks=cluster.network.service_cidrs,
     )

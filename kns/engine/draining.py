@@ -11,7 +11,7 @@ from kns.compile.lab import compile_host
 from kns.compile.names import netns_of_node
 from kns.compile.proxy.by_mode import proxy
 from kns.kernel import ipvs, netns
-from kns.plan.ipvs import Verb, draining, steps
+from kns.state.ipvs import Verb, draining, steps
 from kns.state.model import Netns, VirtualServer
 
 

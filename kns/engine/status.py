@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kns.compile.lab import compile_host
+from kns.compile.proxy.by_mode import own_rules
 from kns.engine import agent
 from kns.engine.down import known_labs
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
@@ -39,7 +40,7 @@ def status(lab: str | None = None) -> Status:
     found = running(lab)
     desired = compile_host(found.cluster)
     present = lab_netns(found.name)
-    observation = observe(present, interests(desired))
+    observation = observe(present, interests(desired, own_rules()))
     ops = plan(desired, observation.state)
     pid = agent_pid(found.name)
     answer: dict[str, Any] = {}

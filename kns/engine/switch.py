@@ -31,7 +31,7 @@ def notes(before: HostState, wanted: ProxyMode, service_cidrs: Sequence[IPNetwor
         if found is not None and found.MODE is not wanted:
             old = found
             open_connections += netns.call_in(
-                space.name, conntrack.count_service_connections_here, service_cidrs
+                space.name, conntrack.count_connections_here, service_cidrs
             )
     if old is None:
         return []

@@ -20,6 +20,7 @@ from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
 from kns.compile.lab import LabState, compile_lab
 from kns.compile.paths import LabPaths
+from kns.compile.proxy.by_mode import own_rules
 from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
@@ -110,7 +111,7 @@ def _fallback_warning(path: Path, why: str) -> Problem:
 def look(desired: DesiredLab) -> Observation:
     """Observe all netns of the lab, those that it should not have included."""
     present = lab_netns(desired.cluster.name)
-    return observe(present, interests(desired.state.host))
+    return observe(present, interests(desired.state.host, own_rules()))
 
 
 def script(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[str, tuple[Problem, ...]]:

@@ -1,11 +1,9 @@
 """Connection tracking entries, by ctnetlink: which UDP flows lead to a backend that is gone.
 
 A UDP "connection" lives in the table as long as its client keeps sending, and with it the backend
-that was chosen for its first packet. So when an endpoint vanishes, the entry must go, or the
+that was chosen for its first packet. So when a backend vanishes, the entry must go, or the
 client's packets go nowhere for ever. TCP entries stay: their ends notice for themselves, and a
 terminating backend may still be serving them.
-
-Source: kube-proxy pkg/proxy/conntrack/cleanup.go (CleanStaleEntries).
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from collections.abc import Iterable
 from pyroute2.netlink import NETLINK_NETFILTER, nlmsg
 from pyroute2.netlink.nfnetlink.nfctsocket import IPCTNL_MSG_CT_DELETE, nfct_msg
 
-from kns.addresses import IPAddress, IPFamily
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.kernel.connections import SUBSYSTEM, Connection, list_here
 from kns.kernel.netlink import Socket
 from kns.kernel.shapes import Port, filled, request
@@ -30,45 +28,43 @@ def clean_here(op: CleanConntrack) -> int:
     stale = [
         entry
         for entry in list_here()
-        if entry.protocol == "udp" and is_stale(entry, op.flows, op.service_cidrs)
+        if entry.protocol == "udp" and is_stale(entry, op.flows, op.virtual_networks)
     ]
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
         # one that has expired in the meantime is refused: it is gone as well
         return len(stale) - len(sock.request([_deletion(entry) for entry in stale]))
 
 
-def is_stale(entry: Connection, flows: Iterable[UdpFlow], service_cidrs: Iterable[object]) -> bool:
-    """True if the entry's address is a service's, and its backend none of the service's.
+def is_stale(
+    entry: Connection, flows: Iterable[UdpFlow], virtual_networks: Iterable[IPNetwork]
+) -> bool:
+    """True if the entry is of one of the flows, and its backend none of the flow's.
 
-    A node port is a flow without an address. An address of the service network that is no
-    service's any more leads nowhere.
+    A flow without an address is one to any of the netns' own. An address of the virtual networks
+    that is no flow's any more leads nowhere.
     """
     asked, port = entry.original.destination, entry.original.destination_port
     backend = entry.reply.source
-    to_service = False
+    in_a_flow = False
     for flow in flows:
         if flow.port != port or flow.address not in (None, asked):
             continue
         # an untranslated packet to some other local program's port is none of ours
         if flow.address is None and backend == asked:
             continue
-        to_service = True
+        in_a_flow = True
         if (backend, entry.reply.source_port) in flow.backends:
             return False
-    if to_service:
+    if in_a_flow:
         return True
-    return backend != asked and any(_holds(cidr, asked) for cidr in service_cidrs)
+    return backend != asked and any(asked in network for network in virtual_networks)
 
 
-def _holds(cidr: object, address: IPAddress) -> bool:
-    return getattr(cidr, "version", 0) == address.version and address in cidr  # type: ignore[operator]
-
-
-def count_service_connections_here(service_cidrs: Iterable[object]) -> int:
-    """Established TCP connections to service addresses, in the calling thread's netns."""
-    cidrs = tuple(service_cidrs)
+def count_connections_here(destinations: Iterable[IPNetwork]) -> int:
+    """Established TCP connections into these networks, in the calling thread's netns."""
+    networks = tuple(destinations)
     return sum(
-        any(_holds(cidr, entry.original.destination) for cidr in cidrs)
+        any(entry.original.destination in network for network in networks)
         for entry in list_here()
         if (entry.protocol, entry.state) == ("tcp", "ESTABLISHED")
     )

@@ -51,9 +51,9 @@ from kns.kernel import processes
 from kns.kernel.modules import modprobe
 from kns.kernel.netlink import BODY, Refusal, Socket, attributes, wanted
 from kns.kernel.shapes import Port, encoded, filled, request
-from kns.plan import ipset_text, ipvs_text
-from kns.plan.ipvs import Step, Verb, steps
 from kns.plan.ops import RestoreIpsets, SetVirtualServers
+from kns.state import ipset, ipvs
+from kns.state.ipvs import Step, Verb, steps
 from kns.state.model import IpSet, IpvsTimeouts, RealServer, VirtualServer
 
 # linux/ip_vs.h, which pyroute2 has no names for
@@ -73,8 +73,6 @@ COMMANDS = {
 }
 PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 PROTOCOL_NAMES = {int(number): name for name, number in PROTOCOLS.items()}
-#: what kube-proxy names its sets by; others in a node's netns are nobody's business
-SET_PREFIX = "KUBE-"
 
 #: struct genlmsghdr: command, version, reserved
 _ATTRIBUTES = BODY + 4
@@ -104,8 +102,11 @@ _IP_SET = Path("/sys/module/ip_set")
 # -- reading ---------------------------------------------------------------------------------------
 
 
-def read_virtual_servers_here() -> tuple[VirtualServer, ...]:
-    """The virtual servers with their real servers, in a fixed order; none without IPVS."""
+def read_virtual_servers_here(*, counters: bool = False) -> tuple[VirtualServer, ...]:
+    """The virtual servers with their real servers, in a fixed order; none without IPVS.
+
+    `counters`: with what they have counted, if there is an `ipvsadm` to tell it.
+    """
     if not _TABLE.exists():
         return ()
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
@@ -120,7 +121,15 @@ def read_virtual_servers_here() -> tuple[VirtualServer, ...]:
         if item is not None:
             key = (item.protocol, item.address, item.port)
             found.append(replace(item, real_servers=real_servers.get(key, ())))
-    return tuple(sorted(found, key=ipvs_text.sort_key))
+    servers = tuple(sorted(found, key=ipvs.sort_key))
+    return ipvs.with_counts(servers, _statistics_here()) if counters else servers
+
+
+def _statistics_here() -> str:
+    try:
+        return processes.run(ipvs.STATISTICS, timeout=processes.patience()).stdout
+    except PlatformError:  # the program is missing
+        return ""
 
 
 def _service(answer: bytes) -> VirtualServer | None:
@@ -161,7 +170,7 @@ def _parse_proc(text: str) -> dict[tuple[str, IPAddress, int], tuple[RealServer,
             current = []
         else:
             current = found.setdefault((words[0].lower(), *_endpoint(words[1])), [])
-    return {key: tuple(sorted(servers, key=ipvs_text.server_key)) for key, servers in found.items()}
+    return {key: tuple(sorted(servers, key=ipvs.server_key)) for key, servers in found.items()}
 
 
 def _endpoint(text: str) -> tuple[IPAddress, int]:
@@ -181,17 +190,17 @@ def read_timeouts_here() -> IpvsTimeouts:
     return IpvsTimeouts(*(_number(parts[name]) for name in _TIMEOUTS.values()))
 
 
-def read_ipsets_here(stop: Event | None = None) -> tuple[IpSet, ...]:
-    """The sets whose name begins as kube-proxy's do, by name; none where nobody ever used one."""
+def read_ipsets_here(prefix: str, stop: Event | None = None) -> tuple[IpSet, ...]:
+    """The sets whose name begins so, by name; none where nobody ever used one."""
     if not _IP_SET.exists():
         return ()
     try:
-        done = processes.run(["ipset", "save"], timeout=processes.patience(), stop=stop)
-    except PlatformError:  # the program is missing: a lab in another mode must not care
+        done = processes.run(ipset.SAVE, timeout=processes.patience(), stop=stop)
+    except PlatformError:  # the program is missing: where nobody needs sets, nobody must care
         return ()
     if done.failure:
         raise ApplyError(done.failure, op="ipset save")
-    return tuple(s for s in ipset_text.parse_save(done.stdout) if s.name.startswith(SET_PREFIX))
+    return tuple(s for s in ipset.parse_save(done.stdout) if s.name.startswith(prefix))
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -200,8 +209,7 @@ def read_ipsets_here(stop: Event | None = None) -> tuple[IpSet, ...]:
 def restore_ipsets_here(op: RestoreIpsets, stop: Event | None = None) -> None:
     """Feed the op's text to `ipset restore`."""
     limit = processes.patience(op.text)
-    argv = ["ipset", "-exist", "restore"]
-    done = processes.run(argv, input=op.text, timeout=limit, stop=stop)
+    done = processes.run(ipset.RESTORE, input=op.text, timeout=limit, stop=stop)
     if done.failure:
         raise ApplyError(done.failure, op="ipset restore", netns=op.netns)
 
@@ -223,7 +231,7 @@ def carry_out_here(name: str, pending: Sequence[Step]) -> None:
         if refusal.number not in _already(step.verb):
             raise ApplyError(
                 os.strerror(refusal.number),
-                op=ipvs_text.command(step),
+                op=ipvs.command(step),
                 netns=name,
                 hint=_hint(step, refusal),
             )
@@ -256,7 +264,7 @@ def _set_timeouts(op: SetVirtualServers) -> None:
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
         refused = sock.request([_request(_require_family(sock), IPVS_CMD_SET_CONFIG, parts)])
     for refusal in refused.values():
-        command = ipvs_text.timeouts_command(op.timeouts)
+        command = ipvs.timeouts_command(op.timeouts)
         raise ApplyError(
             os.strerror(refusal.number), op=command, netns=op.netns, hint=refusal.words
         )

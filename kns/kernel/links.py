@@ -1,7 +1,7 @@
 """Ops on links, addresses, routes and neighbors as pyroute2's rtnetlink messages, encoded.
 
 Pure but for the file descriptor of a veth's other netns, which the caller passes in. What comes
-once per pod or more is `@filled`; the rest is encoded as it is.
+once per netns or more is `@filled`; the rest is encoded as it is.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """nft tables of a netns: read and written by the program `nft`, one process each.
 
-The text forms are in `kns.plan.nft_text`.
+The text forms are in `kns.state.nft`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,16 @@ from threading import Event
 from kns.errors import ApplyError
 from kns.kernel import processes
 from kns.kernel.processes import Completed, Context
-from kns.plan.nft_text import FAMILIES, NftChange, change, parse_tables
 from kns.plan.ops import LoadNft
 from kns.state.model import NftTable
+from kns.state.nft import FAMILIES, NftChange, change, parse_tables
 
 #: what passes by itself, and for how many seconds it is tried again. A chain stays busy for a
 #: moment; a link that `iif` names may be made by another thread just now.
 PATIENCE = {"Device or resource busy": 5.0, "Interface does not exist": 5.0}
 
 
-def observe(
-    netns: str, names: Iterable[str] = ("kube-proxy",), *, stop: Event | None = None
-) -> tuple[NftTable, ...]:
+def observe(netns: str, names: Iterable[str], *, stop: Event | None = None) -> tuple[NftTable, ...]:
     """The tables of these names that the netns has, of ip first, then of ip6, in normal form."""
     context = Context(netns)
     tables: list[NftTable] = []

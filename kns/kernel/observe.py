@@ -1,7 +1,7 @@
 """Read the kernel: which netns a lab has, and what is in them, as a HostState.
 
 Rules and sysctls are read only where somebody asks for them (`Interest`): an `iptables-save` is a
-process, and a pod's netns has no rules.
+process, and most netns have no rules.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kns.state.model import (
     Netns,
     PolicyRule,
     Route,
+    RuleNames,
     Sysctl,
     VethPeer,
     Vxlan,
@@ -33,13 +34,19 @@ from kns.state.model import (
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """What is worth reading in one netns besides its links, addresses and routes."""
+    """What is worth reading in one netns besides its links, addresses and routes.
+
+    `rules` names what is read of nft and ipset where `nft` and `ipvs` ask for them; `counters`: of
+    iptables and IPVS, what they have counted.
+    """
 
     sysctls: tuple[str, ...] = ()
     iptables: bool = False
     nft: bool = False
     ipvs: bool = False
     neighbors: bool = False
+    counters: bool = False
+    rules: RuleNames = field(default_factory=RuleNames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +57,16 @@ class Observation:
     indexes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def interests(state: HostState) -> Mapping[str, Interest]:
+def interests(state: HostState, rules: RuleNames) -> Mapping[str, Interest]:
     """What must be read of each netns to compare it with what is desired there.
 
-    Rules of all modes are read where any are desired: a lab may come from another mode.
+    Rules of all systems are read where any are desired: what wrote them may have written others
+    before.
     """
-    return {space.name: _interest(space) for space in state.netns}
+    return {space.name: _interest(space, rules) for space in state.netns}
 
 
-def _interest(space: Netns) -> Interest:
+def _interest(space: Netns, rules: RuleNames) -> Interest:
     node = bool(space.iptables or space.nftables or space.ipsets)
     return Interest(
         sysctls=tuple(sysctl.key for sysctl in space.sysctls),
@@ -66,6 +74,7 @@ def _interest(space: Netns) -> Interest:
         nft=node,
         ipvs=node,
         neighbors=node or bool(space.neighbors),
+        rules=rules,
     )
 
 
@@ -121,12 +130,12 @@ def _read_rules(name: str, interest: Interest, stop: Event) -> _RuleReader:
     """Runs in a thread that is inside the netns."""
     parts: dict[str, object] = {}
     if interest.iptables:
-        parts["iptables"] = iptables.read_here(stop)
+        parts["iptables"] = iptables.read_here(stop, counters=interest.counters)
     if interest.nft:
-        parts["nftables"] = nftables.observe(name, stop=stop)
+        parts["nftables"] = nftables.observe(name, interest.rules.nft_tables, stop=stop)
     if interest.ipvs:
-        parts["ipsets"] = ipvs.read_ipsets_here(stop)
-        parts["virtual_servers"] = ipvs.read_virtual_servers_here()
+        parts["ipsets"] = ipvs.read_ipsets_here(interest.rules.ipset_prefix, stop)
+        parts["virtual_servers"] = ipvs.read_virtual_servers_here(counters=interest.counters)
         parts["ipvs_timeouts"] = ipvs.read_timeouts_here()
     return _RuleReader(**parts)
 

@@ -56,7 +56,7 @@ ELSEWHERE = {
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a program runs: a netns, and optionally a pod's own files, hostname, environment.
+    """Where a program runs: a netns, and optionally a container's own files, hostname, environment.
 
     A program that is spawned begins in `folder`; by default in the caller's.
     """

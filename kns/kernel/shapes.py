@@ -4,7 +4,7 @@
     def message(index, ip, *, prefixlen) -> nlmsg      positional values are filled in,
         …                                              keywords are part of the shape
 
-pyroute2 takes 20 to 180 µs to encode a message, and a lab of 1,000 pods needs 8,000 of them;
+pyroute2 takes 20 to 180 µs to encode a message, and a lab of 1,000 netns needs 8,000 of them;
 filling one in takes 3. Nothing here knows an attribute or an offset: where a value stands is seen
 by encoding two messages that differ in every value, and a shape counts only if filling it in gives
 what pyroute2 writes for the message at hand.

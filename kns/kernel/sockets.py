@@ -14,7 +14,7 @@ _KINDS = {
     "udp": (socket.SOCK_DGRAM, 0),
     "sctp": (socket.SOCK_STREAM, 132),  # IPPROTO_SCTP
 }
-#: connections that may wait for accept; kube-proxy's tests send hundreds at once
+#: connections that may wait for accept; a test sends hundreds at once
 BACKLOG = 512
 
 

@@ -1,6 +1,6 @@
 """plan(desired, observed): the ops that turn the observed state into the desired one, in order.
 
-    1. what must go: netns of vanished pods, links, routes, addresses …   (dependants first)
+    1. what must go: netns that are gone, links, routes, addresses …   (dependants first)
     2. netns, each with its sysctls: a sysctl of `all` or `default` acts on links made after it
     3. links: bridges, veth pairs in one message, then what a message can't say (hairpin, alias)
     4. bridges up, after their ports: on a running bridge each new port floods all the others
@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from kns.addresses import IPFamily
-from kns.plan import ipset_text, ipvs
 from kns.plan.ops import (
     Add,
     Change,
@@ -32,14 +31,13 @@ from kns.plan.ops import (
     RestoreIpsets,
     RestoreIptables,
     SetVirtualServers,
-    TableChange,
     VethPair,
     Write,
 )
+from kns.state import ipset, iptables, ipvs
 from kns.state.model import (
     Bridge,
     HostState,
-    IptablesTable,
     IpvsTimeouts,
     Link,
     Netns,
@@ -104,7 +102,7 @@ def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], observed: HostSt
     """Remove netns nobody wants, and first the far ends of their veths that stay behind.
 
     The kernel frees a netns in the background: until then its veths' other ends would still be
-    there, under names that a new pod may want.
+    there, under names that a new netns may want.
     """
     links = _links_of(observed)
     for netns in observed.netns:
@@ -252,24 +250,24 @@ def _set_difference(
 
 def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:
     name = netns.name
-    sets = ipset_text.changes(netns.ipsets, before.ipsets)
+    sets = ipset.changes(netns.ipsets, before.ipsets)
     if sets:
         phases.rules.append(RestoreIpsets(name, sets))
     for family in IPFamily:
-        changes = table_changes(
+        changes = iptables.table_changes(
             [table for table in netns.iptables if table.family is family],
             [table for table in before.iptables if table.family is family],
         )
         if changes:
             phases.rules.append(RestoreIptables(name, family, changes))
-    unwanted = ipset_text.leftovers(netns.ipsets, before.ipsets)
+    unwanted = ipset.leftovers(netns.ipsets, before.ipsets)
     if unwanted:
         phases.rules.append(RestoreIpsets(name, unwanted))
     phases.rules.extend(_nft(netns, before))
     phases.rules.extend(_virtual_servers(netns, before))
     changed = bool(phases.rules) and phases.rules[-1].netns == name
     if changed and _has_rules(before):
-        phases.rules.append(CleanConntrack(name, netns.udp_flows, netns.service_cidrs))
+        phases.rules.append(CleanConntrack(name, netns.udp_flows, netns.virtual_networks))
 
 
 def _has_rules(netns: Netns) -> bool:
@@ -291,34 +289,3 @@ def _nft(netns: Netns, before: Netns) -> Iterable[Op]:
         observed = found.get((family, name))
         if desired != observed:
             yield LoadNft(netns.name, family, name, desired, observed)
-
-
-def table_changes(
-    desired: Iterable[IptablesTable], observed: Iterable[IptablesTable]
-) -> tuple[TableChange, ...]:
-    """What differs, table by table; empty if nothing does.
-
-    A table that nobody desires any more is emptied: its built-in chains get their policy back.
-    """
-    wanted = {table.name: table for table in desired}
-    found = {table.name: table for table in observed}
-    changes = []
-    for name in sorted({*wanted, *found}):
-        have = found.get(name)
-        want = wanted.get(name) or _emptied(found[name])
-        before = {chain.name: chain for chain in have.chains} if have else {}
-        write = tuple(chain.name for chain in want.chains if before.get(chain.name) != chain)
-        names = {chain.name for chain in want.chains}
-        remove = tuple(sorted(chain for chain in before if chain not in names))
-        if write or remove:
-            changes.append(TableChange(want, write, remove, fresh=not before))
-    return tuple(changes)
-
-
-def _emptied(table: IptablesTable) -> IptablesTable:
-    return replace(
-        table,
-        chains=tuple(
-            replace(chain, rules=(), policy="ACCEPT") for chain in table.chains if chain.policy
-        ),
-    )

@@ -15,10 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kns.addresses import IPFamily, IPNetwork
+from kns.state.iptables import TableChange
 from kns.state.model import (
     Address,
     FdbEntry,
-    IptablesTable,
     IpvsTimeouts,
     Link,
     Neighbor,
@@ -96,20 +96,6 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class TableChange:
-    """What differs in one iptables table.
-
-    `write` are the chains whose whole content is written anew, `remove` the names of chains that
-    nobody wants any more. `fresh` says that the table has nothing of its own yet.
-    """
-
-    table: IptablesTable
-    write: tuple[str, ...]
-    remove: tuple[str, ...] = ()
-    fresh: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class RestoreIptables:
     """One `iptables-restore` (or `ip6tables-restore`) for all tables of a family that differ."""
 
@@ -157,7 +143,7 @@ class CleanConntrack:
 
     netns: str
     flows: tuple[UdpFlow, ...]
-    service_cidrs: tuple[IPNetwork, ...]
+    virtual_networks: tuple[IPNetwork, ...]
 
 
 #: ops on rules: by other programs or other sockets than links, beside them

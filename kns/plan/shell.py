@@ -7,7 +7,6 @@ from shlex import quote
 from typing import assert_never
 
 from kns.addresses import IPFamily
-from kns.plan import iptables_text, ipvs, ipvs_text, nft_text
 from kns.plan.ops import (
     Add,
     Change,
@@ -22,10 +21,11 @@ from kns.plan.ops import (
     RestoreIptables,
     RuleOp,
     SetVirtualServers,
-    TableChange,
     VethPair,
     Write,
 )
+from kns.state import iptables, ipvs, nft
+from kns.state.iptables import TableChange
 from kns.state.model import (
     Address,
     Bridge,
@@ -234,18 +234,18 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
     match op:
         case RestoreIptables():
             program = "ip6tables-restore" if op.family is IPFamily.IPV6 else "iptables-restore"
-            text = iptables_text.restore_text(op.changes)
+            text = iptables.restore_text(op.changes)
             yield _fed(f"{netns} {program} -w 5 --noflush --counters", text)
         case RestoreIpsets():
             yield _fed(f"{netns} ipset restore", op.text)
         case LoadNft():
-            change = nft_text.change(op.observed, op.desired)
+            change = nft.change(op.observed, op.desired)
             yield _fed(f"{netns} nft -f -", change.text + change.cleanup)
         case SetVirtualServers():
             if op.timeouts != IpvsTimeouts():
-                yield f"{netns} {ipvs_text.timeouts_command(op.timeouts)}"
+                yield f"{netns} {ipvs.timeouts_command(op.timeouts)}"
             for step in ipvs.steps(op.desired, op.observed, op.exclude):
-                yield f"{netns} {ipvs_text.command(step)}"
+                yield f"{netns} {ipvs.command(step)}"
         case CleanConntrack():
             yield from _conntrack_commands(op)
         case _:
@@ -253,7 +253,7 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
 
 
 def _conntrack_commands(op: CleanConntrack) -> Iterator[str]:
-    """By hand all UDP entries of a service go: conntrack(8) can't say "unless sent to one of"."""
+    """By hand all UDP entries of a flow go: conntrack(8) can't say "unless sent to one of"."""
     for flow in op.flows:
         where = f"--orig-dst {flow.address} " if flow.address is not None else ""
         delete = f"conntrack -D -p udp {where}--orig-port-dst {flow.port}"
@@ -333,7 +333,7 @@ def _describe_rules(op: RuleOp) -> str:
             changes = len(ipvs.steps(op.desired, op.observed, op.exclude))
             return f"ipvs: {changes} changes to {len(op.desired)} virtual servers"
         case CleanConntrack():
-            return "conntrack: drop UDP entries of vanished endpoints"
+            return "conntrack: drop UDP entries of vanished backends"
         case _:
             assert_never(op)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kns.plan import ipset_text, iptables_text, ipvs_text, nft_text
-from kns.plan.ops import TableChange
+from kns.state import ipset, iptables, ipvs, nft
+from kns.state.iptables import TableChange
 from kns.state.model import IptablesTable, Netns
 
 
@@ -31,10 +31,10 @@ def ruleset_size(netns: Netns) -> RulesetSize:
 def _text(netns: Netns) -> str:
     return "".join(
         (
-            iptables_text.restore_text(_whole(table) for table in netns.iptables),
-            *(nft_text.table_text(table) for table in netns.nftables),
-            ipset_text.changes(netns.ipsets, ()),
-            ipvs_text.save_text(netns.virtual_servers),
+            iptables.restore_text(_whole(table) for table in netns.iptables),
+            *(nft.table_text(table) for table in netns.nftables),
+            ipset.changes(netns.ipsets, ()),
+            ipvs.save_text(netns.virtual_servers),
         )
     )
 

@@ -1,1 +1,1 @@
-"""Kernel vocabulary: what a set of netns holds, desired or observed. No Kubernetes."""
+"""Kernel vocabulary: what a set of netns holds, desired or observed."""

@@ -1,4 +1,4 @@
-"""What a set of netns holds: links, addresses, routes, sysctls, rules. No Kubernetes.
+"""What a set of netns holds: links, addresses, routes, sysctls, rules.
 
 One type serves for what is desired (`kns.compile` writes it) and what is observed
 (`kns.kernel.observe` reads it), in one normal form: rules as `iptables-save` prints them, nft
@@ -6,7 +6,7 @@ statements as `nft -s list` prints them, sysctl values as the kernel prints them
 of two states is a difference of values.
 
     HostState
-    └── Netns                 one per node, pod, internet host, and the fabric
+    └── Netns
         ├── Link ── Loopback, Bridge, VethPeer, Vxlan or Dummy
         ├── Address, Route, Neighbor, FdbEntry, PolicyRule
         ├── Sysctl
@@ -188,15 +188,26 @@ class Sysctl:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """What a rule, a policy or a server has counted. It never makes two states different."""
+
+    packets: int = 0
+    octets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """A chain of an iptables table. `policy` is empty for a user-defined chain.
 
-    `rules` are in the normal form of `iptables-save`, without the leading `-A CHAIN `.
+    `rules` are in the normal form of `iptables-save`, without the leading `-A CHAIN `; `counts` go
+    with them one by one where they were read, and `policy_count` with the policy.
     """
 
     name: str
     rules: tuple[str, ...] = ()
     policy: str = ""
+    counts: tuple[Count, ...] = field(default=(), compare=False)
+    policy_count: Count = field(default_factory=Count, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,13 +277,15 @@ class RealServer:
     port: int
     weight: int = 1
     connections: int = field(default=0, compare=False)
+    count: Count | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class VirtualServer:
     """An IPVS virtual server. `protocol` is tcp, udp or sctp; `persistent` in seconds, 0: not.
 
-    `flags` are those of the scheduler alone (linux/ip_vs.h IP_VS_SVC_F_SCHED*).
+    `flags` are those of the scheduler alone (linux/ip_vs.h IP_VS_SVC_F_SCHED*). `count` is None
+    where it was not read.
     """
 
     protocol: str
@@ -282,6 +295,7 @@ class VirtualServer:
     persistent: int = 0
     flags: int = 0
     real_servers: tuple[RealServer, ...] = ()
+    count: Count | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +305,18 @@ class IpvsTimeouts:
     tcp: int = 0
     tcp_fin: int = 0
     udp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleNames:
+    """What is whose in a netns that others write rules into, too: by its name.
+
+    Of nft the tables of these names, of ipset what begins with the prefix. iptables' tables and
+    IPVS are read and written whole.
+    """
+
+    nft_tables: tuple[str, ...] = ()
+    ipset_prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,11 +347,12 @@ class Netns:
     nftables: tuple[NftTable, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     virtual_servers: tuple[VirtualServer, ...] = ()
-    #: never observed: what a change of rules must leave in the connection table
+    #: never observed: what a change of rules must leave in the connection table, and the networks
+    #: whose addresses are nobody's own: a packet to one is translated or leads nowhere
     udp_flows: tuple[UdpFlow, ...] = ()
-    service_cidrs: tuple[IPNetwork, ...] = ()
+    virtual_networks: tuple[IPNetwork, ...] = ()
     ipvs_timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
-    #: virtual servers in these are somebody else's (kube-proxy's --ipvs-exclude-cidrs)
+    #: virtual servers in these are somebody else's
     ipvs_exclude: tuple[IPNetwork, ...] = ()
 
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address, ip_network
 
 from kns.addresses import IPAddress, IPFamily
 from kns.state.model import Netns, NftSet, NftTable
-from kns.state.nft_element import Element, parse_element
+from kns.state.nft import Element, parse_element
 from kns.state.packet import (
     BaseChain,
     Hook,

@@ -11,22 +11,21 @@ from collections.abc import Iterator
 import pytest
 from click.testing import CliRunner
 
+from kns.addresses import IPFamily
 from kns.cli.render import command as render
 from kns.kernel import netns, processes
 from kns.kernel.processes import Context
+from kns.state.iptables import RESTORE, SAVE
 from tests.compile.proxy.captured_iptables import (
     NODE,
-    SAVED,
     State,
     case_names,
-    parse_save,
+    comparable,
     states,
 )
 from tests.kube_proxy_cases import CASES, RELEASE
 
 pytestmark = pytest.mark.kernel
-
-PROGRAMS = {"ipv4": "iptables", "ipv6": "ip6tables"}
 
 
 @pytest.fixture
@@ -55,19 +54,19 @@ def run(space: str, *argv: str, text: str = "") -> str:
     return done.stdout
 
 
-def reload(space: str, state: State, family: str) -> None:
+def reload(space: str, state: State, family: IPFamily) -> None:
     """Replace the netns' rules by those of `state`: iptables-restore flushes what it declares."""
-    arguments = ["-", "--node", NODE, "--family", family, *state.flags]
+    arguments = ["-", "--node", NODE, "--family", str(family).lower(), *state.flags]
     result = CliRunner().invoke(render, arguments, input=state.text, catch_exceptions=False)
-    run(space, f"{PROGRAMS[family]}-restore", text=result.stdout)
+    run(space, RESTORE[family], text=result.stdout)
 
 
 @pytest.mark.parametrize("case", case_names())
 def test_rules_read_back_equal_kube_proxys(space: str, case: str, compared: list[str]) -> None:
     for state in states(case):
-        for family in SAVED:
+        for family in IPFamily:
             reload(space, state, family)
-            actual = parse_save(run(space, f"{PROGRAMS[family]}-save"))
+            actual = comparable(run(space, SAVE[family]), family)
             assert actual == state.captured(family), f"{state.label} {family}"
     compared.append(case)
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from kns.addresses import IPFamily
 from kns.cluster.model import ProxyMode
+from kns.compile.proxy.by_mode import own_rules
 from kns.compile.proxy.ipvs import DEVICE
 from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.kernel import netns, processes
@@ -20,9 +20,10 @@ from kns.kernel.apply import apply
 from kns.kernel.observe import Interest, Observation, observe
 from kns.kernel.processes import Context
 from kns.plan.diff import plan
-from kns.plan.ipset_text import parse_save as parse_ipset
-from kns.plan.iptables_text import parse_save as parse_iptables
-from kns.plan.ipvs_text import parse_save as parse_ipvsadm
+from kns.state.ipset import parse_save as parse_ipset
+from kns.state.iptables import SAVE
+from kns.state.iptables import parse_save as parse_iptables
+from kns.state.ipvs import parse_save as parse_ipvsadm
 from kns.state.model import Dummy, HostState, Link, Netns, loopback
 from tests.compile.proxy.ipvs_captured import (
     captured_rules,
@@ -37,8 +38,7 @@ pytestmark = pytest.mark.ipvs
 STATES = tuple(captured_states(ProxyMode.IPVS))
 CASE_NAMES = tuple(dict.fromkeys(state.name.partition("/")[0] for state in STATES))
 DEVICE_LINK = Link(DEVICE, Dummy(), mac="02:00:00:00:00:01", up=False)
-INTEREST = Interest(iptables=True, ipvs=True)
-SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
+INTEREST = Interest(iptables=True, ipvs=True, rules=own_rules())
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, ProxyMode
+from kns.compile.proxy.by_mode import own_rules
 from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context
-from kns.plan.nft_text import change, parse_tables, table_text
 from kns.state.model import NftTable
+from kns.state.nft import change, parse_tables, table_text
 from tests.kube_proxy_cases import CASES, RELEASE, CapturedState, captured_states, states_of_case
 
 pytestmark = pytest.mark.kernel
@@ -131,7 +132,7 @@ def test_observed_table_is_the_desired_one(space: str, name: str) -> None:
     desired = tables_of(state)
     for table in desired:
         nftables.apply(space, change(None, table))
-    assert nftables.observe(space) == desired
+    assert nftables.observe(space, own_rules().nft_tables) == desired
 
 
 @pytest.mark.parametrize("name", sorted(n for n, state in STATES.items() if not state.is_step))

@@ -23,13 +23,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kns.addresses import IPFamily
-from kns.compile.iptables_save import save_text
 from kns.compile.proxy.iptables import iptables_tables
 from kns.kernel import netns, processes, sockets
 from kns.kernel.processes import Context
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
+from kns.state.iptables import save_text
 from tests.compile.proxy.services import OPTIONS, endpoint, endpoint_slice, load_balancer
 
 pytestmark = pytest.mark.kernel

@@ -16,8 +16,8 @@ from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import nftables
 from kns.kinds.endpointslice import Endpoint
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
-from kns.plan.nft_text import change
 from kns.state.model import NftTable
+from kns.state.nft import change
 from tests.compile.proxy.services import OPTIONS, endpoint_slice
 from tests.end_to_end.test_iptables_flow import (
     CLIENTS,

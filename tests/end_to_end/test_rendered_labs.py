@@ -13,7 +13,8 @@ from kns.cli.main import main
 from kns.compile.names import netns_of_node
 from kns.kernel import processes
 from kns.kernel.processes import Context
-from tests.compile.proxy.captured_iptables import Tables, parse_save
+from kns.state.iptables import SAVE
+from tests.compile.proxy.captured_iptables import Tables, comparable
 
 pytestmark = pytest.mark.kernel
 
@@ -63,8 +64,10 @@ def test_objects_of_a_lab_render_to_the_rules_of_its_nodes(
     cidrs = "10.244.0.0/16,fd00:10:244::/56"
     assert len(nodes) >= 2
     for node in (item["metadata"]["name"] for item in nodes):
-        for family, program in (("ipv4", "iptables-save"), ("ipv6", "ip6tables-save")):
-            flags = ["--node", node, "--family", family, "--cluster-cidr", cidrs]
+        for family, program in SAVE.items():
+            flags = ["--node", node, "--family", str(family).lower(), "--cluster-cidr", cidrs]
             rendered = out(capfd, "render", str(objects), *flags)
             saved = processes.run([program], context=Context(netns_of_node(lab, node)))
-            assert own(parse_save(saved.stdout)) == parse_save(rendered), f"{node} {family}"
+            assert own(comparable(saved.stdout, family)) == comparable(rendered, family), (
+                f"{node} {family}"
+            )

@@ -10,6 +10,7 @@ from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, PodNetworkMode, ProxyMode
 from kns.compile.lab import compile_host
 from kns.compile.names import lab_prefix
+from kns.compile.proxy.by_mode import own_rules
 from kns.kernel import netns
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
@@ -35,7 +36,7 @@ def _clean() -> Iterator[None]:
 
 
 def look(state: HostState) -> Observation:
-    return observe(netns.list_netns(lab_prefix(LAB)), interests(state))
+    return observe(netns.list_netns(lab_prefix(LAB)), interests(state, own_rules()))
 
 
 def build(cluster: Cluster) -> HostState:

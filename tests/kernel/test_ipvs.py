@@ -22,10 +22,9 @@ from kns.errors import ApplyError
 from kns.kernel import ipvs, netns, processes
 from kns.kernel.processes import Context
 from kns.kernel.sockets import listen
-from kns.plan.ipset_text import parse_save as parse_ipset
-from kns.plan.ipvs import steps
-from kns.plan.ipvs_text import parse_save, save_text, sort_key
 from kns.plan.ops import SetVirtualServers
+from kns.state.ipset import parse_save as parse_ipset
+from kns.state.ipvs import parse_save, save_text, sort_key, steps
 from kns.state.model import IpvsTimeouts, RealServer, VirtualServer
 from tests.kube_proxy_cases import CASES, states_of_case
 

@@ -22,8 +22,8 @@ from kns.kernel.connections import Connection, Tuple
 from kns.kernel.netlink import wanted
 from kns.kernel.shapes import Mac, Port, encoded, filled, request
 from kns.plan.diff import plan
-from kns.plan.ipvs import steps
 from kns.plan.ops import Add, Change, CreateNetns, Delete, Entry, Op, SetVirtualServers, VethPair
+from kns.state.ipvs import steps
 from kns.state.model import (
     Address,
     Bridge,

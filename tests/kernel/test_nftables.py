@@ -13,6 +13,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions
+from kns.compile.proxy.by_mode import own_rules
 from kns.compile.proxy.nftables import nft_tables
 from kns.compile.proxy.nftables_base import source_set_text
 from kns.errors import ApplyError
@@ -28,8 +29,8 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.plan.nft_text import NftChange, change, table_text
 from kns.state.model import NftChain, NftTable
+from kns.state.nft import NftChange, change, table_text
 
 pytestmark = pytest.mark.kernel
 
@@ -99,13 +100,13 @@ def random_table(source: random.Random) -> NftTable:
 
 
 def test_observing_an_empty_netns_finds_nothing(space: str) -> None:
-    assert nftables.observe(space) == ()
+    assert nftables.observe(space, own_rules().nft_tables) == ()
 
 
 def test_observing_leaves_other_tables_out(space: str) -> None:
     nft(space, "add", "table", "inet", "kube-proxy")
     nft(space, "add", "table", "ip", "other")
-    assert nftables.observe(space) == ()
+    assert nftables.observe(space, own_rules().nft_tables) == ()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -116,10 +117,10 @@ def test_every_change_leads_to_the_desired_table(space: str, seed: int) -> None:
     for _ in range(12):
         desired = random_table(source)
         nftables.apply(space, change(current, desired))
-        assert nftables.observe(space) == (desired,)
+        assert nftables.observe(space, own_rules().nft_tables) == (desired,)
         current = desired
     nftables.apply(space, change(current, None))
-    assert nftables.observe(space) == ()
+    assert nftables.observe(space, own_rules().nft_tables) == ()
 
 
 def test_drift_is_put_back_without_touching_the_rest(space: str) -> None:
@@ -130,10 +131,10 @@ def test_drift_is_put_back_without_touching_the_rest(space: str) -> None:
     nft(space, "flush", "map", "ip", "kube-proxy", "service-nodeports")
     nft(space, "add", "chain", "ip", "kube-proxy", "stranger")
     nft(space, "add", "rule", "ip", "kube-proxy", "services", "drop")
-    (observed,) = nftables.observe(space)
+    (observed,) = nftables.observe(space, own_rules().nft_tables)
     wanted = change(observed, desired)
     nftables.apply(space, wanted)
-    assert nftables.observe(space) == (desired,)
+    assert nftables.observe(space, own_rules().nft_tables) == (desired,)
     assert nft(space, "-a", "list", "chain", "ip", "kube-proxy", "nat-postrouting") == handles
 
 
@@ -141,9 +142,9 @@ def test_changed_hook_is_put_back(space: str) -> None:
     desired = random_table(random.Random(5))
     nftables.apply(space, change(None, desired))
     nft(space, "add chain ip kube-proxy filter-input { policy drop; }")
-    (observed,) = nftables.observe(space)
+    (observed,) = nftables.observe(space, own_rules().nft_tables)
     nftables.apply(space, change(observed, desired))
-    assert nftables.observe(space) == (desired,)
+    assert nftables.observe(space, own_rules().nft_tables) == (desired,)
 
 
 def test_affinity_survives_a_change_of_another_service(space: str) -> None:
@@ -166,7 +167,7 @@ def test_affinity_survives_a_change_of_another_service(space: str) -> None:
     nftables.apply(space, change(None, before))
     (known,) = [found.name for found in before.sets if found.dynamic]
     nft(space, "add", "element", "ip", "kube-proxy", known, "{ 10.244.1.9 }")
-    assert nftables.observe(space) == (before,)
+    assert nftables.observe(space, own_rules().nft_tables) == (before,)
     other = replace(service, name="b", cluster_ips=(IPv4Address("10.96.0.2"),))
     (after,) = nft_tables((service, other), (item,), NODE, OPTIONS, IPFamily.IPV4)
     nftables.apply(space, change(before, after))
@@ -199,9 +200,9 @@ def test_source_set_comes_back_as_written(space: str, ranges: tuple[str, ...]) -
     normal = f"{ip} saddr != {source_set_text(ranges, ())} drop"
     nftables.apply(space, NftChange(f"table {ip} kube-proxy {{\n chain fed {{\n{fed}\n}}\n}}\n"))
     expected = NftTable(family, "kube-proxy", chains=(NftChain("fed", rules=(normal,)),))
-    assert nftables.observe(space) == (expected,)
+    assert nftables.observe(space, own_rules().nft_tables) == (expected,)
     nftables.apply(space, NftChange(f"delete table {ip} kube-proxy\n{table_text(expected)}"))
-    assert nftables.observe(space) == (expected,)
+    assert nftables.observe(space, own_rules().nft_tables) == (expected,)
 
 
 def test_refused_transaction_tells_why_and_changes_nothing(space: str) -> None:
@@ -212,7 +213,7 @@ def test_refused_transaction_tells_why_and_changes_nothing(space: str) -> None:
         nftables.apply(space, broken)
     assert refusal.value.netns == space
     assert "nowhere" in refusal.value.message or "No such file" in refusal.value.message
-    assert nftables.observe(space) == (before,)
+    assert nftables.observe(space, own_rules().nft_tables) == (before,)
 
 
 def later(function: Callable[[], object]) -> threading.Timer:
@@ -248,4 +249,4 @@ def test_a_link_that_is_made_just_now_is_waited_for(space: str) -> None:
     table = NftTable(IPFamily.IPV4, "kube-proxy", chains=(rule,))
     nftables.apply(space, change(None, table))
     timer.join()
-    assert nftables.observe(space) == (table,)
+    assert nftables.observe(space, own_rules().nft_tables) == (table,)

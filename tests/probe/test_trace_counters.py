@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from kns.probe.trace import counters
-from kns.probe.trace.counters import parse, traversals
+from kns.addresses import IPFamily
+from kns.probe.trace.counters import chains_of, traversals
 from kns.probe.trace.model import ChainKey
+from kns.state.iptables import parse_save
+from kns.state.model import Chain
 from tests.probe.trace_scenes import ASKED
 
 BEFORE = """\
@@ -35,8 +37,8 @@ AFTER = (
 )
 
 
-def tables(text: str) -> dict[ChainKey, counters.Chain]:
-    return {("node1", 2, table, chain): item for (table, chain), item in parse(text).items()}
+def tables(text: str) -> dict[ChainKey, Chain]:
+    return chains_of("node1", parse_save(text, IPFamily.IPV4))
 
 
 def test_rules_that_counted_are_told_in_the_order_of_their_jumps() -> None:

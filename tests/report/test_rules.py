@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from kns.addresses import IPFamily
-from kns.compile.iptables_save import save_text
 from kns.compile.proxy.iptables import iptables_tables
 from kns.kinds.service import Service, TrafficPolicy
 from kns.report.rules import (
@@ -18,6 +17,7 @@ from kns.report.rules import (
     rules_text,
     walk,
 )
+from kns.state.iptables import save_text
 from tests.compile.proxy.services import (
     NODE,
     OPTIONS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kns.state.nft_element import Element, parse_element
+from kns.state.nft import Element, parse_element
 
 KEY = "10.96.0.1 . tcp . 80"
 

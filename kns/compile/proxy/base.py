@@ -15,11 +15,8 @@ from kns.compile.proxy.release import DEFAULT, Release
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
-from kns.state.model import Netns, Sysctl
+from kns.state.model import Netns, RuleNames, Sysctl
 from kns.state.requirements import Feature, Tool
-
-#: `iptables-save` of each family
-IPTABLES_SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
 
 
 class Objects(Protocol):
@@ -63,6 +60,8 @@ class Proxy(ABC):
     ALTERNATIVE: ClassVar[str] = ""
     #: whose rules `kns render` gives if none is named
     RENDERED_FAMILIES: ClassVar[tuple[IPFamily, ...]] = tuple(IPFamily)
+    #: the nft tables and ipsets of this mode
+    OWN: ClassVar[RuleNames] = RuleNames()
     #: True if conntrack keeps the translation of open connections when another mode takes over
     CONNECTIONS_OUTLIVE: ClassVar[bool] = True
     #: True if a real server that has left its service stays until its connections have ended

@@ -16,8 +16,7 @@ from typing import Final
 
 from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions, ProxyMode
-from kns.compile.iptables_save import save_text
-from kns.compile.proxy.base import IPTABLES_SAVE, Listing, Objects, Proxy, RuleSystem, start_sysctls
+from kns.compile.proxy.base import Listing, Objects, Proxy, RuleSystem, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
 from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination
@@ -30,6 +29,7 @@ from kns.compile.proxy.on_node import (
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
+from kns.state.iptables import SAVE, save_text
 from kns.state.model import Chain, IptablesTable, Netns
 from kns.state.requirements import Feature, Need, Tool
 
@@ -166,7 +166,7 @@ class IptablesProxy(Proxy):
 
     def listings(self, family: IPFamily) -> tuple[Listing, ...]:
         """With counters."""
-        return (Listing(RuleSystem.IPTABLES, (IPTABLES_SAVE[family], "-c")),)
+        return (Listing(RuleSystem.IPTABLES, (SAVE[family], "-c")),)
 
 
 def iptables_tables(

@@ -22,7 +22,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import IPVSOptions, KubeProxyOptions, ProxyMode
 from kns.compile import names
-from kns.compile.proxy.base import IPTABLES_SAVE, Listing, Objects, Proxy, RuleSystem, start_sysctls
+from kns.compile.proxy.base import Listing, Objects, Proxy, RuleSystem, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
 from kns.compile.proxy.ipvs_iptables import Blocked, Masquerading, ipvs_tables
 from kns.compile.proxy.ipvs_rules import IpvsRules
@@ -32,6 +32,7 @@ from kns.compile.proxy.on_node import local_detector, node_port_cidrs, proxy_nod
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity
+from kns.state import iptables, ipvs
 from kns.state.model import (
     Address,
     Dummy,
@@ -39,6 +40,7 @@ from kns.state.model import (
     Link,
     Netns,
     RealServer,
+    RuleNames,
     Sysctl,
     VirtualServer,
 )
@@ -99,7 +101,9 @@ class IpvsProxy(Proxy):
     )
     ALTERNATIVE = "iptables and nftables modes need none of it"
     CONNECTIONS_OUTLIVE = False
+    # as pkg/proxy/ipvs/graceful_termination.go does it, of Kubernetes v1.30
     DRAINS = True
+    OWN = RuleNames(ipset_prefix="KUBE-")
 
     def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
         """Sets, tables, the dummy device and the virtual servers of both families."""
@@ -143,14 +147,14 @@ class IpvsProxy(Proxy):
     def is_in(self, space: Netns) -> bool:
         """Virtual servers, or the sets that every node has."""
         return bool(space.virtual_servers) or any(
-            item.name.startswith("KUBE-") for item in space.ipsets
+            item.name.startswith(self.OWN.ipset_prefix) for item in space.ipsets
         )
 
     def listings(self, family: IPFamily) -> tuple[Listing, ...]:
         """IPVS translates, and iptables masks and refuses."""
         return (
-            Listing(RuleSystem.IPVS, ("ipvsadm", "-Ln", "--stats", "--exact")),
-            Listing(RuleSystem.IPTABLES, (IPTABLES_SAVE[family], "-c")),
+            Listing(RuleSystem.IPVS, ipvs.STATISTICS),
+            Listing(RuleSystem.IPTABLES, (iptables.SAVE[family], "-c")),
         )
 
 

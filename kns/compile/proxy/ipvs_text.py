@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kns.addresses import IPFamily
-from kns.compile.iptables_save import save_text
 from kns.compile.proxy.ipvs_rules import IpvsRules
-from kns.plan import ipset_text, ipvs_text
+from kns.state import ipset, ipvs
+from kns.state.iptables import save_text
 from kns.state.model import IpvsTimeouts
 
 _PROGRAMS = {IPFamily.IPV4: "iptables-restore", IPFamily.IPV6: "ip6tables-restore"}
@@ -29,13 +29,13 @@ def render_text(rules: IpvsRules) -> str:
 def render_parts(rules: IpvsRules) -> Iterator[tuple[str, str]]:
     """The comment line, and what it stands above."""
     yield "sysctl -p -", _lines(f"net/{item.key} = {item.value}" for item in rules.sysctls)
-    yield "ipset restore", ipset_text.changes(rules.ipsets, ())
+    yield "ipset restore", ipset.changes(rules.ipsets, ())
     for family, program in _PROGRAMS.items():
         yield program, save_text(table for table in rules.tables if table.family is family)
     yield "ip", _lines(_ip_commands(rules))
-    yield "ipvsadm -R", ipvs_text.save_text(rules.virtual_servers)
+    yield "ipvsadm -R", ipvs.save_text(rules.virtual_servers)
     if rules.timeouts != IpvsTimeouts():
-        yield "ipvsadm --set", _lines([ipvs_text.timeouts_command(rules.timeouts)])
+        yield "ipvsadm --set", _lines([ipvs.timeouts_command(rules.timeouts)])
 
 
 def _ip_commands(rules: IpvsRules) -> Iterator[str]:

@@ -46,8 +46,8 @@ from kns.compile.proxy.release import DEFAULT, Change, Release
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity
-from kns.plan import nft_text
-from kns.state.model import Netns, NftTable
+from kns.state import nft
+from kns.state.model import Netns, NftTable, RuleNames
 from kns.state.requirements import Feature, Need, Tool
 
 #: nft's NFT_NAME_MAXLEN is 256; knftables keeps 16 of it for the prefix
@@ -81,6 +81,7 @@ class NftablesProxy(Proxy):
             _NFT_PROOF,
         ),
     )
+    OWN = RuleNames(nft_tables=(TABLE,))
 
     def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
         """The table `kube-proxy` of both families."""
@@ -96,7 +97,7 @@ class NftablesProxy(Proxy):
     ) -> str:
         """What `nft -f` loads."""
         tables = self._tables(objects, node, options, families)
-        return "".join(nft_text.table_text(table) for table in tables)
+        return "".join(nft.table_text(table) for table in tables)
 
     def _tables(
         self,

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kns.cluster.model import ProxyMode
+from kns.compile.proxy.by_mode import own_rules
 from kns.engine import down, platform
 from kns.engine.labs import lab_netns
 from kns.errors import ApplyError, KnsError, UsageError
@@ -131,7 +132,7 @@ def _observe(scenario: Scenario, rules: Netns) -> float:
     """Seconds to read node1 back; ApplyError if it does not hold what was loaded."""
     wanted = only(rules)
     start = time.perf_counter()
-    found = observe((scenario.node,), interests(wanted))
+    found = observe((scenario.node,), interests(wanted, own_rules()))
     seconds = time.perf_counter() - start
     seen = found.state.netns[0]
     # links are not compared: their far ends are in netns that were not read

@@ -8,16 +8,18 @@ connection, in the others any.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from kns.addresses import IPFamily
 from kns.kernel import processes
 from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6
 from kns.kernel.processes import Context
 from kns.probe.trace.model import ChainKey, RuleMet, Traversal
 from kns.probe.trace.packet import Packet
+from kns.state.iptables import SAVE, parse_save
+from kns.state.model import Chain, IptablesTable
 
-SAVE = {NFPROTO_IPV4: "iptables-save", NFPROTO_IPV6: "ip6tables-save"}
 #: base chains in the order in which a forwarded or own packet meets them
 ORDER = (
     ("raw", "PREROUTING"), ("mangle", "PREROUTING"), ("nat", "PREROUTING"),
@@ -26,20 +28,9 @@ ORDER = (
     ("mangle", "FORWARD"), ("filter", "FORWARD"),
     ("mangle", "POSTROUTING"), ("nat", "POSTROUTING"),
 )  # fmt: skip
-_RULE = re.compile(r"\[(\d+):\d+\] -A (\S+) ?(.*)")
-_CHAIN = re.compile(r":(\S+) (\S+) \[(\d+):\d+\]")
 _TARGET = re.compile(r"-[jg] (\S+)")
 _PROTOCOL = re.compile(r"(?<!! )-p (\S+)")
 _STOPS = ("DROP", "REJECT")
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """A chain as `iptables-save -c` prints it. `rules` are pairs of packets counted and text."""
-
-    rules: tuple[tuple[int, str], ...]
-    policy: str = ""
-    by_policy: int = 0
 
 
 #: by netns, family, table and chain
@@ -48,37 +39,27 @@ Counters = Mapping[ChainKey, Chain]
 
 def is_legacy() -> bool:
     """True if the iptables programs are those that do not use nf_tables."""
-    done = processes.run([SAVE[NFPROTO_IPV4], "--version"], timeout=5)
+    done = processes.run([SAVE[IPFamily.IPV4], "--version"], timeout=5)
     return "legacy" in done.stdout
 
 
-def read(names: Sequence[str], families: Sequence[int]) -> dict[ChainKey, Chain]:
+def read(names: Sequence[str], families: Sequence[IPFamily]) -> dict[ChainKey, Chain]:
     """The counters of every chain of the iptables programs in these netns."""
     found: dict[ChainKey, Chain] = {}
     for name in names:
         for family in families:
             done = processes.run([SAVE[family], "-c"], context=Context(name))
-            found |= {
-                (name, family, table, chain): item
-                for (table, chain), item in parse(done.stdout).items()
-            }
+            found |= chains_of(name, parse_save(done.stdout, family))
     return found
 
 
-def parse(text: str) -> dict[tuple[str, str], Chain]:
-    """What `iptables-save -c` printed, by table and chain."""
-    table = ""
-    policies: dict[tuple[str, str], tuple[str, int]] = {}
-    rules: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:]
-        elif match := _CHAIN.fullmatch(line):
-            policies[table, match[1]] = (match[2].strip("-"), int(match[3]))
-            rules[table, match[1]] = []
-        elif match := _RULE.fullmatch(line):
-            rules[table, match[2]].append((int(match[1]), match[3]))
-    return {key: Chain(tuple(rules[key]), *policies[key]) for key in rules}
+def chains_of(name: str, tables: Iterable[IptablesTable]) -> dict[ChainKey, Chain]:
+    """The chains of a netns' tables."""
+    return {
+        (name, table.family.af, table.name, chain.name): chain
+        for table in tables
+        for chain in table.chains
+    }
 
 
 def traversals(
@@ -134,7 +115,7 @@ def _may_be_of(packet: Packet, rule: str) -> bool:
 def _policy(before: Counters, after: Counters, key: ChainKey) -> str:
     """`drop` if the policy drops and has counted, else `accept`."""
     chain, old = after[key], before.get(key)
-    counted = chain.by_policy > (old.by_policy if old is not None else 0)
+    counted = chain.policy_count.packets > (old.policy_count.packets if old is not None else 0)
     return "drop" if chain.policy == "DROP" and counted else "accept"
 
 
@@ -149,9 +130,9 @@ class _Walk:
 
         What stands below a rule of another protocol goes with it.
         """
-        old = {text: count for count, text in self.before[key].rules} if key in self.before else {}
-        for count, text in self.after[key].rules:
-            if count <= old.get(text, 0) or not _may_be_of(self.packet, text):
+        old = dict(_counted(self.before[key])) if key in self.before else {}
+        for text, packets in _counted(self.after[key]):
+            if packets <= old.get(text, 0) or not _may_be_of(self.packet, text):
                 continue
             found = _TARGET.search(text)
             target = found[1] if found else ""
@@ -162,6 +143,11 @@ class _Walk:
                 yield from inside
             else:
                 yield RuleMet(key[3], text, _verdict(target), depth=depth)
+
+
+def _counted(chain: Chain) -> Iterator[tuple[str, int]]:
+    for text, count in zip(chain.rules, chain.counts, strict=True):
+        yield text, count.packets
 
 
 def _verdict(target: str) -> str:

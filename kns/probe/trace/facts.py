@@ -15,15 +15,14 @@ from kns.errors import KnsError
 from kns.kernel import netns, nftrace, processes
 from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6, ChainRules
 from kns.kernel.processes import Context
-from kns.plan.iptables_text import parse_save
-from kns.plan.nft_text import parse_tables
 from kns.probe.trace.model import ChainKey
 from kns.probe.trace.packet import IPAddress
 from kns.probe.trace.rules import Ruleset
 from kns.probe.trace.stitch import Kernel, Route
+from kns.state.iptables import SAVE, parse_save
+from kns.state.nft import parse_tables
 
 _FAMILIES = {family.af: family for family in IPFamily}
-SAVE = {NFPROTO_IPV4: "iptables-save", NFPROTO_IPV6: "ip6tables-save"}
 NFT_FAMILIES = {1: "inet", NFPROTO_IPV4: "ip", NFPROTO_IPV6: "ip6"}
 #: the tables of the iptables programs
 XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
@@ -148,7 +147,7 @@ def read_ruleset(names: Iterable[str]) -> Ruleset:
         tables = {
             (item.family, item.table) for item in found if not item.table.startswith(nftrace.TABLE)
         }
-        for family in sorted({f for f, table in tables if f in SAVE and table in XTABLES}):
+        for family in sorted({f for f, table in tables if f in _FAMILIES and table in XTABLES}):
             texts |= _iptables_texts(name, family)
         for family, table in sorted(tables):
             if table not in XTABLES and family in NFT_FAMILIES:
@@ -158,7 +157,7 @@ def read_ruleset(names: Iterable[str]) -> Ruleset:
 
 def _iptables_texts(name: str, family: int) -> dict[ChainKey, tuple[str, ...]]:
     with contextlib.suppress(KnsError):
-        done = processes.run([SAVE[family]], context=Context(name))
+        done = processes.run([SAVE[_FAMILIES[family]]], context=Context(name))
         return {
             (name, family, table.name, chain.name): chain.rules
             for table in parse_save(done.stdout, _FAMILIES[family])

@@ -16,7 +16,6 @@ from kns.compile.podnetwork.by_mode import pod_network
 from kns.engine.labs import lab_netns
 from kns.errors import KnsError
 from kns.kernel import connections
-from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6
 from kns.kinds.pod import Pod
 from kns.probe import probe as probing
 from kns.probe.ask.places import Places
@@ -60,14 +59,13 @@ def trace(
     protocols = {ICMP, ICMPV6, NUMBERS.get(options.protocol, ICMP)}
     # a rule may drop what carries the packet, instead of the packet
     protocols |= pod_network(cluster.network.pod_network).CARRIERS
-    families = [NFPROTO_IPV4 if f.version == 4 else NFPROTO_IPV6 for f in cluster.network.families]
 
     def probe(untraced: Sequence[str]) -> _Probed:
         blind = atlas.nodes if counters.is_legacy() else atlas.nodes.intersection(untraced)
         names = sorted(blind)
-        before = counters.read(names, families)
+        before = counters.read(names, cluster.network.families)
         result = probing.probe(cluster, places, source, target, chosen)
-        return _Probed(result, before, counters.read(names, families))
+        return _Probed(result, before, counters.read(names, cluster.network.families))
 
     recording = record(watched(cluster, atlas, start, home, target), sorted(protocols), probe)
     found = _told(atlas, recording, home, port)
@@ -136,7 +134,7 @@ def _told(atlas: Atlas, recording: Recording[_Probed], home: str, port: int) -> 
     if probed.after:
         met += counters.traversals(probed.before, probed.after, first, home)
         scene = replace(scene, traversals=met)
-        texts = {key: tuple(text for _, text in item.rules) for key, item in probed.after.items()}
+        texts = {key: item.rules for key, item in probed.after.items()}
         ruleset = replace(ruleset, texts={**ruleset.texts, **texts})
     flow = flow_of(scene.sightings, first)
     if flow.request is None:

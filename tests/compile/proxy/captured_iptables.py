@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from kns.addresses import IPFamily
+from kns.state.iptables import parse_save
 from tests.kube_proxy_cases import CASES, RELEASE
 
 FLAGS = ("--cluster-cidr=10.244.0.0/16",)
@@ -20,7 +22,7 @@ NODE = "node1"
 UNORDERED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
 LAST_RULE = "NOTE: this must be the last rule in this chain"
 CANARY = "KUBE-PROXY-CANARY"
-SAVED = {"ipv4": "iptables.save", "ipv6": "ip6tables.save"}
+SAVED = {IPFamily.IPV4: "iptables.save", IPFamily.IPV6: "ip6tables.save"}
 
 Tables = dict[str, dict[str, tuple[str, tuple[str, ...]]]]
 
@@ -39,9 +41,9 @@ class State:
         """The objects as `kubectl get -o json` prints them."""
         return json.dumps({"apiVersion": "v1", "kind": "List", "items": self.objects}, indent=4)
 
-    def captured(self, family: str) -> Tables:
+    def captured(self, family: IPFamily) -> Tables:
         """Its nat and filter tables, canary chains left out."""
-        return parse_save((self.folder / SAVED[family]).read_text())
+        return comparable((self.folder / SAVED[family]).read_text(), family)
 
 
 def case_names() -> list[str]:
@@ -72,27 +74,19 @@ def _key(item: Mapping[str, Any]) -> tuple[str, str, str]:
     return item["kind"], meta.get("namespace", ""), meta["name"]
 
 
-def parse_save(text: str) -> Tables:
+def comparable(text: str, family: IPFamily) -> Tables:
     """Tables, their chains, their policy and rules; canary chains left out."""
-    tables: Tables = {}
-    policies: dict[str, str] = {}
-    rules: dict[str, list[str]] = {}
-    name = ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            name, policies, rules = line[1:], {}, {}
-        elif line.startswith(":"):
-            chain, policy, _ = line[1:].split(" ", 2)
-            policies[chain], rules[chain] = policy, []
-        elif line.startswith("-A "):
-            rules[line.split(" ", 2)[1]].append(line)
-        elif line == "COMMIT":
-            chains = (chain for chain in policies if chain != CANARY)
-            tables[name] = {c: (policies[c], _in_order(c, rules[c])) for c in chains}
-    return tables
+    return {
+        table.name: {
+            chain.name: (chain.policy, _in_order(chain.name, chain.rules))
+            for chain in table.chains
+            if chain.name != CANARY
+        }
+        for table in parse_save(text, family)
+    }
 
 
-def _in_order(chain: str, rules: list[str]) -> tuple[str, ...]:
+def _in_order(chain: str, rules: tuple[str, ...]) -> tuple[str, ...]:
     if chain in UNORDERED:
-        rules = sorted(rules, key=lambda rule: (LAST_RULE in rule, rule))
-    return tuple(rules)
+        return tuple(sorted(rules, key=lambda rule: (LAST_RULE in rule, rule)))
+    return rules

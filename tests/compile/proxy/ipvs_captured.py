@@ -9,10 +9,10 @@ from ipaddress import ip_interface
 from kns.addresses import IPFamily
 from kns.compile.proxy.ipvs import DEVICE, ipvs_rules
 from kns.compile.proxy.ipvs_rules import IpvsRules
-from kns.plan.ipset_text import parse_save as parse_ipset
-from kns.plan.iptables_text import parse_save as parse_iptables
-from kns.plan.ipvs_text import parse_save as parse_ipvsadm
-from kns.plan.ipvs_text import sort_key
+from kns.state.ipset import parse_save as parse_ipset
+from kns.state.iptables import parse_save as parse_iptables
+from kns.state.ipvs import parse_save as parse_ipvsadm
+from kns.state.ipvs import sort_key
 from kns.state.model import Address, IptablesTable
 from tests.kube_proxy_cases import CapturedState
 

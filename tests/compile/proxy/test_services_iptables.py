@@ -11,12 +11,11 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, KubeProxyOptions
-from kns.compile.iptables_save import save_text
 from kns.compile.proxy.iptables import Compilation, iptables_tables, recompile
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
-from kns.plan.diff import table_changes
+from kns.state.iptables import save_text, table_changes
 from tests.compile.proxy.services import (
     NODE,
     OPTIONS,

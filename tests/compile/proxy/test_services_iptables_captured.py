@@ -5,22 +5,23 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from kns.addresses import IPFamily
 from kns.cli.render import command as render
-from tests.compile.proxy.captured_iptables import NODE, SAVED, case_names, parse_save, states
+from tests.compile.proxy.captured_iptables import NODE, case_names, comparable, states
 
 
-def rendered(objects: str, flags: tuple[str, ...], family: str) -> str:
-    arguments = ["-", "--node", NODE, "--family", family, *flags]
+def rendered(objects: str, flags: tuple[str, ...], family: IPFamily) -> str:
+    arguments = ["-", "--node", NODE, "--family", str(family).lower(), *flags]
     result = CliRunner().invoke(render, arguments, input=objects, catch_exceptions=False)
     assert result.stderr == ""
     return result.stdout
 
 
 @pytest.mark.parametrize("case", case_names())
-@pytest.mark.parametrize("family", SAVED)
-def test_rendered_rules_equal_kube_proxys(case: str, family: str) -> None:
+@pytest.mark.parametrize("family", IPFamily)
+def test_rendered_rules_equal_kube_proxys(case: str, family: IPFamily) -> None:
     for state in states(case):
-        actual = parse_save(rendered(state.text, state.flags, family))
+        actual = comparable(rendered(state.text, state.flags, family), family)
         assert actual == state.captured(family), state.label
 
 

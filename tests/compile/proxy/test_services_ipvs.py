@@ -25,7 +25,7 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.plan.ipvs_text import endpoint
+from kns.state.ipvs import endpoint
 from kns.state.model import Address, Dummy, IpvsTimeouts, Link, Sysctl
 from tests.vectors import read_vectors
 

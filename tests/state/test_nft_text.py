@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kns.addresses import IPFamily
-from kns.plan.nft_text import NftChange, change, parse_tables, table_text
 from kns.state.model import NftChain, NftSet, NftTable
+from kns.state.nft import NftChange, change, parse_tables, table_text
 
 CLUSTER_IPS = NftSet("set", "cluster-ips", ("type ipv4_addr",), ("10.96.0.1", "10.96.0.2"))
 SERVICES = NftSet(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kns.plan.nft_text import parse_tables, table_text
+from kns.state.nft import parse_tables, table_text
 from tests.kube_proxy_cases import CASES
 
 RELEASES = ("1.30", "1.34", "1.36", "1.37")

@@ -8,8 +8,8 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from kns.plan.diff import plan
-from kns.plan.ipvs import Step, Verb, draining, steps, timeouts_to_set
 from kns.plan.ops import SetVirtualServers
+from kns.state.ipvs import Step, Verb, draining, steps, timeouts_to_set
 from kns.state.model import HostState, IpvsTimeouts, Netns, RealServer, VirtualServer
 
 ONE = RealServer(ip_address("10.244.1.10"), 8080)

@@ -1,4 +1,4 @@
-"""nft tables as text: what `nft -f` loads, what changes one into another, what `nft -s list` says.
+"""nft tables as text: what `nft -f` loads, what `nft -s list` says, what makes one of another.
 
 A change is one transaction, in an order in which nothing that is still referred to goes:
 
@@ -19,11 +19,12 @@ from dataclasses import dataclass
 
 from kns.addresses import IPFamily
 from kns.state.model import NftChain, NftSet, NftTable
-from kns.state.nft_element import parse_element
 
 FAMILIES = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
 #: an anonymous set of one element, other than a map
 LONE_ELEMENT = re.compile(r"(?<=saddr != )\{ (\S+) \}")
+
+_ELEMENT = re.compile(r'((?:"[^"]*"|[^"])*?)(?: comment "([^"]*)")?(?: : (.*))?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,31 @@ def _name(table: NftTable) -> str:
 
 def _joined(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+# -- elements --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """`key` has a part for each of a concatenation; `value` is empty in a set."""
+
+    key: str
+    comment: str = ""
+    value: str = ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of its key."""
+        return tuple(self.key.split(" . "))
+
+
+def parse_element(text: str) -> Element:
+    """The element as `nft -s list` prints it; in a comment any characters but quotes may stand."""
+    found = _ELEMENT.fullmatch(text)
+    if found is None:
+        raise ValueError(f"not an element of nft: {text}")
+    return Element(found[1], found[2] or "", found[3] or "")
 
 
 # -- reading ---------------------------------------------------------------------------------------
