@@ -218,7 +218,7 @@ def write_files(spec: Program) -> bool:
 def spawn(spec: Program, paths: LabPaths) -> Child:
     """Start the container's process, its output appended to its log. Blocks for milliseconds."""
     write_files(spec)
-    folder = etc.folder(paths, spec.netns)
+    folder = etc.folder(paths, spec.etc or spec.netns)
     services = environment.read_service_variables(folder)
     variables = dict(environment.of_container(services, spec.env, hostname=spec.hostname))
     variables[process_table.MARKER] = spec.key

@@ -38,7 +38,7 @@ def command(source: str, name: str, rdtype: str, output: str | None, lab: str | 
     found = parse_source(running_lab.cluster, source)
     netns = places.netns_of(found)
     question, wanted = question_of(name, rdtype)
-    trace = trace_name(DNSSource.at(found.label, netns, places.etc_of(netns)), question, wanted)
+    trace = trace_name(DNSSource.at(found.label, netns, places.etc_of(found)), question, wanted)
     if output == "json":
         print_json(trace.to_json())
     else:

@@ -8,7 +8,9 @@ from kns.kinds.pod import Pod
 
 
 def gateway_of(cluster: Cluster, pod: Pod) -> EgressGateway | None:
-    """The first gateway that chooses the pod."""
+    """The first gateway that chooses the pod; what the host network sends is its node's."""
+    if pod.host_network:
+        return None
     for gateway in cluster.network.egress.gateways:
         if gateway.namespace == pod.namespace and matches(gateway.selector, pod.labels):
             return gateway

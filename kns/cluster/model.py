@@ -148,6 +148,6 @@ class Cluster:
         holders: tuple[Node | Pod | InternetHost, ...] = (
             *self.internet,
             *self.nodes,
-            *self.pods,
+            *(pod for pod in self.pods if not pod.host_network),
         )
         return {address: holder for holder in holders for address in holder.addresses}

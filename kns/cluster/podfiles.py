@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import assert_never
 
 from kns.addresses import IPAddress
 from kns.cluster.internet_dns import upstream_servers
@@ -52,6 +51,8 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
+#: kubelet's managedHostsHeaderWithHostNetwork
+HOST_NETWORK_HOSTS_HEAD = "# Kubernetes-managed hosts file (host network).\n"
 HOST_HOSTS_HEAD = """\
 127.0.0.1\tlocalhost
 ::1\tlocalhost ip6-localhost ip6-loopback
@@ -107,13 +108,17 @@ def pod_files(cluster: Cluster, pod: Pod) -> Mapping[str, str]:
 
 def node_files(cluster: Cluster, node: Node) -> Mapping[str, str]:
     """A node's files; like kind's nodes it knows the other nodes by name."""
-    others = [item for item in cluster.nodes if item.name != node.name]
     return {
         "resolv.conf": host_resolv_conf(cluster).text,
-        "hosts": HOST_HOSTS_HEAD
-        + "".join(_hosts_lines(item.addresses, item.name) for item in (node, *others)),
+        "hosts": _node_hosts(cluster, node.name),
         "nsswitch.conf": NSSWITCH,
     }
+
+
+def _node_hosts(cluster: Cluster, name: str) -> str:
+    """A node's hosts file: itself first."""
+    nodes = sorted(cluster.nodes, key=lambda node: node.name != name)
+    return HOST_HOSTS_HEAD + "".join(_hosts_lines(node.addresses, node.name) for node in nodes)
 
 
 def internet_files(cluster: Cluster, host: InternetHost) -> Mapping[str, str]:
@@ -126,7 +131,12 @@ def internet_files(cluster: Cluster, host: InternetHost) -> Mapping[str, str]:
 
 
 def pod_hostname(pod: Pod) -> str:
-    """The pod's hostname: spec.hostname or its name, cut as kubelet's truncatePodHostname does."""
+    """The pod's hostname: spec.hostname or its name, cut as kubelet's truncatePodHostname does.
+
+    In the host network it is the node's.
+    """
+    if pod.host_network:
+        return pod.node
     return (pod.hostname or pod.name)[:HOSTNAME_MAX].rstrip("-.")
 
 
@@ -142,24 +152,20 @@ def pod_resolv_conf(cluster: Cluster, pod: Pod) -> ResolvConf:
 
 
 def _by_policy(cluster: Cluster, pod: Pod) -> ResolvConf:
+    if pod.dns_policy is DNSPolicy.NONE:
+        return ResolvConf()
     host = host_resolv_conf(cluster)
-    match pod.dns_policy:
-        case DNSPolicy.NONE:
-            return ResolvConf()
-        case DNSPolicy.DEFAULT:
-            return host
-        case DNSPolicy.CLUSTER_FIRST | DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET:
-            dns = cluster.network.dns
-            if not (dns.enabled and dns.service_ips):
-                return host  # kubelet's MissingClusterDNS: it warns and falls back to Default
-            domain = dns.domain.rstrip(".")
-            searches = (f"{pod.namespace}.svc.{domain}", f"svc.{domain}", domain)
-            return ResolvConf(
-                tuple(str(address) for address in dns.service_ips),
-                _without_duplicates((*searches, *host.searches)),
-                CLUSTER_OPTIONS,
-            )
-    assert_never(pod.dns_policy)
+    dns = cluster.network.dns
+    # without a cluster DNS kubelet warns (MissingClusterDNS) and falls back to Default
+    if not (pod.asks_cluster_dns and dns.enabled and dns.service_ips):
+        return host
+    domain = dns.domain.rstrip(".")
+    searches = (f"{pod.namespace}.svc.{domain}", f"svc.{domain}", domain)
+    return ResolvConf(
+        tuple(str(address) for address in dns.service_ips),
+        _without_duplicates((*searches, *host.searches)),
+        CLUSTER_OPTIONS,
+    )
 
 
 def _with_config(base: ResolvConf, config: DNSConfig) -> ResolvConf:
@@ -187,6 +193,8 @@ def _limited(conf: ResolvConf) -> ResolvConf:
 
 
 def _pod_hosts(cluster: Cluster, pod: Pod) -> str:
+    if pod.host_network:
+        return HOST_NETWORK_HOSTS_HEAD + _node_hosts(cluster, pod.node)
     hostname = pod_hostname(pod)
     names = [hostname]
     if pod.subdomain:

@@ -97,7 +97,7 @@ def _explicit(lab: Lab, pods: tuple[Pod, ...]) -> tuple[EndpointSlice, ...]:
     """The EndpointSlices of the file; endpoints at a pod's address are that pod's."""
     if not lab.endpoint_slices:
         return ()
-    owners = {address: pod for pod in pods for address in pod.addresses}
+    owners = {a: pod for pod in pods if not pod.host_network for a in pod.addresses}
     return tuple(_slice(item, owners) for item in lab.endpoint_slices)
 
 

@@ -21,7 +21,14 @@ def resolve_pods(
     bound = {name: lease.node for name, lease in leases.pods.items()}
     placed = [item.pod for item in expand_pods(lab, bound)]
     addresses, last = _addresses(placed, nodes, leases)
-    pods = tuple(replace(pod, addresses=tuple(addresses[pod.full_name])) for pod in placed)
+    hosts = {node.name: node.addresses for node in nodes}
+    pods = tuple(
+        replace(
+            pod,
+            addresses=hosts[pod.node] if pod.host_network else tuple(addresses[pod.full_name]),
+        )
+        for pod in placed
+    )
     return pods, {pod.full_name: PodLease(pod.node, pod.addresses) for pod in pods}, last
 
 
@@ -33,7 +40,8 @@ def _addresses(
     last: dict[IPNetwork, IPAddress] = {}
     by_node: dict[str, list[Pod]] = {}
     for pod in placed:
-        by_node.setdefault(pod.node, []).append(pod)
+        if not pod.host_network:
+            by_node.setdefault(pod.node, []).append(pod)
     for node in nodes:
         pods = by_node.get(node.name, [])
         for cidr in node.pod_cidrs:

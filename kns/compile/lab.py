@@ -58,7 +58,11 @@ def compile_host(cluster: Cluster) -> HostState:
             *(compile_node(cluster, node, tuple(pods[name])) for name, node in nodes.items()),
             *(compile_internet_host(cluster, host) for host in cluster.internet),
             *load_balancer.hosts(cluster),
-            *(compile_pod(cluster, pod, nodes[pod.node]) for pod in cluster.pods),
+            *(
+                compile_pod(cluster, pod, nodes[pod.node])
+                for pod in cluster.pods
+                if not pod.host_network
+            ),
         )
     )
 

@@ -58,6 +58,8 @@ class Identity:
     ready: bool = True
     #: the container's own variables; the services' come from the pod's env file
     env: tuple[tuple[str, str], ...] = ()
+    #: the folder of its pod's files, where it isn't called as the netns
+    etc: str = ""
 
     def __str__(self) -> str:
         if not self.pod:
@@ -119,10 +121,9 @@ def listeners(cluster: Cluster) -> tuple[Listener, ...]:
 
 def _listeners(cluster: Cluster) -> Iterator[Listener]:
     for pod in cluster.pods:
-        netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
         for container in pod.containers:
             if not is_program(cluster, pod, container):
-                yield from _container_servers(netns, pod, container)
+                yield from _container_servers(cluster.name, pod, container)
     for host in cluster.internet:
         yield from _host_servers(names.netns_of_internet(cluster.name, host.name), host)
     yield from _internet_name_servers(cluster)
@@ -133,7 +134,8 @@ def _listeners(cluster: Cluster) -> Iterator[Listener]:
 # -- pods and hosts --------------------------------------------------------------------------------
 
 
-def _container_servers(netns: str, pod: Pod, container: Container) -> Iterator[Listener]:
+def _container_servers(lab: str, pod: Pod, container: Container) -> Iterator[Listener]:
+    netns = names.netns_with(lab, pod)
     who = Identity(
         hostname=pod_hostname(pod),
         namespace=pod.namespace,
@@ -142,6 +144,7 @@ def _container_servers(netns: str, pod: Pod, container: Container) -> Iterator[L
         container=container.name,
         ready=pod.ready,
         env=own_variables(container),
+        etc=names.etc_with(lab, pod),
     )
     dns = NameServer(NameServerKind.CLUSTER, pod.full_name)
     answers_dns = is_name_server(pod, container)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 
+from kns.kinds.pod import Pod
+
 #: every netns of every lab starts so
 PREFIX = "kns."
 
@@ -36,10 +38,25 @@ def netns_of_internet(lab: str, host: str) -> str:
 
 
 def netns_of_pod(lab: str, namespace: str, pod: str) -> str:
-    """The netns of a pod, shared by its containers."""
+    """The netns of a pod, shared by its containers.
+
+    Also what the folder of its files is called, in the host network too.
+    """
     if namespace == "default":
         return f"{PREFIX}{lab}.{pod}"
     return f"{PREFIX}{lab}.{namespace}.{pod}"
+
+
+def netns_with(lab: str, pod: Pod) -> str:
+    """The netns in which the pod's containers run: its own, or its node's (hostNetwork)."""
+    if pod.host_network:
+        return netns_of_node(lab, pod.node)
+    return netns_of_pod(lab, pod.namespace, pod.name)
+
+
+def etc_with(lab: str, pod: Pod) -> str:
+    """The folder of the pod's files, where it isn't called as the netns."""
+    return netns_of_pod(lab, pod.namespace, pod.name) if pod.host_network else ""
 
 
 def ifname(prefix: str, key: str) -> str:

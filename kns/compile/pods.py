@@ -91,7 +91,11 @@ def compile_pod(cluster: Cluster, pod: Pod, node: Node) -> Netns:
 
 
 def bridge_on_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
-    """What pods add to their node: cni0 with the first address of each pod CIDR, and its ports."""
+    """What pods add to their node: cni0 with the first address of each pod CIDR, and its ports.
+
+    A pod in the host network has no cable.
+    """
+    pods = tuple(pod for pod in pods if not pod.host_network)
     netns = names.netns_of_node(cluster.name, node.name)
     mtu = pod_network(cluster.network.pod_network).mtu(cluster.network)
     bridge = Link(BRIDGE, Bridge(), mac=bridge_mac(cluster, node), mtu=mtu)

@@ -8,7 +8,13 @@ from typing import NoReturn
 
 from kns.cluster.model import InternetHost
 from kns.cluster.podfiles import pod_hostname
-from kns.compile.names import fabric_netns, netns_of_internet, netns_of_node, netns_of_pod
+from kns.compile.names import (
+    fabric_netns,
+    netns_of_internet,
+    netns_of_node,
+    netns_of_pod,
+    netns_with,
+)
 from kns.engine import etc
 from kns.engine.environment import of_container, read_service_variables
 from kns.engine.labs import RunningLab
@@ -60,8 +66,8 @@ def context_of(lab: RunningLab, place: Place, container: str | None = None) -> C
 
 
 def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Context:
-    netns = netns_of_pod(lab.name, pod.namespace, pod.name)
-    folder = etc.folder(lab.paths, netns)
+    netns = netns_with(lab.name, pod)
+    folder = etc.folder(lab.paths, netns_of_pod(lab.name, pod.namespace, pod.name))
     hostname = pod_hostname(pod)
     own = [(variable.name, variable.value) for variable in container.env] if container else []
     env = of_container(read_service_variables(folder), own, hostname=hostname)

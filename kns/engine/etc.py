@@ -41,7 +41,8 @@ def write(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
     wanted = dict(_host_files(cluster))
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
-        kept = None if netns in new else known.get(netns, {}).get(ENV)
+        is_new = names.netns_with(cluster.name, pod) in new
+        kept = None if is_new else known.get(netns, {}).get(ENV)
         if kept is None or variables_in(kept) is None:
             key = (pod.namespace, pod.enable_service_links)
             if key not in environments:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kns.compile.names import netns_of_node, netns_of_pod
+from kns.compile.names import netns_of_node, netns_with
 from kns.engine.labs import RunningLab, agent_pid, lab_netns
 from kns.kernel.netns import path_of
 
@@ -37,9 +37,7 @@ def presence_of(lab: RunningLab) -> Presence:
         return max(0.0, now - path_of(netns).stat().st_mtime)
 
     nodes = {node.name: netns_of_node(lab.name, node.name) for node in lab.cluster.nodes}
-    pods = {
-        pod.full_name: netns_of_pod(lab.name, pod.namespace, pod.name) for pod in lab.cluster.pods
-    }
+    pods = {pod.full_name: netns_with(lab.name, pod) for pod in lab.cluster.pods}
     node_ages = {name: age(netns) for name, netns in nodes.items() if netns in there}
     pod_ages = {name: age(netns) for name, netns in pods.items() if netns in there}
     serving = agent_pid(lab.name) is not None

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile.lab import compile_node
-from kns.compile.names import netns_of_pod
+from kns.compile.names import netns_with
 from kns.compile.paths import LabPaths
 from kns.engine.down import down
 from kns.engine.labs import lab_netns
@@ -203,7 +203,7 @@ def _measure(cluster: Cluster, mode: ProxyMode, seconds: float, progress: Progre
     backends: dict[str, int] = {}
     if subject is not None:
         address = str(subject.service.cluster_ips[0])
-        client = netns_of_pod(cluster.name, subject.client.namespace, subject.client.name)
+        client = netns_with(cluster.name, subject.client)
         target = {"service": (address, subject.port.port)}
         latencies, _cpu = measure(client, target, (), connections=CONNECTIONS, seed=1)
         latency = latencies["service"]

@@ -93,7 +93,8 @@ class DNSConfig:
 class Pod:
     """A pod. Resolved, it is scheduled and has its addresses, one for each family of the cluster.
 
-    As read, `node` is the one that it asks for, or empty.
+    As read, `node` is the one that it asks for, or empty. With `host_network` its containers run
+    in the node's netns: the addresses are the node's, and so are the ports.
     """
 
     namespace: str
@@ -110,6 +111,18 @@ class Pod:
     dns_policy: DNSPolicy = DNSPolicy.CLUSTER_FIRST
     dns_config: DNSConfig = field(default_factory=DNSConfig)
     enable_service_links: bool = True
+    host_network: bool = False
+
+    @property
+    def asks_cluster_dns(self) -> bool:
+        """Whether its resolv.conf names the cluster's DNS (kubelet's getPodDNSType).
+
+        In the host network ClusterFirst is the same as Default; ClusterFirstWithHostNet is there
+        for pods that mean it.
+        """
+        if self.dns_policy is DNSPolicy.CLUSTER_FIRST:
+            return not self.host_network
+        return self.dns_policy is DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET
 
     @property
     def full_name(self) -> str:
@@ -238,6 +251,7 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("dnsPolicy", Choice(DNSPolicy), zero=True),
         Field("dnsConfig", _DNS_CONFIG),
         Field("enableServiceLinks", FLAG),
+        Field("hostNetwork", FLAG),
     )
 
 
@@ -255,7 +269,15 @@ def manifest_fields(*more: Field) -> tuple[Field, ...]:
 
 def template_paths(template: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
     """Where an object keeps the fields of its pods, whose template stands at `template`."""
-    spec = ("containers", "hostname", "subdomain", "dnsPolicy", "dnsConfig", "enableServiceLinks")
+    spec = (
+        "containers",
+        "hostname",
+        "subdomain",
+        "dnsPolicy",
+        "dnsConfig",
+        "enableServiceLinks",
+        "hostNetwork",
+    )
     paths: dict[str, tuple[str, ...]] = {name: (*template, "spec", name) for name in spec}
     paths["node"] = (*template, "spec", "nodeName")
     for name, path in METADATA_PATHS.items():

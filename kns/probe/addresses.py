@@ -30,7 +30,7 @@ def owners(cluster: Cluster) -> dict[str, str]:
         found |= {str(a): f"svc/{label(service)}" for a in addresses if str(a) not in found}
     for host in cluster.internet:
         found |= {str(address): host.name for address in host.addresses}
-    for pod in cluster.pods:
+    for pod in (pod for pod in cluster.pods if not pod.host_network):
         found |= {str(address): label(pod) for address in pod.addresses}
     return found
 

@@ -73,9 +73,15 @@ def _plain(cluster: Cluster, source: Location, target: Target, outcome: Outcome)
         return nobody
     if outcome is Outcome.REFUSED:
         return _nobody_listens(target)
-    if source.kind is LocationKind.INTERNET and target.kind in (
-        LocationKind.POD,
-        LocationKind.SERVICE,
+    in_host = isinstance(target.item, Pod) and target.item.host_network
+    if (
+        source.kind is LocationKind.INTERNET
+        and not in_host
+        and target.kind
+        in (
+            LocationKind.POD,
+            LocationKind.SERVICE,
+        )
     ):
         what = "a pod's address" if target.kind is LocationKind.POD else "a cluster IP"
         return (

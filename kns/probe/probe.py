@@ -238,6 +238,8 @@ def _notes(
     notes: list[str] = []
     known = owners(cluster)
     own = {address for address, owner in known.items() if owner == start.label}
+    if isinstance(start.item, Pod):
+        own |= set(map(str, start.item.addresses))
     seen = sorted({a.client_address_seen for a in attempts if a.client_address_seen})
     if goal.item is start.item and goal.kind is LocationKind.POD and start.kind is LocationKind.POD:
         notes.append("over loopback: the containers of a pod share one network namespace")
@@ -258,6 +260,7 @@ def _notes(
 def _translated(owner: str, address: str, start: Location) -> str:
     if owner == CLOUD_LB:
         return f"the server saw {address} ({owner}): the connection is the proxy's own"
-    if start.kind is LocationKind.NODE:
+    is_node = isinstance(start.item, Pod) and start.item.host_network
+    if is_node or start.kind is LocationKind.NODE:
         return f"the server saw {address} ({owner}): the address of the link by which it left"
     return f"the server saw {address} ({owner}): masqueraded, {start.label} is hidden"

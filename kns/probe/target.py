@@ -218,9 +218,8 @@ def _pod_port(pod: Pod, options: TargetOptions) -> int | None:
 def _of_service(
     cluster: Cluster, source: Location, service: Service, options: TargetOptions
 ) -> Target:
-    by_name = source.kind is LocationKind.POD and has_dns(cluster)
     hostname = ""
-    if by_name and isinstance(source.item, Pod):
+    if isinstance(source.item, Pod) and source.item.asks_cluster_dns and has_dns(cluster):
         same = source.item.namespace == service.namespace
         hostname = service.name if same else f"{service.name}.{service.namespace}"
     if not service.cluster_ips:
@@ -317,7 +316,7 @@ def _of_address(
         target = _of_object(cluster, source, source, options)
         return replace(target, address=str(address), label="localhost")
     for pod in cluster.pods:
-        if address in pod.addresses:
+        if address in pod.addresses and not pod.host_network:
             # by address also from the pod itself: the user asked for the address, not the loopback
             return replace(_of_pod(cluster, source, pod, options), address=str(address))
     for node in cluster.nodes:

@@ -12,24 +12,22 @@ from kns.promise.flow import NO_WAY, REFUSED, Backend, Flow, Stage, Stop
 from kns.promise.location import label
 from kns.promise.lookup import Lookup
 
+#: kube-proxy's --healthz-bind-address is 0.0.0.0:10256
+PROXY_HEALTH_PORT = 10256
+
 
 def owner(lookup: Lookup, flow: Flow) -> Backend | Stop:
     """Whom the flow reaches that goes straight to its destination."""
     address, port = flow.destination, flow.port
     if address.is_loopback:
-        item = flow.source.item
-        name = item.name if isinstance(item, Node) else ""
+        item = lookup.sender(flow.source)
+        if isinstance(item, Node):
+            pod = lookup.host_pod(item, port, flow.protocol)
+            return Backend(label(pod or item), address, port, item.name, pod)
         own = item if isinstance(item, Pod) else None
-        return Backend(flow.source.label, address, port, name, own)
-    pod = lookup.pods.get(address)
-    if pod is not None:
-        return Backend(label(pod), address, port, pod.node, pod)
-    node = lookup.node_addresses.get(address)
-    if node is not None:
-        return Backend(node.name, address, port, node.name)
-    host = lookup.hosts.get(address)
-    if host is not None:
-        return Backend(host.name, address, port)
+        return Backend(flow.source.label, address, port, "", own)
+    if any(address in known for known in (lookup.pods, lookup.node_addresses, lookup.hosts)):
+        return lookup.backend(address, port, flow.protocol)
     return Stop(Stage.ROUTE, NO_WAY, f"nobody in the lab has {address}")
 
 
@@ -54,9 +52,20 @@ def _listens(lookup: Lookup, backend: Backend, protocol: Protocol) -> bool | Non
     host = lookup.hosts.get(backend.address)
     if host is not None:
         return True if backend.port == host.port and protocol is Protocol.TCP else None
-    if backend.name in lookup.nodes:  # what else listens there is not the lab's
-        return any(s.health_check_node_port == backend.port for s in lookup.cluster.services)
-    return None
+    node = lookup.node_addresses.get(backend.address)
+    return None if node is None else _node_listens(lookup, node, backend.port)
+
+
+def _node_listens(lookup: Lookup, node: Node, port: int) -> bool | None:
+    """Whether something but a declared port of a pod listens there; None: a program might."""
+    if any(service.health_check_node_port == port for service in lookup.cluster.services):
+        return True
+    runs_programs = any(
+        pod.host_network and container.command
+        for pod in lookup.cluster.pods_on(node.name)
+        for container in pod.containers
+    )
+    return None if runs_programs or port == PROXY_HEALTH_PORT else False
 
 
 def in_words(names: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from kns.cluster.ingress import serves_host
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import EndpointPort
-from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
+from kns.kinds.pod import DNSConfig, Pod
 from kns.kinds.service import Service, ServiceType
 from kns.promise.check import (
     Check,
@@ -38,7 +38,6 @@ ENVIRONMENT = "environment"
 PAIRS_MAX = 100
 #: pods whose variables are looked at
 PODS_MAX = 100
-_CLUSTER_FIRST = (DNSPolicy.CLUSTER_FIRST, DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET)
 
 
 def discovery_checks(lookup: Lookup) -> Iterator[Check | Skip]:
@@ -77,7 +76,7 @@ def _askers(cluster: Cluster) -> tuple[Pod, ...]:
     """One pod of each namespace whose resolv.conf is the one that kubelet writes by default."""
     first: dict[str, Pod] = {}
     for pod in workloads(cluster):
-        if pod.dns_policy in _CLUSTER_FIRST and pod.dns_config == DNSConfig():
+        if pod.asks_cluster_dns and pod.dns_config == DNSConfig():
             first.setdefault(pod.namespace, pod)
     return tuple(first.values())
 

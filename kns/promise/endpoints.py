@@ -10,18 +10,17 @@ kns/compile decides what is programmed, this module what must come of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort
 from kns.promise.flow import Backend
-from kns.promise.location import label
 
 _Entry = tuple[Endpoint, Backend]
 
@@ -69,10 +68,12 @@ def port_endpoints(
     slices: Iterable[EndpointSlice],
     port: ServicePort,
     family: IPFamily,
-    pods: Mapping[IPAddress, Pod],
-    hosts: Mapping[IPAddress, InternetHost],
+    backend: Callable[[IPAddress, int, Protocol], Backend],
 ) -> PortEndpoints:
-    """The endpoints of a service port in the service's slices, each once."""
+    """The endpoints of a service port in the service's slices, each once.
+
+    `backend` tells who is at an address and port.
+    """
     found: dict[tuple[IPAddress, int], _Entry] = {}
     for item in slices:
         number = _number(item, port)
@@ -81,10 +82,8 @@ def port_endpoints(
         for endpoint in item.endpoints:
             address = endpoint.addresses[0]
             if (address, number) not in found:
-                pod, host = pods.get(address), hosts.get(address)
-                name = label(pod) if pod else host.name if host else str(address)
-                backend = Backend(name, address, number, endpoint.node_name, pod)
-                found[address, number] = (endpoint, backend)
+                who = backend(address, number, port.protocol)
+                found[address, number] = (endpoint, replace(who, node=endpoint.node_name))
     return PortEndpoints(tuple(found.values()))
 
 

@@ -14,7 +14,8 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort
 from kns.promise.endpoints import PortEndpoints, port_endpoints
-from kns.promise.flow import Frontend, FrontendKind
+from kns.promise.flow import Backend, Frontend, FrontendKind
+from kns.promise.location import Location, label
 
 _Key = tuple[IPAddress, int, Protocol]
 
@@ -35,8 +36,31 @@ class Lookup:
 
     @cached_property
     def pods(self) -> dict[IPAddress, Pod]:
-        """Pods by address."""
-        return {address: pod for pod in self.cluster.pods for address in pod.addresses}
+        """Pods by address; one in the host network has none of its own."""
+        own = (pod for pod in self.cluster.pods if not pod.host_network)
+        return {address: pod for pod in own for address in pod.addresses}
+
+    @cached_property
+    def _host_ports(self) -> dict[tuple[str, int, Protocol], Pod]:
+        """Pods in the host network by their node and each port on which they listen there."""
+        return {
+            (pod.node, port.port, port.protocol): pod
+            for pod in reversed(self.cluster.pods)
+            if pod.host_network
+            for container in pod.containers
+            for port in container.ports
+        }
+
+    def host_pod(self, node: Node, port: int | None, protocol: Protocol) -> Pod | None:
+        """The pod in the host network that listens on a port of the node."""
+        return None if port is None else self._host_ports.get((node.name, port, protocol))
+
+    def sender(self, source: Location) -> Pod | Node | Service | InternetHost:
+        """Whose netns sends what the source sends: of a pod in the host network, its node's."""
+        item = source.item
+        if isinstance(item, Pod) and item.host_network:
+            return self.nodes[item.node]
+        return item
 
     @cached_property
     def node_addresses(self) -> dict[IPAddress, Node]:
@@ -104,9 +128,24 @@ class Lookup:
         found = self._endpoints.get(key)
         if found is None:
             slices = self.cluster.slices_of(service)
-            found = port_endpoints(slices, port, family, self.pods, self.hosts)
+            found = port_endpoints(slices, port, family, self.backend)
             self._endpoints[key] = found
         return found
+
+    def is_own(self, node: Node, address: IPAddress) -> bool:
+        """Whether the address is one of the node's own."""
+        return self.node_addresses.get(address) is node
+
+    def backend(self, address: IPAddress, port: int | None, protocol: Protocol) -> Backend:
+        """Who is reached at the address and port, by the name under which it answers."""
+        pod, host = self.pods.get(address), self.hosts.get(address)
+        if pod is not None:
+            return Backend(label(pod), address, port, pod.node, pod)
+        node = self.node_addresses.get(address)
+        if node is not None:
+            pod = self.host_pod(node, port, protocol)
+            return Backend(label(pod or node), address, port, node.name, pod)
+        return Backend(host.name if host is not None else str(address), address, port)
 
 
 def _addresses(service: Service) -> Iterator[tuple[FrontendKind, IPAddress]]:

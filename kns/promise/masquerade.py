@@ -6,6 +6,7 @@ node's address, or with VXLAN flannel.1's (the pod CIDR's own address). A node's
 the same address by the ordinary source address selection, so both are one table:
 
     to                     host-gw         vxlan
+    the node itself        that address    that address
     a pod of this node     cni0            cni0
     a pod elsewhere        node address    flannel.1
     outside the cluster    node address    node address
@@ -31,6 +32,8 @@ def from_node(lookup: Lookup, node: Node, backend: Backend) -> IPAddress:
     """The address under which `node` itself, or what it masquerades, reaches the backend."""
     family = IPFamily.of(backend.address)
     address = node.address(family)
+    if backend.address in lookup.node_addresses:
+        return backend.address if lookup.is_own(node, backend.address) or not address else address
     if backend.pod is not None and backend.pod.node == node.name:
         address = bridge_address(node, family)
     elif backend.pod is not None and lookup.cluster.network.pod_network.has_device:
@@ -42,11 +45,13 @@ def from_node(lookup: Lookup, node: Node, backend: Backend) -> IPAddress:
 def leaving(lookup: Lookup, pod: Pod, destination: IPAddress) -> IPAddress:
     """The source of a pod's packet at a destination that no proxy rule rewrites.
 
-    By an egress gateway it is that node's address; else the address of the pod's own node outside
-    the ranges that are not masqueraded.
+    At its own node it is the pod's own. By an egress gateway it is that node's address; else the
+    address of the pod's own node outside the ranges that are not masqueraded.
     """
     family = IPFamily.of(destination)
     own = pod.address(family)
+    if lookup.is_own(lookup.node_of(pod), destination):
+        return own or destination
     node = gateway_for(lookup, pod, destination)
     if node is None and _is_masqueraded(lookup, destination):
         node = lookup.node_of(pod)
@@ -95,6 +100,8 @@ def through_cluster_ip(lookup: Lookup, entry: Entry, backend: Backend) -> IPAddr
         return leaving(lookup, entry.pod, backend.address)
     if is_local_traffic(lookup, entry.pod, family) is False:
         return from_node(lookup, entry.node, backend)
+    if backend.pod.host_network:
+        return leaving(lookup, entry.pod, backend.address)
     return entry.client
 
 

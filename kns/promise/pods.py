@@ -75,10 +75,9 @@ def ask_of_pod(pod: Pod, address: IPAddress) -> Ask | None:
 
 
 def _addressing(lookup: Lookup) -> Iterator[Check]:
-    uses = Counter(address for pod in lookup.cluster.pods for address in pod.addresses)
+    own = (pod for pod in lookup.cluster.pods if not pod.host_network)
+    uses = Counter(address for pod in own for address in pod.addresses)
     for pod in lookup.cluster.pods:
-        text = " and ".join(map(str, pod.addresses))
-        inside = " and ".join(map(str, lookup.node_of(pod).pod_cidrs))
         fault = next(_address_faults(lookup, pod, uses), "")
         yield Check(
             path="addressing",
@@ -86,14 +85,22 @@ def _addressing(lookup: Lookup) -> Iterator[Check]:
             name=label(pod),
             source=Location(pod),
             target=label(pod),
-            expected=f"{text}, no other pod's, from {pod.node}'s {inside}",
+            expected=_addressed(lookup, pod),
             steps=(Step(Addresses(), Expectation(addresses=pod.addresses, fault=fault)),),
         )
 
 
+def _addressed(lookup: Lookup, pod: Pod) -> str:
+    text = " and ".join(map(str, pod.addresses))
+    if pod.host_network:
+        return f"{text}, {pod.node}'s own: it is in the host network"
+    inside = " and ".join(map(str, lookup.node_of(pod).pod_cidrs))
+    return f"{text}, no other pod's, from {pod.node}'s {inside}"
+
+
 def _address_faults(lookup: Lookup, pod: Pod, uses: Counter[IPAddress]) -> Iterator[str]:
     cidrs = lookup.node_of(pod).pod_cidrs
-    for address in pod.addresses:
+    for address in () if pod.host_network else pod.addresses:
         if uses[address] > 1:
             yield f"{address} belongs to {uses[address]} pods"
         if not any(address.version == cidr.version and address in cidr for cidr in cidrs):
@@ -167,24 +174,33 @@ def _pod_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
             continue
         found = promise(lookup, Flow(Location(source), address))
         where = "same-node" if source.node == target.node else "cross-node"
-        expected = f"answers, and sees {found.sources[0]}, {label(source)}'s own: no NAT"
-        yield _check(lookup, where, found, label(target), expected, _ping_and_ask(target, found))
+        seen = found.sources[0]
+        whose = f"{label(source)}'s own: no NAT"
+        if seen not in source.addresses:
+            whose = _link_of(lookup.node_of(source), seen)
+        expected = f"answers, and sees {seen}, {whose}"
+        yield _check(lookup, where, found, target, expected, _ping_and_ask(target, found))
 
 
 def _check(
-    lookup: Lookup, kind: str, found: Promise, target: str, expected: str, steps: tuple[Step, ...]
+    lookup: Lookup,
+    kind: str,
+    found: Promise,
+    target: Pod | Node | InternetHost,
+    expected: str,
+    steps: tuple[Step, ...],
 ) -> Check:
     """The check of a flow that goes straight to a pod, node or host."""
-    flow = found.flow
-    owner = "internet"
-    if flow.destination in lookup.pods:
-        owner = "pod"
-    elif flow.destination in lookup.node_addresses:
-        owner = "node"
-    suffix = sampling.family_suffix(lookup.cluster, flow.family)
-    name = arrow(flow.source, target, suffix)
-    path = f"{flow.source.kind}-to-{owner}"
-    return Check(path, kind, name, flow.source, target, expected, steps)
+    flow, goal = found.flow, Location(target)
+    name = arrow(flow.source, goal.label, sampling.family_suffix(lookup.cluster, flow.family))
+    path = f"{flow.source.kind}-to-{goal.kind}"
+    return Check(path, kind, name, flow.source, goal.label, expected, steps)
+
+
+def _link_of(node: Node, address: IPAddress) -> str:
+    """Whose the address is that what the node sends or masquerades has."""
+    is_bridge = address == bridge_address(node, IPFamily.of(address))
+    return f"{node.name}'s cni0" if is_bridge else node.name
 
 
 def _ping_and_ask(target: Pod, found: Promise) -> tuple[Step, ...]:
@@ -213,10 +229,9 @@ def _from_node(lookup: Lookup, node: Node, pod: Pod, family: IPFamily) -> Iterat
         return
     found = promise(lookup, Flow(Location(node), address))
     (seen,) = found.sources
-    owner = f"{node.name}'s cni0" if seen == bridge_address(node, family) else node.name
-    expected = f"answers, and sees {seen} ({owner})"
+    expected = f"answers, and sees {seen} ({_link_of(node, seen)})"
     where = "own" if pod.node == node.name else "remote"
-    yield _check(lookup, where, found, label(pod), expected, _ping_and_ask(pod, found))
+    yield _check(lookup, where, found, pod, expected, _ping_and_ask(pod, found))
 
 
 def _node_to_node(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
@@ -237,7 +252,7 @@ def _ping(lookup: Lookup, source: Pod | Node, node: Node, family: IPFamily) -> I
         return
     found = promise(lookup, Flow(Location(source), address))
     expected = f"answers ping at {address}"
-    yield _check(lookup, "ping", found, node.name, expected, (Step(Echo(address)),))
+    yield _check(lookup, "ping", found, node, expected, (Step(Echo(address)),))
 
 
 # -- the outside -----------------------------------------------------------------------------------
@@ -274,12 +289,13 @@ def _leaves(lookup: Lookup, host: InternetHost, found: Promise) -> Check:
     else:
         (seen,) = found.sources
         verb = "answers, and sees" if port else "answers ping to"
-        expected = f"{verb} {seen}, {found.note}"
+        whose = found.note or f"{found.flow.source.label}'s own"
+        expected = f"{verb} {seen}, {whose}"
         expectation = Expectation(backends=(host.name,), seen=((host.name, seen),))
         ask = Http(address, host.port)
     if port is None:
         ask, expectation = Echo(address), Expectation(outcomes=expectation.outcomes)
-    return _check(lookup, "egress", found, host.name, expected, (Step(ask, expectation),))
+    return _check(lookup, "egress", found, host, expected, (Step(ask, expectation),))
 
 
 def _unroutable(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
@@ -287,7 +303,7 @@ def _unroutable(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
     for host in cluster.internet[:1]:
         for pod in sampling.spread(sampling.one_per_node(cluster), sampling.PER_SERVICE):
             address = pod.address(family)
-            ask = ask_of_pod(pod, address) if address else None
+            ask = ask_of_pod(pod, address) if address and not pod.host_network else None
             if not isinstance(ask, Http):
                 continue
             found = promise(lookup, Flow(Location(host), ask.address, ask.port))
@@ -296,6 +312,4 @@ def _unroutable(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
                 Http(ask.address, ask.port, patience=SHORT_PATIENCE),
                 Expectation(outcomes=found.stop.outcomes),
             )
-            yield _check(
-                lookup, "unroutable", found, label(pod), f"no way in to {address}", (step,)
-            )
+            yield _check(lookup, "unroutable", found, pod, f"no way in to {address}", (step,))

@@ -13,7 +13,7 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.balancer import BGP, balancer_note, unanswered
 from kns.promise.deliver import deliver, owner
-from kns.promise.flow import NO_WAY, Answer, Backend, Entry, Flow, Promise, Stage, Stop
+from kns.promise.flow import NO_WAY, Answer, Backend, Entry, Flow, Origin, Promise, Stage, Stop
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
 from kns.promise.policy import policy
@@ -79,12 +79,18 @@ def _answers(lookup: Lookup, ways: list[tuple[Entry, Translation]]) -> tuple[Ans
 
 
 def _source(lookup: Lookup, entry: Entry, translation: Translation, backend: Backend) -> IPAddress:
+    if entry.origin is not Origin.NODE and lookup.is_own(entry.node, backend.address):
+        # it is the node itself that is reached: what comes in passes no POSTROUTING, which rewrites
+        return entry.client
     # hairpin: without translation the pod would answer itself directly
     is_hairpin = entry.pod is not None and backend.pod is entry.pod
     if translation.masquerade is Masquerade.ALL or is_hairpin:
         return from_node(lookup, entry.node, backend)
     if translation.masquerade is Masquerade.DETECTED:
         return through_cluster_ip(lookup, entry, backend)
+    if entry.pod is not None and backend.address not in lookup.pods:
+        # no mark of the proxy's, but egress hides pods from who isn't one
+        return leaving(lookup, entry.pod, backend.address)
     return entry.client
 
 
@@ -108,7 +114,7 @@ def _straight(lookup: Lookup, flow: Flow, way: Route) -> Promise:
         return Promise(flow, stop=backend)
     source, note = _straight_source(lookup, flow, way, backend)
     is_outside = flow.destination in lookup.hosts
-    if isinstance(flow.source.item, Pod) and is_outside and source == way.client:
+    if isinstance(lookup.sender(flow.source), Pod) and is_outside and source == way.client:
         reason = f"{source} leaves untranslated, and nobody outside knows the way back"
         return Promise(flow, stop=Stop(Stage.MASQUERADE, NO_WAY, reason))
     stop = deliver(lookup, flow, (backend,))
@@ -119,13 +125,18 @@ def _straight_source(
     lookup: Lookup, flow: Flow, way: Route, backend: Backend
 ) -> tuple[IPAddress, str]:
     """The source that the destination sees, and whose it is if it is translated."""
-    item = flow.source.item
-    if isinstance(item, Node) and backend.pod is not None and not flow.destination.is_loopback:
-        return from_node(lookup, item, backend), ""
-    if flow.destination.is_loopback or backend.pod is not None or not isinstance(item, Pod):
+    item = lookup.sender(flow.source)
+    if flow.destination.is_loopback:
         return way.client, ""
+    if isinstance(item, Node):
+        return (from_node(lookup, item, backend) if backend.pod is not None else way.client), ""
+    if backend.address in lookup.pods or not isinstance(item, Pod):
+        return way.client, ""
+    source = leaving(lookup, item, flow.destination)
+    if source == way.client:
+        return source, ""
     gateway = gateway_for(lookup, item, flow.destination)
     note = f"{item.node}'s: masqueraded"
     if gateway is not None:
         note = f"{gateway.name}'s: it leaves by this egress gateway"
-    return leaving(lookup, item, flow.destination), note
+    return source, note

@@ -59,7 +59,7 @@ def route(lookup: Lookup, flow: Flow) -> Route | Stop:
         reason = f"{flow.source.label} has no {flow.family} address"
         return Stop(Stage.ROUTE, NO_WAY, reason)
     frontend = _frontend(lookup, flow)
-    item = flow.source.item
+    item = lookup.sender(flow.source)
     match item:
         case Pod():
             entry = Entry(lookup.node_of(item), Origin.POD, client, item)
@@ -87,7 +87,7 @@ def own_address(flow: Flow) -> IPAddress | None:
 
 
 def _frontend(lookup: Lookup, flow: Flow) -> Frontend | None:
-    is_pods_own = flow.destination.is_loopback and not isinstance(flow.source.item, Node)
+    is_pods_own = flow.destination.is_loopback and not isinstance(lookup.sender(flow.source), Node)
     if flow.port is None or is_pods_own:
         return None
     return lookup.frontend(flow.destination, flow.port, flow.protocol)

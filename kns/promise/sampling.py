@@ -69,8 +69,9 @@ def node_pairs(cluster: Cluster) -> tuple[tuple[Node, Node], ...]:
 
 
 def pods_of(cluster: Cluster, node: Node) -> tuple[Pod, ...]:
-    """The user's pods on the node, in file order."""
-    return tuple(pod for pod in workloads(cluster) if pod.node == node.name)
+    """The user's pods on the node, in file order; those in the host network last."""
+    pods = (pod for pod in workloads(cluster) if pod.node == node.name)
+    return tuple(sorted(pods, key=lambda pod: pod.host_network))
 
 
 def one_per_node(cluster: Cluster) -> tuple[Pod, ...]:

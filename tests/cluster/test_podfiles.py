@@ -148,3 +148,24 @@ def test_parse_reads_what_text_writes() -> None:
 def test_parse_follows_glibc_where_lines_repeat() -> None:
     text = "# c\n; c\ndomain old.example\nsearch a b\noptions ndots:3\noptions edns0\nnameserver\n"
     assert ResolvConf.parse(text) == ResolvConf((), ("a", "b"), ("ndots:3", "edns0"))
+
+
+def test_the_host_network_has_the_nodes_names() -> None:
+    pod = replace(POD, host_network=True, hostname="mine", addresses=CLUSTER.nodes[0].addresses)
+    files = pod_files(CLUSTER, pod)
+    node = node_files(CLUSTER, CLUSTER.nodes[0])
+    assert files["hosts"] == f"# Kubernetes-managed hosts file (host network).\n{node['hosts']}"
+    assert pod_hostname(pod) == "node1"
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (DNSPolicy.CLUSTER_FIRST, "nameserver 203.0.113.10\n"),
+        (DNSPolicy.CLUSTER_FIRST_WITH_HOST_NET, CLUSTER_FIRST),
+        (DNSPolicy.DEFAULT, "nameserver 203.0.113.10\n"),
+    ],
+)
+def test_dns_policy_in_the_host_network(policy: DNSPolicy, expected: str) -> None:
+    pod = replace(POD, host_network=True, dns_policy=policy)
+    assert pod_files(CLUSTER, pod)["resolv.conf"] == expected

@@ -44,7 +44,7 @@ class _Opened:
 
 
 class Listeners:
-    """Every built-in server that is open. `etc_of` tells a netns' folder of pod files."""
+    """Every built-in server that is open. `etc_of` tells a folder of pod files by its name."""
 
     def __init__(
         self, worker: Executor, etc_of: Callable[[str], Path | None], name_servers: NameServers
@@ -136,7 +136,7 @@ def _speaks_the_same(one: Subject, other: Subject) -> bool:
 
 
 def _taken(spec: Listener) -> Failure:
-    return Failure(str(spec), "another container of the pod serves this port already")
+    return Failure(str(spec), "another server listens on this port already")
 
 
 def _failure(spec: Listener, error: OSError) -> Failure:

@@ -30,7 +30,8 @@ Inode = tuple[int, int]
 class Server:
     """Serves one socket. `spec` may be replaced at any time; its socket stays what it is.
 
-    `etc_of` tells the folder of a pod's files, `inode` the netns in which the socket was opened.
+    `etc_of` tells the folder of a pod's files by its name, `inode` the netns in which the socket
+    was opened.
     """
 
     spec: Listener
@@ -99,7 +100,8 @@ class Server:
         who = self.spec.subject
         if not isinstance(who, Identity):
             return ()
-        services = environment.read_service_variables(self.etc_of(self.spec.socket.netns))
+        files = self.etc_of(who.etc or self.spec.socket.netns)
+        services = environment.read_service_variables(files)
         return environment.of_container(services, who.env, hostname=who.hostname)
 
     def _http_connection(self) -> HTTPConnection:

@@ -27,6 +27,8 @@ class Program:
     reload_signal: int = 0
     #: TCP ports on which it listens once it has started
     listens: tuple[int, ...] = ()
+    #: the folder of the files in its /etc, where it isn't called as the netns
+    etc: str = ""
 
     @property
     def digest(self) -> str:

@@ -39,11 +39,12 @@ def _commands(cluster: Cluster) -> Iterator[Program]:
                 continue
             yield Program(
                 key=f"{cluster.name}/{pod.namespace}/{pod.name}/{container.name}",
-                netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
+                netns=names.netns_with(cluster.name, pod),
                 name=container.name,
                 command=container.command,
                 hostname=pod_hostname(pod),
                 env=own_variables(container),
+                etc=names.etc_with(cluster.name, pod),
             )
 
 
@@ -101,7 +102,7 @@ def _coredns(cluster: Cluster) -> Iterator[Program]:
         files = coredns_files(cluster, str(folder))
         yield Program(
             key=f"{cluster.name}/{pod.namespace}/{pod.name}/{DNS_CONTAINER}",
-            netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
+            netns=names.netns_with(cluster.name, pod),
             name=DNS_CONTAINER,
             command=("coredns", "-conf", str(folder / COREFILE)),
             hostname=pod_hostname(pod),
@@ -122,7 +123,7 @@ def _ingress_controllers(cluster: Cluster) -> Iterator[Program]:
             text = nginx.config(cluster, pod, nginx.Folders(folder, paths.tls))
             yield Program(
                 key=f"{cluster.name}/{pod.namespace}/{pod.name}/{container.name}",
-                netns=names.netns_of_pod(cluster.name, pod.namespace, pod.name),
+                netns=names.netns_with(cluster.name, pod),
                 name=container.name,
                 command=("nginx", "-e", "stderr", "-p", str(folder), "-c", file),
                 hostname=pod_hostname(pod),

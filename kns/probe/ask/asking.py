@@ -101,7 +101,7 @@ class Asker:
         from kns.probe.ask.dns import DNSSource, trace_name
 
         name = self.places.netns_of(source)
-        where = DNSSource.at(source.label, name, self.places.etc_of(name))
+        where = DNSSource.at(source.label, name, self.places.etc_of(source))
         if ask.server is not None:
             where = replace(where, conf=replace(where.conf, nameservers=(str(ask.server),)))
         return trace_name(where, ask.name, ask.rdtype)

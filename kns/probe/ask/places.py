@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod
+from kns.cluster.podfiles import pod_hostname
+from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod, netns_with
 from kns.compile.paths import LabPaths
 from kns.engine import etc
 from kns.kernel.processes import Context
@@ -22,7 +23,7 @@ class Places:
     """
 
     netns_of: Callable[[Location], str]
-    etc_of: Callable[[str], Path | None]
+    etc_of: Callable[[Location], Path | None]
     trusted: str = ""
 
     def context(self, found: Location) -> Context:
@@ -31,10 +32,9 @@ class Places:
 
     def resolving_context(self, found: Location) -> Context:
         """To run a program there that resolves names as the pod does."""
-        name = self.netns_of(found)
         item = found.item
-        hostname = (item.hostname or item.name) if isinstance(item, Pod) else item.name
-        return Context(netns=name, etc=self.etc_of(name), hostname=hostname)
+        hostname = pod_hostname(item) if isinstance(item, Pod) else item.name
+        return Context(netns=self.netns_of(found), etc=self.etc_of(found), hostname=hostname)
 
 
 def places_of(lab: str, paths: LabPaths) -> Places:
@@ -43,12 +43,15 @@ def places_of(lab: str, paths: LabPaths) -> Places:
     def netns_of(found: Location) -> str:
         item = found.item
         if isinstance(item, Pod):
-            return netns_of_pod(lab, item.namespace, item.name)
+            return netns_with(lab, item)
         if found.kind is LocationKind.NODE:
             return netns_of_node(lab, item.name)
         return netns_of_internet(lab, item.name)
 
-    def etc_of(netns: str) -> Path | None:
-        return etc.folder(paths, netns)
+    def etc_of(found: Location) -> Path | None:
+        item = found.item
+        if isinstance(item, Pod):
+            return etc.folder(paths, netns_of_pod(lab, item.namespace, item.name))
+        return etc.folder(paths, netns_of(found))
 
     return Places(netns_of, etc_of, str(paths.trusted) if paths.trusted.exists() else "")

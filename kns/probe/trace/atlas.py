@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kns.cluster.model import Cluster
 from kns.compile import names
@@ -25,6 +25,8 @@ class Atlas:
     owners: Mapping[str, str]
     nodes: frozenset[str]
     fabric: str
+    #: the node of each pod in the host network, by what people call the pod
+    homes: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, netns: str) -> str:
         """What people call the netns."""
@@ -45,6 +47,9 @@ def atlas_of(cluster: Cluster) -> Atlas:
     places |= {names.netns_of_internet(lab, host): host for host in hosts}
     peers = {(fabric, port_name("port", host)): host for host in hosts}
     for pod in cluster.pods:
+        if pod.host_network:  # it is at its node
+            continue
         places[names.netns_of_pod(lab, pod.namespace, pod.name)] = label(pod)
         peers[nodes[pod.node], host_veth(cluster, pod)] = label(pod)
-    return Atlas(places, peers, owners(cluster), frozenset(nodes.values()), fabric)
+    homes = {label(pod): pod.node for pod in cluster.pods if pod.host_network}
+    return Atlas(places, peers, owners(cluster), frozenset(nodes.values()), fabric, homes)

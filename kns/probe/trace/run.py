@@ -152,7 +152,7 @@ def _told(atlas: Atlas, recording: Recording[_Probed], home: str, port: int) -> 
         lost=lost,
         packets=_count(flow, home),
         remembered=_remembered(atlas, flow, met),
-        notes=(*base.notes, *_proxied(request, result)),
+        notes=(*base.notes, *_proxied(atlas, request, result)),
         chains=_chains(ruleset, [item for journey in journeys for item in journey.traversals]),
     )
 
@@ -268,11 +268,11 @@ def _chains(ruleset: Ruleset, met: Sequence[Traversal]) -> dict[ChainKey, tuple[
     return {key: ruleset.texts[key] for key in sorted(chains_met(met)) if key in ruleset.texts}
 
 
-def _proxied(request: Journey, result: ProbeResult) -> tuple[str, ...]:
+def _proxied(atlas: Atlas, request: Journey, result: ProbeResult) -> tuple[str, ...]:
     """Who answered is not always who took the packet."""
     who = next((attempt.backend for attempt in result.attempts if attempt.backend), "")
     place = request.end.place
-    if not request.delivered or who in ("", place):
+    if not request.delivered or place in (who, atlas.homes.get(who)) or not who:
         return ()
     more = "" if place == CLOUD_LB else f" (kns trace {place} {who})"
     return (
