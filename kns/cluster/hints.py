@@ -16,11 +16,10 @@ from dataclasses import replace
 
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
-from kns.kinds.service import Service
+from kns.kinds.service import TOPOLOGY_ANNOTATIONS, Service
 
 #: how much more than its share an endpoint may be exposed to
 OVERLOAD_THRESHOLD = 0.2
-_ANNOTATIONS = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
 _CLOSE = ("PreferClose", "PreferSameZone", "PreferSameNode")
 _CONTROL_PLANE = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
 
@@ -41,7 +40,7 @@ def with_hints(
 
 
 def _wants_auto(service: Service) -> bool:
-    for name in _ANNOTATIONS:
+    for name in TOPOLOGY_ANNOTATIONS:
         if name in service.annotations:
             return service.annotations[name] in {"Auto", "auto"}
     return False

@@ -16,6 +16,7 @@ from typing import TypeVar
 from kns.addresses import IPFamily
 from kns.errors import Problem, SpecError
 from kns.kinds import endpointslice, node, service
+from kns.kinds.api import check_kind, is_own, was_removed
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
@@ -65,7 +66,8 @@ def read_objects(documents: Iterable[Document]) -> tuple[ClusterObjects, tuple[P
         objects, found = objects_in(document)
         problems += found
         for item in objects:
-            match item.kind:
+            problems += check_kind(item) if item.api_version else ()
+            match item.kind if is_own(item) and not was_removed(item) else "":
                 case "Service":
                     for made in _read(item, service.FORM, problems):
                         services[made.full_name] = _with_families(made)

@@ -19,6 +19,7 @@ from kns.kinds.fields import (
     NAMED,
     PORT,
     PROTOCOL,
+    QUALIFIED_NAME,
     SERVICE_NAME,
     SUBDOMAIN,
 )
@@ -106,7 +107,7 @@ _PORT = Shape(
     Field("name", ENDPOINT_PORT_NAME),
     Field("protocol", PROTOCOL, zero=True),
     Field("port", PORT, default=None),
-    Field("appProtocol", ANY_TEXT),
+    Field("appProtocol", QUALIFIED_NAME),
     of=EndpointPort,
 )
 _CONDITIONS = Group(

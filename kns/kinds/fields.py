@@ -18,15 +18,19 @@ from kns.labfile.reader import (
     JSON,
     REQUIRED,
     Choice,
+    Definitions,
     Field,
     Flag,
     Integer,
     ListOf,
     MapOf,
     Parsed,
+    Reading,
+    Schema,
     Text,
+    Type,
 )
-from kns.labfile.wording import RefusedError
+from kns.labfile.wording import RefusedError, wrong_type
 
 _BAD_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _BAD_CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
@@ -61,6 +65,25 @@ def _address(value: object) -> IPAddress:
     if "%" in value:
         raise RefusedError.invalid(value, _BAD_ADDRESS, "an address has no zone here")
     return address
+
+
+class _AskedAddress(Type[IPAddress | None]):
+    """`spec.loadBalancerIP`: the API server takes any text, whoever gives addresses reads it."""
+
+    def read(self, value: object, reading: Reading) -> IPAddress | None:
+        """The address; None for what is none, but in the Lab document, where it is a slip."""
+        if not isinstance(value, str):
+            raise wrong_type("a string", value)
+        try:
+            return _address(value) if value else None
+        except RefusedError:
+            if reading.strict:
+                raise
+            return None
+
+    def schema(self, _definitions: Definitions) -> Schema:
+        """An address."""
+        return dict(_ADDRESS_SCHEMA)
 
 
 def _address_hint(value: str) -> str:
@@ -260,6 +283,7 @@ def _filled_word(value: str) -> str:
 ANY_TEXT = Text()
 FLAG = Flag()
 ADDRESS = Parsed(_address, _ADDRESS_SCHEMA, served=_served_address)
+ASKED_ADDRESS = _AskedAddress()
 CIDR = Parsed(_cidr, _CIDR_SCHEMA, served=_served_cidr)
 #: with host bits, which are masked, and leading zeros: what the API server takes of old fields
 LENIENT_CIDR = Parsed(_served_cidr, _CIDR_SCHEMA)

@@ -18,6 +18,7 @@ from kns.kinds import (
     service,
     workload,
 )
+from kns.kinds.api import check_kind, is_own, was_removed
 from kns.kinds.sources import Manifests
 from kns.kinds.workload import WorkloadKind
 from kns.labfile.document import Document
@@ -49,9 +50,19 @@ def read_manifests(documents: tuple[Document, ...]) -> Manifests:
 
 
 def _read(item: ObjectPlace, found: Manifests) -> None:
-    if item.kind in _WORKLOADS:
-        _read_workload(item, WorkloadKind(item.kind), found)
+    found.problems += check_kind(item)
+    if was_removed(item):
+        # its fields were others: what is wrong with them by today's rules says nothing
         return
+    if not is_own(item):
+        found.warnings.append(_without_effect(item))
+    elif item.kind in _WORKLOADS:
+        _read_workload(item, WorkloadKind(item.kind), found)
+    else:
+        _read_own(item, found)
+
+
+def _read_own(item: ObjectPlace, found: Manifests) -> None:
     match item.kind:
         case "Service":
             found.services += _parsed(item, service.FORM, found)
@@ -68,10 +79,14 @@ def _read(item: ObjectPlace, found: Manifests) -> None:
         case "NetworkPolicy":
             found.network_policies += _parsed(item, networkpolicy.FORM, found)
         case kind if kind not in _SILENT:
-            message = f"objects of kind {kind} have no effect here"
-            found.warnings.append(_place(item).problem(("kind",), message, warning=True))
+            found.warnings.append(_without_effect(item))
         case _:
             pass
+
+
+def _without_effect(item: ObjectPlace) -> Problem:
+    message = f"objects of kind {item.kind} have no effect here"
+    return _place(item).problem(("kind",), message, warning=True)
 
 
 def _place(item: ObjectPlace) -> Place:

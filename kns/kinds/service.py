@@ -14,6 +14,7 @@ from kns.kinds.fields import (
     ADDRESSES,
     ANNOTATIONS_FIELD,
     ANY_TEXT,
+    ASKED_ADDRESS,
     CLUSTER_IP,
     FAMILY,
     FLAG,
@@ -32,6 +33,12 @@ from kns.kinds.fields import (
     TARGET_PORT,
 )
 from kns.labfile.reader import JSON, Choice, Field, Form, Group, Integer, ListOf, Shape
+
+#: AnnotationTopologyMode of k8s.io/api/core/v1, and its older name
+TOPOLOGY_ANNOTATIONS = (
+    "service.kubernetes.io/topology-mode",
+    "service.kubernetes.io/topology-aware-hints",
+)
 
 
 class ServiceType(StrEnum):
@@ -161,7 +168,7 @@ _PORT = Shape(
     Field("protocol", PROTOCOL, zero=True),
     Field("targetPort", TARGET_PORT, default=None, zero=True),
     Field("nodePort", NODE_PORT),
-    Field("appProtocol", ANY_TEXT),
+    Field("appProtocol", QUALIFIED_NAME),
     of=ServicePort,
     closed=True,
 )
@@ -233,7 +240,7 @@ SHAPE = Shape(
     Field("sessionAffinityConfig", _AFFINITY_CONFIG, merge=True, default=None),
     Field("externalTrafficPolicy", _POLICY, default=None, zero=True),
     Field("internalTrafficPolicy", _POLICY, default=None),
-    Field("loadBalancerIP", ADDRESS),
+    Field("loadBalancerIP", ASKED_ADDRESS),
     Field("loadBalancerSourceRanges", ListOf(SOURCE_RANGE)),
     Field("loadBalancerClass", QUALIFIED_NAME),
     Field("healthCheckNodePort", NODE_PORT),

@@ -50,6 +50,8 @@ MAX_ALIASED = 200_000
 Path = tuple[str | int, ...]
 Mark = tuple[int, int]
 
+#: what to do with a file of Helm's or Kustomize's
+TEMPLATE_HINT = "run helm template (or kustomize build) first, and give kns what it prints"
 _MERGE = "<<"
 _TAGS = "tag:yaml.org,2002:"
 
@@ -88,6 +90,8 @@ class Document:
     def problem(self, path: Path, message: str, hint: str = "", *, key: bool = False) -> Problem:
         """An error at `path`."""
         line, column = self.mark(path, key=key)
+        if '"{{' in message:
+            hint = TEMPLATE_HINT
         return Problem(self.file, line, column, path_text(path), message, hint)
 
 
@@ -124,15 +128,18 @@ def parse_stream(content: str | bytes, file: str) -> Stream:
     if problem:
         return Stream((), (problem,))
     reader = _Reader(file)
+    stop: Problem | None = None
     try:
         for event in _events(text):
             reader.take(event)
     except _StopError as error:
-        reader.problems.append(error.problem)
+        stop = error.problem
     except yaml.MarkedYAMLError as error:
-        reader.problems.append(_syntax_problem(error, file))
+        stop = _syntax_problem(error, file)
     except yaml.YAMLError as error:
-        reader.problems.append(_reader_problem(error, text, file))
+        stop = _reader_problem(error, text, file)
+    if stop is not None:
+        reader.problems.append(_template_problem(text, stop) or stop)
     return Stream(tuple(reader.documents), tuple(reader.problems))
 
 
@@ -207,6 +214,21 @@ def _reader_problem(error: yaml.YAMLError, text: str, file: str) -> Problem:
     reason = getattr(error, "reason", str(error))
     line, column = _place(text.encode(), position if isinstance(position, int) else 0)
     return Problem(file, line, column, "", f"not valid YAML: {reason}")
+
+
+#: where an action of Go's text/template (Helm) or of Jinja begins a line, a value or an item
+_ACTION = re.compile(r"""^[ \t]*(?:[^#\n]*?[:\[{,-][ \t]+)?(?:\{\{|\{%)""")
+
+
+def _template_problem(text: str, stop: Problem) -> Problem | None:
+    """What ended the reading, where a template's action is on its line or just above."""
+    first = max(0, stop.line - 3)
+    lines = text.splitlines()[first : stop.line]
+    for number, line in enumerate(lines, first + 1):
+        if found := _ACTION.match(line):
+            message = f"this is a template: {stop.message}"
+            return Problem(stop.file, number, found.end() - 1, "", message, TEMPLATE_HINT)
+    return None
 
 
 # -- events to data --------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ class ObjectPlace:
 
     document: Document
     path: Path
+    #: empty where none is written
+    api_version: str
     kind: str
     data: dict[str, object]
 
@@ -24,7 +26,7 @@ def objects_in(document: Document) -> tuple[tuple[ObjectPlace, ...], tuple[Probl
     """The objects of a document, Lists taken apart, and what is no object."""
     places: list[ObjectPlace] = []
     problems: list[Problem] = []
-    for place, problem in _objects_at(document, (), document.data, ""):
+    for place, problem in _objects_at(document, (), document.data, "", ""):
         if problem is not None:
             problems.append(problem)
         elif place is not None:
@@ -33,25 +35,31 @@ def objects_in(document: Document) -> tuple[tuple[ObjectPlace, ...], tuple[Probl
 
 
 def _objects_at(
-    document: Document, path: Path, data: object, item_kind: str
+    document: Document, path: Path, data: object, list_version: str, item_kind: str
 ) -> Iterator[tuple[ObjectPlace | None, Problem | None]]:
+    """What a list's items leave out, the list says: it is a ServiceList of v1."""
     if not isinstance(data, dict):
         hint = "a file of Kubernetes objects is what `kubectl get … -o yaml` prints"
         yield None, document.problem(path, "must be a Kubernetes object, a mapping", hint)
         return
-    kind = data.get("kind", item_kind)
+    kind, version = data.get("kind") or item_kind, data.get("apiVersion") or list_version
     if not isinstance(kind, str) or not kind:
         hint = "every object says what it is, for example `kind: Service`"
         yield None, document.problem((*path, "kind"), "Required value", hint)
-    elif not kind.endswith("List"):
-        yield ObjectPlace(document, path, kind, data), None
+    elif not isinstance(version, str):
+        hint = "write it as v1 or apps/v1"
+        yield None, document.problem((*path, "apiVersion"), "must be a string", hint)
+    elif not kind.endswith("List") or ("items" not in data and "." in version):
+        yield ObjectPlace(document, path, version, kind, data), None
     else:
         items = data.get("items")
         if not isinstance(items, list | None):
             yield None, document.problem((*path, "items"), "must be a list")
             return
+        item_kind = kind[: -len("List")]
+        inherited = version if item_kind else ""
         for index, item in enumerate(items or ()):
-            yield from _objects_at(document, (*path, "items", index), item, kind[: -len("List")])
+            yield from _objects_at(document, (*path, "items", index), item, inherited, item_kind)
 
 
 def parse_object_stream(content: str | bytes, file: str) -> Stream:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kns.cluster.resolve import resolve
+from kns.errors import SpecError
 from kns.kinds.load import load_lab_text
 from kns.kinds.service import ServiceType, SessionAffinity
 from tests.kinds.labs import HEAD, NODES
@@ -38,11 +41,130 @@ def test_affinity_config_with_none() -> None:
     assert service.session_affinity is SessionAffinity.NONE
 
 
-def test_load_balancer_ip_on_cluster_ip() -> None:
+@pytest.mark.parametrize("written", ["198.51.100.7", "None", '""', "x"])
+def test_load_balancer_ip_on_cluster_ip(written: str) -> None:
     """ValidateService never looks at it."""
-    text = "spec: {loadBalancerIP: 198.51.100.7, ports: [{port: 80}]}"
+    text = f"spec: {{loadBalancerIP: {written}, ports: [{{port: 80}}]}}"
     (service,) = resolve(load_lab_text(f"{HEAD}{NODES}{SERVICE}{text}\n").spec).cluster.services[:1]
     assert service.load_balancer_ingress == ()
+
+
+def told(spec: str, *, metadata: str = "") -> list[str]:
+    """What is said of fields of a Service with this spec; errors as well as warnings."""
+    text = (
+        f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: web{metadata}}}\nspec: {{{spec}}}\n"
+    )
+    try:
+        found = load_lab_text(f"{HEAD}{NODES}{text}").warnings
+    except SpecError as error:
+        found = error.problems
+    return [f"{item.path}: {item.message}" for item in found if item.path != "metadata.name"]
+
+
+PORTS = "ports: [{port: 80}]"
+EXTERNAL = "type: ExternalName, externalName: example.com"
+IGNORED = 'is ignored when spec.type is "ExternalName"'
+HINTS = "service.kubernetes.io/topology-aware-hints"
+RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "message"),
+    [
+        (f"loadBalancerIP: 198.51.100.7, {PORTS}", "loadBalancerIP",
+         "has no effect: the Service is of type ClusterIP"),
+        (f"type: LoadBalancer, loadBalancerIP: None, {PORTS}", "loadBalancerIP",
+         '"None" is no IP address: no load balancer can give it'),
+        (f"externalName: example.com, {PORTS}", "externalName",
+         'is ignored when spec.type is not "ExternalName"'),
+        (f"clusterIP: None, externalIPs: [198.51.100.1], {PORTS}", "externalIPs",
+         "is ignored for headless services"),
+        (f"clusterIP: None, sessionAffinity: ClientIP, {PORTS}", "sessionAffinity",
+         "is ignored for headless services"),
+        (f"sessionAffinityConfig: {{clientIP: {{timeoutSeconds: 10}}}}, {PORTS}",
+         "sessionAffinityConfig", "is dropped: sessionAffinity is None"),
+        (f"{EXTERNAL}, selector: {{app: web}}", "selector", IGNORED),
+        (f"{EXTERNAL}, externalIPs: [198.51.100.1]", "externalIPs", IGNORED),
+        (f"{EXTERNAL}, ports: [{{port: 80, nodePort: 30080}}]", "ports[0].nodePort", IGNORED),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_in_a_service_is_told(spec: str, path: str, message: str) -> None:
+    assert f"spec.{path}: {message}" in told(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "metadata", "expected"),
+    [
+        (f"allocateLoadBalancerNodePorts: true, {PORTS}", "",
+         "spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is "
+         "'LoadBalancer'"),
+        (f"{EXTERNAL}, ipFamilies: [IPv4]", "",
+         "spec.ipFamilies: Forbidden: may not be set for ExternalName services"),
+        (f"{EXTERNAL}, ipFamilyPolicy: SingleStack", "",
+         "spec.ipFamilyPolicy: Forbidden: may not be set for ExternalName services"),
+        (f"{EXTERNAL}, clusterIP: None", "",
+         "spec.clusterIP: Forbidden: may not be set for ExternalName services"),
+        (f"clusterIPs: [10.96.0.20], {PORTS}", "",
+         'spec.clusterIPs: Invalid value: ["10.96.0.20"]: must be empty when `clusterIP` is not '
+         "specified"),
+        ("ports: [{port: 80, appProtocol: a b}]", "",
+         'spec.ports[0].appProtocol: Invalid value: "a b": name part must consist of alphanumeric '
+         "characters, '-', '_' or '.', and must start and end with an alphanumeric character"),
+        (PORTS, f", annotations: {{service.kubernetes.io/topology-mode: Auto, {HINTS}: disabled}}",
+         'metadata.annotations[service.kubernetes.io/topology-mode]: Invalid value: "Auto": must '
+         f"match annotations[{HINTS}] when both are specified"),
+        (PORTS, f", annotations: {{{RANGES}: 10.0.0.0/8}}",
+         f"metadata.annotations[{RANGES}]: Forbidden: may only be used when `type` is "
+         "'LoadBalancer'"),
+        (f"type: LoadBalancer, {PORTS}", f', annotations: {{{RANGES}: "10.0.0.0/8, x"}}',
+         f'metadata.annotations[{RANGES}]: Invalid value: "x": must be a valid CIDR value, '
+         "(e.g. 10.9.8.0/24 or 2001:db8::/64)"),
+    ],
+)  # fmt: skip
+def test_what_the_api_server_refuses_of_a_service(spec: str, metadata: str, expected: str) -> None:
+    assert expected in told(spec, metadata=metadata)
+
+
+def test_a_class_may_stand_in_the_annotation_too() -> None:
+    text = (
+        "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\n"
+        "metadata: {name: a, annotations: {kubernetes.io/ingress.class: nginx}}\n"
+        "spec: {ingressClassName: nginx, defaultBackend: {service: {name: w, port: {number: 1}}}}\n"
+    )
+    assert load_lab_text(f"{HEAD}{NODES}{text}").spec.ingresses[0].ingress_class == "nginx"
+
+
+def test_a_slice_whose_port_has_another_name() -> None:
+    """kube-proxy joins a Service's port and a slice's by name: here they differ."""
+    lab = (
+        "services: [{name: named, ports: [{name: http, port: 80}]}]\n"
+        "endpointSlices:\n- {name: named-1, service: named, ports: [{port: 80}], "
+        "endpoints: [{addresses: [203.0.113.10]}]}\n"
+    )
+    (warning,) = load_lab_text(f"{HEAD}{NODES}{lab}").warnings
+    assert (warning.path, warning.message) == (
+        "endpointSlices[0].ports[0].name",
+        'EndpointSlice named-1 has the port name "" (TCP), Service named has "http" (TCP): '
+        "they must be equal",
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("htp", 'did you mean "http"?'),
+        ("metrics", "the pods' ports are named http"),
+        ("81", "requests to the Service will be refused"),
+    ],
+)
+def test_a_target_port_by_a_name_that_no_pod_has(target: str, hint: str) -> None:
+    lab = (
+        "pods: [{name: w, labels: {a: w}, containers: [{ports: [{name: http, port: 80}]}]}]\n"
+        "services: [{name: w, selector: {a: w}, "
+        f"ports: [{{port: 80, targetPort: {target}}}]}}]\n"
+    )
+    (warning,) = load_lab_text(f"{HEAD}{NODES}{lab}").warnings
+    assert warning.hint == hint
 
 
 def test_stateful_set_pod_name_label() -> None:

@@ -98,7 +98,10 @@ def test_an_empty_label_is_not_left_out() -> None:
 
 def test_a_slices_port_without_a_name_may_say_so() -> None:
     """The endpoint slice controller writes `name: ""` for a Service's one unnamed port."""
-    text = "{kind: EndpointSlice, metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}"
+    text = (
+        "{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, "
+        "metadata: {name: db-1, labels: {kubernetes.io/service-name: db}}"
+    )
     body = (
         "services: [{name: db, ports: [{port: 80}]}]\n---\n"
         f'{text}, addressType: IPv4, ports: [{{name: "", port: 80}}],'
@@ -186,14 +189,16 @@ def test_a_deployment_becomes_its_pods() -> None:
 
 def test_a_deployment_without_replicas_has_one() -> None:
     text = with_manifests(
-        "kind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: []}}}\n"
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
+        "spec: {template: {spec: {containers: []}}}\n"
     )
     assert [pod.name for pod in own_pods(load_lab_text(text).spec)] == ["web-1"]
 
 
 def test_a_stateful_set_counts_from_zero_and_names_its_pods() -> None:
     text = with_manifests(
-        "kind: StatefulSet\nmetadata: {name: db}\nspec:\n  replicas: 2\n  serviceName: peers\n"
+        "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\n"
+        "spec:\n  replicas: 2\n  serviceName: peers\n"
         "  template: {spec: {containers: [{name: c}]}}\n"
     )
     pods = own_pods(load_lab_text(text).spec)
@@ -203,7 +208,8 @@ def test_a_stateful_set_counts_from_zero_and_names_its_pods() -> None:
 
 def test_a_daemon_set_has_a_pod_on_each_node() -> None:
     text = with_manifests(
-        "kind: DaemonSet\nmetadata: {name: agent}\nspec: {template: {spec: {containers: []}}}\n"
+        "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\n"
+        "spec: {template: {spec: {containers: []}}}\n"
     )
     pods = own_pods(load_lab_text(text).spec)
     assert [(pod.name, pod.node) for pod in pods] == [("agent-1", "node1"), ("agent-2", "node2")]
@@ -211,26 +217,27 @@ def test_a_daemon_set_has_a_pod_on_each_node() -> None:
 
 def test_a_command_of_an_image_is_not_run() -> None:
     text = with_manifests(
-        "kind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n"
         "  - {name: a, image: x, command: [/x], args: [y]}\n  - {name: b, command: [sleep]}\n"
     )
     loaded = load_lab_text(text)
     (pod,) = templates(loaded.spec)
     assert [container.command for container in pod.containers] == [(), ("sleep",)]
     (warning,) = loaded.warnings
-    assert (warning.line, warning.path) == (11, "spec.containers[0].command")
+    assert (warning.line, warning.path) == (12, "spec.containers[0].command")
 
 
 def test_kinds_without_effect_are_told_and_bookkeeping_is_not() -> None:
     text = with_manifests(
-        "kind: Ingredient\nmetadata: {name: x}\n---\nkind: ConfigMap\nmetadata: {name: y}\n"
+        "apiVersion: food.example.com/v1\nkind: Ingredient\nmetadata: {name: x}\n"
+        "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\n"
     )
     (warning,) = load_lab_text(text).warnings
     assert warning.message == "objects of kind Ingredient have no effect here"
 
 
 def test_a_namespace_is_one_of_the_lab() -> None:
-    text = with_manifests("kind: Namespace\nmetadata: {name: shop}\n")
+    text = with_manifests("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")
     assert load_lab_text(text).spec.namespaces == (Namespace("shop"),)
 
 

@@ -156,3 +156,32 @@ def test_the_parser_without_libyaml_reads_the_same(monkeypatch: pytest.MonkeyPat
     fast = [(d.data, d.marks) for d in parse_documents(text, "f")]
     monkeypatch.setattr(document_module, "_Parser", SafeLoader)
     assert [(d.data, d.marks) for d in parse_documents(text, "f")] == fast
+
+
+# -- templates -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a:\n  name: {{ .Release.Name }}\n", 2),
+        ("{{- if .Values.x }}\na: 1\n", 1),
+        ('a:\n  name: {{ include "x" . }}-y\n', 2),
+        ("a: 1\nports: [{port: {{ .Values.port }}}]\n", 2),
+        ("a:\n  b: c\n  {{- with .Values.d }}\n  e: f\n", 3),
+        ("a:\n{% if x %}\n  b: c\n{% endif %}\n", 2),
+    ],
+)
+def test_a_template_is_told_as_one(text: str, line: int) -> None:
+    (problem,) = parse_stream(text, "x.yaml").problems
+    assert problem.message.startswith("this is a template: ")
+    assert problem.line == line
+    assert problem.hint.startswith("run helm template (or kustomize build) first")
+
+
+@pytest.mark.parametrize(
+    "text", ['a: "{{ x }}"\n', "a: |\n  {{- x }}\nb: 1\n\n\n\nc: [\n", "a: {? {b: c} : d}"]
+)
+def test_what_only_quotes_a_template_is_none(text: str) -> None:
+    problems = parse_stream(text, "x.yaml").problems
+    assert not any("template" in problem.message for problem in problems)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from kns.addresses import IPFamily
 from kns.errors import Problem
@@ -98,13 +98,34 @@ def warn_services(sources: Sources) -> Iterator[Problem]:
             hint = "add a selector, or an EndpointSlice"
             message = "the Service has no selector and no EndpointSlice: nothing is behind it"
             yield part.place.problem(("name",), message, hint, warning=True)
-    known = {(part.value.namespace, part.value.name) for part in sources.services}
+    known = {(part.value.namespace, part.value.name): part for part in sources.services}
     for slice_ in sources.slices:
         name = slice_.value.service
-        if (slice_.value.namespace, name) not in known:
+        service = known.get((slice_.value.namespace, name))
+        if service is None:
             hint = did_you_mean(name, (service for _, service in known))
             message = f"there is no Service {slice_.value.namespace}/{name}"
             yield slice_.place.problem(("service",), message, hint, warning=True)
+        else:
+            yield from _joined(service, slice_)
+
+
+def _joined(service: Located[Service], slice_: Located[EndpointSlice]) -> Iterator[Problem]:
+    """kube-proxy joins a Service's ports and a slice's by name and protocol."""
+    wanted = [(port.name, port.protocol) for port in service.value.ports]
+    if not wanted:
+        # a headless Service needs none: its DNS records tell the slices' own
+        return
+    for index, port in enumerate(slice_.value.ports):
+        if (port.name, port.protocol) in wanted:
+            continue
+        known = ", ".join(f"{shown(name)} ({protocol})" for name, protocol in wanted)
+        message = (
+            f"EndpointSlice {slice_.value.name} has the port name {shown(port.name)} "
+            f"({port.protocol}), Service {service.value.name} has {known}: they must be equal"
+        )
+        hint = "kube-proxy joins the two by name and protocol: this port leads nowhere"
+        yield slice_.place.problem(("ports", index, "name"), message, hint, warning=True)
 
 
 class LabelIndex:
@@ -149,8 +170,22 @@ def _selected(part: Located[Service], index: LabelIndex) -> Iterator[Problem]:
             written = part.place.has("ports", number, "targetPort")
             field = "targetPort" if written else "port"
             message = f"no selected pod has the port {wanted}"
-            hint = "requests to the Service will be refused"
-            yield part.place.problem(("ports", number, field), message, hint, warning=True)
+            yield part.place.problem(
+                ("ports", number, field), message, _port_hint(pods, port), warning=True
+            )
+
+
+def _port_hint(pods: Sequence[Pod], port: ServicePort) -> str:
+    """What may have been meant by a target port that no pod has."""
+    names = {own.name for pod in pods for container in pod.containers for own in container.ports}
+    known = sorted(names - {""})
+    if isinstance(port.target_port, str):
+        if hint := did_you_mean(port.target_port, known):
+            return hint
+        if known:
+            return f"the pods' ports are named {', '.join(known[:10])}"
+        return "no port of these pods has a name: requests to the Service will be refused"
+    return "requests to the Service will be refused"
 
 
 def _serves(pod: Pod, port: ServicePort) -> bool:

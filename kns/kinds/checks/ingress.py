@@ -202,11 +202,10 @@ def _secret(place: Place) -> Iterator[Problem]:
 def _annotations(spec: Ingress, place: Place) -> Iterator[Problem]:
     for key, value in spec.annotations.items():
         path = ("annotations", key)
-        if key == CLASS_ANNOTATION and place.has("ingressClassName"):
-            message = (
-                f"Invalid value: {shown(value)}: can not be set when the class field is also set"
-            )
-            yield place.problem(path, message)
+        named = place.get("ingressClassName")
+        if key == CLASS_ANNOTATION and named is not None and value != named:
+            message = "must match `ingressClassName` when both are specified"
+            yield place.problem(path, f"Invalid value: {shown(value)}: {message}")
         kind = ANNOTATIONS.get(key.removeprefix(ANNOTATION_PREFIX))
         if not key.startswith(ANNOTATION_PREFIX) or kind is None:
             continue

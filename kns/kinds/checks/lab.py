@@ -11,6 +11,7 @@ from kns.kinds.checks.ingress_warnings import warn_ingresses
 from kns.kinds.checks.network import check_network
 from kns.kinds.checks.networkpolicies import check_policies, warn_policies
 from kns.kinds.checks.pods import check_pods
+from kns.kinds.checks.service_warnings import warn_service_fields
 from kns.kinds.checks.services import check_services
 from kns.kinds.sources import Sources
 from kns.labfile.wording import shown
@@ -35,6 +36,7 @@ def warnings_of(sources: Sources) -> tuple[Problem, ...]:
     """What is legal and probably not meant."""
     return (
         *warn_services(sources),
+        *warn_service_fields(sources),
         *warn_ingresses(sources),
         *warn_balancer(sources),
         *warn_egress(sources),

@@ -7,17 +7,22 @@ pkg/registry/core/service.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, ip_address
 
-from kns.addresses import IPAddress, IPFamily
+from kns.addresses import IPAddress
 from kns.errors import Problem
 from kns.kinds import names
 from kns.kinds.checks.network import duplicate
+from kns.kinds.checks.service_ips import (
+    check_cluster_ips,
+    check_families,
+    written_cluster_ips,
+)
+from kns.kinds.fields import SOURCE_RANGE
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.networks import DNS_INDEX, KUBERNETES_INDEX, Networks, networks
 from kns.kinds.placement import ingress_controller
 from kns.kinds.service import (
-    IPFamilyPolicy,
+    TOPOLOGY_ANNOTATIONS,
     Service,
     ServicePort,
     ServiceType,
@@ -27,9 +32,12 @@ from kns.kinds.service import (
 from kns.kinds.sources import Sources
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
-from kns.labfile.wording import shown
+from kns.labfile.reader import Reading
+from kns.labfile.wording import RefusedError, shown
 
 ServicePart = Located[Service]
+#: AnnotationLoadBalancerSourceRangesKey of k8s.io/api/core/v1
+SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _CONTROLLER = f"{CONTROLLER_NAMESPACE}/{CONTROLLER_NAME}"
 
 
@@ -41,34 +49,15 @@ def check_services(sources: Sources) -> Iterator[Problem]:
         yield from _ports(spec, place, sources.lab.networking.node_port_range)
         yield from _type(spec, place)
         yield from _traffic(spec, place)
+        yield from _annotations(spec, place)
         yield from _external(spec, place)
         if sources.networks_known:
-            yield from _families(spec, place, nets)
-            yield from _cluster_ips(spec, place, nets)
+            yield from check_families(spec, place, nets)
+            yield from check_cluster_ips(spec, place, nets)
     yield from _duplicates(sources)
     yield from _taken_addresses(sources, nets)
     yield from _taken_node_ports(sources)
     yield from _load_balancer_ips(sources)
-
-
-def _written_cluster_ips(spec: Service, place: Place) -> list[tuple[IPAddress, Path]]:
-    """The cluster IPs that a Service asks for, each with its path."""
-    single, listed = place.get("clusterIP"), place.get("clusterIPs")
-    paths: list[Path] = [("clusterIP",)] if single not in _NO_ADDRESS else []
-    for index, item in enumerate(listed if isinstance(listed, list) else ()):
-        if item not in _NO_ADDRESS and not _same_address(item, single):
-            paths.append(("clusterIPs", index))
-    return list(zip(spec.cluster_ips, paths, strict=True))
-
-
-_NO_ADDRESS = (None, "", "None")
-
-
-def _same_address(one: object, other: object) -> bool:
-    """Whether two texts are one address, however they are written."""
-    if other in _NO_ADDRESS:
-        return False
-    return ip_address(str(one)) == ip_address(str(other))
 
 
 # -- one Service -----------------------------------------------------------------------------------
@@ -102,6 +91,9 @@ def _node_port(
 ) -> Iterator[Problem]:
     if not port.node_port:
         return
+    if spec.type is ServiceType.EXTERNAL_NAME and place.paths:
+        # the API server takes it, and gives none: a warning tells
+        return
     if spec.type in {ServiceType.CLUSTER_IP, ServiceType.EXTERNAL_NAME}:
         message = f"Forbidden: may not be used when `type` is '{spec.type}'"
         yield place.problem((*path, "nodePort"), message, "set `type: NodePort`")
@@ -133,7 +125,7 @@ def _type(spec: Service, place: Place) -> Iterator[Problem]:
             ("loadBalancerSourceRanges", spec.load_balancer_source_ranges),
             ("loadBalancerClass", spec.load_balancer_class),
             ("status", spec.load_balancer_ingress),
-            ("allocateLoadBalancerNodePorts", not spec.allocate_load_balancer_node_ports),
+            ("allocateLoadBalancerNodePorts", place.has("allocateLoadBalancerNodePorts")),
         ):
             if value:
                 yield place.problem((field,), only)
@@ -152,17 +144,21 @@ def _external_name(spec: Service, place: Place) -> Iterator[Problem]:
         yield place.problem(("externalName",), "Required value")
     elif objection := names.subdomain_objection(name):
         yield place.problem(("externalName",), f"Invalid value: {shown(name)}: {objection}")
-    for address, path in _written_cluster_ips(spec, place):
+    for address, path in written_cluster_ips(spec, place):
         message = "may not be set for ExternalName services"
         yield place.problem(path, f"Forbidden: {shown(address)}: {message}")
-    if spec.without_cluster_ip:
-        message = "Forbidden: may not be set for ExternalName services"
-        yield place.problem(("clusterIP",), message)
+    for field, value in (
+        ("clusterIP", spec.without_cluster_ip),
+        ("ipFamilies", spec.ip_families),
+        ("ipFamilyPolicy", spec.ip_family_policy),
+    ):
+        if value:
+            yield place.problem((field,), "Forbidden: may not be set for ExternalName services")
 
 
 def _traffic(spec: Service, place: Place) -> Iterator[Problem]:
-    external = spec.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER} or bool(
-        spec.external_ips
+    external = spec.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER} or (
+        spec.type is ServiceType.CLUSTER_IP and bool(spec.external_ips)
     )
     if place.get("externalTrafficPolicy") and not external:
         message = (
@@ -188,6 +184,26 @@ def _traffic(spec: Service, place: Place) -> Iterator[Problem]:
         yield place.problem(("sessionAffinityConfig",), message, "set `sessionAffinity: ClientIP`")
 
 
+def _annotations(spec: Service, place: Place) -> Iterator[Problem]:
+    mode, hints = (spec.annotations.get(name) for name in TOPOLOGY_ANNOTATIONS)
+    if mode is not None and hints is not None and mode != hints:
+        message = f"must match annotations[{TOPOLOGY_ANNOTATIONS[1]}] when both are specified"
+        path: Path = ("annotations", TOPOLOGY_ANNOTATIONS[0])
+        yield place.problem(path, f"Invalid value: {shown(mode)}: {message}", "keep the first")
+    ranges = spec.annotations.get(SOURCE_RANGES_ANNOTATION)
+    if ranges is None or spec.load_balancer_source_ranges:
+        return
+    path = ("annotations", SOURCE_RANGES_ANNOTATION)
+    if spec.type is not ServiceType.LOAD_BALANCER:
+        message = "Forbidden: may only be used when `type` is 'LoadBalancer'"
+        yield place.problem(path, message)
+    for item in ranges.split(",") if ranges.strip() else ():
+        try:
+            SOURCE_RANGE.read(item.strip(), Reading())
+        except RefusedError as refused:
+            yield place.problem(path, refused.message)
+
+
 def _external(spec: Service, place: Place) -> Iterator[Problem]:
     for index, address in enumerate(spec.external_ips):
         if objection := special_address(address):
@@ -206,90 +222,6 @@ def special_address(address: IPAddress) -> str:
     if address.is_multicast and str(address).startswith(("224.0.0.", "ff02:", "ff12:")):
         return "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
     return ""
-
-
-# -- IP families -----------------------------------------------------------------------------------
-
-
-def _families(spec: Service, place: Place, nets: Networks) -> Iterator[Problem]:
-    configured = [IPFamily(f"IPv{family}") for family in nets.families]
-    if len(set(spec.ip_families)) != len(spec.ip_families):
-        message = f"Duplicate value: {shown(spec.ip_families[-1])}"
-        yield place.problem(("ipFamilies",), message)
-    for index, family in enumerate(spec.ip_families):
-        if family not in configured:
-            message = f"Invalid value: {shown(family)}: not configured on this cluster"
-            hint = "set networking.ipFamily: dual"
-            yield place.problem(("ipFamilies", index), message, hint)
-    if spec.ip_family_policy is IPFamilyPolicy.REQUIRE_DUAL_STACK and len(configured) < 2:
-        message = (
-            'Invalid value: "RequireDualStack": '
-            "this cluster is not configured for dual-stack services"
-        )
-        yield place.problem(("ipFamilyPolicy",), message, "set networking.ipFamily: dual")
-    if spec.ip_family_policy is IPFamilyPolicy.SINGLE_STACK:
-        for field, count in (
-            ("ipFamilies", len(spec.ip_families)),
-            ("clusterIPs", len(_listed(place))),
-        ):
-            if count > 1:
-                message = (
-                    'Invalid value: "SingleStack": must be RequireDualStack or PreferDualStack '
-                    f"when multiple {field} are specified"
-                )
-                yield place.problem(("ipFamilyPolicy",), message)
-
-
-def _cluster_ips(spec: Service, place: Place, nets: Networks) -> Iterator[Problem]:
-    single, listed = place.get("clusterIP"), _listed(place)
-    if single and listed and not _matches(listed[0], single):
-        message = f"Invalid value: {shown(listed[0])}: must match `clusterIP`"
-        yield place.problem(("clusterIPs", 0), message)
-    if len(listed) > 2:
-        yield place.problem(("clusterIPs",), "Invalid value: may only hold up to 2 values")
-    if spec.without_cluster_ip and len(listed) > 1:
-        message = 'Invalid value: "None": may hold no other value beside "None"'
-        yield place.problem(("clusterIPs",), message)
-    written = _written_cluster_ips(spec, place)
-    versions = [address.version for address, _ in written]
-    if len(set(versions)) != len(versions):
-        message = "Invalid value: may specify no more than one IP for each IP family"
-        yield place.problem(("clusterIPs",), message)
-    elif len(versions) == 2 and len(nets.families) == 1:
-        message = "Invalid value: may specify only one IP: the cluster is not dual-stack"
-        yield place.problem(("clusterIPs",), message, "set networking.ipFamily: dual")
-    if spec.type is not ServiceType.EXTERNAL_NAME:
-        for index, (address, path) in enumerate(written):
-            if objection := _cluster_ip_objection(spec, nets, index, address):
-                message = f"Invalid value: {shown(address)}: {objection}"
-                yield place.problem(path, message)
-
-
-def _cluster_ip_objection(spec: Service, nets: Networks, index: int, address: IPAddress) -> str:
-    if index < len(spec.ip_families) and IPFamily.of(address) is not spec.ip_families[index]:
-        family = spec.ip_families[index]
-        return f"expected an {family} value as indicated by `ipFamilies[{index}]`"
-    if address.version not in nets.families:
-        return f"the cluster has no IPv{address.version}"
-    subnet = nets.service[nets.families.index(address.version)]
-    if address not in subnet:
-        return (
-            f"failed to allocate IP {address}: the provided IP is not in the valid range. "
-            f"The range of valid IPs is {subnet}"
-        )
-    if address == subnet[0] or (isinstance(address, IPv4Address) and address == subnet[-1]):
-        return f"failed to allocate IP {address}: it is an end of the range {subnet}"
-    return ""
-
-
-def _listed(place: Place) -> list[object]:
-    """`clusterIPs` as written."""
-    listed = place.get("clusterIPs")
-    return listed if isinstance(listed, list) else []
-
-
-def _matches(one: object, other: object) -> bool:
-    return one == other or (one not in _NO_ADDRESS and _same_address(one, other))
 
 
 # -- all Services together -------------------------------------------------------------------------
@@ -318,7 +250,7 @@ def _taken_addresses(sources: Sources, nets: Networks) -> Iterator[Problem]:
             holders[subnet[DNS_INDEX]] = "kube-system/kube-dns"
     for part in sources.services:
         name = f"{part.value.namespace}/{part.value.name}"
-        for address, path in _written_cluster_ips(part.value, part.place):
+        for address, path in written_cluster_ips(part.value, part.place):
             if holders.get(address, name) != name:
                 message = (
                     f"Invalid value: {shown(address)}: failed to allocate IP {address}: "
