@@ -9,6 +9,7 @@ from kns.promise.discovery import discovery_checks
 from kns.promise.ingress import ingress_checks
 from kns.promise.lookup import Lookup
 from kns.promise.pods import pod_checks
+from kns.promise.policy_checks import policy_checks
 from kns.promise.refusals import thin_out
 from kns.promise.services import balancer_checks, external_checks, service_checks
 
@@ -17,6 +18,7 @@ PATHS = (
     "addressing",
     "container-to-container",
     "pod-to-pod",
+    "network-policy",
     "node-to-pod",
     "node-to-node",
     "pod-to-node",
@@ -39,6 +41,7 @@ def cluster_checks(cluster: Cluster) -> CheckSet:
     skips: list[Skip] = []
     for part in (
         pod_checks(lookup),
+        policy_checks(lookup),
         service_checks(lookup),
         external_checks(lookup),
         balancer_checks(lookup),

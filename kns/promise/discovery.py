@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from kns.addresses import IPAddress
+from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import serves_host
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
@@ -27,13 +27,16 @@ from kns.promise.check import (
     arrow,
 )
 from kns.promise.endpoints import has_dns, is_dns, serves_http, workloads
+from kns.promise.flow import Flow
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
 from kns.promise.pods import loopback_of
+from kns.promise.promise import promise
 from kns.promise.sampling import spread
 
 NAMES = "name-resolution"
 ENVIRONMENT = "environment"
+DNS_PORT = 53
 #: pairs of a namespace and a service that are tried in every legal form
 PAIRS_MAX = 100
 #: pods whose variables are looked at
@@ -44,17 +47,23 @@ def discovery_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     """The checks of cluster DNS, if the lab has it, and of the pods' variables."""
     cluster = lookup.cluster
     if has_dns(cluster):
-        yield from _names(cluster)
+        yield from _names(lookup)
     environments = list(_environments(cluster))
     yield from spread(environments, PODS_MAX)
     if len(environments) > PODS_MAX:
         yield Skip(ENVIRONMENT, "a sample of the pods", len(environments) - PODS_MAX)
 
 
-def _names(cluster: Cluster) -> Iterator[Check | Skip]:
-    askers = _askers(cluster)
+def _names(lookup: Lookup) -> Iterator[Check | Skip]:
+    cluster = lookup.cluster
+    found = _askers(cluster)
+    kept_out = {pod.namespace: reason for pod in found if (reason := _kept_from_dns(lookup, pod))}
+    for namespace, reason in kept_out.items():
+        yield Skip(NAMES, f"namespace {namespace}: {reason}")
+    askers = tuple(pod for pod in found if pod.namespace not in kept_out)
     if not askers:
-        yield Skip(NAMES, "no pod asks cluster DNS (dnsPolicy, dnsConfig)")
+        if not kept_out:
+            yield Skip(NAMES, "no pod asks cluster DNS (dnsPolicy, dnsConfig)")
         return
     pairs = [(pod, service) for pod in askers for service in cluster.services]
     chosen = spread(pairs, PAIRS_MAX)
@@ -67,8 +76,8 @@ def _names(cluster: Cluster) -> Iterator[Check | Skip]:
         yield from _srv(cluster, first, service)
         yield from _reverse(cluster, first, service)
     yield from _pod_records(cluster, first)
-    yield from _servers(cluster, first)
-    yield from _outside(cluster, first)
+    yield from _servers(lookup, first)
+    yield from _outside(lookup, first)
     yield _unknown(cluster, first)
 
 
@@ -79,6 +88,22 @@ def _askers(cluster: Cluster) -> tuple[Pod, ...]:
         if pod.asks_cluster_dns and pod.dns_config == DNSConfig():
             first.setdefault(pod.namespace, pod)
     return tuple(first.values())
+
+
+def _kept_from_dns(lookup: Lookup, pod: Pod) -> str:
+    """Why the pod's questions don't get to some of the cluster's DNS servers; else nothing."""
+    for address in lookup.cluster.network.dns.service_ips:
+        if reason := _kept_from(lookup, pod, address):
+            return reason
+    return ""
+
+
+def _kept_from(lookup: Lookup, pod: Pod, address: IPAddress) -> str:
+    """Why network policies keep a question from the server at the address; else nothing."""
+    if pod.address(IPFamily.of(address)) is None:
+        return ""
+    denied = promise(lookup, Flow(Location(pod), address, DNS_PORT, Protocol.UDP)).denied
+    return denied[0].ruling.reason if denied else ""
 
 
 # -- names of services -----------------------------------------------------------------------------
@@ -194,23 +219,28 @@ def _pod_records(cluster: Cluster, pod: Pod) -> Iterator[Check]:
     yield _check("pod-record", pod, label(pod), expected, steps)
 
 
-def _servers(cluster: Cluster, pod: Pod) -> Iterator[Check]:
+def _servers(lookup: Lookup, pod: Pod) -> Iterator[Check]:
     """Each DNS pod knows all names by itself, so that the loss of the others does no harm."""
+    cluster = lookup.cluster
     (service, *_) = (s for s in cluster.services if s.name == "kube-dns")
     name = f"{service.name}.{service.namespace}.svc.{_zone(cluster)}."
     want = _records(_texts(service.cluster_ips))
     for server in cluster.pods:
-        if is_dns(server):
+        if is_dns(server) and not any(_kept_from(lookup, pod, a) for a in server.addresses):
             steps = [Step(Resolve(name, server=a), want) for a in server.addresses]
             expected = f"{label(server)} answers alone at {', '.join(_texts(server.addresses))}"
             yield _check("server", pod, label(server), expected, steps)
 
 
-def _outside(cluster: Cluster, pod: Pod) -> Iterator[Check]:
+def _outside(lookup: Lookup, pod: Pod) -> Iterator[Check | Skip]:
     """A name of the lab's internet, through the cluster's servers; the user's own are unknown."""
-    name = "www.example.com."
+    name, cluster = "www.example.com.", lookup.cluster
     addresses = _internet_names(cluster).get(name)
-    if addresses:
+    servers = [server for server in cluster.pods if is_dns(server)]
+    reasons = [_kept_from(lookup, item, a) for item in servers for a in addresses or ()]
+    if reason := next(filter(None, reasons), ""):
+        yield Skip(NAMES, f"{name}: {reason}")
+    elif addresses:
         expected = f"{name}: {', '.join(_texts(addresses))}, by the upstream server"
         steps = [Step(Resolve(text), _records(_texts(addresses))) for text in (name[:-1], name)]
         yield _check("outside", pod, name, expected, steps)

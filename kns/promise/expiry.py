@@ -17,6 +17,7 @@ from kns.promise.facts import proxy_facts
 from kns.promise.flow import Flow, port_label
 from kns.promise.location import Location
 from kns.promise.lookup import Lookup
+from kns.promise.promise import promise
 from kns.promise.steps import Title, title_check
 
 #: a session affinity that lasts longer than this is not waited for
@@ -54,6 +55,10 @@ def expiry(
     rounds = math.ceil(math.log(MISS) / (-len(clients) * math.log(len(backends))))
     if rounds * (seconds + 1) > EXPIRY_BUDGET:
         yield Skip(what, f"{rounds} waits of {seconds} s would take too long")
+        return
+    flows = (Flow(Location(pod), address, port.port) for pod in clients)
+    if any(promise(lookup, flow).denied for flow in flows):
+        yield Skip(what, "network policies keep some clients from some backends")
         return
     first, *others = map(Location, clients)
     ask = AffinityExpiry(address, port.port, seconds, rounds, tuple(others))

@@ -11,6 +11,7 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.promise.location import Location, label
+from kns.promise.networkpolicy import Ruling
 
 
 class Outcome(StrEnum):
@@ -156,6 +157,16 @@ class Answer:
 
     backend: Backend
     sources: tuple[IPAddress, ...]
+    #: what the network policies say of it that isolate one of the two ends: they allow it
+    rulings: tuple[Ruling, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A backend that can't answer because a network policy keeps the flow from it."""
+
+    backend: Backend
+    ruling: Ruling
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +185,26 @@ class Promise:
     is_even: bool = True
     #: a client of a service with session affinity has one backend by this address
     sticks: bool = True
+    #: backends that network policies keep the flow from, by some entry; who is led there is dropped
+    denied: tuple[Denial, ...] = ()
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """How the flow may end; nothing: that can't be told."""
-        return (Outcome.CONNECTED,) if self.stop is None else self.stop.outcomes
+        if self.stop is not None:
+            return self.stop.outcomes
+        return (Outcome.CONNECTED, *(DROPPED if self.denied else ()))
 
     @property
     def names(self) -> tuple[str, ...]:
         """Who may answer."""
         return tuple(dict.fromkeys(answer.backend.name for answer in self.answers))
+
+    @property
+    def rulings(self) -> tuple[Ruling, ...]:
+        """What network policies say of it; nothing: they isolate neither end."""
+        allowing = (ruling for answer in self.answers for ruling in answer.rulings)
+        return (*(item.ruling for item in self.denied), *allowing)
 
     @property
     def sources(self) -> tuple[IPAddress, ...]:

@@ -74,6 +74,8 @@ class _Client:
     entrance: Entrance
     family: IPFamily
     seen: tuple[IPAddress, ...]
+    #: why network policies keep it from some of nginx' pods; else nothing
+    kept_out: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,9 @@ def ingress_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     yield from _names(cluster)
     for family in cluster.network.families:
         clients = tuple(_clients(lookup, family))
+        if reason := next(filter(None, (client.kept_out for client in clients)), ""):
+            yield Skip(f"requests to Ingresses over {family}", reason, len(requests))
+            continue
         if not clients:
             what = f"requests to Ingresses over {family}"
             reason = "nobody outside has a way to the controller's Service"
@@ -209,7 +214,9 @@ def _clients(lookup: Lookup, family: IPFamily) -> Iterator[_Client]:
         if sampling.address_of(host, family) is not None:
             # nothing seen: it can't be told under which address
             flow = Flow(Location(host), way.address, way.http)
-            yield _Client(host, way, family, promise(lookup, flow).sources)
+            found = promise(lookup, flow)
+            kept_out = found.denied[0].ruling.reason if found.denied else ""
+            yield _Client(host, way, family, found.sources, kept_out)
 
 
 # -- what must come of it --------------------------------------------------------------------------
@@ -250,6 +257,8 @@ def _check(
         backends = backends_of(lookup, decision)
         if any(_answers(backend) is not True for backend in backends):
             return Skip(request.url, "who answers can't be read from some of its endpoints")
+        if reason := _kept_from(lookup, backends):
+            return Skip(request.url, reason)
         count = requests_to_see_all(len(backends)) if is_first else 1
         names = tuple(dict.fromkeys(backend.name for backend in backends))
         expectation = Expectation(
@@ -290,6 +299,20 @@ def _refusal(
             Expectation(status=503),
         )
     return ROUTE, "", None
+
+
+def _kept_from(lookup: Lookup, backends: tuple[Backend, ...]) -> str:
+    """Why network policies keep one of nginx' pods from one of the backends; else nothing."""
+    controller = lookup.cluster.ingress_controller
+    names = controller.pods if controller is not None else ()
+    flows = (
+        Flow(Location(pod), backend.address, backend.port)
+        for pod in lookup.cluster.pods
+        if pod.full_name in names
+        for backend in backends
+    )
+    denied = (item.denied for item in (promise(lookup, flow) for flow in flows) if item.denied)
+    return next((found[0].ruling.reason for found in denied), "")
 
 
 def _answers(backend: Backend) -> bool | None:

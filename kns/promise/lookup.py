@@ -16,6 +16,7 @@ from kns.kinds.service import LoadBalancerIngress, Service, ServicePort
 from kns.promise.endpoints import PortEndpoints, port_endpoints
 from kns.promise.flow import Backend, Frontend, FrontendKind
 from kns.promise.location import Location, label
+from kns.promise.networkpolicy import PolicyIndex
 
 _Key = tuple[IPAddress, int, Protocol]
 
@@ -75,6 +76,12 @@ class Lookup:
     def hosts(self) -> dict[IPAddress, InternetHost]:
         """Internet hosts by address."""
         return {address: host for host in self.cluster.internet for address in host.addresses}
+
+    @cached_property
+    def policies(self) -> PolicyIndex:
+        """The network policies over the pods."""
+        cluster = self.cluster
+        return PolicyIndex(cluster.pods, cluster.namespaces, cluster.network_policies)
 
     @cached_property
     def controller(self) -> Service | None:

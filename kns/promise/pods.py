@@ -33,6 +33,7 @@ from kns.promise.endpoints import serves_http, workloads
 from kns.promise.flow import Flow, Promise
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
+from kns.promise.policy_checks import is_subject, node_pods
 from kns.promise.promise import promise
 from kns.promise.steps import SHORT_PATIENCE
 
@@ -172,6 +173,8 @@ def _pod_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
         address = target.address(family)
         if address is None or source.address(family) is None:
             continue
+        if is_subject(lookup, source, address):
+            continue  # `policy_checks` tries it, port by port
         found = promise(lookup, Flow(Location(source), address))
         where = "same-node" if source.node == target.node else "cross-node"
         seen = found.sources[0]
@@ -214,18 +217,13 @@ def _ping_and_ask(target: Pod, found: Promise) -> tuple[Step, ...]:
 
 
 def _node_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
-    nodes, pods = lookup.cluster.nodes, lookup.cluster.pods
-    own = [(node, pod) for node in nodes for pod in pods if pod.node == node.name]
-    for node, pod in sampling.spread(own, 2 * sampling.SAMPLED_PODS):
+    for node, pod in node_pods(lookup):
         yield from _from_node(lookup, node, pod, family)
-    for node, other in sampling.node_pairs(lookup.cluster):
-        for pod in sampling.pods_of(lookup.cluster, other)[:1]:
-            yield from _from_node(lookup, node, pod, family)
 
 
 def _from_node(lookup: Lookup, node: Node, pod: Pod, family: IPFamily) -> Iterator[Check]:
     address = pod.address(family)
-    if address is None:
+    if address is None or is_subject(lookup, node, address):
         return
     found = promise(lookup, Flow(Location(node), address))
     (seen,) = found.sources
@@ -251,8 +249,10 @@ def _ping(lookup: Lookup, source: Pod | Node, node: Node, family: IPFamily) -> I
     if address is None:
         return
     found = promise(lookup, Flow(Location(source), address))
-    expected = f"answers ping at {address}"
-    yield _check(lookup, "ping", found, node, expected, (Step(Echo(address)),))
+    stop = found.stop
+    expected = f"answers ping at {address}" if stop is None else f"no answer: {stop.reason}"
+    step = Step(Echo(address), Expectation(outcomes=found.outcomes))
+    yield _check(lookup, "ping", found, node, expected, (step,))
 
 
 # -- the outside -----------------------------------------------------------------------------------

@@ -8,15 +8,30 @@ what kns does.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kns.addresses import IPAddress
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.promise.balancer import BGP, balancer_note, unanswered
+from kns.promise.balancer import BGP, PROXY, balancer_note, unanswered
 from kns.promise.deliver import deliver, owner
-from kns.promise.flow import NO_WAY, Answer, Backend, Entry, Flow, Origin, Promise, Stage, Stop
+from kns.promise.flow import (
+    CLOSED,
+    DROPPED,
+    NO_WAY,
+    Answer,
+    Backend,
+    Denial,
+    Entry,
+    Flow,
+    Origin,
+    Promise,
+    Stage,
+    Stop,
+)
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
-from kns.promise.policy import policy
+from kns.promise.policy import denial, rulings, source_ranges_stop
 from kns.promise.route import Route, route
 from kns.promise.translate import Masquerade, Translation, translate, unknown_port
 
@@ -39,18 +54,22 @@ def promise(lookup: Lookup, flow: Flow) -> Promise:
 def _to_service(lookup: Lookup, flow: Flow, way: Route) -> Promise:
     assert way.frontend is not None  # noqa: S101 - the caller looked
     ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]
-    answers = _answers(lookup, ways)
+    answers, denied = _answers(lookup, flow, ways)
     note = ways[0][1].note
     if way.balancer is not None:
         note = balancer_note(way.balancer, tuple(entry.node for entry in way.entries))
-    stop = policy(flow, way) if answers or way.balancer is not None else None
+    leads = bool(answers or denied or way.balancer is not None)
+    stop = source_ranges_stop(flow, way) if leads else None
     if stop is not None or not answers:
-        if stop is None and way.balancer is not None:
+        if stop is None and denied:
+            stop = _denied(way, denied)
+        elif stop is None and way.balancer is not None:
             stop = unanswered(way.balancer)
         elif stop is None:
             stop = ways[0][1].stop
         is_noted = stop is ways[0][1].stop and way.balancer is None
-        return Promise(flow, (), stop, way.frontend, way.entries, note if is_noted else "")
+        noted = note if is_noted else ""
+        return Promise(flow, (), stop, way.frontend, way.entries, noted, denied=denied)
     return Promise(
         flow,
         answers,
@@ -58,24 +77,42 @@ def _to_service(lookup: Lookup, flow: Flow, way: Route) -> Promise:
         way.frontend,
         way.entries,
         note,
-        _is_even(answers, [translation for _, translation in ways]),
+        not denied and _is_even(answers, [translation for _, translation in ways]),
         # each node keeps its own account of who sticks to what, and flows are spread over nodes
         way.balancer is None or way.balancer.mode != BGP or len(way.entries) < 2,
+        denied,
     )
 
 
-def _answers(lookup: Lookup, ways: list[tuple[Entry, Translation]]) -> tuple[Answer, ...]:
-    """Each backend once, with the sources that it sees by the entries that lead to it."""
-    backends: dict[tuple[IPAddress, int | None], Backend] = {}
-    sources: dict[tuple[IPAddress, int | None], list[IPAddress]] = {}
+def _denied(way: Route, denied: tuple[Denial, ...]) -> Stop:
+    """What comes of a flow that is kept from every backend; a proxy has taken the connection."""
+    is_proxied = way.balancer is not None and way.balancer.mode == PROXY
+    outcomes = (*CLOSED, *DROPPED) if is_proxied else DROPPED
+    return Stop(Stage.POLICY, outcomes, denied[0].ruling.reason)
+
+
+def _answers(
+    lookup: Lookup, flow: Flow, ways: list[tuple[Entry, Translation]]
+) -> tuple[tuple[Answer, ...], tuple[Denial, ...]]:
+    """Each backend once, with the sources that it sees by the entries that lead to it.
+
+    And those that network policies keep the flow from, by one entry at least.
+    """
+    answers: dict[tuple[IPAddress, int | None], Answer] = {}
+    denied: list[Denial] = []
     for entry, translation in ways:
         for backend in translation.backends:
+            source = _source(lookup, entry, translation, backend)
+            found = rulings(lookup, flow, entry, backend, source)
+            denying = denial(found)
+            if denying is not None:
+                denied.append(Denial(backend, denying))
+                continue
             place = (backend.address, backend.port)
-            backends[place] = backend
-            sources.setdefault(place, []).append(_source(lookup, entry, translation, backend))
-    return tuple(
-        Answer(backend, tuple(dict.fromkeys(sources[place]))) for place, backend in backends.items()
-    )
+            before = answers.get(place, Answer(backend, (), found))
+            sources = tuple(dict.fromkeys((*before.sources, source)))
+            answers[place] = replace(before, sources=sources)
+    return tuple(answers.values()), tuple(denied)
 
 
 def _source(lookup: Lookup, entry: Entry, translation: Translation, backend: Backend) -> IPAddress:
@@ -113,12 +150,17 @@ def _straight(lookup: Lookup, flow: Flow, way: Route) -> Promise:
     if isinstance(backend, Stop):
         return Promise(flow, stop=backend)
     source, note = _straight_source(lookup, flow, way, backend)
+    found = rulings(lookup, flow, None, backend, source)
+    denying = denial(found)
+    if denying is not None:
+        kept_out = Stop(Stage.POLICY, DROPPED, denying.reason)
+        return Promise(flow, stop=kept_out, denied=(Denial(backend, denying),))
     is_outside = flow.destination in lookup.hosts
     if isinstance(lookup.sender(flow.source), Pod) and is_outside and source == way.client:
         reason = f"{source} leaves untranslated, and nobody outside knows the way back"
         return Promise(flow, stop=Stop(Stage.MASQUERADE, NO_WAY, reason))
     stop = deliver(lookup, flow, (backend,))
-    return Promise(flow, (Answer(backend, (source,)),), stop, note=note)
+    return Promise(flow, (Answer(backend, (source,), found),), stop, note=note)
 
 
 def _straight_source(

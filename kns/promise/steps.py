@@ -32,6 +32,8 @@ from kns.promise.location import LocationKind
 STICKY_REQUESTS = 12
 #: requests of a client that isn't meant to see every backend
 FEW_REQUESTS = 20
+#: requests to a service some of whose backends are kept away: each of those takes a second
+SOME_REQUESTS = 4
 #: more backends than this are not all waited for: it would take thousands of requests
 MAX_COVERED = 60
 #: REJECT answers within a round trip; the first retransmission of a dropped SYN comes after 1 s
@@ -113,6 +115,8 @@ def _why(promise: Promise, stop: Stop) -> str:
 def _answers(cluster: Cluster, title: Title, promise: Promise) -> tuple[Step, str]:
     assert promise.frontend is not None  # noqa: S101 - a service answers
     names = promise.names
+    if promise.denied:
+        return _some_answer(promise)
     count, cover, is_even = _effort(cluster, title, promise, promise.frontend)
     pairs = tuple((a.backend.name, source) for a in promise.answers for source in a.sources)
     every_source = cover is Cover.ALL and len(set(pairs)) > len(names)
@@ -127,6 +131,18 @@ def _answers(cluster: Cluster, title: Title, promise: Promise) -> tuple[Step, st
     )
     step = Step(ask_of(promise.flow, count), expectation)
     return step, f"{_who(names, cover)}; {_seen(promise)}"
+
+
+def _some_answer(promise: Promise) -> tuple[Step, str]:
+    """Network policies keep some of the backends away: who is led there hears nothing."""
+    pairs = tuple((a.backend.name, source) for a in promise.answers for source in a.sources)
+    expectation = Expectation(
+        outcomes=promise.outcomes, backends=promise.names, cover=Cover.SUBSET, seen=pairs
+    )
+    step = Step(ask_of(promise.flow, SOME_REQUESTS, SHORT_PATIENCE), expectation)
+    silent = in_words([item.backend.name for item in promise.denied])
+    reason = promise.denied[0].ruling.reason
+    return step, f"none but {in_words(promise.names)}; silence from {silent}: {reason}"
 
 
 def _effort(
