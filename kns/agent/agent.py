@@ -1,13 +1,6 @@
 """A lab's agent: one process that serves its pods, and takes orders on a unix socket.
 
-One JSON object a line in, one a line out:
-
-    {"op": "converge"}  re-read the lab's files; open, close, start, stop what changed
-                        {"ok", "servers", "containers", "errors": [{"subject", "message", "hint"}]}
-    {"op": "ping"}      {"ok"}: it lives
-    {"op": "status"}    {"ok", "pid", "servers", "containers": […], "rss_kb", "errors",
-                         "addresses": {LoadBalancer address: [node that takes its packets]}}
-    {"op": "stop"}      end the containers too, then this process
+The orders and their answers are `kns.engine.orders`, a line each.
 
 Blocking work (reading files, entering netns, starting processes) happens in one worker thread, in
 order; the event loop never waits for it. SIGTERM and SIGINT end the agent and let its containers
@@ -18,25 +11,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import fcntl
-import json
 import logging
 import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import assert_never
 
 from kns.agent.balancers import Balancers
-from kns.agent.container import Status
 from kns.agent.containers import Containers
 from kns.agent.serve.draining import Draining
-from kns.agent.serve.listeners import Failure, Listeners
+from kns.agent.serve.listeners import Listeners
 from kns.agent.serve.name_servers import NameServers
 from kns.cluster.model import Cluster
 from kns.compile import names
@@ -45,12 +35,28 @@ from kns.compile.paths import LabPaths
 from kns.compile.programs.programs import programs
 from kns.engine import etc
 from kns.engine.labs import applied_cluster
+from kns.engine.orders import (
+    MAX_LINE,
+    AgentStatus,
+    Answer,
+    ContainerState,
+    Converge,
+    Converged,
+    Failure,
+    GetStatus,
+    Order,
+    Ping,
+    Pong,
+    Refused,
+    Stop,
+    Stopped,
+    decode_order,
+    encode,
+)
 from kns.engine.private import ensure_folder
 from kns.errors import KnsError, LockedError
 from kns.kernel import netns, processes
 
-#: an order is short: a line that is longer is none
-MAX_ORDER = 64 * 1024
 #: seconds after which `up` has its answer and there is time for what can wait
 IDLE_SECONDS = 1.0
 
@@ -77,7 +83,7 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
         loop.call_later(IDLE_SECONDS, loop.run_in_executor, self._worker, import_later)
-        server = await asyncio.start_unix_server(self._on_client, sock=sock, limit=MAX_ORDER)
+        server = await asyncio.start_unix_server(self._on_client, sock=sock, limit=MAX_LINE)
         try:
             await self._over.wait()
         finally:
@@ -92,49 +98,49 @@ class Agent:
         """Let `serve` return; the containers' processes live on."""
         self._over.set()
 
-    async def order(self, order: Any) -> dict[str, Any]:
+    async def order(self, order: Order) -> Answer:
         """Carry out one order and say how it went; never raises."""
         try:
-            match order:
-                case {"op": "converge"}:
-                    async with self._turn:
-                        return await self._converge()
-                case {"op": "ping"}:
-                    return {"ok": True}
-                case {"op": "status"}:
-                    return await self._status()
-                case {"op": "stop"}:
-                    async with self._turn:
-                        return await self._stop()
-                case _:
-                    return {
-                        "ok": False,
-                        "error": "unknown order",
-                        "hint": "converge, ping, status, stop",
-                    }
+            return await self._carry_out(order)
         except KnsError as error:
-            return {"ok": False, "error": str(error), "hint": error.hint}
+            return Refused(str(error), error.hint)
         except Exception as error:
             logging.getLogger(__name__).exception("%s failed", order)
-            return {"ok": False, "error": f"{type(error).__name__}: {error}", "hint": ""}
+            return Refused(f"{type(error).__name__}: {error}")
 
-    async def _converge(self) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
-        cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
-        servers, containers = listeners(cluster), programs(cluster)
-        self._name_servers.update(cluster)
-        self._draining.update(cluster)
-        # what goes makes room for what comes: a port may pass from one container to another
-        await self._containers.stop_others(containers)
-        await self._listeners.close_others(servers)
-        self._failures = (
-            *await self._listeners.open_missing(servers),
-            *await self._containers.start_missing(containers),
-        )
-        failures = (*self._failures, *await self._balancers.converge(cluster))
-        return {"ok": not failures, **self._counts(), "errors": _plain(failures)}
+    async def _carry_out(self, order: Order) -> Answer:
+        match order:
+            case Ping():
+                return Pong()
+            case Converge():
+                return await self.converge()
+            case GetStatus():
+                return await self.status()
+            case Stop():
+                return await self.stop()
+            case _:
+                assert_never(order)
 
-    async def _status(self) -> dict[str, Any]:
+    async def converge(self) -> Converged:
+        """Serve and run what the lab's files say now. KnsError if they can't be read."""
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
+            servers, containers = listeners(cluster), programs(cluster)
+            self._name_servers.update(cluster)
+            self._draining.update(cluster)
+            # what goes makes room for what comes: a port may pass from one container to another
+            await self._containers.stop_others(containers)
+            await self._listeners.close_others(servers)
+            self._failures = (
+                *await self._listeners.open_missing(servers),
+                *await self._containers.start_missing(containers),
+            )
+            failures = (*self._failures, *await self._balancers.converge(cluster))
+            return Converged(len(self._listeners), len(self._containers.statuses), failures)
+
+    async def status(self) -> AgentStatus:
+        """What is served and what runs at the moment, and what does not."""
         statuses = self._containers.statuses
         # what a container does now says more than how its first start went
         known = {status.container for status in statuses}
@@ -142,49 +148,44 @@ class Agent:
         errors += [
             Failure(status.container, f"{status.message}; it is going to be started again")
             for status in statuses
-            if status.state == "waiting"
+            if status.state is ContainerState.WAITING
         ]
         addresses = await self._balancers.takers()
         errors += self._balancers.failures(addresses)
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        rss = pages * resource.getpagesize() // 1024
-        return {
-            "ok": True,
-            "addresses": {address: list(nodes) for address, nodes in addresses.items()},
-            "pid": os.getpid(),
-            "servers": len(self._listeners),
-            "containers": _plain(statuses),
-            "rss_kb": rss,
-            "errors": _plain(errors),
-        }
+        return AgentStatus(
+            pid=os.getpid(),
+            rss_kb=pages * resource.getpagesize() // 1024,
+            servers=len(self._listeners),
+            containers=statuses,
+            errors=tuple(errors),
+            addresses=addresses,
+        )
 
-    async def _stop(self) -> dict[str, Any]:
-        self._listeners.close()
-        await self._containers.stop()
-        self._over.set()
-        return {"ok": True, **self._counts()}
-
-    def _counts(self) -> dict[str, Any]:
-        return {
-            "servers": len(self._listeners),
-            "containers": len(self._containers.statuses),
-        }
+    async def stop(self) -> Stopped:
+        """End the containers, and let `serve` return."""
+        async with self._turn:
+            self._listeners.close()
+            await self._containers.stop()
+            self._over.set()
+            return Stopped()
 
     async def _on_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, ValueError):  # ValueError: line over the limit
-            while line := await reader.readline():
-                try:
-                    order = json.loads(line)
-                except (ValueError, RecursionError):  # RecursionError: brackets nested deeply
-                    order = None
-                answer = await self.order(order)
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
+        with contextlib.suppress(ConnectionError):
+            try:
+                while line := await reader.readline():
+                    writer.write(encode(await self._answer(line)))
+                    await writer.drain()
+            except ValueError:  # the line is over the limit
+                writer.write(encode(Refused(f"an order of more than {MAX_LINE} bytes")))
         writer.close()
 
-
-def _plain(items: Sequence[Failure] | Sequence[Status]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(item) for item in items]
+    async def _answer(self, line: bytes) -> Answer:
+        try:
+            order = decode_order(line)
+        except ValueError as error:
+            return Refused(str(error), "it is one of another kns")
+        return await self.order(order)
 
 
 def run(lab: str) -> None:

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
-from kns.agent.serve.listeners import Failure
 from kns.agent.speaker import Speaker
 from kns.cluster.load_balancer import announcements, elected, healthy_nodes, proxied
 from kns.cluster.model import Cluster
@@ -24,6 +23,7 @@ from kns.compile import names
 from kns.compile.load_balancer import mode
 from kns.compile.paths import LabPaths
 from kns.compile.programs import haproxy
+from kns.engine.orders import Failure
 from kns.kernel import netns, observe
 
 #: seconds until an address must be taken by all nodes that should take it: a BGP session that was

@@ -10,18 +10,17 @@ import signal
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from kns.agent import process_table
 from kns.agent.backoff import Backoff
 from kns.agent.process_table import Record
-from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import Program
 from kns.engine import environment, etc
+from kns.engine.orders import ContainerState, ContainerStatus, Failure
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError
 from kns.kernel import processes
@@ -40,18 +39,6 @@ class Child(Protocol):
 
     def poll(self) -> int | None:
         """The exit status once it has ended, negative for a signal."""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """One container, as `status` reports it."""
-
-    container: str
-    state: str
-    pid: int
-    restarts: int
-    adopted: bool
-    message: str
 
 
 class Container:
@@ -77,11 +64,11 @@ class Container:
         self._stopping = False
 
     @property
-    def status(self) -> Status:
+    def status(self) -> ContainerStatus:
         """What it does at the moment."""
-        return Status(
+        return ContainerStatus(
             container=self.spec.key,
-            state="running" if self._pidfd >= 0 else "waiting",
+            state=ContainerState.RUNNING if self._pidfd >= 0 else ContainerState.WAITING,
             pid=self._pid if self._pidfd >= 0 else 0,
             restarts=self._restarts,
             adopted=self._adopted,

@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from kns.agent import process_table, readiness
-from kns.agent.container import GRACE_SECONDS, Container, Status, log_path
+from kns.agent.container import GRACE_SECONDS, Container, log_path
 from kns.agent.process_table import Record
-from kns.agent.serve.listeners import Failure
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import Program
+from kns.engine.orders import ContainerStatus, Failure
 from kns.kernel import netns, processes
 
 #: kubelet's containerLogMaxSize; one older file is kept. A lab's files are in memory
@@ -44,7 +44,7 @@ class Containers:
         self._left: dict[str, Record] = {}
 
     @property
-    def statuses(self) -> tuple[Status, ...]:
+    def statuses(self) -> tuple[ContainerStatus, ...]:
         """What each of them does, in the order in which they were started."""
         return tuple(container.status for container in self._watched.values())
 

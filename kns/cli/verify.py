@@ -22,7 +22,7 @@ from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
 
 if TYPE_CHECKING:
-    from kns.engine.status import Status
+    from kns.engine.status import LabStatus
 
 
 class _JunitCommand(click.Command):
@@ -39,7 +39,7 @@ class _JunitCommand(click.Command):
             raise
 
 
-def _status(lab: str) -> Status:
+def _status(lab: str) -> LabStatus:
     # only a lab that fails has its kernel state read, and pays for pyroute2's import
     from kns.engine.status import status  # noqa: PLC0415
 

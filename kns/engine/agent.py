@@ -5,22 +5,24 @@ The engine knows the agent by its command line and its socket alone; what it doe
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.engine.labs import agent_pid
+from kns.engine.orders import Order, Refused, decode_answer, encode
 from kns.engine.private import ensure_folder
 from kns.errors import ApplyError, CancelledError
 from kns.kernel import processes
 from kns.kernel.processes import Context
+
+Reply = TypeVar("Reply")
 
 #: seconds until a started agent must take orders; a slow machine takes two, an emulated one ten
 START = 60.0
@@ -70,13 +72,14 @@ def is_running(lab: str) -> bool:
 
 def order(
     lab: str,
-    what: str,
+    what: Order,
+    answer: type[Reply],
     *,
     process: processes.Process | None = None,
     patience: float = ORDER,
     cancelled: threading.Event | None = None,
-) -> dict[str, Any]:
-    """Send one order and return the answer. ApplyError if the agent does not answer.
+) -> Reply | Refused:
+    """Send one order and return the answer. ApplyError if there is none that this kns understands.
 
     `process` is the agent just started, to notice at once if it ends instead of serving.
     CancelledError soon after `cancelled` is set.
@@ -87,15 +90,19 @@ def order(
         sock.settimeout(TURN)
         _connect(sock, paths, process, stop)
         try:
-            sock.sendall(json.dumps({"op": what}).encode() + b"\n")
+            sock.sendall(encode(what))
             line = _receive_line(sock, patience, stop)
         except OSError as error:
             raise _silent(paths, str(error)) from error
+    if not line.endswith(b"\n"):
+        raise _silent(paths, "it closed the connection")
     try:
-        answer = json.loads(line)
+        return decode_answer(line, answer)
     except ValueError as error:
-        raise _silent(paths, "it closed the connection") from error
-    return answer if isinstance(answer, dict) else {}
+        raise ApplyError(
+            f"the lab's agent is not of this kns: its answer is {error}",
+            hint="kns up replaces the agent; the network, and processes in pods, go on",
+        ) from error
 
 
 def _connect(

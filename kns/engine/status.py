@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from kns.compile.lab import compile_host
 from kns.compile.proxy.by_mode import own_rules
 from kns.engine import agent
 from kns.engine.down import known_labs
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
+from kns.engine.orders import AgentStatus, GetStatus, Refused
 from kns.engine.up import change_lines
 from kns.errors import KnsError
 from kns.kernel.observe import interests, observe
@@ -20,22 +20,24 @@ PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class LabStatus:
     """A lab's health. `drift` has a line for each change that `up` would make to mend it."""
 
     lab: RunningLab
     drift: tuple[str, ...]
     agent_pid: int | None
-    agent: dict[str, Any]
+    #: None without an agent that answers; then `agent_error` says why, unless there is no agent
+    agent: AgentStatus | None
+    agent_error: str
     netns: int
 
     @property
     def healthy(self) -> bool:
         """True if the kernel is as the file says and the agent serves everything."""
-        return not self.drift and bool(self.agent.get("ok")) and not self.agent.get("errors")
+        return not self.drift and self.agent is not None and not self.agent.errors
 
 
-def status(lab: str | None = None) -> Status:
+def status(lab: str | None = None) -> LabStatus:
     """Observe the lab and compare it with its file as `up` last applied it."""
     found = running(lab)
     desired = compile_host(found.cluster)
@@ -43,13 +45,22 @@ def status(lab: str | None = None) -> Status:
     observation = observe(present, interests(desired, own_rules()))
     ops = plan(desired, observation.state)
     pid = agent_pid(found.name)
-    answer: dict[str, Any] = {}
-    if pid is not None:
-        try:
-            answer = agent.order(found.name, "status", patience=PATIENCE)
-        except KnsError as error:
-            answer = {"ok": False, "error": error.message}
-    return Status(found, tuple(change_lines(found.name, ops)), pid, answer, len(present))
+    answer = None if pid is None else _ask(found.name)
+    return LabStatus(
+        lab=found,
+        drift=tuple(change_lines(found.name, ops)),
+        agent_pid=pid,
+        agent=answer if isinstance(answer, AgentStatus) else None,
+        agent_error=answer.error if isinstance(answer, Refused) else "",
+        netns=len(present),
+    )
+
+
+def _ask(lab: str) -> AgentStatus | Refused:
+    try:
+        return agent.order(lab, GetStatus(), AgentStatus, patience=PATIENCE)
+    except KnsError as error:
+        return Refused(error.message, error.hint)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from kns.engine import agent, certificates, etc, files, platform, snapshot, swit
 from kns.engine.down import remove
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
+from kns.engine.orders import Converge, Converged, Ping, Pong, Refused
 from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
 from kns.kernel.apply import apply
@@ -260,21 +261,23 @@ def _serve(
     # always: the agent compares for itself, and a file may have changed what no netns shows
     try:
         if not started:
-            agent.order(lab, "ping", patience=agent.DEAF, cancelled=cancelled)
-        answer = agent.order(lab, "converge", process=starter.process, cancelled=cancelled)
+            agent.order(lab, Ping(), Pong, patience=agent.DEAF, cancelled=cancelled)
+        answer = _converged(lab, starter, cancelled)
     except ApplyError:
         if started:
             raise
         report("the agent does not answer: starting another")
         agent.end(lab)
         started = starter.ensure()
-        answer = agent.order(lab, "converge", process=starter.process, cancelled=cancelled)
-    problems = tuple(
-        f"{item.get('subject', '')}: {item.get('message', '')}" for item in answer.get("errors", ())
-    )
-    if not answer.get("ok") and not problems:
-        raise ApplyError(str(answer.get("error", "the agent failed")), hint=answer.get("hint", ""))
-    return problems, started
+        answer = _converged(lab, starter, cancelled)
+    if isinstance(answer, Refused):
+        raise ApplyError(answer.error, hint=answer.hint)
+    return tuple(f"{item.subject}: {item.message}" for item in answer.errors), started
+
+
+def _converged(lab: str, starter: _AgentStarter, cancelled: threading.Event) -> Converged | Refused:
+    process = starter.process
+    return agent.order(lab, Converge(), Converged, process=process, cancelled=cancelled)
 
 
 def _settle(desired: DesiredLab, report: Report) -> None:

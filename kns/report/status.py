@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 
-from kns.engine.status import LabSummary, Status
+from kns.engine.status import LabStatus, LabSummary
 from kns.report.table import Table, render_table
 from kns.report.words import cluster_size, counted
 
@@ -35,7 +35,7 @@ def ls_json(labs: Iterable[LabSummary]) -> list[dict[str, object]]:
     return [asdict(lab) for lab in labs]
 
 
-def status_text(status: Status) -> str:
+def status_text(status: LabStatus) -> str:
     """What there is, whether it is as the file says, and what `up` would change."""
     cluster = status.lab.cluster
     lines = [
@@ -52,41 +52,38 @@ def status_text(status: Status) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _drift_size(status: Status) -> str:
+def _drift_size(status: LabStatus) -> str:
     return counted(len(status.drift), "difference") if status.drift else "no difference"
 
 
-def _agent(status: Status) -> str:
+def _agent(status: LabStatus) -> str:
     if status.agent_pid is None:
         return "not running: nobody serves the pods' ports, the network itself goes on"
-    if not status.agent.get("ok"):
-        return f"pid {status.agent_pid}: {status.agent.get('error') or 'it does not answer'}"
-    servers = counted(int(status.agent.get("servers", 0)), "server")
-    memory = int(status.agent.get("rss_kb", 0)) // 1024
-    return f"pid {status.agent_pid}, {servers}, {memory} MB"
+    if status.agent is None:
+        return f"pid {status.agent_pid}: {status.agent_error}"
+    servers = counted(status.agent.servers, "server")
+    return f"pid {status.agent_pid}, {servers}, {status.agent.rss_kb // 1024} MB"
 
 
-def _balancer(status: Status) -> list[str]:
+def _balancer(status: LabStatus) -> list[str]:
     """Which nodes take the packets for the first LoadBalancer addresses."""
     options = status.lab.cluster.network.load_balancer
-    addresses = status.agent.get("addresses") or {}
-    if options is None or not addresses:
+    if options is None or status.agent is None or not status.agent.addresses:
         return []
+    addresses = status.agent.addresses
     shown = [f"{address} at {', '.join(nodes)}" for address, nodes in addresses.items()]
     more = [f"and {len(shown) - ADDRESSES_SHOWN} more"] if len(shown) > ADDRESSES_SHOWN else []
     return [f"  balancer {options.mode}: {'; '.join((*shown[:ADDRESSES_SHOWN], *more))}"]
 
 
-def _errors(status: Status) -> list[str]:
-    return [
-        f"{item.get('subject', '')}: {item.get('message', '')}"
-        for item in status.agent.get("errors", ())
-    ]
+def _errors(status: LabStatus) -> list[str]:
+    errors = status.agent.errors if status.agent is not None else ()
+    return [f"{item.subject}: {item.message}" for item in errors]
 
 
-def status_json(status: Status) -> dict[str, object]:
+def status_json(status: LabStatus) -> dict[str, object]:
     """The same: `{"lab", "healthy", "proxy_mode", …, "drift": [line], "agent": {…}}`."""
-    cluster = status.lab.cluster
+    cluster, agent = status.lab.cluster, status.agent
     return {
         "lab": status.lab.name,
         "healthy": status.healthy,
@@ -99,9 +96,9 @@ def status_json(status: Status) -> dict[str, object]:
         "agent": {
             "running": status.agent_pid is not None,
             "pid": status.agent_pid,
-            "servers": status.agent.get("servers"),
-            "rss_kb": status.agent.get("rss_kb"),
-            "addresses": status.agent.get("addresses") or {},
+            "servers": agent.servers if agent is not None else None,
+            "rss_kb": agent.rss_kb if agent is not None else None,
+            "addresses": agent.addresses if agent is not None else {},
             "errors": _errors(status),
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -13,13 +14,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kns.compile import paths
-from kns.compile.paths import LabPaths
 from kns.engine import agent, snapshot
+from kns.engine.orders import (
+    AgentStatus,
+    Converge,
+    Converged,
+    GetStatus,
+    Refused,
+    Stop,
+    Stopped,
+)
 from kns.kernel import netns, processes
 from tests.end_to_end.agent_lab import ScratchLab, empty_lab, get, get_json, pod, server
 
@@ -68,22 +76,30 @@ def start(lab: ScratchLab) -> subprocess.Popen[bytes]:
         )
 
 
-def order(where: LabPaths, what: str) -> dict[str, Any]:
+def converge(lab: ScratchLab) -> Converged | Refused:
+    until_it_listens(lab)
+    return agent.order(lab.name, Converge(), Converged)
+
+
+def converges(lab: ScratchLab) -> bool:
+    answer = converge(lab)
+    return isinstance(answer, Converged) and not answer.errors
+
+
+def status(lab: ScratchLab) -> AgentStatus:
+    until_it_listens(lab)
+    answer = agent.order(lab.name, GetStatus(), AgentStatus)
+    assert isinstance(answer, AgentStatus)
+    return answer
+
+
+def until_it_listens(lab: ScratchLab) -> None:
     deadline = time.monotonic() + 20
     with socket.socket(socket.AF_UNIX) as sock:
-        while True:
-            try:
-                sock.connect(str(where.socket))
-                break
-            except (FileNotFoundError, ConnectionRefusedError):
-                if time.monotonic() > deadline:
-                    pytest.fail(f"no agent: {where.log.read_text()}")
-                time.sleep(0.01)
-        sock.settimeout(30)
-        sock.sendall(json.dumps({"op": what}).encode() + b"\n")
-        with sock.makefile("rb") as file:
-            answer: dict[str, Any] = json.loads(file.readline())
-            return answer
+        while sock.connect_ex(str(lab.paths.socket)) in {errno.ENOENT, errno.ECONNREFUSED}:
+            if time.monotonic() > deadline:
+                pytest.fail(f"no agent: {lab.paths.log.read_text()}")
+            time.sleep(0.01)
 
 
 def kill(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
@@ -99,17 +115,18 @@ def sleepers(lab: ScratchLab) -> set[int]:
 
 def test_agent_serves_the_lab_file_and_ends_by_stop(lab: ScratchLab) -> None:
     process = start(lab)
-    answer = order(lab.paths, "converge")
-    assert (answer["ok"], answer["errors"], answer["containers"]) == (True, [], 1)
+    answer = converge(lab)
+    assert isinstance(answer, Converged)
+    assert (answer.errors, answer.containers) == ((), 1)
     seen = netns.call_in(lab.netns_of("web"), get_json, "127.0.0.1", 8080)
     assert (seen["namespace"], seen["pod"], seen["node"]) == ("default", "web", "node1")
     assert netns.call_in(lab.netns_of("outside"), get, "127.0.0.1", 80, "/hostname") == (
         200,
         "outside",
     )
-    status, page = netns.call_in(lab.netns_of("node1"), get, "127.0.0.1", 10256, "/healthz")
-    assert (status, json.loads(page)["nodeEligible"]) == (200, True)
-    assert order(lab.paths, "stop")["ok"] is True
+    code, page = netns.call_in(lab.netns_of("node1"), get, "127.0.0.1", 10256, "/healthz")
+    assert (code, json.loads(page)["nodeEligible"]) == (200, True)
+    assert agent.order(lab.name, Stop(), Stopped) == Stopped()
     assert process.wait(timeout=20) == 0
     assert sleepers(lab) == set()
     assert not lab.paths.socket.exists()
@@ -117,7 +134,7 @@ def test_agent_serves_the_lab_file_and_ends_by_stop(lab: ScratchLab) -> None:
 
 def test_agent_is_found_by_its_netns_and_its_pid_file(lab: ScratchLab) -> None:
     process = start(lab)
-    assert order(lab.paths, "status")["pid"] == process.pid
+    assert status(lab).pid == process.pid
     fabric = netns.identity(lab.netns_of("fabric"))
     assert Path(f"/proc/{process.pid}/ns/net").stat().st_ino == (fabric or (0, 0))[1]
     assert lab.paths.pid.read_text() == f"{process.pid}\n"
@@ -128,15 +145,15 @@ def test_agent_is_found_by_its_netns_and_its_pid_file(lab: ScratchLab) -> None:
 
 def test_killed_agent_is_followed_by_one_that_takes_over(lab: ScratchLab) -> None:
     first = start(lab)
-    assert order(lab.paths, "converge")["ok"] is True
+    assert converges(lab)
     (sleeper,) = sleepers(lab)
     kill(first, signal.SIGKILL)
     assert sleepers(lab) == {sleeper}
     second = start(lab)
-    assert order(lab.paths, "converge")["ok"] is True
+    assert converges(lab)
     assert sleepers(lab) == {sleeper}
-    (container,) = order(lab.paths, "status")["containers"]
-    assert (container["pid"], container["adopted"]) == (sleeper, True)
+    (container,) = status(lab).containers
+    assert (container.pid, container.adopted) == (sleeper, True)
     assert netns.call_in(lab.netns_of("web"), get, "127.0.0.1", 8080, "/hostname") == (200, "web")
     assert kill(second, signal.SIGTERM) == 0
     assert sleepers(lab) == {sleeper}
@@ -144,12 +161,12 @@ def test_killed_agent_is_followed_by_one_that_takes_over(lab: ScratchLab) -> Non
 
 def test_container_that_ended_without_an_agent_is_started_by_the_next(lab: ScratchLab) -> None:
     first = start(lab)
-    order(lab.paths, "converge")
+    converge(lab)
     kill(first, signal.SIGKILL)
     (sleeper,) = sleepers(lab)
     os.kill(sleeper, signal.SIGKILL)
     second = start(lab)
-    assert order(lab.paths, "converge")["ok"] is True
+    assert converges(lab)
     (another,) = sleepers(lab)
     assert another != sleeper
     kill(second, signal.SIGTERM)
@@ -157,21 +174,21 @@ def test_container_that_ended_without_an_agent_is_started_by_the_next(lab: Scrat
 
 def test_second_agent_of_a_lab_gives_way(lab: ScratchLab) -> None:
     first = start(lab)
-    assert order(lab.paths, "status")["pid"] == first.pid
+    assert status(lab).pid == first.pid
     second = start(lab)
     assert second.wait(timeout=20) == 4
     assert "has an agent already" in lab.paths.log.read_text()
-    assert order(lab.paths, "status")["pid"] == first.pid
+    assert status(lab).pid == first.pid
     kill(first, signal.SIGTERM)
 
 
 def test_broken_lab_file_is_told_and_what_runs_goes_on(lab: ScratchLab) -> None:
     process = start(lab)
-    order(lab.paths, "converge")
+    converge(lab)
     lab.paths.spec.write_text("kind: Lab\nnonsense: [\n")
-    answer = order(lab.paths, "converge")
-    assert answer["ok"] is False
-    assert "problem" in answer["error"]
+    answer = converge(lab)
+    assert isinstance(answer, Refused)
+    assert "problem" in answer.error
     assert netns.call_in(lab.netns_of("web"), get, "127.0.0.1", 8080, "/hostname") == (200, "web")
     kill(process, signal.SIGTERM)
 
@@ -196,16 +213,16 @@ def test_thousand_pods_are_served_by_one_small_process() -> None:
             netns.in_thread(netns.create_here, name)
         process = start(made)
         before = time.monotonic()
-        answer = order(made.paths, "converge")
+        answer = converge(made)
         seconds = time.monotonic() - before
-        status = order(made.paths, "status")
+        found = status(made)
         kill(process, signal.SIGTERM)
     finally:
         for name in spaces:
             netns.delete(name)
         shutil.rmtree(made.paths.folder)
-    assert (answer["ok"], answer["servers"]) == (True, 5000)
-    assert status["rss_kb"] < 150_000
+    assert answer == Converged(servers=5000, containers=0)
+    assert found.rss_kb < 150_000
     assert seconds < 5  # start included; a fifth of that on an idle machine
 
 
@@ -220,7 +237,7 @@ def test_agent_takes_no_code_from_the_folder_it_was_started_in(
     monkeypatch.chdir(tmp_path)
     agent_process = agent.start(lab.name)
     try:
-        assert order(lab.paths, "converge")["ok"] is True
+        assert converges(lab)
         seen = netns.call_in(lab.netns_of("web"), get_json, "127.0.0.1", 8080)
         assert seen["pod"] == "web"
         assert not (tmp_path / "taken").exists()

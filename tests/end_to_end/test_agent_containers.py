@@ -18,6 +18,7 @@ from kns.agent import containers
 from kns.agent.agent import Agent
 from kns.agent.container import GRACE_SECONDS
 from kns.compile import paths
+from kns.engine.orders import ContainerState, ContainerStatus, Converged, Stopped
 from kns.kernel import netns, processes
 from kns.kinds.pod import Container, EnvVar
 from tests.end_to_end.agent_lab import ScratchLab, empty_lab, pod, read_text
@@ -28,8 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 NUMBERS = itertools.count()
-CONVERGE = {"op": "converge"}
-STATUS = {"op": "status"}
 
 
 @pytest.fixture
@@ -55,10 +54,9 @@ async def eventually(found: Callable[[], Any], seconds: float = 8.0) -> Any:
     pytest.fail("it did not happen in time")
 
 
-async def only_container(agent: Agent) -> dict[str, Any]:
-    answer = await agent.order(STATUS)
-    (found,) = answer["containers"]
-    assert isinstance(found, dict)
+async def only_container(agent: Agent) -> ContainerStatus:
+    answer = await agent.status()
+    (found,) = answer.containers
     return found
 
 
@@ -67,8 +65,8 @@ async def running(agent: Agent, *, not_pid: int = 0) -> int:
     end = time.monotonic() + 8
     while time.monotonic() < end:
         found = await only_container(agent)
-        if found["pid"] not in (0, not_pid):
-            return int(found["pid"])
+        if found.pid not in (0, not_pid):
+            return found.pid
         await asyncio.sleep(0.02)
     pytest.fail("it does not run")
 
@@ -97,20 +95,20 @@ def test_process_runs_in_the_pod_with_its_environment_and_log(lab: ScratchLab) -
 
     async def body() -> None:
         async with lab.agent() as agent:
-            answer = await agent.order(CONVERGE)
-            assert (answer["ok"], answer["containers"]) == (True, 1)
+            answer = await agent.converge()
+            assert (answer.errors, answer.containers) == ((), 1)
             pid = await running(agent)
             assert pid in pids_in(name)
             assert await eventually(lambda: read_text(log)) == "b b x-10.96.0.7 10.96.0.7\n"
             assert log.stat().st_mode & 0o777 == 0o600
-            assert await only_container(agent) == {
-                "container": f"{lab.name}/default/b/main",
-                "state": "running",
-                "pid": pid,
-                "restarts": 0,
-                "adopted": False,
-                "message": "",
-            }
+            assert await only_container(agent) == ContainerStatus(
+                container=f"{lab.name}/default/b/main",
+                state=ContainerState.RUNNING,
+                pid=pid,
+                restarts=0,
+                adopted=False,
+                message="",
+            )
 
     asyncio.run(body())
 
@@ -121,7 +119,7 @@ def test_process_that_dies_is_started_again_and_its_children_are_gone(lab: Scrat
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             pid = await running(agent)
             first = await eventually(lambda: len(pids_in(name)) == 3 and pids_in(name))
             os.kill(pid, signal.SIGKILL)
@@ -130,7 +128,7 @@ def test_process_that_dies_is_started_again_and_its_children_are_gone(lab: Scrat
             assert again in second
             assert first & second == set()
             found = await only_container(agent)
-            assert (found["restarts"], found["state"]) == (1, "running")
+            assert (found.restarts, found.state) == (1, "running")
 
     asyncio.run(body())
 
@@ -141,17 +139,17 @@ def test_process_that_keeps_dying_waits(lab: ScratchLab) -> None:
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             found = await only_container(agent)
-            while not (found["restarts"] == 1 and found["state"] == "waiting"):
+            while not (found.restarts == 1 and found.state == "waiting"):
                 await asyncio.sleep(0.02)
                 found = await only_container(agent)
-            assert (found["pid"], found["message"]) == (0, "exited with 3")
+            assert (found.pid, found.message) == (0, "exited with 3")
             await asyncio.sleep(0.3)
             assert await only_container(agent) == found
-            (error,) = (await agent.order(STATUS))["errors"]
-            assert error["subject"] == found["container"]
-            assert error["message"] == "exited with 3; it is going to be started again"
+            (error,) = (await agent.status()).errors
+            assert error.subject == found.container
+            assert error.message == "exited with 3; it is going to be started again"
 
     asyncio.run(body())
 
@@ -160,17 +158,17 @@ def test_missing_program_is_reported_with_what_to_do(lab: ScratchLab) -> None:
     lab.make_netns("b")
     lab.want(pod("b", Container("main", command=("no-such-program-here",))))
 
-    async def body() -> dict[str, Any]:
+    async def body() -> Converged:
         async with lab.agent() as agent:
-            answer: dict[str, Any] = await agent.order(CONVERGE)
-            assert (await only_container(agent))["state"] == "waiting"
+            answer = await agent.converge()
+            assert (await only_container(agent)).state == "waiting"
             return answer
 
     answer = asyncio.run(body())
-    assert answer["ok"] is False
-    assert answer["errors"][0]["subject"] == f"{lab.name}/default/b/main"
-    assert "no-such-program-here" in answer["errors"][0]["message"]
-    assert "install" in answer["errors"][0]["hint"]
+    assert len(answer.errors) == 1
+    assert answer.errors[0].subject == f"{lab.name}/default/b/main"
+    assert "no-such-program-here" in answer.errors[0].message
+    assert "install" in answer.errors[0].hint
 
 
 def test_changed_command_replaces_the_process_an_unchanged_one_stays(lab: ScratchLab) -> None:
@@ -179,12 +177,12 @@ def test_changed_command_replaces_the_process_an_unchanged_one_stays(lab: Scratc
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             first = await running(agent)
-            await agent.order(CONVERGE)
+            await agent.converge()
             assert await running(agent) == first
             lab.want(pod("b", script("exec sleep 1002")))
-            await agent.order(CONVERGE)
+            await agent.converge()
             second = await running(agent)
             assert second != first
             assert pids_in(name) == {second}
@@ -197,7 +195,7 @@ def test_removed_pod_and_stop_leave_no_process(lab: ScratchLab) -> None:
     stubborn = "trap '' TERM; sleep 1001 & echo ready; while :; do sleep 0.05; done"
 
     async def deaf(agent: Agent, container: str) -> None:
-        await agent.order(CONVERGE)
+        await agent.converge()
         log = lab.paths.logs / f"{name}.{container}.log"
         await eventually(lambda: read_text(log) == "ready\n")
 
@@ -207,13 +205,13 @@ def test_removed_pod_and_stop_leave_no_process(lab: ScratchLab) -> None:
             await deaf(agent, "main")
             lab.want()
             times = [time.monotonic()]
-            assert (await agent.order(CONVERGE))["containers"] == 0
+            assert (await agent.converge()).containers == 0
             times.append(time.monotonic())
             assert pids_in(name) == set()
             lab.want(pod("b", script("exec sleep 1001"), script(stubborn, name="side")))
             await deaf(agent, "side")
             times.append(time.monotonic())
-            assert (await agent.order({"op": "stop"}))["ok"] is True
+            assert await agent.stop() == Stopped()
             times.append(time.monotonic())
             assert pids_in(name) == set()
             return times
@@ -231,21 +229,21 @@ def test_next_agent_takes_the_process_over(lab: ScratchLab, *, lost_record: bool
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             first = await running(agent)
             await eventually(lambda: len(pids_in(name)) == 2)
         if lost_record:
             (record,) = lab.paths.logs.glob("*.process")
             record.unlink()
         async with lab.agent() as agent:
-            answer = await agent.order(CONVERGE)
-            assert (answer["ok"], answer["containers"]) == (True, 1)
+            answer = await agent.converge()
+            assert (answer.errors, answer.containers) == ((), 1)
             found = await only_container(agent)
-            assert (found["pid"], found["adopted"]) == (first, True)
+            assert (found.pid, found.adopted) == (first, True)
             assert len(pids_in(name)) == 2
             os.kill(first, signal.SIGKILL)  # and watches it like its own
             second = await running(agent, not_pid=first)
-            assert (await only_container(agent))["adopted"] is False
+            assert (await only_container(agent)).adopted is False
             await eventually(lambda: len(pids_in(name)) == 2 and second in pids_in(name))
 
     asyncio.run(body())
@@ -265,13 +263,13 @@ def test_program_that_overwrites_its_environment_is_taken_over_too(lab: ScratchL
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             first = await running(agent)
             environ = Path(f"/proc/{first}/environ")
             await eventually(lambda: b"KNS_CONTAINER" not in environ.read_bytes())
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
-            assert (await only_container(agent))["pid"] == first
+            await agent.converge()
+            assert (await only_container(agent)).pid == first
             assert pids_in(name) == {first}
 
     asyncio.run(body())
@@ -283,12 +281,12 @@ def test_next_agent_replaces_what_was_changed_and_stops_what_is_not_wanted(lab: 
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             before = pids_in(name)
             assert len(before) == 2
         lab.want(pod("b", script("exec sleep 1003")))
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             pid = await running(agent)
             assert pids_in(name) == {pid}
             assert pid not in before
@@ -302,12 +300,12 @@ def test_process_of_a_pod_made_anew_is_started_in_the_new_netns(lab: ScratchLab)
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             first = await running(agent)
             lab.delete_netns("b")
             lab.make_netns("b")
             assert pids_in(name) == set()
-            await agent.order(CONVERGE)
+            await agent.converge()
             second = await running(agent)
             assert pids_in(name) == {second}
             assert not Path(f"/proc/{first}").exists()
@@ -325,8 +323,8 @@ def test_port_passes_from_a_built_in_server_to_a_process_and_back(lab: ScratchLa
         async with lab.agent() as agent:
             for wanted in (server(8080), serve, server(8080)):
                 lab.want(pod("b", wanted))
-                answer = await agent.order(CONVERGE)
-                assert (answer["ok"], answer["errors"]) == (True, [])
+                answer = await agent.converge()
+                assert answer.errors == ()
             assert await inside(name, get, "127.0.0.1", 8080, "/hostname") == (200, "b")
 
     asyncio.run(body())
@@ -344,7 +342,7 @@ def test_log_that_grows_too_large_is_moved_away(
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             await eventually(lambda: older.exists() and read_text(older).endswith("\n1000\n"))
             # the last of it: what was before is too much to keep
             assert older.stat().st_size == 1000

@@ -26,7 +26,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
 ]
 NUMBERS = itertools.count()
-CONVERGE = {"op": "converge"}
 CONTROLLER = Container(
     "controller", (ContainerPort(80, "http"), ContainerPort(443, "https")), component="nginx"
 )
@@ -53,10 +52,10 @@ def status(lab: ScratchLab) -> str:
 
 async def check_listening(lab: ScratchLab) -> None:
     async with lab.agent() as agent:
-        answer = await agent.order(CONVERGE)
-        assert answer["errors"] == []
+        answer = await agent.converge()
+        assert answer.errors == ()
         assert status(lab) == "404"
-        await agent.order({"op": "stop"})
+        await agent.stop()
 
 
 def test_an_order_is_answered_when_nginx_listens(lab: ScratchLab) -> None:
@@ -66,13 +65,13 @@ def test_an_order_is_answered_when_nginx_listens(lab: ScratchLab) -> None:
 
 async def check_deaf(lab: ScratchLab) -> None:
     async with lab.agent() as agent:
-        answer = await agent.order(CONVERGE)
-        (error,) = answer["errors"]
-        assert error["subject"] == f"{lab.name}/default/ctl/controller"
-        assert error["message"] == "does not listen on 80, 443"
-        log = Path(error["hint"].removeprefix("its log: "))
+        answer = await agent.converge()
+        (error,) = answer.errors
+        assert error.subject == f"{lab.name}/default/ctl/controller"
+        assert error.message == "does not listen on 80, 443"
+        log = Path(error.hint.removeprefix("its log: "))
         assert "cannot load certificate" in log.read_text(encoding="utf-8")
-        await agent.order({"op": "stop"})
+        await agent.stop()
 
 
 def test_an_nginx_that_does_not_start_is_told(

@@ -17,6 +17,7 @@ import pytest
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
 from kns.compile import paths
+from kns.engine.orders import AgentStatus, Converged, Refused, decode_answer
 from kns.kernel import netns, processes, sockets
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
@@ -38,7 +39,6 @@ from tests.end_to_end.agent_lab import (
 
 pytestmark = pytest.mark.kernel
 NUMBERS = itertools.count()
-CONVERGE = {"op": "converge"}
 
 
 @pytest.fixture
@@ -56,12 +56,7 @@ def test_server_sees_the_clients_address_and_says_who_it_is(lab: ScratchLab) -> 
 
     async def body() -> list[dict[str, Any]]:
         async with lab.agent() as agent:
-            assert await agent.order(CONVERGE) == {
-                "ok": True,
-                "servers": 2,
-                "containers": 0,
-                "errors": [],
-            }
+            assert await agent.converge() == Converged(servers=2, containers=0)
             return [
                 await inside(client, get_json, "10.77.0.2", 8080),
                 await inside(client, get_json, "10.77.0.3", 9090),
@@ -83,7 +78,7 @@ def test_udp_reply_leaves_from_the_address_that_was_asked(lab: ScratchLab, addre
 
     async def body() -> dict[str, Any]:
         async with lab.agent() as agent:
-            assert (await agent.order(CONVERGE))["servers"] == 2
+            assert (await agent.converge()).servers == 2
             found: dict[str, Any] = json.loads(
                 await inside(client, ask_udp, address, 5353, "whoami")
             )
@@ -103,7 +98,7 @@ def test_environment_is_the_one_of_the_pod(lab: ScratchLab) -> None:
 
     async def body() -> tuple[int, str]:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             reply: tuple[int, str] = await inside(name, get, "127.0.0.1", 8080, "/env")
             return reply
 
@@ -117,14 +112,14 @@ def test_taken_port_is_reported_and_the_others_are_served(lab: ScratchLab) -> No
 
     async def body() -> None:
         async with lab.agent() as agent:
-            answer = await agent.order(CONVERGE)
-            assert (answer["ok"], answer["servers"]) == (False, 1)
-            assert [item["message"] for item in answer["errors"]] == ["address already in use"]
-            assert answer["errors"][0]["subject"] == (f"default/b/web ({name} tcp 0.0.0.0:8080)")
+            answer = await agent.converge()
+            assert (len(answer.errors), answer.servers) == (1, 1)
+            assert [item.message for item in answer.errors] == ["address already in use"]
+            assert answer.errors[0].subject == (f"default/b/web ({name} tcp 0.0.0.0:8080)")
             assert (await inside(name, get, "127.0.0.1", 8081, "/hostname")) == (200, "b")
             other.close()
-            answer = await agent.order(CONVERGE)
-            assert (answer["ok"], answer["servers"], answer["errors"]) == (True, 2, [])
+            answer = await agent.converge()
+            assert (answer.servers, answer.errors) == (2, ())
 
     asyncio.run(body())
 
@@ -133,28 +128,26 @@ def test_two_containers_on_one_port_are_reported(lab: ScratchLab) -> None:
     lab.make_netns("b")
     lab.want(pod("b", server(8080), server(8080, name="side")))
 
-    async def body() -> dict[str, Any]:
+    async def body() -> Converged:
         async with lab.agent() as agent:
-            answer: dict[str, Any] = await agent.order(CONVERGE)
-            return answer
+            return await agent.converge()
 
     answer = asyncio.run(body())
-    assert (answer["ok"], answer["servers"]) == (False, 1)
-    assert answer["errors"][0]["message"] == "another container of the pod serves this port already"
+    assert (len(answer.errors), answer.servers) == (1, 1)
+    assert answer.errors[0].message == "another container of the pod serves this port already"
 
 
 def test_absent_netns_is_reported(lab: ScratchLab) -> None:
     lab.make_netns("b")
     lab.want(pod("gone", server(8080)), pod("b", server(8080)))
 
-    async def body() -> dict[str, Any]:
+    async def body() -> Converged:
         async with lab.agent() as agent:
-            answer: dict[str, Any] = await agent.order(CONVERGE)
-            return answer
+            return await agent.converge()
 
     answer = asyncio.run(body())
-    assert (answer["ok"], answer["servers"], len(answer["errors"])) == (False, 1, 1)
-    assert "does not exist" in answer["errors"][0]["message"]
+    assert (answer.servers, len(answer.errors)) == (1, 1)
+    assert "does not exist" in answer.errors[0].message
 
 
 def test_change_of_one_port_leaves_the_connections_of_another(lab: ScratchLab) -> None:
@@ -163,11 +156,11 @@ def test_change_of_one_port_leaves_the_connections_of_another(lab: ScratchLab) -
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             kept = await inside(name, socket.create_connection, ("127.0.0.1", 8080), 5)
             lost = await inside(name, socket.create_connection, ("127.0.0.1", 8081), 5)
             lab.want(pod("b", server(8080, 8082)))
-            assert (await agent.order(CONVERGE))["servers"] == 2
+            assert (await agent.converge()).servers == 2
             assert await inside(name, refuses, "127.0.0.1", 8081)
             assert (await inside(name, get, "127.0.0.1", 8082, "/hostname")) == (200, "b")
             kept.sendall(b"GET /hostname HTTP/1.0\r\n\r\n")
@@ -194,10 +187,10 @@ def test_what_a_server_says_may_change_without_a_new_socket(lab: ScratchLab) -> 
 
     async def body() -> list[int]:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             first = (await inside(name, get, "127.0.0.1", 8080, "/healthz"))[0]
             lab.want(replace(before, ready=False))
-            await agent.order(CONVERGE)
+            await agent.converge()
             return [first, (await inside(name, get, "127.0.0.1", 8080, "/healthz"))[0]]
 
     assert asyncio.run(body()) == [200, 412]
@@ -211,13 +204,13 @@ def test_pod_that_was_made_anew_is_served_and_the_old_netns_goes(lab: ScratchLab
 
     async def body() -> None:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             before = netns.identity(name)
             lab.delete_netns("b")
             lab.make_netns("b")
             assert netns.identity(name) != before
             assert await inside(name, refuses, "127.0.0.1", 8080)
-            assert (await agent.order(CONVERGE))["servers"] == 1
+            assert (await agent.converge()).servers == 1
             assert (await inside(name, get, "127.0.0.1", 8080, "/hostname")) == (200, "b")
             # the kernel takes the old netns' end of the veth away, and so ours: nobody held it
             for _ in range(100):
@@ -239,9 +232,9 @@ def test_converge_without_a_change_opens_nothing(lab: ScratchLab) -> None:
 
     async def body() -> tuple[set[str], set[str]]:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             before = _sockets()
-            await agent.order(CONVERGE)
+            await agent.converge()
             return before, _sockets()
 
     before, after = asyncio.run(body())
@@ -262,41 +255,39 @@ def test_orders_over_the_socket(lab: ScratchLab) -> None:
     lab.make_netns("b")
     lab.want(pod("b", server(8080)))
 
-    async def body() -> list[dict[str, Any]]:
+    async def body() -> list[bytes]:
         async with lab.agent():
             assert lab.paths.socket.stat().st_mode & 0o777 == 0o600
             reader, writer = await asyncio.open_unix_connection(lab.paths.socket)
             answers = []
             refused = (b"{", b'{"op": "x"}', b"7", b"[" * 60_000)
-            for line in (b'{"op": "converge"}', b'{"op": "status"}', *refused):
+            for line in (b'{"Converge": {}}', b'{"GetStatus": {}}', *refused):
                 writer.write(line + b"\n")
-                answers.append(json.loads(await reader.readline()))
+                answers.append(await reader.readline())
             writer.close()
             return answers
 
-    converged, status, *refused = asyncio.run(body())
-    assert (converged["ok"], converged["servers"]) == (True, 1)
-    assert (status["ok"], status["pid"], status["servers"], status["containers"]) == (
-        True,
-        os.getpid(),
-        1,
-        [],
-    )
-    assert status["rss_kb"] > 1000
-    assert [answer["error"] for answer in refused] == ["unknown order"] * 4
+    first, second, *rest = asyncio.run(body())
+    assert decode_answer(first, Converged) == Converged(servers=1, containers=0)
+    status = decode_answer(second, AgentStatus)
+    assert isinstance(status, AgentStatus)
+    assert (status.pid, status.servers, status.containers) == (os.getpid(), 1, ())
+    assert status.rss_kb > 1000
+    refused = [decode_answer(line, Refused) for line in rest]
+    assert [answer.error[:12] for answer in refused] == ["not an order"] * 4
 
 
 def test_order_that_never_ends_costs_its_own_connection_only(lab: ScratchLab) -> None:
-    async def body() -> dict[str, Any]:
+    async def body() -> AgentStatus:
         async with lab.agent() as agent:
             reader, writer = await asyncio.open_unix_connection(lab.paths.socket)
             writer.write(b"x" * 200_000)
-            assert await reader.read() == b""
+            refused = decode_answer(await reader.read(), Refused)
+            assert refused.error == "an order of more than 65536 bytes"
             writer.close()
-            answer: dict[str, Any] = await agent.order({"op": "status"})
-            return answer
+            return await agent.status()
 
-    assert asyncio.run(body())["ok"] is True
+    assert asyncio.run(body()).errors == ()
 
 
 def test_dns_pod_answers_its_first_question_and_follows_the_cluster(lab: ScratchLab) -> None:
@@ -330,12 +321,12 @@ def test_dns_pod_answers_its_first_question_and_follows_the_cluster(lab: Scratch
 
     async def body() -> tuple[tuple[str, str], tuple[str, str]]:
         async with lab.agent() as agent:
-            assert (await agent.order(CONVERGE))["servers"] == 2
+            assert (await agent.converge()).servers == 2
             before = await both()
             lab.cluster = replace(
                 lab.cluster, services=(service,), namespaces=(Namespace("default"),)
             )
-            await agent.order(CONVERGE)
+            await agent.converge()
             return before, await both()
 
     assert asyncio.run(body()) == (("", ""), ("10.96.0.7", "10.96.0.7"))
@@ -354,9 +345,9 @@ def test_dns_server_that_nobody_asked_closes_its_sockets(lab: ScratchLab) -> Non
         async with lab.agent() as agent:
             before = _sockets()
             lab.want(dns_pod)
-            assert (await agent.order(CONVERGE))["servers"] == 2
+            assert (await agent.converge()).servers == 2
             lab.want()
-            assert (await agent.order(CONVERGE))["servers"] == 0
+            assert (await agent.converge()).servers == 0
             return before, _sockets()
 
     before, after = asyncio.run(body())
@@ -390,7 +381,7 @@ def test_health_check_port_follows_the_ready_endpoints_of_its_node(lab: ScratchL
         async with lab.agent() as agent:
             for ready in (True, False, True):
                 lab.cluster = with_ready(ready=ready)
-                assert (await agent.order(CONVERGE))["servers"] == 2
+                assert (await agent.converge()).servers == 2
                 found = await asyncio.to_thread(
                     processes.run,
                     ["curl", "-si", "--max-time", "5", "127.0.0.1:32100/any"],
@@ -417,17 +408,17 @@ def test_sctp_is_served_or_its_absence_is_told(lab: ScratchLab) -> None:
             sock.send(b"hostname")
             return sock.recv(100)
 
-    async def body() -> tuple[dict[str, Any], bytes]:
+    async def body() -> tuple[Converged, bytes]:
         async with lab.agent() as agent:
-            answer = await agent.order(CONVERGE)
-            return answer, (await inside(name, ask)) if answer["ok"] else b""
+            answer = await agent.converge()
+            return answer, (await inside(name, ask)) if not answer.errors else b""
 
     answer, reply = asyncio.run(body())
     if has_sctp():
-        assert (answer["servers"], reply) == (1, b"b")
+        assert (answer.servers, reply) == (1, b"b")
     else:
-        assert answer["servers"] == 0
-        assert [(item["message"], item["hint"]) for item in answer["errors"]] == [
+        assert answer.servers == 0
+        assert [(item.message, item.hint) for item in answer.errors] == [
             ("this kernel has no SCTP", "modprobe sctp")
         ]
 
@@ -452,7 +443,7 @@ def test_hundreds_of_clients_at_once_are_all_answered(lab: ScratchLab) -> None:
 
     async def body() -> set[bytes]:
         async with lab.agent() as agent:
-            await agent.order(CONVERGE)
+            await agent.converge()
             found: set[bytes] = await inside(name, crowd)
             return found
 

@@ -20,6 +20,7 @@ from kns.compile.paths import LabPaths
 from kns.engine import agent, labs
 from kns.engine.down import down
 from kns.engine.lock import locked
+from kns.engine.orders import AgentStatus, GetStatus
 from kns.engine.status import status
 from kns.engine.up import UpResult, dry_run, up
 from kns.errors import ApplyError, LockedError, UsageError
@@ -357,6 +358,7 @@ def test_lock_says_who_holds_it(lab: Path) -> None:
 
 def test_agent_answers_orders(lab: Path) -> None:
     up(lab)
-    answer = agent.order(LAB, "status")
-    assert (answer["ok"], answer["errors"]) == (True, [])
-    assert answer["servers"] >= 4
+    answer = agent.order(LAB, GetStatus(), AgentStatus)
+    assert isinstance(answer, AgentStatus)
+    assert answer.errors == ()
+    assert answer.servers >= 4

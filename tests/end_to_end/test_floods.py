@@ -80,7 +80,7 @@ def test_client_that_sends_without_reading_is_made_to_wait(
 
     async def body() -> tuple[int, int, str]:
         async with lab.agent() as agent:
-            await agent.order({"op": "converge"})
+            await agent.converge()
             await inside(client, get, "10.77.0.2", 8080, "/hostname")
             before = resident_kb()
             sock, sent = await inside(client, pushed, "10.77.0.2", first, more)
@@ -118,7 +118,7 @@ def test_client_that_sends_many_requests_at_once_waits_as_the_others_do(lab: Scr
 
     async def body() -> tuple[list[str], int, int]:
         async with lab.agent() as agent:
-            await agent.order({"op": "converge"})
+            await agent.converge()
             flood = asyncio.create_task(inside(client, ask_all))
             while answered == 0:
                 await asyncio.sleep(0)

@@ -69,7 +69,8 @@ class Lab:
         found = status(self.name)
         (entry,) = (s for s in found.lab.cluster.services if s.name == service)
         address = str(entry.load_balancer_ingress[0].ip)
-        return list(found.agent["addresses"].get(address, []))
+        assert found.agent is not None
+        return list(found.agent.addresses.get(address, []))
 
     def watch(self, service: str, seconds: float) -> WatchResult:
         found = running(self.name)
@@ -213,6 +214,8 @@ def test_layer_2_answers_for_ipv6_addresses_too(tmp_path: Path) -> None:
         assert up(file).problems == ()
         lab = Lab(name, "l2", file)
         assert lab.broken("internet-to-service/load-balancer") == set()
-        assert len(status(name).agent["addresses"]) == 6
+        agent = status(name).agent
+        assert agent is not None
+        assert len(agent.addresses) == 6
     finally:
         down(name)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,10 +20,12 @@ from kns.engine import agent
 from kns.engine.down import down
 from kns.engine.labs import agent_pid
 from kns.engine.lock import locked
+from kns.engine.orders import Converge, Converged, Ping, Pong
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.errors import ApplyError, CancelledError
 from kns.kernel import netns, processes
+from kns.kernel.processes import Context
 from tests.cli.process import KNS, kns
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
@@ -65,7 +68,7 @@ def names_of_lab() -> tuple[str, ...]:
 def test_status_of_a_hanging_agent_ends(stopped_agent: int) -> None:
     found = status(LAB)
     assert (found.healthy, found.agent_pid) == (False, stopped_agent)
-    assert "not a word" in found.agent["error"]
+    assert "not a word" in found.agent_error
 
 
 def test_up_replaces_a_hanging_agent(lab: Path, stopped_agent: int) -> None:
@@ -75,13 +78,50 @@ def test_up_replaces_a_hanging_agent(lab: Path, stopped_agent: int) -> None:
     assert status(LAB).healthy
 
 
+FOREIGN = """
+import socket, sys
+with socket.socket(socket.AF_UNIX) as sock:
+    sock.bind(sys.argv[1])
+    sock.listen()
+    while True:
+        connection, _ = sock.accept()
+        with connection, connection.makefile("rb") as file:
+            while file.readline():
+                connection.sendall(b'{"ok": true, "servers": 4}' + bytes([10]))
+"""
+
+
+def test_an_agent_of_another_kns_is_told_and_replaced(lab: Path) -> None:
+    up(lab)
+    before = agent_pid(LAB)
+    assert before is not None
+    processes.kill_all([before], grace=2)
+    where = LabPaths(LAB).socket
+    argv = [sys.executable, "-c", FOREIGN, str(where), "-m", "kns.agent", LAB]
+    foreign = processes.spawn(argv, context=Context(f"kns.{LAB}.fabric"))
+    try:
+        while not where.exists():
+            time.sleep(0.01)
+        found = status(LAB)
+        assert (found.healthy, found.agent_pid) == (False, foreign.pid)
+        assert found.agent_error.startswith(
+            "the lab's agent is not of this kns: its answer is not AgentStatus: '{\"ok\": true"
+        )
+        assert up(lab).agent_started
+        assert agent_pid(LAB) not in {None, foreign.pid}
+        assert status(LAB).healthy
+    finally:
+        foreign.kill()
+        foreign.wait(timeout=5)
+
+
 def test_waiting_for_an_agent_can_be_cancelled(stopped_agent: int) -> None:
     assert stopped_agent
     cancelled = threading.Event()
     threading.Timer(0.3, cancelled.set).start()
     start = time.monotonic()
     with pytest.raises(CancelledError):
-        agent.order(LAB, "converge", cancelled=cancelled)
+        agent.order(LAB, Converge(), Converged, cancelled=cancelled)
     assert time.monotonic() - start < 3
 
 
@@ -89,7 +129,7 @@ def test_more_callers_than_a_hanging_agent_lets_wait_end_too(stopped_agent: int)
     assert stopped_agent
     for _ in range(20):
         with pytest.raises(ApplyError, match="does not answer"):
-            agent.order(LAB, "ping", patience=0.0)
+            agent.order(LAB, Ping(), Pong, patience=0.0)
 
 
 # -- netns and files removed by hand ---------------------------------------------------------------

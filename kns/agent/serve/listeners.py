@@ -22,18 +22,10 @@ from pathlib import Path
 from kns.agent.serve.name_servers import NameServers
 from kns.agent.serve.server import Inode, Server
 from kns.compile.listeners import Listener, ListenSocket, NameServer, Subject
+from kns.engine.orders import Failure
 from kns.errors import PlatformError
 from kns.kernel import netns, sockets
 from kns.kinds.common import Protocol
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Something that could not be opened or started; the rest of the lab works on."""
-
-    subject: str
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""What goes over the agent's socket is read as it was written, and nothing else is read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from kns.engine.orders import (
+    AgentStatus,
+    Answer,
+    ContainerState,
+    ContainerStatus,
+    Converge,
+    Converged,
+    Failure,
+    GetStatus,
+    Order,
+    Ping,
+    Pong,
+    Refused,
+    Stop,
+    Stopped,
+    decode_answer,
+    decode_order,
+    encode,
+)
+
+FAILURE = Failure("default/b/web", "address already in use", "ss -lntup")
+STATUS = AgentStatus(
+    pid=7,
+    rss_kb=20_000,
+    servers=4,
+    containers=(ContainerStatus("l/default/b/c", ContainerState.WAITING, 0, 2, False, "exited"),),
+    errors=(FAILURE,),
+    addresses={"198.51.100.1": ("node1", "node2"), "198.51.100.2": ()},
+)
+
+
+@pytest.mark.parametrize("order", [Ping(), Converge(), GetStatus(), Stop()])
+def test_orders_are_read_as_they_were_written(order: Order) -> None:
+    assert decode_order(encode(order)) == order
+
+
+@pytest.mark.parametrize(
+    "answer", [Pong(), Converged(4, 1), Converged(4, 1, (FAILURE,)), STATUS, Stopped()]
+)
+def test_answers_are_read_as_they_were_written(answer: Answer) -> None:
+    line = encode(answer)
+    assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
+    assert decode_answer(line, type(answer)) == answer
+
+
+def test_a_refusal_is_an_answer_to_everything() -> None:
+    assert decode_answer(encode(Refused("no", "try")), Pong) == Refused("no", "try")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"{",
+        b"7",
+        b"[]",
+        b"{}",
+        b'"Ping"',
+        b'{"op": "ping"}',
+        b'{"Ping": null}',
+        b'{"Ping": {"more": 1}}',
+        b'{"Ping": {}, "Stop": {}}',
+        b'{"Pong": {}}',
+        b"[" * 100_000,
+        b'{"Ping": ' * 100_000,
+        b"\xff\xfe",
+    ],
+)
+def test_what_is_no_order_is_told(line: bytes) -> None:
+    with pytest.raises(ValueError, match="not an order"):
+        decode_order(line)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"servers": "4"},
+        {"servers": True},
+        {"servers": None},
+        {"errors": {}},
+        {"errors": [["a", "b", "c"]]},
+        {"errors": [{"subject": "a", "message": "b"}]},
+        {"addresses": {"198.51.100.1": "node1"}},
+        {
+            "containers": [
+                {
+                    "container": "a",
+                    "state": "asleep",
+                    "pid": 1,
+                    "restarts": 0,
+                    "adopted": False,
+                    "message": "",
+                }
+            ]
+        },
+        {"later": 1},
+    ],
+)
+def test_an_answer_of_another_kns_is_told(change: dict[str, object]) -> None:
+    fields = json.loads(encode(STATUS))["AgentStatus"]
+    line = json.dumps({"AgentStatus": {**fields, **change}}).encode()
+    with pytest.raises(ValueError, match="not AgentStatus"):
+        decode_answer(line, AgentStatus)
+
+
+def test_an_answer_to_another_order_is_told() -> None:
+    with pytest.raises(ValueError, match="not Converged"):
+        decode_answer(encode(Pong()), Converged)
