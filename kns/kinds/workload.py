@@ -11,9 +11,11 @@ from enum import StrEnum
 from functools import cache
 from typing import Any, assert_never
 
-from kns.kinds import names
+from kns.kinds import names, selector
+from kns.kinds.fields import LABELS
 from kns.kinds.pod import Pod, manifest_fields, pod, pod_fields, template_paths
-from kns.labfile.reader import Field, Form, Integer, Shape, Text
+from kns.kinds.selector import LabelSelector
+from kns.labfile.reader import Field, Form, Integer, Mapped, Shape, Text
 
 
 class WorkloadKind(StrEnum):
@@ -34,6 +36,8 @@ class Workload:
     kind: WorkloadKind
     template: Pod
     replicas: int = 1
+    #: as written; it must match the template's labels
+    selector: LabelSelector | None = None
 
     def pods(self, nodes: Sequence[str]) -> tuple[Pod, ...]:
         """Its pods; a DaemonSet has one on each of `nodes`."""
@@ -85,14 +89,20 @@ def _short(replicas: int | None = None, **fields: Any) -> Workload:
 
 
 def _manifest(
-    kind: WorkloadKind, replicas: int = 1, service_name: str = "", **fields: Any
+    kind: WorkloadKind,
+    replicas: int = 1,
+    service_name: str = "",
+    selector: LabelSelector | None = None,
+    **fields: Any,
 ) -> Workload:
     template = pod(**fields)
     if kind is WorkloadKind.STATEFUL_SET and service_name:
         template = replace(template, subdomain=service_name)
-    return Workload(kind, template, replicas)
+    return Workload(kind, template, replicas, selector)
 
 
+#: a ReplicationController's selector, from before there were expressions
+_MATCH_LABELS = Mapped(LABELS, LabelSelector)
 SHAPE = Shape(
     _short,
     *pod_fields(Field("replicas", _REPLICAS, default=None)),
@@ -106,9 +116,10 @@ def form(kind: WorkloadKind) -> Form[Workload]:
     """How a manifest of that kind is read."""
     if kind is WorkloadKind.POD:
         return Form(Shape(_manifest, *manifest_fields(), of=Workload), template_paths(()))
-    more: tuple[Field, ...] = ()
+    old = kind is WorkloadKind.REPLICATION_CONTROLLER
+    more: tuple[Field, ...] = (Field("selector", _MATCH_LABELS if old else selector.SHAPE),)
     if kind is not WorkloadKind.DAEMON_SET:
-        more = (Field("replicas", _REPLICAS, default=1),)
+        more += (Field("replicas", _REPLICAS, default=1),)
     if kind is WorkloadKind.STATEFUL_SET:
         more += (Field("serviceName", Text(_subdomain_objection), default=""),)
     paths = template_paths(("spec", "template"))

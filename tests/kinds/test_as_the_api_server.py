@@ -171,7 +171,8 @@ def test_stateful_set_pod_name_label() -> None:
     """A Service may select one pod by it."""
     loaded = load_lab_text(
         f"{HEAD}{NODES}---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\n"
-        "spec:\n  serviceName: db\n  replicas: 2\n  template:\n"
+        "spec:\n  serviceName: db\n  replicas: 2\n"
+        "  selector: {matchLabels: {app: db}}\n  template:\n"
         "    metadata: {labels: {app: db}}\n"
         "    spec: {containers: [{name: c, ports: [{containerPort: 5432}]}]}\n"
         "---\napiVersion: v1\nkind: Service\nmetadata: {name: db-primary}\n"
@@ -181,3 +182,78 @@ def test_stateful_set_pod_name_label() -> None:
     cluster = resolve(loaded.spec).cluster
     (piece,) = (item for item in cluster.endpoint_slices if item.service == "db-primary")
     assert [endpoint.pod for endpoint in piece.endpoints] == ["default/db-0"]
+
+
+DEPLOYMENT = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
+CONTAINERS = "spec: {containers: [{name: c}]}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "selector", "labels", "expected"),
+    [
+        ("Deployment", "{matchLabels: {app: web}}", "{app: web, x: y}", ""),
+        ("Deployment", "{matchExpressions: [{key: app, operator: Exists}]}", "{app: web}", ""),
+        ("Deployment", "{matchExpressions: [{key: app, operator: NotIn, values: [a]}]}", "{}", ""),
+        ("Deployment", "{matchLabels: {app: web}}", "{app: wbe}",
+         "spec.template.metadata.labels: Invalid value: {\"app\": \"wbe\"}: "
+         "`selector` does not match template `labels`"),
+        ("StatefulSet", "{matchExpressions: [{key: app, operator: In, values: [a]}]}", "{app: b}",
+         "spec.template.metadata.labels: Invalid value: {\"app\": \"b\"}: "
+         "`selector` does not match template `labels`"),
+        ("Deployment", "", "{app: web}", "spec.selector: Required value"),
+        ("DaemonSet", "null", "{app: web}", "spec.selector: Required value"),
+        ("ReplicaSet", "{}", "{app: web}",
+         "spec.selector: Invalid value: {}: empty selector is invalid for deployment"),
+        ("DaemonSet", "{matchLabels: {}}", "{app: web}",
+         "spec.selector: Invalid value: {}: empty selector is invalid for daemonset"),
+        ("ReplicationController", "", "{app: web}", ""),
+        ("ReplicationController", "{app: web}", "{app: web}", ""),
+        ("ReplicationController", "", "{}", "spec.selector: Required value"),
+        ("ReplicationController", "{app: web}", "{app: x}",
+         "spec.template.metadata.labels: Invalid value: {\"app\": \"x\"}: "
+         "`selector` does not match template `labels`"),
+    ],
+)  # fmt: skip
+def test_a_selector_matches_its_template(
+    kind: str, selector: str, labels: str, expected: str
+) -> None:
+    version = "v1" if kind == "ReplicationController" else "apps/v1"
+    written = f"  selector: {selector}\n" if selector else ""
+    text = (
+        f"---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: web}}\nspec:\n{written}"
+        f"  template: {{metadata: {{labels: {labels}}}, {CONTAINERS}}}\n"
+    )
+    assert refused(text) == ([expected] if expected else [])
+
+
+def refused(manifests: str) -> list[str]:
+    """The errors of a lab with these manifests."""
+    try:
+        load_lab_text(f"{HEAD}{NODES}{manifests}")
+    except SpecError as error:
+        return [f"{problem.path}: {problem.message}" for problem in error.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("pod", "expected"),
+    [
+        ("{}", "spec.containers: Required value"),
+        ("{containers: []}", "spec.containers: Required value"),
+        ("{containers: [{}]}", "spec.containers[0].name: Required value"),
+    ],
+)
+def test_a_pod_has_containers_with_names(pod: str, expected: str) -> None:
+    """The Lab document's short form alone may leave them out."""
+    text = f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {pod}\n"
+    assert refused(text) == [expected]
+
+
+def test_what_makes_pods_restarts_them() -> None:
+    spec = (
+        "spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, "
+        "spec: {restartPolicy: Never, containers: [{name: c}]}}}\n"
+    )
+    assert refused(DEPLOYMENT + spec) == [
+        'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'
+    ]

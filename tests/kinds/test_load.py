@@ -177,7 +177,8 @@ def with_manifests(text: str) -> str:
 def test_a_deployment_becomes_its_pods() -> None:
     text = with_manifests(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\n"
-        "spec:\n  replicas: 2\n  template:\n    metadata: {labels: {app: web}}\n"
+        "spec:\n  replicas: 2\n  selector: {matchLabels: {app: web}}\n"
+        "  template:\n    metadata: {labels: {app: web}}\n"
         "    spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}\n"
     )
     spec = load_lab_text(text).spec
@@ -190,7 +191,8 @@ def test_a_deployment_becomes_its_pods() -> None:
 def test_a_deployment_without_replicas_has_one() -> None:
     text = with_manifests(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
-        "spec: {template: {spec: {containers: []}}}\n"
+        "spec: {selector: {matchLabels: {a: b}}, "
+        "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}}\n"
     )
     assert [pod.name for pod in own_pods(load_lab_text(text).spec)] == ["web-1"]
 
@@ -199,7 +201,8 @@ def test_a_stateful_set_counts_from_zero_and_names_its_pods() -> None:
     text = with_manifests(
         "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: db}\n"
         "spec:\n  replicas: 2\n  serviceName: peers\n"
-        "  template: {spec: {containers: [{name: c}]}}\n"
+        "  selector: {matchLabels: {a: b}}\n"
+        "  template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}\n"
     )
     pods = own_pods(load_lab_text(text).spec)
     found = [(pod.name, pod.hostname, pod.subdomain) for pod in pods]
@@ -209,7 +212,8 @@ def test_a_stateful_set_counts_from_zero_and_names_its_pods() -> None:
 def test_a_daemon_set_has_a_pod_on_each_node() -> None:
     text = with_manifests(
         "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\n"
-        "spec: {template: {spec: {containers: []}}}\n"
+        "spec: {selector: {matchLabels: {a: b}}, "
+        "template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c}]}}}\n"
     )
     pods = own_pods(load_lab_text(text).spec)
     assert [(pod.name, pod.node) for pod in pods] == [("agent-1", "node1"), ("agent-2", "node2")]

@@ -13,6 +13,7 @@ from kns.kinds.checks.networkpolicies import check_policies, warn_policies
 from kns.kinds.checks.pods import check_pods
 from kns.kinds.checks.service_warnings import warn_service_fields
 from kns.kinds.checks.services import check_services
+from kns.kinds.checks.workloads import check_workloads
 from kns.kinds.sources import Sources
 from kns.labfile.wording import shown
 
@@ -24,6 +25,7 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
         *(check_balancer(sources) if sources.networks_known else ()),
         *check_egress(sources),
         *_namespaces(sources),
+        *check_workloads(sources),
         *check_pods(sources),
         *check_services(sources),
         *check_slices(sources),

@@ -38,7 +38,7 @@ def check_policies(sources: Sources) -> Iterator[Problem]:
         if policy.full_name in taken:
             yield duplicate(part, ("name",), policy.name, taken[policy.full_name])
         taken.setdefault(policy.full_name, part)
-        yield from _selector(policy.pod_selector, place, ("podSelector",))
+        yield from check_selector(policy.pod_selector, place, ("podSelector",))
         if len(policy.policy_types) > len(PolicyType):
             yield place.problem(("policyTypes",), "may not specify more than two policyTypes")
         for path, rule in _rules(policy):
@@ -79,7 +79,7 @@ def _peer(peer: NetworkPolicyPeer, place: Place, path: Path) -> Iterator[Problem
     selectors = (("podSelector", peer.pod_selector), ("namespaceSelector", peer.namespace_selector))
     for name, selector in selectors:
         if selector is not None:
-            yield from _selector(selector, place, (*path, name))
+            yield from check_selector(selector, place, (*path, name))
     named = peer.pod_selector is not None or peer.namespace_selector is not None
     if peer.ip_block is None:
         if not named:
@@ -99,7 +99,8 @@ def _block(block: IPBlock, place: Place, path: Path) -> Iterator[Problem]:
             yield place.problem((*path, "except", index), message)
 
 
-def _selector(selector: LabelSelector, place: Place, path: Path) -> Iterator[Problem]:
+def check_selector(selector: LabelSelector, place: Place, path: Path) -> Iterator[Problem]:
+    """Values where an operator wants none, and none where it wants some."""
     for index, item in enumerate(selector.match_expressions):
         where = (*path, "matchExpressions", index, "values")
         if item.operator in _WITH_VALUES and not item.values:
