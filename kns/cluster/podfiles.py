@@ -193,14 +193,23 @@ def _limited(conf: ResolvConf) -> ResolvConf:
 
 
 def _pod_hosts(cluster: Cluster, pod: Pod) -> str:
+    aliases = _alias_lines(pod)
     if pod.host_network:
-        return HOST_NETWORK_HOSTS_HEAD + _node_hosts(cluster, pod.node)
+        return HOST_NETWORK_HOSTS_HEAD + _node_hosts(cluster, pod.node) + aliases
     hostname = pod_hostname(pod)
     names = [hostname]
     if pod.subdomain:
         domain = cluster.network.dns.domain.rstrip(".")
         names = [f"{hostname}.{pod.subdomain}.{pod.namespace}.svc.{domain}", hostname]
-    return POD_HOSTS_HEAD + _hosts_lines(pod.addresses, *names)
+    return POD_HOSTS_HEAD + _hosts_lines(pod.addresses, *names) + aliases
+
+
+def _alias_lines(pod: Pod) -> str:
+    """kubelet's hostsEntriesFromHostAliases: a line for each address, after a blank one."""
+    if not pod.host_aliases:
+        return ""
+    lines = (_hosts_lines((alias.ip,), *alias.hostnames) for alias in pod.host_aliases)
+    return f"\n# Entries added by HostAliases.\n{''.join(lines)}"
 
 
 def _hosts_lines(addresses: Iterable[IPAddress], *names: str) -> str:

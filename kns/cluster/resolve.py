@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
+from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.cluster.resolve_hosts import resolve_internet, resolve_network, resolve_nodes
@@ -60,6 +61,7 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     internet, internet_leases = resolve_internet(lab, network, leases)
     pods, pod_leases, last = resolve_pods(lab, nodes, leases)
     services, service_leases = resolve_services(lab, network, nodes, leases)
+    pods = with_implied_ports(pods, services)
     slices = (*_explicit(lab, pods), *derive_slices(services, pods, nodes))
     cluster = Cluster(
         name=lab.name,

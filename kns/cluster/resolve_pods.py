@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kns.addresses import IPAddress, IPNetwork
 from kns.cluster.allocate import PodAddresses
+from kns.cluster.downward import with_fields
 from kns.cluster.leases import Leases, PodLease
 from kns.kinds.lab import Lab
 from kns.kinds.node import Node
@@ -21,15 +22,18 @@ def resolve_pods(
     bound = {name: lease.node for name, lease in leases.pods.items()}
     placed = [item.pod for item in expand_pods(lab, bound)]
     addresses, last = _addresses(placed, nodes, leases)
-    hosts = {node.name: node.addresses for node in nodes}
+    hosts = {node.name: node for node in nodes}
     pods = tuple(
-        replace(
-            pod,
-            addresses=hosts[pod.node] if pod.host_network else tuple(addresses[pod.full_name]),
-        )
+        _addressed(lab.name, pod, hosts[pod.node], tuple(addresses[pod.full_name]))
         for pod in placed
     )
     return pods, {pod.full_name: PodLease(pod.node, pod.addresses) for pod in pods}, last
+
+
+def _addressed(lab: str, pod: Pod, node: Node, own: tuple[IPAddress, ...]) -> Pod:
+    """The pod with its addresses, and with what its containers are told of itself."""
+    pod = replace(pod, addresses=node.addresses if pod.host_network else own)
+    return with_fields(lab, pod, node)
 
 
 def _addresses(

@@ -121,9 +121,13 @@ def listeners(cluster: Cluster) -> tuple[Listener, ...]:
 
 def _listeners(cluster: Cluster) -> Iterator[Listener]:
     for pod in cluster.pods:
+        # a port that two containers list is the first one's: the other can't bind it
+        found: dict[ListenSocket, Listener] = {}
         for container in pod.containers:
             if not is_program(cluster, pod, container):
-                yield from _container_servers(cluster.name, pod, container)
+                for listener in _container_servers(cluster.name, pod, container):
+                    found.setdefault(listener.socket, listener)
+        yield from found.values()
     for host in cluster.internet:
         yield from _host_servers(names.netns_of_internet(cluster.name, host.name), host)
     yield from _internet_name_servers(cluster)

@@ -6,19 +6,21 @@ bytes ─document─▶ Documents ─kinds─▶ Lab document + manifests ─che
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from kns.errors import Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
+from kns.kinds.config import with_values
 from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
 from kns.kinds.manifests import read_manifests
 from kns.kinds.namespace import Namespace
 from kns.kinds.networking import Networking
 from kns.kinds.networkpolicy import located
 from kns.kinds.sources import Manifests, Sources
+from kns.kinds.workload import Workload
 from kns.labfile.document import MAX_BYTES, Document, parse_stream
 from kns.labfile.place import Located
 
@@ -118,7 +120,7 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
     """The objects of the Lab document and of the manifests, with and without their places."""
     lists = written.lists
     nodes = tuple(lists.get("nodes", ()))
-    workloads = (*lists.get("pods", ()), *manifests.workloads)
+    workloads = tuple(_with_values((*lists.get("pods", ()), *manifests.workloads), manifests))
     services = (*lists.get("services", ()), *manifests.services)
     slices = (*lists.get("endpointSlices", ()), *manifests.slices)
     ingresses = (*lists.get("ingresses", ()), *manifests.ingresses)
@@ -169,6 +171,17 @@ def _merged(namespaces: Iterable[Namespace]) -> tuple[Namespace, ...]:
         before = found.get(item.name, item)
         found[item.name] = Namespace(item.name, {**before.labels, **item.labels})
     return tuple(found.values())
+
+
+def _with_values(
+    workloads: Iterable[Located[Workload]], manifests: Manifests
+) -> Iterator[Located[Workload]]:
+    """The workloads with the variables that the file's ConfigMaps and Secrets have."""
+    configs = _values(manifests.configs)
+    for part in workloads:
+        made, warnings = with_values(part, configs)
+        manifests.warnings += warnings
+        yield made
 
 
 def _values(parts: Iterable[Located[T]]) -> tuple[T, ...]:

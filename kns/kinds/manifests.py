@@ -6,10 +6,12 @@ manifest's own paths.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from kns.errors import Problem
 from kns.kinds import (
+    config,
     endpointslice,
     ingress,
     namespace,
@@ -19,9 +21,10 @@ from kns.kinds import (
     workload,
 )
 from kns.kinds.api import check_kind, is_own, was_removed
+from kns.kinds.pod import ALWAYS
 from kns.kinds.sources import Manifests
 from kns.kinds.workload import WorkloadKind
-from kns.labfile.document import Document
+from kns.labfile.document import Document, Path
 from kns.labfile.objects import ObjectPlace, objects_in
 from kns.labfile.place import Located, Place
 from kns.labfile.reader import Form, Origin, Reading
@@ -29,10 +32,9 @@ from kns.labfile.wording import RefusedError, shown
 
 T = TypeVar("T")
 _WORKLOADS = frozenset(str(kind) for kind in WorkloadKind)
-#: what belongs to a server's bookkeeping, or to parts of Kubernetes that are not its network;
-#: a Secret of another type than TLS is one of them
+#: what belongs to a server's bookkeeping, or to parts of Kubernetes that are not its network
 _SILENT = frozenset({
-    "Secret", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
+    "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
     "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "PodDisruptionBudget",
     "HorizontalPodAutoscaler", "Event", "Endpoints",
 })  # fmt: skip
@@ -72,8 +74,8 @@ def _read_own(item: ObjectPlace, found: Manifests) -> None:
             found.ingresses += _parsed(item, ingress.FORM, found)
         case "IngressClass":
             found.ingress_classes += _parsed(item, ingress.CLASS_FORM, found)
-        case "Secret" if item.data.get("type") == secret.TLS_TYPE:
-            found.secrets += _parsed(item, secret.FORM, found)
+        case "Secret" | "ConfigMap":
+            _read_config(item, found)
         case "Namespace":
             found.namespaces += _parsed(item, namespace.FORM, found)
         case "NetworkPolicy":
@@ -87,6 +89,16 @@ def _read_own(item: ObjectPlace, found: Manifests) -> None:
 def _without_effect(item: ObjectPlace) -> Problem:
     message = f"objects of kind {item.kind} have no effect here"
     return _place(item).problem(("kind",), message, warning=True)
+
+
+def _read_config(item: ObjectPlace, found: Manifests) -> None:
+    """A ConfigMap or Secret for its keys, and one of type TLS for its certificate."""
+    if item.kind == "ConfigMap":
+        found.configs += _parsed(item, config.CONFIG_MAP_FORM, found)
+        return
+    found.configs += _parsed(item, config.SECRET_FORM, found)
+    if item.data.get("type") == secret.TLS_TYPE:
+        found.secrets += _parsed(item, secret.FORM, found)
 
 
 def _place(item: ObjectPlace) -> Place:
@@ -117,14 +129,19 @@ def _read_workload(item: ObjectPlace, kind: WorkloadKind, found: Manifests) -> N
         found.warnings += _without_images(part.place)
 
 
-def _without_images(place: Place) -> list[Problem]:
+def _without_images(place: Place) -> Iterator[Problem]:
     """A warning for each command that is meant for an image."""
-    warnings: list[Problem] = []
-    containers = place.get("containers")
-    for index, container in enumerate(containers if isinstance(containers, list) else []):
+    for path, container in _written(place):
+        if path[0] == "initContainers" and container.get("restartPolicy") != ALWAYS:
+            continue
         if "image" in container and container.get("command"):
             message = f"not run: kns has no image {shown(container['image'])}"
             hint = "its ports are served by the built-in server; `image` left out, it is run"
-            path = ("containers", index, "command")
-            warnings.append(place.problem(path, message, hint, warning=True))
-    return warnings
+            yield place.problem((*path, "command"), message, hint, warning=True)
+
+
+def _written(place: Place) -> Iterator[tuple[Path, Mapping[str, object]]]:
+    for field in ("containers", "initContainers"):
+        written = place.get(field)
+        for index, container in enumerate(written if isinstance(written, list) else ()):
+            yield (field, index), container

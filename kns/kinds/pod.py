@@ -8,12 +8,13 @@ from typing import Any
 
 from kns.addresses import IPAddress, IPFamily
 from kns.kinds.common import Labels, Protocol
+from kns.kinds.env import ENV, ENV_FROM, EnvVar, KeySource
 from kns.kinds.fields import (
+    ADDRESS,
     ADDRESSES,
     ANNOTATIONS_FIELD,
-    ARGUMENT,
+    ANY_TEXT,
     ARGUMENTS,
-    ENV_NAME,
     FILLED_WORD,
     FLAG,
     LABEL_NAME,
@@ -22,6 +23,7 @@ from kns.kinds.fields import (
     PORT,
     PORT_NAME,
     PROTOCOL,
+    SUBDOMAIN,
     TEXTS,
     WORD,
 )
@@ -29,6 +31,8 @@ from kns.labfile.reader import Choice, Field, ListOf, Shape, Text
 
 #: a pod without containers gets one server on this port
 DEFAULT_PORT = 8080
+#: the restartPolicy of an init container that makes it a sidecar
+ALWAYS = "Always"
 
 
 class DNSPolicy(StrEnum):
@@ -38,14 +42,6 @@ class DNSPolicy(StrEnum):
     CLUSTER_FIRST_WITH_HOST_NET = "ClusterFirstWithHostNet"
     DEFAULT = "Default"
     NONE = "None"
-
-
-@dataclass(frozen=True, slots=True)
-class EnvVar:
-    """An environment variable; `value` may refer to others as `$(NAME)`."""
-
-    name: str
-    value: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +64,10 @@ class Container:
     ports: tuple[ContainerPort, ...] = ()
     command: tuple[str, ...] = ()
     env: tuple[EnvVar, ...] = ()
+    #: in what is read: objects whose keys are variables, too
+    env_from: tuple[KeySource, ...] = ()
+    #: an init container that restarts always: it runs beside the others
+    is_sidecar: bool = False
     #: the real program of kns' own that runs in it instead (`nginx`)
     component: str = ""
 
@@ -87,6 +87,14 @@ class DNSConfig:
     nameservers: tuple[IPAddress, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[DNSOption, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HostAlias:
+    """Names of an address in the pod's hosts file."""
+
+    ip: IPAddress
+    hostnames: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,9 @@ class Pod:
     dns_config: DNSConfig = field(default_factory=DNSConfig)
     enable_service_links: bool = True
     host_network: bool = False
+    host_aliases: tuple[HostAlias, ...] = ()
+    annotations: Labels = field(default_factory=dict)
+    service_account: str = "default"
 
     @property
     def asks_cluster_dns(self) -> bool:
@@ -164,22 +175,34 @@ def _without_image(image: str = "", **rest: Any) -> Container:
     return _container(**rest)
 
 
+def _init_container(restart_policy: str = "", **rest: Any) -> Container | None:
+    """None for one that ends before the others start; kns runs no such."""
+    if restart_policy != ALWAYS:
+        return None
+    return replace(_without_image(**rest), is_sidecar=True)
+
+
 def pod(
     name: str,
     namespace: str = "default",
     node: str = "",
     containers: tuple[Container, ...] = (),
+    init_containers: tuple[Container | None, ...] = (),
     ready: bool = True,  # noqa: FBT001, FBT002 - called with what was read, by name
-    annotations: Labels | None = None,  # noqa: ARG001 - nothing on the network depends on them
     **rest: Any,
 ) -> Pod:
-    """A pod as read: each container has a name, and a pod that names none has a server."""
+    """A pod as read: each container has a name, and a pod that names none has a server.
+
+    Sidecars come last, in which order Kubernetes looks for a named port (FindPort).
+    """
+    own = containers or (Container("", (ContainerPort(DEFAULT_PORT),)),)
+    sidecars = tuple(container for container in init_containers if container is not None)
     return Pod(
         namespace,
         name,
         node,
         (),
-        containers=_with_names(containers or (Container("", (ContainerPort(DEFAULT_PORT),)),)),
+        containers=_with_names((*own, *sidecars)),
         ready=ready,
         **{"serving": ready, **rest},
     )
@@ -205,14 +228,14 @@ _CONTAINER_PORT = Shape(
     Field("protocol", PROTOCOL, zero=True),
     of=ContainerPort,
 )
-_ENV = Shape(EnvVar, Field("name", ENV_NAME, required=True), Field("value", ARGUMENT))
 _CONTAINER_FIELDS = (
     Field("name", LABEL_NAME, default=None),
     Field("port", PORT, default=None),
     Field("ports", ListOf(_CONTAINER_PORT)),
     Field("command", ARGUMENTS),
     Field("args", ARGUMENTS, default=[]),
-    Field("env", ListOf(_ENV)),
+    Field("env", ListOf(ENV)),
+    Field("envFrom", ListOf(ENV_FROM), default=[]),
 )
 _CONTAINER = Shape(
     _container,
@@ -224,6 +247,18 @@ _CONTAINER = Shape(
 #: in a manifest, with what stands beside them in one
 _CONTAINER_OF_MANIFEST = Shape(
     _without_image, Field("image", Text(), default=None), *_CONTAINER_FIELDS, of=Container
+)
+_INIT_CONTAINER = Shape(
+    _init_container,
+    Field("image", Text(), default=None),
+    Field("restartPolicy", Text(), default=None),
+    *_CONTAINER_FIELDS,
+    of=Container,
+    title="InitContainer",
+    doc="With `restartPolicy: Always` a sidecar, which runs beside the containers.",
+)
+_HOST_ALIAS = Shape(
+    HostAlias, Field("ip", ADDRESS, required=True), Field("hostnames", ListOf(SUBDOMAIN))
 )
 _DNS_OPTION = Shape(
     DNSOption, Field("name", FILLED_WORD, required=True), Field("value", WORD, default=None)
@@ -243,6 +278,7 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("node", Text(), default=None),
         *more,
         Field("containers", ListOf(container), default=[]),
+        Field("initContainers", ListOf(_INIT_CONTAINER), default=[]),
         Field("hostname", LABEL_NAME, zero=True),
         Field("subdomain", LABEL_NAME, zero=True),
         Field("ready", FLAG),
@@ -252,6 +288,8 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("dnsConfig", _DNS_CONFIG),
         Field("enableServiceLinks", FLAG),
         Field("hostNetwork", FLAG),
+        Field("hostAliases", ListOf(_HOST_ALIAS)),
+        Field("serviceAccountName", ANY_TEXT, "service_account", zero=True),
     )
 
 
@@ -277,6 +315,9 @@ def template_paths(template: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         "dnsConfig",
         "enableServiceLinks",
         "hostNetwork",
+        "hostAliases",
+        "initContainers",
+        "serviceAccountName",
     )
     paths: dict[str, tuple[str, ...]] = {name: (*template, "spec", name) for name in spec}
     paths["node"] = (*template, "spec", "nodeName")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kns.errors import Problem
+from kns.kinds.config import Config
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress, IngressClass
 from kns.kinds.internet import InternetHost
@@ -52,6 +53,7 @@ class Manifests:
     ingresses: list[Located[Ingress]] = field(default_factory=list)
     ingress_classes: list[Located[IngressClass]] = field(default_factory=list)
     secrets: list[Located[TLSSecret]] = field(default_factory=list)
+    configs: list[Located[Config]] = field(default_factory=list)
     network_policies: list[Located[NetworkPolicy]] = field(default_factory=list)
     namespaces: list[Located[Namespace]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)

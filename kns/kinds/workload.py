@@ -5,7 +5,7 @@ In the Lab document `replicas` makes a pod the template of name-1, name-2, …
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -13,8 +13,18 @@ from typing import Any, assert_never
 
 from kns.kinds import names, selector
 from kns.kinds.fields import LABELS
-from kns.kinds.pod import Pod, manifest_fields, pod, pod_fields, template_paths
+from kns.kinds.pod import (
+    ALWAYS,
+    Container,
+    Pod,
+    manifest_fields,
+    pod,
+    pod_fields,
+    template_paths,
+)
 from kns.kinds.selector import LabelSelector
+from kns.labfile.document import Path
+from kns.labfile.place import Located
 from kns.labfile.reader import Field, Form, Integer, Mapped, Shape, Text
 
 
@@ -70,6 +80,23 @@ def _stateful(template: Pod, name: str, place: int) -> Pod:
         "apps.kubernetes.io/pod-index": str(place),
     }
     return replace(template, name=name, hostname=name, labels={**template.labels, **own})
+
+
+def written_containers(part: Located[Workload]) -> Iterator[tuple[Container, Path]]:
+    """Each container of the template with the path at which it is written."""
+    containers = part.value.template.containers
+    inits = part.place.get("initContainers")
+    sidecars = [
+        index
+        for index, item in enumerate(inits if isinstance(inits, list) else ())
+        if isinstance(item, dict) and item.get("restartPolicy") == ALWAYS
+    ]
+    first = len(containers) - len(sidecars)
+    for index, container in enumerate(containers):
+        if index < first:
+            yield container, ("containers", index)
+        else:
+            yield container, ("initContainers", sidecars[index - first])
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ variables, not from the zone that kns serves: else a mistake in that would prove
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -48,6 +49,7 @@ def discovery_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     cluster = lookup.cluster
     if has_dns(cluster):
         yield from _names(lookup)
+    yield from _aliases(cluster)
     environments = list(_environments(cluster))
     yield from spread(environments, PODS_MAX)
     if len(environments) > PODS_MAX:
@@ -82,10 +84,13 @@ def _names(lookup: Lookup) -> Iterator[Check | Skip]:
 
 
 def _askers(cluster: Cluster) -> tuple[Pod, ...]:
-    """One pod of each namespace whose resolv.conf is the one that kubelet writes by default."""
+    """One pod of each namespace that asks as kubelet has it ask by default.
+
+    With hostAliases it has names of its own, and may have others' among them.
+    """
     first: dict[str, Pod] = {}
     for pod in workloads(cluster):
-        if pod.asks_cluster_dns and pod.dns_config == DNSConfig():
+        if pod.asks_cluster_dns and pod.dns_config == DNSConfig() and not pod.host_aliases:
             first.setdefault(pod.namespace, pod)
     return tuple(first.values())
 
@@ -205,6 +210,21 @@ def _endpoints(cluster: Cluster, service: Service) -> tuple[_Entry, ...]:
         if endpoint.ready is not False or service.publish_not_ready_addresses
         for address in endpoint.addresses
     )
+
+
+# -- hosts files -----------------------------------------------------------------------------------
+
+
+def _aliases(cluster: Cluster) -> Iterator[Check]:
+    """What a pod's hostAliases say; a name of several entries, or the pod's own, is left out."""
+    for pod in workloads(cluster):
+        entries = [(name, alias.ip) for alias in pod.host_aliases for name in alias.hostnames]
+        uses = Counter(name for name, _ in entries)
+        for name, address in entries:
+            if uses[name] == 1 and name not in {pod.name, pod.hostname, "localhost"}:
+                step = Step(Resolve(name), _records((str(address),)))
+                expected = f"{name}: {address}, by hostAliases"
+                yield _check("host-alias", pod, name, expected, [step])
 
 
 # -- other names -----------------------------------------------------------------------------------

@@ -135,12 +135,19 @@ def _containers(lookup: Lookup) -> Iterator[Check]:
 
 
 def _servers(pod: Pod) -> Iterator[tuple[str, int]]:
-    """One HTTP port of each container that has one."""
+    """One HTTP port of each container that has one; what two list is the first one's."""
+    taken: set[int] = set()
     for container in pod.containers:
-        for port in container.ports:
-            if port.protocol is Protocol.TCP and serves_http(pod, port.port, port.protocol):
-                yield container.name, port.port
-                break
+        found = [
+            port.port
+            for port in container.ports
+            if port.protocol is Protocol.TCP
+            and port.port not in taken
+            and serves_http(pod, port.port, port.protocol)
+        ]
+        if found:
+            yield container.name, found[0]
+        taken |= {port.port for port in container.ports if port.protocol is Protocol.TCP}
 
 
 def loopback_of(pod: Pod) -> IPAddress:

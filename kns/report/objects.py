@@ -9,6 +9,7 @@ from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
 from kns.kinds import endpointslice, ingress, namespace, networkpolicy, service
 from kns.kinds.common import Object, metadata
+from kns.kinds.env import EnvVar
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
 from kns.labfile.reader import JSON
@@ -91,8 +92,21 @@ def pod_object(pod: Pod, cluster: Cluster, presence: Presence) -> Object:
         "nodeName": pod.node,
         "dnsPolicy": str(pod.dns_policy),
         "enableServiceLinks": pod.enable_service_links,
-        "containers": [_container(container) for container in pod.containers],
+        "containers": [_container(item) for item in pod.containers if not item.is_sidecar],
     }
+    sidecars: list[JSON] = [
+        {**_container(item), "restartPolicy": "Always"}
+        for item in pod.containers
+        if item.is_sidecar
+    ]
+    if sidecars:
+        spec["initContainers"] = sidecars
+    if pod.host_aliases:
+        spec["hostAliases"] = [
+            {"ip": str(alias.ip), "hostnames": list(alias.hostnames)} for alias in pod.host_aliases
+        ]
+    if pod.host_network:
+        spec["hostNetwork"] = True
     if pod.hostname:
         spec["hostname"] = pod.hostname
     if pod.subdomain:
@@ -100,7 +114,7 @@ def pod_object(pod: Pod, cluster: Cluster, presence: Presence) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": metadata(pod.name, pod.namespace, pod.labels),
+        "metadata": metadata(pod.name, pod.namespace, pod.labels, annotations=pod.annotations),
         "spec": spec,
         "status": status,
     }
@@ -115,5 +129,12 @@ def _container(container: Container) -> Object:
     if container.command:
         result["command"] = list(container.command)
     if container.env:
-        result["env"] = [{"name": item.name, "value": item.value} for item in container.env]
+        result["env"] = [_variable(item) for item in container.env]
     return result
+
+
+def _variable(variable: EnvVar) -> JSON:
+    if not variable.field_path:
+        return {"name": variable.name, "value": variable.value}
+    source: Object = {"fieldRef": {"apiVersion": "v1", "fieldPath": variable.field_path}}
+    return {"name": variable.name, "valueFrom": source}

@@ -11,7 +11,8 @@ from kns.addresses import IPFamily
 from kns.cluster.environment import container_environment, expand, service_environment
 from kns.cluster.model import Cluster, Network
 from kns.kinds.common import Protocol
-from kns.kinds.pod import Container, EnvVar, Pod
+from kns.kinds.env import EnvVar
+from kns.kinds.pod import Container, Pod
 from kns.kinds.service import Service, ServicePort
 from tests.vectors import read_vectors
 

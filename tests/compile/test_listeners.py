@@ -33,8 +33,9 @@ from kns.compile.programs.programs import programs
 from kns.compile.proxy.by_mode import proxy
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.env import EnvVar
 from kns.kinds.node import Node
-from kns.kinds.pod import Container, ContainerPort, EnvVar, Pod
+from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy
 
 NODE = Node("node1", (ip_address("172.18.0.2"),), host_addresses=(ip_address("10.244.0.1"),))

@@ -20,7 +20,8 @@ from kns.agent.container import GRACE_SECONDS
 from kns.compile import paths
 from kns.engine.orders import ContainerState, ContainerStatus, Converged, Stopped
 from kns.kernel import netns, processes
-from kns.kinds.pod import Container, EnvVar
+from kns.kinds.env import EnvVar
+from kns.kinds.pod import Container
 from tests.end_to_end.agent_lab import ScratchLab, empty_lab, pod, read_text
 
 pytestmark = [

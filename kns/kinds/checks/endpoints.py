@@ -189,9 +189,12 @@ def _port_hint(pods: Sequence[Pod], port: ServicePort) -> str:
 
 
 def _serves(pod: Pod, port: ServicePort) -> bool:
-    """Whether a container has the target port, or may have: a process opens what it likes."""
+    """Whether a container has the target port, or may have.
+
+    A process opens what it likes; one that lists no port serves what is asked of it.
+    """
     for container in pod.containers:
-        if container.command and isinstance(port.target_port, int):
+        if isinstance(port.target_port, int) and (container.command or not container.ports):
             return True
         for own in container.ports:
             if own.protocol is port.protocol and port.target_port in {own.name, own.port}:

@@ -10,6 +10,7 @@ from kns.kinds.checks.ingress import check_ingresses
 from kns.kinds.checks.ingress_warnings import warn_ingresses
 from kns.kinds.checks.network import check_network
 from kns.kinds.checks.networkpolicies import check_policies, warn_policies
+from kns.kinds.checks.pod_warnings import warn_pods
 from kns.kinds.checks.pods import check_pods
 from kns.kinds.checks.service_warnings import warn_service_fields
 from kns.kinds.checks.services import check_services
@@ -37,6 +38,7 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
 def warnings_of(sources: Sources) -> tuple[Problem, ...]:
     """What is legal and probably not meant."""
     return (
+        *warn_pods(sources),
         *warn_services(sources),
         *warn_service_fields(sources),
         *warn_ingresses(sources),

@@ -12,13 +12,12 @@ from kns.kinds.checks.network import (
     duplicate,
     reserved_names,
 )
-from kns.kinds.common import Protocol
 from kns.kinds.networks import networks, node_mask_size, pod_capacity
 from kns.kinds.node import Node
 from kns.kinds.placement import PlacedPod, expand_pods
-from kns.kinds.pod import Container, ContainerPort, DNSPolicy, Pod
+from kns.kinds.pod import DNSPolicy, Pod
 from kns.kinds.sources import Sources
-from kns.kinds.workload import Workload
+from kns.kinds.workload import Workload, written_containers
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
 from kns.labfile.wording import did_you_mean, shown
@@ -68,37 +67,13 @@ def _names(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
 
 def _containers(part: Located[Workload]) -> Iterator[Problem]:
     used_names: set[str] = set()
-    used_ports: dict[tuple[int, Protocol], str] = {}
-    for index, container in enumerate(part.value.template.containers):
-        base: Path = ("containers", index)
+    for container, base in written_containers(part):
         if container.name in used_names:
             message = f"Duplicate value: {shown(container.name)}"
             hint = "containers need names of their own"
             yield part.place.problem((*base, "name"), message, hint)
         used_names.add(container.name)
         yield from _port_fields(part.place, base)
-        own: set[tuple[int, Protocol]] = set()
-        for port, path in _written_ports(container, part.place, base):
-            key = (port.port, port.protocol)
-            holder = used_ports.setdefault(key, container.name)
-            if holder != container.name or key in own:
-                message = f"Duplicate value: {port.port}/{port.protocol}: already used by {holder}"
-                hint = "the containers of a pod share one network: each port can be bound once"
-                yield part.place.problem(path, message, hint)
-            own.add(key)
-
-
-def _written_ports(
-    container: Container, place: Place, base: Path
-) -> Iterator[tuple[ContainerPort, Path]]:
-    """A container's ports, each with its path: `port`, `ports[0].port` or `…containerPort`."""
-    single = place.has(*base, "port")
-    for number, port in enumerate(container.ports):
-        path: Path = (*base, "ports", number - single)
-        if single and number == 0:
-            yield port, (*base, "port")
-        elif port.port:
-            yield port, (*path, "port" if place.has(*path, "port") else "containerPort")
 
 
 def _port_fields(place: Place, base: Path) -> Iterator[Problem]:
