@@ -13,6 +13,7 @@ import click
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cli.output import print_text
+from kns.cli.streams import say_problems
 from kns.cluster.manifests import load_objects
 from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, ProxyMode
 from kns.compile.proxy.by_mode import proxy
@@ -176,6 +177,7 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     """
     options = _options(flags)
     objects = load_objects([(_shown(file), _content(file)) for file in files])
+    say_problems(objects.warnings)
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
     mode = proxy(options.mode)
     family = flags["family"]

@@ -19,7 +19,7 @@ from kns.kinds import endpointslice, node, service
 from kns.kinds.api import check_kind, is_own, was_removed
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
-from kns.kinds.service import Service
+from kns.kinds.service import Service, ServiceType
 from kns.labfile.document import Document
 from kns.labfile.objects import ObjectPlace, objects_in, parse_object_stream
 from kns.labfile.place import Place
@@ -36,6 +36,8 @@ class ClusterObjects:
     nodes: tuple[Node, ...] = ()
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
+    #: what looks as if nobody had defaulted it, or as if it stood for something else
+    warnings: tuple[Problem, ...] = ()
 
 
 def load_objects(files: Iterable[tuple[str, str | bytes]]) -> ClusterObjects:
@@ -61,6 +63,8 @@ def read_objects(documents: Iterable[Document]) -> tuple[ClusterObjects, tuple[P
     problems: list[Problem] = []
     services: dict[str, Service] = {}
     slices: dict[tuple[str, str], EndpointSlice] = {}
+    warnings: list[Problem] = []
+    old: list[ObjectPlace] = []
     nodes: dict[str, Node] = {}
     for document in documents:
         objects, found = objects_in(document)
@@ -71,15 +75,24 @@ def read_objects(documents: Iterable[Document]) -> tuple[ClusterObjects, tuple[P
                 case "Service":
                     for made in _read(item, service.FORM, problems):
                         services[made.full_name] = _with_families(made)
+                        warnings += _undefaulted(item, made)
                 case "EndpointSlice" if item.data.get("addressType") != "FQDN":
                     for part in _read(item, endpointslice.FORM, problems):
                         slices[part.namespace, part.name] = part
                 case "Node":
                     for host in _read(item, node.FORM, problems):
                         nodes[host.name] = host
+                case "Endpoints":
+                    old.append(item)
                 case _:
                     pass
-    result = ClusterObjects(tuple(nodes.values()), tuple(services.values()), tuple(slices.values()))
+    warnings += _not_watched(old, slices.values())
+    result = ClusterObjects(
+        tuple(nodes.values()),
+        tuple(services.values()),
+        tuple(slices.values()),
+        tuple(sorted(warnings)),
+    )
     return result, tuple(sorted(problems))
 
 
@@ -99,3 +112,26 @@ def _with_families(made: Service) -> Service:
     """A Service from before dual-stack names no families: they are those of its addresses."""
     families = made.ip_families or tuple(IPFamily.of(ip) for ip in made.cluster_ips)
     return replace(made, ip_families=families)
+
+
+def _undefaulted(item: ObjectPlace, made: Service) -> list[Problem]:
+    """A Service that no API server has given an address is no headless one."""
+    if made.cluster_ips or made.without_cluster_ip or made.type is ServiceType.EXTERNAL_NAME:
+        return []
+    message = f"{made.full_name} has no clusterIP: a manifest rather than kubectl get output?"
+    hint = "kube-proxy makes no rule for it; kns up takes manifests, and gives it one"
+    place = Place(item.document, item.path)
+    return [place.problem(("spec", "clusterIP"), message, hint, warning=True)]
+
+
+def _not_watched(items: Iterable[ObjectPlace], slices: Iterable[EndpointSlice]) -> list[Problem]:
+    """A warning for all Endpoints whose Service has no slice."""
+    known = {(item.namespace, item.service) for item in slices}
+    for item in items:
+        place = Place(item.document, item.path)
+        name = place.get("metadata", "name")
+        if (place.get("metadata", "namespace") or "default", name) not in known:
+            message = "Endpoints are not read: kube-proxy watches EndpointSlices"
+            hint = "add what `kubectl get endpointslices -o yaml` prints"
+            return [place.problem(("kind",), message, hint, warning=True)]
+    return []

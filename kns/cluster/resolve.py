@@ -16,6 +16,7 @@ from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
 from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
+from kns.cluster.mirrored import mirrored_slices
 from kns.cluster.model import Cluster
 from kns.cluster.resolve_hosts import resolve_internet, resolve_network, resolve_nodes
 from kns.cluster.resolve_ingress import (
@@ -62,7 +63,7 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     pods, pod_leases, last = resolve_pods(lab, nodes, leases)
     services, service_leases = resolve_services(lab, network, nodes, leases)
     pods = with_implied_ports(pods, services)
-    slices = (*_explicit(lab, pods), *derive_slices(services, pods, nodes))
+    slices = (*_explicit(lab, pods, services), *derive_slices(services, pods, nodes))
     cluster = Cluster(
         name=lab.name,
         network=network,
@@ -95,12 +96,19 @@ def _namespaces(
 # -- explicit slices -------------------------------------------------------------------------------
 
 
-def _explicit(lab: Lab, pods: tuple[Pod, ...]) -> tuple[EndpointSlice, ...]:
-    """The EndpointSlices of the file; endpoints at a pod's address are that pod's."""
-    if not lab.endpoint_slices:
+def _explicit(
+    lab: Lab, pods: tuple[Pod, ...], services: tuple[Service, ...]
+) -> tuple[EndpointSlice, ...]:
+    """The EndpointSlices of the file, and those of its Endpoints.
+
+    Endpoints at a pod's address are that pod's.
+    """
+    mirrored = mirrored_slices(lab.endpoints, services, lab.endpoint_slices)
+    slices = (*lab.endpoint_slices, *mirrored)
+    if not slices:
         return ()
     owners = {a: pod for pod in pods if not pod.host_network for a in pod.addresses}
-    return tuple(_slice(item, owners) for item in lab.endpoint_slices)
+    return tuple(_slice(item, owners) for item in slices)
 
 
 def _slice(item: EndpointSlice, owners: dict[IPAddress, Pod]) -> EndpointSlice:

@@ -121,7 +121,7 @@ def _slice(
         labels["service.kubernetes.io/headless"] = ""
     return EndpointSlice(
         namespace=service.namespace,
-        name=f"{service.name[:57]}-{_suffix(service, family, ports, number)}",
+        name=slice_name(service.namespace, service.name, family, ports, number),
         service=service.name,
         address_type=family,
         ports=ports,
@@ -130,15 +130,15 @@ def _slice(
     )
 
 
-def _suffix(service: Service, family: IPFamily, ports: Ports, number: int) -> str:
-    """Five letters as generateName appends them, but always the same."""
-    key = f"{service.full_name}|{family}|{_ports_key(ports)}|{number}"
+def slice_name(namespace: str, service: str, family: IPFamily, ports: Ports, number: int) -> str:
+    """The Service's name and five letters as generateName appends them, but always the same."""
+    key = f"{namespace}/{service}|{family}|{_ports_key(ports)}|{number}"
     value = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
     letters = ""
     for _ in range(5):
         value, digit = divmod(value, len(_ALPHABET))
         letters += _ALPHABET[digit]
-    return letters
+    return f"{service[:57]}-{letters}"
 
 
 def _ports_key(ports: Ports) -> tuple[tuple[str, int, str], ...]:

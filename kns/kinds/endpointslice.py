@@ -129,7 +129,7 @@ _HINTS = Group(
     title="Hints",
     doc="An endpoint's topology hints.",
 )
-_TARGET = Shape(
+TARGET = Shape(
     _target,
     Field("kind", ANY_TEXT),
     Field("namespace", ANY_TEXT),
@@ -145,7 +145,7 @@ _ENDPOINT = Shape(
     Field("nodeName", SUBDOMAIN),
     Field("zone", LABEL_VALUE),
     Field("hints", _HINTS, merge=True),
-    Field("targetRef", _TARGET, "pod", default=None),
+    Field("targetRef", TARGET, "pod", default=None),
     of=Endpoint,
 )
 SHAPE = Shape(

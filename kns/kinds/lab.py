@@ -23,6 +23,7 @@ from kns.kinds import (
     service,
     workload,
 )
+from kns.kinds.endpoints import Endpoints
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.fields import ANNOTATIONS_FIELD, LABEL_NAME, LABELS_FIELD
 from kns.kinds.ingress import Ingress, IngressClass, IngressControllerOptions
@@ -54,6 +55,7 @@ class Lab:
     workloads: tuple[Workload, ...] = ()
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
+    endpoints: tuple[Endpoints, ...] = ()
     #: None: the file says nothing of it, and there is one host
     internet: tuple[InternetHost, ...] | None = None
     ingress_controller: IngressControllerOptions | None = None

@@ -7,11 +7,12 @@ manifest's own paths.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kns.errors import Problem
 from kns.kinds import (
     config,
+    endpoints,
     endpointslice,
     ingress,
     namespace,
@@ -36,8 +37,22 @@ _WORKLOADS = frozenset(str(kind) for kind in WorkloadKind)
 _SILENT = frozenset({
     "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
     "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "PodDisruptionBudget",
-    "HorizontalPodAutoscaler", "Event", "Endpoints",
+    "HorizontalPodAutoscaler", "Event",
 })  # fmt: skip
+
+
+#: how each other kind is read, and the list of `Manifests` that it goes to
+_FORMS: Mapping[str, tuple[Form[Any], str]] = {
+    "Service": (service.FORM, "services"),
+    "EndpointSlice": (endpointslice.FORM, "slices"),
+    "Endpoints": (endpoints.FORM, "endpoints"),
+    "Ingress": (ingress.FORM, "ingresses"),
+    "IngressClass": (ingress.CLASS_FORM, "ingress_classes"),
+    "ConfigMap": (config.CONFIG_MAP_FORM, "configs"),
+    "Secret": (config.SECRET_FORM, "configs"),
+    "Namespace": (namespace.FORM, "namespaces"),
+    "NetworkPolicy": (networkpolicy.FORM, "network_policies"),
+}
 
 
 def read_manifests(documents: tuple[Document, ...]) -> Manifests:
@@ -65,40 +80,21 @@ def _read(item: ObjectPlace, found: Manifests) -> None:
 
 
 def _read_own(item: ObjectPlace, found: Manifests) -> None:
-    match item.kind:
-        case "Service":
-            found.services += _parsed(item, service.FORM, found)
-        case "EndpointSlice":
-            found.slices += _parsed(item, endpointslice.FORM, found)
-        case "Ingress":
-            found.ingresses += _parsed(item, ingress.FORM, found)
-        case "IngressClass":
-            found.ingress_classes += _parsed(item, ingress.CLASS_FORM, found)
-        case "Secret" | "ConfigMap":
-            _read_config(item, found)
-        case "Namespace":
-            found.namespaces += _parsed(item, namespace.FORM, found)
-        case "NetworkPolicy":
-            found.network_policies += _parsed(item, networkpolicy.FORM, found)
-        case kind if kind not in _SILENT:
-            found.warnings.append(_without_effect(item))
-        case _:
-            pass
+    if item.kind == "EndpointSlice" and item.data.get("addressType") == "FQDN":
+        message = "kube-proxy passes over EndpointSlices of names: it has no effect here"
+        found.warnings.append(_place(item).problem(("addressType",), message, warning=True))
+    elif item.kind in _FORMS:
+        form, field = _FORMS[item.kind]
+        getattr(found, field).extend(_parsed(item, form, found))
+        if item.kind == "Secret" and item.data.get("type") == secret.TLS_TYPE:
+            found.secrets += _parsed(item, secret.FORM, found)
+    elif item.kind not in _SILENT:
+        found.warnings.append(_without_effect(item))
 
 
 def _without_effect(item: ObjectPlace) -> Problem:
     message = f"objects of kind {item.kind} have no effect here"
     return _place(item).problem(("kind",), message, warning=True)
-
-
-def _read_config(item: ObjectPlace, found: Manifests) -> None:
-    """A ConfigMap or Secret for its keys, and one of type TLS for its certificate."""
-    if item.kind == "ConfigMap":
-        found.configs += _parsed(item, config.CONFIG_MAP_FORM, found)
-        return
-    found.configs += _parsed(item, config.SECRET_FORM, found)
-    if item.data.get("type") == secret.TLS_TYPE:
-        found.secrets += _parsed(item, secret.FORM, found)
 
 
 def _place(item: ObjectPlace) -> Place:

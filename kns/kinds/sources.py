@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kns.errors import Problem
 from kns.kinds.config import Config
+from kns.kinds.endpoints import Endpoints
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress, IngressClass
 from kns.kinds.internet import InternetHost
@@ -33,6 +34,7 @@ class Sources:
     workloads: tuple[Located[Workload], ...]
     services: tuple[Located[Service], ...]
     slices: tuple[Located[EndpointSlice], ...]
+    endpoints: tuple[Located[Endpoints], ...]
     internet: tuple[Located[InternetHost], ...]
     namespaces: tuple[Located[Namespace], ...]
     ingresses: tuple[Located[Ingress], ...]
@@ -50,6 +52,7 @@ class Manifests:
     workloads: list[Located[Workload]] = field(default_factory=list)
     services: list[Located[Service]] = field(default_factory=list)
     slices: list[Located[EndpointSlice]] = field(default_factory=list)
+    endpoints: list[Located[Endpoints]] = field(default_factory=list)
     ingresses: list[Located[Ingress]] = field(default_factory=list)
     ingress_classes: list[Located[IngressClass]] = field(default_factory=list)
     secrets: list[Located[TLSSecret]] = field(default_factory=list)

@@ -113,3 +113,16 @@ def test_errors_of_all_files_come_together() -> None:
     with pytest.raises(SpecError) as caught:
         load_objects([("a.yaml", "5"), ("b.yaml", "{kind: Node, metadata: {}}"), ("c.yaml", "[")])
     assert {problem.file for problem in caught.value.problems} == {"a.yaml", "b.yaml", "c.yaml"}
+
+
+def test_what_no_api_server_printed_is_told() -> None:
+    """Without clusterIP a Service would be taken as headless; kube-proxy knows no Endpoints."""
+    raw = "apiVersion: v1\nkind: Service\nmetadata: {name: raw}\nspec: {ports: [{port: 80}]}\n"
+    old = "apiVersion: v1\nkind: Endpoints\nmetadata: {name: raw}\n"
+    headless = raw.replace("ports", "clusterIP: None, ports").replace("raw", "headless")
+    external = raw.replace("ports", "type: ExternalName, ports").replace("raw", "external")
+    found = load_objects([("a.yaml", "---\n".join((raw, old, old, headless, external)))])
+    assert [problem.message for problem in found.warnings] == [
+        "default/raw has no clusterIP: a manifest rather than kubectl get output?",
+        "Endpoints are not read: kube-proxy watches EndpointSlices",
+    ]

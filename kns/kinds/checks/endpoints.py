@@ -8,12 +8,14 @@ from kns.addresses import IPFamily
 from kns.errors import Problem
 from kns.kinds.checks.network import duplicate
 from kns.kinds.checks.services import special_address
-from kns.kinds.endpointslice import SERVICE_NAME_LABEL, EndpointSlice
+from kns.kinds.endpointslice import SERVICE_NAME_LABEL, EndpointPort, EndpointSlice
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
 from kns.kinds.sources import Sources
 from kns.kinds.workload import WorkloadKind
+from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
+from kns.labfile.reader import REQUIRED
 from kns.labfile.wording import did_you_mean, shown
 
 #: pkg/apis/discovery/validation: maxEndpoints, maxPorts, maxAddresses, maxZoneHints
@@ -33,10 +35,12 @@ def check_slices(sources: Sources) -> Iterator[Problem]:
             yield duplicate(part, ("name",), spec.name, taken[name])
         taken.setdefault(name, part)
         label = spec.labels.get(SERVICE_NAME_LABEL)
-        if not spec.service:
+        if place.paths and not place.has("addressType"):
+            yield place.problem(("addressType",), REQUIRED, "IPv4 or IPv6")
+        if not spec.service and not place.paths:
             message = f"Required value: or the label {SERVICE_NAME_LABEL}"
             yield place.problem(("service",), message)
-        elif label != spec.service:
+        elif spec.service and label != spec.service:
             message = f"Invalid value: {shown(spec.service)}: the label says {shown(label)}"
             yield place.problem(("service",), message)
         yield from _slice_ports(spec, place)
@@ -86,6 +90,11 @@ def warn_services(sources: Sources) -> Iterator[Problem]:
     """What Kubernetes takes silently, and what then works for nobody."""
     index = LabelIndex(sources)
     explicit = {(part.value.namespace, part.value.service) for part in sources.slices}
+    explicit |= {
+        (part.value.namespace, part.value.name)
+        for part in sources.endpoints
+        if part.value.mirrored and not part.value.by_controller
+    }
     for part in sources.services:
         spec = part.value
         if spec.type is ServiceType.EXTERNAL_NAME:
@@ -98,34 +107,51 @@ def warn_services(sources: Sources) -> Iterator[Problem]:
             hint = "add a selector, or an EndpointSlice"
             message = "the Service has no selector and no EndpointSlice: nothing is behind it"
             yield part.place.problem(("name",), message, hint, warning=True)
-    known = {(part.value.namespace, part.value.name): part for part in sources.services}
+
+
+def warn_slices(sources: Sources) -> Iterator[Problem]:
+    """Slices and Endpoints of Services that are not there, and ports that are never joined."""
+    known = {(part.value.namespace, part.value.name): part.value for part in sources.services}
     for slice_ in sources.slices:
-        name = slice_.value.service
-        service = known.get((slice_.value.namespace, name))
-        if service is None:
-            hint = did_you_mean(name, (service for _, service in known))
-            message = f"there is no Service {slice_.value.namespace}/{name}"
-            yield slice_.place.problem(("service",), message, hint, warning=True)
+        spec, place = slice_.value, slice_.place
+        service = known.get((spec.namespace, spec.service))
+        if not spec.service:
+            message = f"no Service uses it: it lacks the label {SERVICE_NAME_LABEL}"
+            yield place.problem(("labels",), message, warning=True)
+        elif service is None:
+            hint = did_you_mean(spec.service, (name for _, name in known))
+            message = f"there is no Service {spec.namespace}/{spec.service}"
+            yield place.problem(("service",), message, hint, warning=True)
         else:
-            yield from _joined(service, slice_)
+            what = f"EndpointSlice {spec.name}"
+            yield from _joined(service, what, spec.ports, place, ())
+    for part in sources.endpoints:
+        service = known.get((part.value.namespace, part.value.name))
+        if service is None or service.selector or part.value.by_controller:
+            continue
+        for index, subset in enumerate(part.value.subsets):
+            what = f"Endpoints {part.value.name}"
+            yield from _joined(service, what, subset.ports, part.place, ("subsets", index))
 
 
-def _joined(service: Located[Service], slice_: Located[EndpointSlice]) -> Iterator[Problem]:
+def _joined(
+    service: Service, what: str, ports: Sequence[EndpointPort], place: Place, base: Path
+) -> Iterator[Problem]:
     """kube-proxy joins a Service's ports and a slice's by name and protocol."""
-    wanted = [(port.name, port.protocol) for port in service.value.ports]
-    if not wanted:
+    wanted = [(port.name, port.protocol) for port in service.ports]
+    if not wanted or service.type is ServiceType.EXTERNAL_NAME:
         # a headless Service needs none: its DNS records tell the slices' own
         return
-    for index, port in enumerate(slice_.value.ports):
+    for index, port in enumerate(ports):
         if (port.name, port.protocol) in wanted:
             continue
         known = ", ".join(f"{shown(name)} ({protocol})" for name, protocol in wanted)
         message = (
-            f"EndpointSlice {slice_.value.name} has the port name {shown(port.name)} "
-            f"({port.protocol}), Service {service.value.name} has {known}: they must be equal"
+            f"{what} has the port name {shown(port.name)} ({port.protocol}), "
+            f"Service {service.name} has {known}: they must be equal"
         )
         hint = "kube-proxy joins the two by name and protocol: this port leads nowhere"
-        yield slice_.place.problem(("ports", index, "name"), message, hint, warning=True)
+        yield place.problem((*base, "ports", index, "name"), message, hint, warning=True)
 
 
 class LabelIndex:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from kns.errors import Problem
 from kns.kinds.checks.balancer import check_balancer, warn_balancer
 from kns.kinds.checks.egress import check_egress, warn_egress
-from kns.kinds.checks.endpoints import check_slices, warn_services
+from kns.kinds.checks.endpoints import check_slices, warn_services, warn_slices
 from kns.kinds.checks.ingress import check_ingresses
 from kns.kinds.checks.ingress_warnings import warn_ingresses
+from kns.kinds.checks.mirrored import check_endpoints, warn_endpoints
 from kns.kinds.checks.network import check_network
 from kns.kinds.checks.networkpolicies import check_policies, warn_policies
 from kns.kinds.checks.pod_warnings import warn_pods
@@ -30,6 +31,7 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
         *check_pods(sources),
         *check_services(sources),
         *check_slices(sources),
+        *check_endpoints(sources),
         *check_ingresses(sources),
         *check_policies(sources),
     )
@@ -40,6 +42,8 @@ def warnings_of(sources: Sources) -> tuple[Problem, ...]:
     return (
         *warn_pods(sources),
         *warn_services(sources),
+        *warn_slices(sources),
+        *warn_endpoints(sources),
         *warn_service_fields(sources),
         *warn_ingresses(sources),
         *warn_balancer(sources),
