@@ -60,6 +60,7 @@ def compile_fabric(cluster: Cluster) -> Netns:
             for cidr in cidrs
         ),
         routes=load_balancer.router_routes(cluster),
+        learned=load_balancer.learned(cluster),
         sysctls=(
             *router_sysctls(network),
             *load_balancer.router_sysctls(cluster),

@@ -60,6 +60,11 @@ def router_routes(cluster: Cluster) -> tuple[Route, ...]:
             return ()
 
 
+def learned(cluster: Cluster) -> tuple[IPNetwork, ...]:
+    """The networks to which the router's BIRD makes routes."""
+    return pools(cluster) if mode(cluster) == "bgp" else ()
+
+
 def router_sysctls(cluster: Cluster) -> tuple[Sysctl, ...]:
     """ECMP by the flow, not by the address pair: one client's connections spread over nodes."""
     if mode(cluster) != "bgp":

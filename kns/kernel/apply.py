@@ -34,6 +34,7 @@ from kns.plan.ops import (
     LinkOp,
     Op,
     RuleOp,
+    Undo,
     VethPair,
     Write,
 )
@@ -55,6 +56,8 @@ _DONE_ALREADY: Mapping[tuple[type, type], frozenset[int]] = {
     (Add, Route): frozenset({errno.EEXIST}),
     (Add, PolicyRule): frozenset({errno.EEXIST}),
 }
+#: another undoing, of the link or the address that it stood on, has undone it
+_UNDONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.ENODEV, errno.EEXIST})
 
 
 def apply(
@@ -234,6 +237,8 @@ class _Worker:
                 return links.change_link(op.link, op.fields, table[op.link.name], table)
             case Delete():
                 return _deleted(op.item, self._indexes.get(op.netns, {}))
+            case Undo():
+                return op.deviation.message
             case _:
                 assert_never(op)
 
@@ -300,6 +305,8 @@ def _op_errors(op: Op) -> Iterator[None]:
 def _done_already(op: LinkOp) -> Collection[int]:
     if isinstance(op, Change):
         return ()
+    if isinstance(op, Undo):
+        return _UNDONE_ALREADY
     return _DONE_ALREADY.get((type(op), type(op.item)), ())
 
 

@@ -43,6 +43,7 @@ from kns.state.model import (
     NextHop,
     PolicyRule,
     Route,
+    RouteType,
     Vxlan,
 )
 
@@ -183,37 +184,65 @@ def delete_link(index: int) -> bytes:
 
 def add_address(address: Address, index: int) -> bytes:
     """Put an address on the link with that index."""
-    interface = address.interface
-    length = interface.network.prefixlen
-    return _address(index, interface.ip, kind=RTM_NEWADDR, flags=NEW, prefixlen=length)
+    return _address_request(address, index, RTM_NEWADDR, NEW)
 
 
 def delete_address(address: Address, index: int) -> bytes:
     """Take an address off the link with that index."""
+    return _address_request(address, index, RTM_DELADDR, 0)
+
+
+def _address_request(address: Address, index: int, kind: int, flags: int) -> bytes:
     interface = address.interface
+    scope = rt_scope["host" if interface.is_loopback else "universe"]
     length = interface.network.prefixlen
-    return _address(index, interface.ip, kind=RTM_DELADDR, flags=0, prefixlen=length)
+    return _address(index, interface.ip, kind=kind, flags=flags, prefixlen=length, scope=scope)
 
 
 @filled
-def _address(index: int, ip: IPAddress, *, kind: int, flags: int, prefixlen: int) -> nlmsg:
+def _address(
+    index: int, ip: IPAddress, *, kind: int, flags: int, prefixlen: int, scope: int
+) -> nlmsg:
     family = IPFamily.of(ip)
     # no duplicate address detection: for a second nothing could bind to the address
     nodad = IFA_F_NODAD if family is IPFamily.IPV6 else 0
     attributes = [("IFA_LOCAL", str(ip)), ("IFA_ADDRESS", str(ip))]
-    fixed = {"family": family.af, "prefixlen": prefixlen, "flags": nodad, "index": index}
-    return request(ifaddrmsg, kind, flags, attributes, **fixed)
+    head = {"family": family.af, "prefixlen": prefixlen, "flags": nodad, "scope": scope}
+    return request(ifaddrmsg, kind, flags, attributes, **head, index=index)
 
 
 # -- routes ----------------------------------------------------------------------------------------
 
 
+#: types that say what becomes of a packet, not where it goes
+NOWHERE = frozenset(
+    {RouteType.UNREACHABLE, RouteType.BLACKHOLE, RouteType.PROHIBIT, RouteType.THROW}
+)
+#: what `ip route add` needs beside a route's text to make it as the kernel does
+KERNEL_ROUTE = "proto kernel"
+
+
+def scope_of(route: Route) -> int:
+    """The scope of an IPv4 route as `ip route` chooses it; IPv6 knows none."""
+    name = "universe"
+    if route.destination.version == 4 and route.type is RouteType.LOCAL:
+        name = "host"
+    elif route.destination.version == 4 and len(route.hops) == 1 and not route.hops[0].gateway:
+        name = "link"
+    return int(rt_scope[name])
+
+
 def add_route(route: Route, indexes: Mapping[str, int]) -> bytes:
     """Add a route."""
-    direct = len(route.hops) == 1 and route.hops[0].gateway is None
-    on_link = direct and IPFamily.of(route.destination) is IPFamily.IPV4
-    scope = rt_scope["link" if on_link else "universe"]
-    head = {"kind": RTM_NEWROUTE, "flags": NEW, "proto": rt_proto["static"], "scope": scope}
+    proto = rt_proto["static"]
+    head = {"kind": RTM_NEWROUTE, "flags": NEW, "proto": proto, "scope": scope_of(route)}
+    return _route(route, indexes, head)
+
+
+def add_kernel_route(route: Route, indexes: Mapping[str, int]) -> bytes:
+    """Add a route as the kernel makes it for an address, with which it will go."""
+    proto = rt_proto["kernel"]
+    head = {"kind": RTM_NEWROUTE, "flags": NEW, "proto": proto, "scope": scope_of(route)}
     return _route(route, indexes, head)
 
 

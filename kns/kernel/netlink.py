@@ -16,13 +16,15 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyroute2.netlink import (
     NETLINK_EXT_ACK,
     NETLINK_ROUTE,
+    NLM_F_ACK,
     NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
     SOL_NETLINK,
@@ -88,6 +90,29 @@ def attributes(data: bytes, names: Mapping[int, str], offset: int = 0) -> dict[s
             found[name] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
+
+
+def readdressed(body: bytes, kind: int, flags: int = 0) -> bytes:
+    """A dumped message's body as a request of another kind: what `ip … flush` deletes by.
+
+    The kernel compares all that the message says, whether or not anybody here can read it.
+    """
+    header = _HEADER.pack(BODY + len(body), kind, NLM_F_REQUEST | NLM_F_ACK | flags, 0, 0)
+    return header + body
+
+
+def without(body: bytes, numbers: Collection[int], offset: int) -> bytes:
+    """The body of a message without the attributes of these numbers, which begin at `offset`."""
+    kept = bytearray(body[:offset])
+    while offset + 4 <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, offset)
+        if length < 4:
+            break
+        end = offset + ((length + 3) & ~3)
+        if kind & _TYPE_MASK not in numbers:
+            kept += body[offset:end].ljust(end - offset, b"\0")
+        offset = end
+    return bytes(kept)
 
 
 def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -13,17 +13,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 
-from kns.kernel import dumps, iptables, ipvs, netns, nftables
-from kns.kernel.dumps import FoundLink
+from kns.addresses import IPNetwork
+from kns.kernel import (
+    addresses,
+    iptables,
+    ipvs,
+    link_dumps,
+    neighbors,
+    netns,
+    nftables,
+    policy_rules,
+    routes,
+)
+from kns.kernel.fresh import fresh
+from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import Socket
 from kns.kernel.peers import veth_peers
 from kns.state.model import (
     FdbEntry,
     HostState,
     Link,
-    Neighbor,
     Netns,
-    PolicyRule,
     Route,
     RuleNames,
     Sysctl,
@@ -44,9 +54,9 @@ class Interest:
     iptables: bool = False
     nft: bool = False
     ipvs: bool = False
-    neighbors: bool = False
     counters: bool = False
     rules: RuleNames = field(default_factory=RuleNames)
+    learned: tuple[IPNetwork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,8 @@ def _interest(space: Netns, rules: RuleNames) -> Interest:
         iptables=node,
         nft=node,
         ipvs=node,
-        neighbors=node or bool(space.neighbors),
         rules=rules,
+        learned=space.learned,
     )
 
 
@@ -155,39 +165,40 @@ def _read_all(
 
 
 def _read_netns(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[FoundLink]]:
-    links = dumps.links(sock)
+    links = link_dumps.read(sock, fresh().links)
     names = {item.index: item.link.name for item in links}
-    neighbors: tuple[Neighbor, ...] = ()
+    rules, undone = policy_rules.sort_out(policy_rules.bodies(sock), fresh().rules)
+    found = addresses.read(sock, links)
+    ways, lost = routes.read(sock, names, found, _ready(links), interest.learned)
     fdb: tuple[FdbEntry, ...] = ()
-    rules: tuple[PolicyRule, ...] = ()
-    if interest.neighbors:
-        neighbors = dumps.neighbors(sock, names)
-        rules = dumps.policy_rules(sock)
     if any(isinstance(item.link.kind, Vxlan) for item in links):
-        fdb = dumps.fdb(
-            sock, {item.index for item in links if isinstance(item.link.kind, Vxlan)}, names
-        )
+        devices = {item.index for item in links if isinstance(item.link.kind, Vxlan)}
+        fdb = neighbors.fdb(sock, devices, names)
     space = Netns(
         name=name,
         links=(),
-        addresses=dumps.addresses(sock, names),
-        routes=dumps.routes(sock, names),
+        addresses=found.given,
+        routes=ways,
         rules=rules,
-        neighbors=neighbors,
+        neighbors=neighbors.neighbors(sock, names),
         fdb=fdb,
         sysctls=_sysctls(interest.sysctls),
+        deviations=(*undone, *found.undone, *lost),
     )
     return space, links
 
 
+def _ready(links: Iterable[FoundLink]) -> frozenset[str]:
+    """The links on which the kernel keeps routes of its own, as `routes.read` takes them."""
+    up = {item.link.name for item in links if item.link.up}
+    return frozenset(up | {f"{item.link.name}/6" for item in links if item.ipv6 and item.link.up})
+
+
 def bird_routes_here() -> tuple[Route, ...]:
     """The routes that BIRD has put into the calling thread's netns."""
-    sock = Socket()
-    try:
-        names = {item.index: item.link.name for item in dumps.links(sock)}
-        return dumps.routes(sock, names, (dumps.RTPROT_BIRD,))
-    finally:
-        sock.close()
+    with contextlib.closing(Socket()) as sock:
+        names = {item.index: item.link.name for item in link_dumps.read(sock)}
+        return routes.learned(sock, names)
 
 
 def _joined(found: Mapping[str, tuple[Netns, list[FoundLink]]]) -> Observation:

@@ -16,7 +16,7 @@ from pyroute2.netlink.rtnl import RTM_GETNSID
 from pyroute2.netlink.rtnl.nsidmsg import nsidmsg
 
 from kns.kernel import netns
-from kns.kernel.dumps import FoundLink
+from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import Socket
 from kns.kernel.shapes import encoded, request
 

@@ -1,6 +1,6 @@
 """plan(desired, observed): the ops that turn the observed state into the desired one, in order.
 
-    1. what must go: netns that are gone, links, routes, addresses …   (dependants first)
+    1. what must go: netns that are gone, changes by hand, links, routes …   (dependants first)
     2. netns, each with its sysctls: a sysctl of `all` or `default` acts on links made after it
     3. links: bridges, veth pairs in one message, then what a message can't say (hairpin, alias)
     4. bridges up, after their ports: on a running bridge each new port floods all the others
@@ -31,12 +31,14 @@ from kns.plan.ops import (
     RestoreIpsets,
     RestoreIptables,
     SetVirtualServers,
+    Undo,
     VethPair,
     Write,
 )
 from kns.state import ipset, iptables, ipvs
 from kns.state.model import (
     Bridge,
+    Deviation,
     HostState,
     IpvsTimeouts,
     Link,
@@ -80,6 +82,7 @@ def plan(desired: HostState, observed: HostState) -> tuple[Op, ...]:
     wanted = {netns.name: netns for netns in desired.netns}
     found = {netns.name: netns for netns in observed.netns}
     _delete_netns(phases, wanted, observed)
+    _undo(phases, wanted, observed)
     gone = _stale_links(phases, wanted, found)
     links = _links_of(desired)
     for netns in desired.netns:
@@ -114,6 +117,19 @@ def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], observed: HostSt
             if (peer := link.peer) and peer.netns in wanted and (peer.netns, peer.name) in links
         )
         phases.remove.append(DeleteNetns(netns.name))
+
+
+def _undo(phases: _Phases, wanted: Mapping[str, Netns], observed: HostState) -> None:
+    """Take back what no lab has, before the links and addresses that it may stand on."""
+    for netns in observed.netns:
+        if netns.name not in wanted:
+            continue
+        keys = {sysctl.key for sysctl in wanted[netns.name].sysctls}
+        for item in netns.deviations:
+            if isinstance(item, Deviation):
+                phases.remove.append(Undo(netns.name, item))
+            elif item.key not in keys:
+                phases.remove.append(Write(netns.name, item))
 
 
 def _stale_links(

@@ -3,6 +3,7 @@
     CreateNetns DeleteNetns                         a whole netns
     Add Delete                                      something in it: a link, an address, …
     Change Write                                    a link's attributes; a sysctl
+    Undo                                            what no lab has
     RestoreIptables RestoreIpsets LoadNft           programs of rules
     SetVirtualServers                               IPVS, by netlink
     CleanConntrack                                  what a change of rules leaves behind
@@ -18,6 +19,7 @@ from kns.addresses import IPFamily, IPNetwork
 from kns.state.iptables import TableChange
 from kns.state.model import (
     Address,
+    Deviation,
     FdbEntry,
     IpvsTimeouts,
     Link,
@@ -76,6 +78,14 @@ class Delete:
 
     netns: str
     item: Link | Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Take back what somebody changed by hand."""
+
+    netns: str
+    deviation: Deviation
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,5 +159,5 @@ class CleanConntrack:
 #: ops on rules: by other programs or other sockets than links, beside them
 RuleOp = RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers | CleanConntrack
 #: ops that are rtnetlink messages
-LinkOp = Add | Delete | Change
+LinkOp = Add | Delete | Change | Undo
 Op = CreateNetns | DeleteNetns | LinkOp | Write | RuleOp

@@ -21,6 +21,7 @@ from kns.plan.ops import (
     RestoreIptables,
     RuleOp,
     SetVirtualServers,
+    Undo,
     VethPair,
     Write,
 )
@@ -39,6 +40,7 @@ from kns.state.model import (
     PolicyRule,
     Route,
     RouteType,
+    Stray,
     VethPeer,
     Vxlan,
 )
@@ -79,6 +81,9 @@ def commands(op: Op) -> Iterator[str]:
             yield from _change_link(op)
         case Delete():
             yield _delete(op.netns, op.item)
+        case Undo():
+            program, _, words = op.deviation.command.partition(" ")
+            yield f"{program} -n {quote(op.netns)} {words}"
         case _:
             yield from _rule_commands(op)
 
@@ -114,7 +119,7 @@ def _new_link(link: Link) -> str:
                 f"{words} id {kind.vni}"
                 f" local {kind.local} dev {quote(kind.device)} dstport {kind.port} nolearning"
             )
-        case Loopback() | VethPeer():
+        case Loopback() | VethPeer() | Stray():
             raise TypeError(f"{link.name} is not made on its own")
         case _:
             assert_never(link.kind)
@@ -287,6 +292,8 @@ def describe(op: Op) -> str:
             if isinstance(op.item, Link):
                 return f"delete link {op.item.name}"
             return _without_netns(_delete_entry(op.netns, op.item), op.netns)
+        case Undo():
+            return op.deviation.command.removeprefix("ip ")
         case _:
             return _describe_rules(op)
 

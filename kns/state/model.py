@@ -74,8 +74,15 @@ class Dummy:
     type: ClassVar[str] = "dummy"
 
 
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A device of a kind that no lab has."""
+
+    type: str
+
+
 #: what a link is made as, which nobody can change afterwards; `type` is as in `ip link add … type`
-LinkKind = Loopback | Bridge | VethPeer | Vxlan | Dummy
+LinkKind = Loopback | Bridge | VethPeer | Vxlan | Dummy | Stray
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +128,14 @@ class RouteType(StrEnum):
     """A route's type, as `ip route` names it."""
 
     UNICAST = "unicast"
+    LOCAL = "local"
+    BROADCAST = "broadcast"
+    ANYCAST = "anycast"
+    MULTICAST = "multicast"
     UNREACHABLE = "unreachable"
     BLACKHOLE = "blackhole"
+    PROHIBIT = "prohibit"
+    THROW = "throw"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +149,7 @@ class NextHop:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A route that is not the kernel's own (protocol kernel). Several hops make it multipath."""
+    """A route. Several hops make it multipath. In a Netns none is the kernel's own."""
 
     destination: IPNetwork
     hops: tuple[NextHop, ...] = ()
@@ -182,6 +195,18 @@ class Sysctl:
 
     key: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Something that no lab has, or what the kernel made of itself and is gone.
+
+    Only ever observed, and told by what sets it right: a shell command without its netns, and the
+    rtnetlink request that does the same.
+    """
+
+    command: str
+    message: bytes = field(repr=False)
 
 
 # -- rules -----------------------------------------------------------------------------------------
@@ -347,11 +372,16 @@ class Netns:
     nftables: tuple[NftTable, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     virtual_servers: tuple[VirtualServer, ...] = ()
+    #: only observed: changes by hand that nothing above can tell. A Sysctl has the value that it
+    #: has in a fresh netns
+    deviations: tuple[Deviation | Sysctl, ...] = ()
     #: never observed: what a change of rules must leave in the connection table, and the networks
     #: whose addresses are nobody's own: a packet to one is translated or leads nowhere
     udp_flows: tuple[UdpFlow, ...] = ()
     virtual_networks: tuple[IPNetwork, ...] = ()
     ipvs_timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
+    #: never observed: a routing daemon's routes to these are its own to keep
+    learned: tuple[IPNetwork, ...] = ()
     #: virtual servers in these are somebody else's
     ipvs_exclude: tuple[IPNetwork, ...] = ()
 
