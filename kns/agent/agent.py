@@ -45,8 +45,6 @@ from kns.engine.orders import (
     Failure,
     GetStatus,
     Order,
-    Ping,
-    Pong,
     Refused,
     Stop,
     Stopped,
@@ -110,8 +108,6 @@ class Agent:
 
     async def _carry_out(self, order: Order) -> Answer:
         match order:
-            case Ping():
-                return Pong()
             case Converge():
                 return await self.converge()
             case GetStatus():
@@ -156,7 +152,7 @@ class Agent:
         return AgentStatus(
             pid=os.getpid(),
             rss_kb=pages * resource.getpagesize() // 1024,
-            servers=len(self._listeners),
+            listeners=self._listeners.digests,
             containers=statuses,
             errors=tuple(errors),
             addresses=addresses,

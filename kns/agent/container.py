@@ -15,13 +15,13 @@ from typing import Protocol
 
 from kns.agent import process_table
 from kns.agent.backoff import Backoff
-from kns.agent.process_table import Record
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import Program
 from kns.engine import environment, etc
 from kns.engine.orders import ContainerState, ContainerStatus, Failure
 from kns.engine.private import ensure_folder, write_private
+from kns.engine.process_records import ProcessRecord, log_path, record_path, variables
 from kns.errors import PlatformError
 from kns.kernel import processes
 
@@ -68,6 +68,9 @@ class Container:
         """What it does at the moment."""
         return ContainerStatus(
             container=self.spec.key,
+            netns=self.spec.netns,
+            digest=self.spec.digest,
+            files_digest=self.spec.files_digest,
             state=ContainerState.RUNNING if self._pidfd >= 0 else ContainerState.WAITING,
             pid=self._pid if self._pidfd >= 0 else 0,
             restarts=self._restarts,
@@ -89,7 +92,7 @@ class Container:
         self._watch(self._child.pid)
         return None
 
-    def adopt(self, record: Record) -> bool:
+    def adopt(self, record: ProcessRecord) -> bool:
         """Take over the process of an earlier agent; False if it has ended in the meantime."""
         try:
             self._watch(record.pid)
@@ -205,16 +208,13 @@ def write_files(spec: Program) -> bool:
 def spawn(spec: Program, paths: LabPaths) -> Child:
     """Start the container's process, its output appended to its log. Blocks for milliseconds."""
     write_files(spec)
-    folder = etc.folder(paths, spec.etc or spec.netns)
+    folder = etc.folder(paths, spec.etc_name)
     services = environment.read_service_variables(folder)
-    variables = dict(environment.of_container(services, spec.env, hostname=spec.hostname))
-    variables[process_table.MARKER] = spec.key
-    variables[process_table.DIGEST_MARKER] = spec.digest
     context = processes.Context(
         netns=spec.netns,
         etc=folder,
         hostname=spec.hostname,
-        env=variables,
+        env=dict(variables(spec, services)),
     )
     ensure_folder(paths.logs)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -225,19 +225,9 @@ def spawn(spec: Program, paths: LabPaths) -> Child:
         os.close(log)
     started = process_table.start_time(child.pid)
     if started is not None:
-        record = Record(spec.key, child.pid, started, spec.digest)
+        record = ProcessRecord(spec.key, child.pid, started, spec.digest)
         process_table.write_record(record_path(paths, spec), record)
     return child
-
-
-def log_path(paths: LabPaths, spec: Program) -> Path:
-    """Where the container's output goes."""
-    return paths.logs / f"{spec.netns}.{spec.name}.log"
-
-
-def record_path(paths: LabPaths, spec: Program) -> Path:
-    """Where its main process is noted down."""
-    return paths.logs / f"{spec.netns}.{spec.name}{process_table.RECORD_SUFFIX}"
 
 
 def _how_it_ended(status: int | None) -> str:

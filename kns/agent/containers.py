@@ -18,12 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from kns.agent import process_table, readiness
-from kns.agent.container import GRACE_SECONDS, Container, log_path
-from kns.agent.process_table import Record
+from kns.agent.container import GRACE_SECONDS, Container
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import Program
 from kns.engine.orders import ContainerStatus, Failure
+from kns.engine.process_records import ProcessRecord, log_path
 from kns.kernel import netns, processes
 
 #: kubelet's containerLogMaxSize; one older file is kept. A lab's files are in memory
@@ -41,7 +41,7 @@ class Containers:
         self._watched: dict[str, Container] = {}
         self._looked_back = False
         self._size_check: asyncio.TimerHandle | None = None
-        self._left: dict[str, Record] = {}
+        self._left: dict[str, ProcessRecord] = {}
 
     @property
     def statuses(self) -> tuple[ContainerStatus, ...]:
@@ -154,14 +154,14 @@ async def _deaf(started: Sequence[Container], paths: LabPaths) -> list[Failure]:
 
 def survivors(
     specs: Sequence[Program], inodes: Mapping[str, Inode], paths: LabPaths
-) -> dict[str, Record]:
+) -> dict[str, ProcessRecord]:
     """The wanted containers that an earlier agent has left running; all others of its are killed.
 
     Wanted means: of that spec, and in the netns that the pod has now.
     """
     wanted = {spec.key: spec for spec in specs if spec.key in inodes}
     running = dict(_left_by_others(wanted, inodes, paths))
-    kept: dict[str, Record] = {}
+    kept: dict[str, ProcessRecord] = {}
     for key, record in running.items():
         inode = process_table.netns_inode(record.pid)
         spec = wanted.get(key)
@@ -175,7 +175,7 @@ def survivors(
 
 def _left_by_others(
     wanted: Mapping[str, Program], inodes: Mapping[str, Inode], paths: LabPaths
-) -> Iterator[tuple[str, Record]]:
+) -> Iterator[tuple[str, ProcessRecord]]:
     noted = process_table.read_records(paths.logs)
     for key, (path, record) in noted.items():
         if process_table.is_running(record):

@@ -1,8 +1,7 @@
 """Which processes of this machine are a lab's containers, read from /proc.
 
-A container's main process is the leader of its session (kns starts it so) and bears the markers
-in its environment. Programs such as nginx write their title over their environment; for them there
-is a record: pid and start time, which together name one process as long as the machine is up.
+A container's main process is the leader of its session (kns starts it so) and is known by what
+`kns.engine.process_records` says.
 """
 
 from __future__ import annotations
@@ -11,41 +10,26 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kns.engine.private import write_private
+from kns.engine.process_records import DIGEST_MARKER, MARKER, RECORD_SUFFIX, ProcessRecord
 from kns.kernel import processes
 
-#: lab/namespace/pod/container
-MARKER = "KNS_CONTAINER"
-#: tells a container whose spec has changed from one that may stay
-DIGEST_MARKER = "KNS_CONTAINER_DIGEST"
-RECORD_SUFFIX = ".process"
 KILL_ROUNDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A container's main process. `started` is in clock ticks since the machine's start."""
-
-    container: str
-    pid: int
-    started: int
-    digest: str
-
-
-def write_record(path: Path, record: Record) -> None:
+def write_record(path: Path, record: ProcessRecord) -> None:
     """Note it down, mode 0600."""
-    write_private(path, json.dumps(asdict(record)))
+    write_private(path, record.text)
 
 
-def read_records(folder: Path) -> dict[str, tuple[Path, Record]]:
+def read_records(folder: Path) -> dict[str, tuple[Path, ProcessRecord]]:
     """Every record by its container; an unreadable one is as good as none."""
-    found: dict[str, tuple[Path, Record]] = {}
+    found: dict[str, tuple[Path, ProcessRecord]] = {}
     for path in sorted(folder.glob(f"*{RECORD_SUFFIX}")):
         with contextlib.suppress(OSError, ValueError, TypeError):
-            record = Record(**json.loads(path.read_text(encoding="utf-8")))
+            record = ProcessRecord(**json.loads(path.read_text(encoding="utf-8")))
             found[record.container] = (path, record)
     return found
 
@@ -60,7 +44,7 @@ def start_time(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def is_running(record: Record) -> bool:
+def is_running(record: ProcessRecord) -> bool:
     """True while the very process of the record lives."""
     return start_time(record.pid) == record.started
 
@@ -73,14 +57,16 @@ def netns_inode(pid: int) -> int | None:
         return None
 
 
-def main_process(container: str, inode: int) -> Record | None:
+def main_process(container: str, inode: int) -> ProcessRecord | None:
     """The container's main process by its markers: of the session leaders the oldest."""
-    candidates: list[Record] = []
+    candidates: list[ProcessRecord] = []
     for pid in processes.in_netns({inode}):
         markers = _markers(pid)
         started = start_time(pid)
         if markers.get(MARKER) == container and started is not None and _session(pid) == pid:
-            candidates.append(Record(container, pid, started, markers.get(DIGEST_MARKER, "")))
+            candidates.append(
+                ProcessRecord(container, pid, started, markers.get(DIGEST_MARKER, ""))
+            )
     return min(candidates, key=lambda record: (record.started, record.pid), default=None)
 
 

@@ -16,9 +16,10 @@ from kns.engine.up import script
 @lab_file_argument
 @proxy_mode_option
 def command(file: str, proxy_mode: ProxyMode | None) -> None:
-    """Print a POSIX shell script that builds the lab's network by ip, sysctl, iptables-restore.
+    """Print a POSIX shell script that builds the lab by ip, sysctl, iptables-restore.
 
-    It builds from nothing, and kns down removes it; kns up afterwards adds the servers only.
+    It builds from nothing and starts the lab's programs; kns down removes it; kns up afterwards
+    takes over what runs and adds the built-in servers only.
     """
     text, warnings = script(existing_file(file), proxy_mode)
     say_problems(warnings)

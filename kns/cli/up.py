@@ -13,7 +13,6 @@ from kns.cli.output import coloured, print_text
 from kns.cli.streams import say, say_problems
 from kns.cluster.model import ProxyMode
 from kns.engine import up
-from kns.plan.shell import script
 from kns.report.up import changes_text, summary
 
 
@@ -29,14 +28,14 @@ def command(*, file: str, proxy_mode: ProxyMode | None, dry_run: bool) -> None:
     """
     path = existing_file(file)
     if dry_run:
-        ops = up.dry_run(path, proxy_mode)
-        print_text(script(ops))
-        if not ops:
+        planned = up.dry_run(path, proxy_mode)
+        print_text(planned.script)
+        if planned.is_empty:
             say("nothing differs: the lab is as its file says")
         return
     with _Checklist() as checklist:
         result = up.up(path, proxy_mode=proxy_mode, report=checklist.step)
-    if result.ops:
+    if result.changes:
         say_problems(result.warnings)
     for problem in result.problems:
         say(f"warning: {problem}")

@@ -7,6 +7,7 @@ containers of a pod reach each other there.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -109,6 +110,11 @@ class Listener:
 
     socket: ListenSocket
     subject: Subject
+
+    @property
+    def digest(self) -> str:
+        """Changes with what it answers."""
+        return hashlib.sha256(repr(self.subject).encode()).hexdigest()[:16]
 
     def __str__(self) -> str:
         return f"{self.subject} ({self.socket})"

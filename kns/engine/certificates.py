@@ -10,7 +10,9 @@ milliseconds; RSA keys would take the time in which the whole lab is built.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from shlex import join, quote
 
 from kns.cluster.ingress import Certificate, certificates
 from kns.cluster.model import Cluster
@@ -19,6 +21,7 @@ from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError, Problem, SpecError
 from kns.kernel import processes
 from kns.kinds.secret import TLSSecret
+from kns.plan.shell import write_file
 
 #: a lab does not live so long
 _DAYS = "3650"
@@ -81,22 +84,47 @@ def ensure(cluster: Cluster, paths: LabPaths) -> None:
     if not wanted:
         return
     ensure_folder(paths.tls)
-    if not _is_there(paths.tls, "ca"):
-        _make(
-            paths.tls,
-            "ca",
-            _CONFIG.format(name=f"CA of the lab {cluster.name}"[:64], extensions=_CA),
-        )
+    for name, config in _configs(cluster, wanted):
+        if not _is_there(paths.tls, name):
+            _make(paths.tls, name, config)
     trusted = [(paths.tls / "ca.pem").read_text(encoding="ascii")]
     for item in wanted:
         if item.secret is not None:
             _write_secret(paths.tls, item, item.secret)
             trusted.append(item.secret.certificate)
-        elif not _is_there(paths.tls, item.name):
-            extensions = _SERVER.format(host=item.host)
-            _make(paths.tls, item.name, _CONFIG.format(name="kns Ingress", extensions=extensions))
     write_private(paths.trusted, "\n".join(trusted))
     _remove_other_secrets(paths.tls, {item.name for item in wanted})
+
+
+def commands(cluster: Cluster, paths: LabPaths) -> Iterator[str]:
+    """The shell commands that make what is missing."""
+    wanted = certificates(cluster)
+    if not wanted:
+        return
+    folder = paths.tls
+    yield f"mkdir -p {quote(str(folder))}"
+    for name, config in _configs(cluster, wanted):
+        made = {suffix: folder / f"{name}.{suffix}" for suffix in ("cnf", "key", "pem")}
+        yield write_file(str(made["cnf"]), config)
+        missing = f"[ -e {quote(str(made['pem']))} ]"
+        yield f"{missing} || {join(_openssl(folder, name, made))} 2>/dev/null"
+    trusted = ["ca"]
+    for item in wanted:
+        if item.secret is not None:
+            trusted.append(item.name)
+            yield write_file(str(folder / f"{item.name}.key"), item.secret.key)
+            yield write_file(str(folder / f"{item.name}.pem"), item.secret.certificate)
+    files = join(str(folder / f"{name}.pem") for name in trusted)
+    yield f"cat {files} >{quote(str(paths.trusted))}"
+
+
+def _configs(cluster: Cluster, wanted: Iterable[Certificate]) -> Iterator[tuple[str, str]]:
+    """The lab's CA, and what it signs: the name of the files, and openssl's configuration."""
+    yield "ca", _CONFIG.format(name=f"CA of the lab {cluster.name}"[:64], extensions=_CA)
+    for item in wanted:
+        if item.secret is None:
+            extensions = _SERVER.format(host=item.host)
+            yield item.name, _CONFIG.format(name="kns Ingress", extensions=extensions)
 
 
 def _is_there(folder: Path, name: str) -> bool:
@@ -108,17 +136,7 @@ def _make(folder: Path, name: str, config: str) -> None:
     """A key and its certificate, signed by the CA; the CA's own is signed by itself."""
     made = {suffix: folder / f".{name}.{suffix}" for suffix in ("cnf", "key", "pem")}
     write_private(made["cnf"], config)
-    signer = (
-        [] if name == "ca" else ["-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.key")]
-    )
-    done = processes.run(
-        [
-            *("openssl", "req", "-x509", "-new", "-noenc", "-sha256", "-days", _DAYS),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-config", str(made["cnf"]), *signer),
-            *("-keyout", str(made["key"]), "-out", str(made["pem"])),
-        ]
-    )
+    done = processes.run(_openssl(folder, name, made))
     if done.returncode:
         raise PlatformError(
             f"openssl can't make a certificate: {done.stderr.strip()[-300:]}",
@@ -128,6 +146,16 @@ def _make(folder: Path, name: str, config: str) -> None:
         made[suffix].chmod(0o600)
         made[suffix].replace(folder / f"{name}.{suffix}")
     made["cnf"].unlink()
+
+
+def _openssl(folder: Path, name: str, made: Mapping[str, Path]) -> list[str]:
+    ca = [] if name == "ca" else ["-CA", str(folder / "ca.pem"), "-CAkey", str(folder / "ca.key")]
+    return [
+        *("openssl", "req", "-x509", "-new", "-noenc", "-sha256", "-days", _DAYS),
+        *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-config", str(made["cnf"]), *ca),
+        *("-keyout", str(made["key"]), "-out", str(made["pem"])),
+    ]
 
 
 def _write_secret(folder: Path, item: Certificate, secret: TLSSecret) -> None:

@@ -36,22 +36,33 @@ def write(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
     only those whose netns is `new`, or which have none yet, get the ones of now.
     """
     before = _read(paths)
-    known = {} if before is None else before
+    kept = {
+        name: files[ENV]
+        for pod in cluster.pods
+        if names.netns_with(cluster.name, pod) not in new
+        for name in (names.netns_of_pod(cluster.name, pod.namespace, pod.name),)
+        if (files := (before or {}).get(name)) is not None and ENV in files
+    }
+    wanted = desired(cluster, kept)
+    if wanted != before:
+        write_private(paths.etc_file, _packed(wanted))
+    _refresh(paths, wanted)
+
+
+def desired(cluster: Cluster, kept: Mapping[str, str]) -> dict[str, Files]:
+    """The files of every netns. `kept`: the `env` files of pods that are not made anew."""
     environments: dict[tuple[str, bool], str] = {}
     wanted = dict(_host_files(cluster))
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
-        is_new = names.netns_with(cluster.name, pod) in new
-        kept = None if is_new else known.get(netns, {}).get(ENV)
-        if kept is None or variables_in(kept) is None:
+        env = kept.get(netns)
+        if env is None or variables_in(env) is None:
             key = (pod.namespace, pod.enable_service_links)
             if key not in environments:
                 environments[key] = json.dumps(service_environment(cluster, pod))
-            kept = environments[key]
-        wanted[netns] = {**pod_files(cluster, pod), ENV: kept}
-    if wanted != before:
-        write_private(paths.etc_file, _packed(wanted))
-    _refresh(paths, wanted)
+            env = environments[key]
+        wanted[netns] = {**pod_files(cluster, pod), ENV: env}
+    return wanted
 
 
 def folder(paths: LabPaths, netns: str) -> Path | None:

@@ -27,11 +27,6 @@ MAX_LINE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Ping:
-    """Whether the agent lives."""
-
-
-@dataclass(frozen=True, slots=True)
 class Converge:
     """Read the lab's files again; open, close, start and stop what has changed."""
 
@@ -46,7 +41,7 @@ class Stop:
     """End the containers, then the agent itself."""
 
 
-Order = Ping | Converge | GetStatus | Stop
+Order = Converge | GetStatus | Stop
 
 
 # -- answers ---------------------------------------------------------------------------------------
@@ -70,19 +65,17 @@ class ContainerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContainerStatus:
-    """One container with a process. `adopted`: an earlier agent has started it."""
+    """One program. `adopted`: an earlier agent has started it; the digests are `Program`'s."""
 
     container: str
+    netns: str
+    digest: str
+    files_digest: str
     state: ContainerState
     pid: int
     restarts: int
     adopted: bool
     message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pong:
-    """The agent lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +89,15 @@ class Converged:
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """The agent's account. `addresses`: the nodes that take each LoadBalancer address' packets."""
+    """The agent's account.
+
+    `listeners`: each open socket, as a `ListenSocket` is printed, and the digest of its `Listener`.
+    `addresses`: the nodes that take the packets for each address of a LoadBalancer.
+    """
 
     pid: int
     rss_kb: int
-    servers: int
+    listeners: Mapping[str, str]
     containers: tuple[ContainerStatus, ...]
     errors: tuple[Failure, ...]
     addresses: Mapping[str, tuple[str, ...]]
@@ -119,7 +116,7 @@ class Refused:
     hint: str = ""
 
 
-Answer = Pong | Converged | AgentStatus | Stopped | Refused
+Answer = Converged | AgentStatus | Stopped | Refused
 
 
 # -- one line --------------------------------------------------------------------------------------

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kns.compile.lab import compile_host
+from kns.compile.lab import compile_lab
 from kns.compile.proxy.by_mode import own_rules
 from kns.engine import agent
 from kns.engine.down import known_labs
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
 from kns.engine.orders import AgentStatus, GetStatus, Refused
+from kns.engine.serving import plan_serving, serving_lines
 from kns.engine.up import change_lines
 from kns.errors import KnsError
 from kns.kernel.observe import interests, observe
@@ -40,15 +41,17 @@ class LabStatus:
 def status(lab: str | None = None) -> LabStatus:
     """Observe the lab and compare it with its file as `up` last applied it."""
     found = running(lab)
-    desired = compile_host(found.cluster)
+    desired = compile_lab(found.cluster)
     present = lab_netns(found.name)
-    observation = observe(present, interests(desired, own_rules()))
-    ops = plan(desired, observation.state)
+    observation = observe(present, interests(desired.host, own_rules()))
+    ops = plan(desired.host, observation.state)
     pid = agent_pid(found.name)
     answer = None if pid is None else _ask(found.name)
+    # without its account there is one thing to tell: that the agent does not answer
+    serving = plan_serving(desired, answer) if isinstance(answer, AgentStatus) else ()
     return LabStatus(
         lab=found,
-        drift=tuple(change_lines(found.name, ops)),
+        drift=(*change_lines(found.name, ops), *serving_lines(found.name, serving)),
         agent_pid=pid,
         agent=answer if isinstance(answer, AgentStatus) else None,
         agent_error=answer.error if isinstance(answer, Refused) else "",

@@ -7,13 +7,11 @@ load → resolve → compile → observe → plan ─▶ apply ─▶ agent conv
 from __future__ import annotations
 
 import contextlib
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, ProxyMode
@@ -22,10 +20,13 @@ from kns.compile.lab import LabState, compile_lab
 from kns.compile.paths import LabPaths
 from kns.compile.proxy.by_mode import own_rules
 from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
+from kns.engine import script as by_hand
 from kns.engine.down import remove
+from kns.engine.interruption import cancelled_by_signals
 from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
-from kns.engine.orders import Converge, Converged, Ping, Pong, Refused
+from kns.engine.orders import AgentStatus, Converge, Converged, GetStatus, Refused
+from kns.engine.serving import ServingOp, plan_serving, serving_lines
 from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
 from kns.kernel.apply import apply
@@ -48,6 +49,8 @@ class UpResult:
     ops: tuple[Op, ...]
     agent_started: bool
     seconds: float
+    #: what an agent that ran already opened, closed, started and stopped
+    serving: tuple[ServingOp, ...] = ()
     warnings: tuple[Problem, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -55,7 +58,7 @@ class UpResult:
     @property
     def changes(self) -> tuple[str, ...]:
         """One line for each change: where, and what."""
-        return tuple(change_lines(self.lab, self.ops))
+        return (*change_lines(self.lab, self.ops), *serving_lines(self.lab, self.serving))
 
 
 @dataclass(slots=True)
@@ -121,13 +124,40 @@ def script(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[str, tuple[
     With it, the warnings about the file.
     """
     desired = desire(path, proxy_mode, fresh=True)
-    return shell.script(plan(desired.state.host, HostState())), desired.loaded.warnings
+    ops, serving = plan(desired.state.host, HostState()), plan_serving(desired.state, None)
+    return by_hand.script(desired.cluster, ops, serving), desired.loaded.warnings
 
 
-def dry_run(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[Op, ...]:
-    """The ops that `up` would carry out now. Touches nothing."""
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What `up` would do now: in the kernel, and what the agent would. `script`: by hand."""
+
+    ops: tuple[Op, ...]
+    serving: tuple[ServingOp, ...]
+    script: str
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the lab is as its file says."""
+        return not self.ops and not self.serving
+
+
+def dry_run(path: Path, proxy_mode: ProxyMode | None = None) -> DryRun:
+    """What `up` would do now. Touches nothing."""
     desired = desire(path, proxy_mode)
-    return plan(desired.state.host, look(desired).state)
+    ops = plan(desired.state.host, look(desired).state)
+    serving = plan_serving(desired.state, _agent_status(desired.cluster.name))
+    return DryRun(ops, serving, by_hand.script(desired.cluster, ops, serving))
+
+
+def _agent_status(lab: str) -> AgentStatus | None:
+    """The account of the lab's agent; None if it has none, or none that answers."""
+    if not agent.is_running(lab):
+        return None
+    with contextlib.suppress(ApplyError):
+        answer = agent.order(lab, GetStatus(), AgentStatus, patience=agent.DEAF)
+        return answer if isinstance(answer, AgentStatus) else None
+    return None
 
 
 def up(
@@ -172,7 +202,7 @@ def _converge(
     notes = switch.notes(before.state, network.kube_proxy.mode, network.service_cidrs)
     kept = files.LabFiles.read(paths)
     starter = _AgentStarter(desired.cluster.name, on_op)
-    with _signals() as cancelled:
+    with cancelled_by_signals() as cancelled:
         try:
             files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
             snapshot.save(paths, desired.cluster)
@@ -181,7 +211,7 @@ def _converge(
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
                 _settle(desired, report)
-            problems, started = _serve(starter, report, desired.cluster.name, cancelled)
+            served = _serve(starter, report, desired, cancelled)
             _check(cancelled)
         except BaseException:
             _roll_back(desired, before, kept, created=created, report=report)
@@ -193,10 +223,11 @@ def _converge(
         cluster=desired.cluster,
         created=created,
         ops=ops,
-        agent_started=started,
+        agent_started=served.agent_started,
         seconds=time.monotonic() - start,
+        serving=served.ops,
         warnings=desired.loaded.warnings,
-        problems=problems,
+        problems=served.problems,
         notes=tuple(notes),
     )
 
@@ -252,27 +283,43 @@ class _AgentStarter:
             processes.release(self.process)
 
 
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """What the agent did, unless it was started just now, and what it could not do."""
+
+    agent_started: bool
+    ops: tuple[ServingOp, ...]
+    problems: tuple[str, ...]
+
+
 def _serve(
-    starter: _AgentStarter, report: Report, lab: str, cancelled: threading.Event
-) -> tuple[tuple[str, ...], bool]:
-    """Let the agent serve what the lab now holds; what it could not do, and if it is new."""
+    starter: _AgentStarter, report: Report, desired: DesiredLab, cancelled: threading.Event
+) -> _Served:
+    """Let the agent serve what the lab now holds."""
+    lab = desired.cluster.name
     started = starter.ensure()
     report("starting servers" if started else "looking at servers")
+    before: AgentStatus | Refused | None = None
     # always: the agent compares for itself, and a file may have changed what no netns shows
     try:
         if not started:
-            agent.order(lab, Ping(), Pong, patience=agent.DEAF, cancelled=cancelled)
+            patience = agent.DEAF
+            before = agent.order(
+                lab, GetStatus(), AgentStatus, patience=patience, cancelled=cancelled
+            )
         answer = _converged(lab, starter, cancelled)
     except ApplyError:
         if started:
             raise
         report("the agent does not answer: starting another")
         agent.end(lab)
-        started = starter.ensure()
+        before, started = None, starter.ensure()
         answer = _converged(lab, starter, cancelled)
     if isinstance(answer, Refused):
         raise ApplyError(answer.error, hint=answer.hint)
-    return tuple(f"{item.subject}: {item.message}" for item in answer.errors), started
+    ops = plan_serving(desired.state, before) if isinstance(before, AgentStatus) else ()
+    problems = tuple(f"{item.subject}: {item.message}" for item in answer.errors)
+    return _Served(started, ops, problems)
 
 
 def _converged(lab: str, starter: _AgentStarter, cancelled: threading.Event) -> Converged | Refused:
@@ -301,47 +348,6 @@ def _settle(desired: DesiredLab, report: Report) -> None:
             f"the kernel does not keep what was set: {lines}",
             hint="does another program change this lab's netns?",
         )
-
-
-# -- interruption ----------------------------------------------------------------------------------
-
-
-class _Cancelled(threading.Event):
-    """Set by a signal, whose number it keeps; 0 while there was none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.number = 0
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[_Cancelled]:
-    """SIGINT and SIGTERM set the event instead of ending the process in the middle of an op.
-
-    What the caller has told us to ignore (`nohup`, a shell's `&`) stays ignored.
-    """
-    cancelled = _Cancelled()
-    if threading.current_thread() is not threading.main_thread():
-        yield cancelled
-        return
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        cancelled.number = number
-        cancelled.set()
-
-    before = {
-        number: signal.signal(number, note)
-        for number in (signal.SIGINT, signal.SIGTERM)
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        yield cancelled
-    except CancelledError as error:
-        error.exit_code = 128 + cancelled.number  # as shells count
-        raise
-    finally:
-        for number, action in before.items():
-            signal.signal(number, action)
 
 
 def _roll_back(

@@ -272,6 +272,13 @@ def _fed(command: str, text: str) -> str:
     return f"{command} <<'{end}'\n{text}{end}"
 
 
+def write_file(path: str, text: str) -> str:
+    """The command that writes a file."""
+    if not text.endswith("\n"):  # a here-document always does
+        return f"printf %s {quote(text)} >{quote(path)}"
+    return _fed(f"cat >{quote(path)}", text)
+
+
 # -- words -----------------------------------------------------------------------------------------
 
 

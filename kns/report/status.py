@@ -61,7 +61,7 @@ def _agent(status: LabStatus) -> str:
         return "not running: nobody serves the pods' ports, the network itself goes on"
     if status.agent is None:
         return f"pid {status.agent_pid}: {status.agent_error}"
-    servers = counted(status.agent.servers, "server")
+    servers = counted(len(status.agent.listeners), "server")
     return f"pid {status.agent_pid}, {servers}, {status.agent.rss_kb // 1024} MB"
 
 
@@ -96,7 +96,7 @@ def status_json(status: LabStatus) -> dict[str, object]:
         "agent": {
             "running": status.agent_pid is not None,
             "pid": status.agent_pid,
-            "servers": agent.servers if agent is not None else None,
+            "servers": len(agent.listeners) if agent is not None else None,
             "rss_kb": agent.rss_kb if agent is not None else None,
             "addresses": agent.addresses if agent is not None else {},
             "errors": _errors(status),

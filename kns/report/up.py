@@ -23,8 +23,8 @@ def summary(result: UpResult) -> str:
     """The one line that stays: what there is now, and how long it took."""
     if result.created:
         what = "is up"
-    elif result.ops:
-        what = f"is as its file says, after {counted(len(result.ops), 'change')}"
+    elif result.changes:
+        what = f"is as its file says, after {counted(len(result.changes), 'change')}"
     elif result.agent_started:
         what = "has nothing to change but its agent, which runs now"
     else:

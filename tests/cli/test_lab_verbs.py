@@ -74,6 +74,37 @@ def test_status_of_a_sound_lab() -> None:
     assert (found["healthy"], found["drift"], found["agent"]["running"]) == (True, [], True)
 
 
+def test_a_server_that_should_listen_and_does_not_is_drift(lab: Path) -> None:
+    """Somebody has written the lab's file after its agent had read it."""
+    applied = Path(f"/run/kns/{LAB}/lab.yaml")
+    before = applied.read_text(encoding="utf-8")
+    wanted = before.replace("port: 9090", "port: 9091")
+    applied.write_text(wanted, encoding="utf-8")
+    try:
+        done = kns("status", LAB)
+        assert done.returncode == 1
+        assert [line for line in done.stdout.splitlines() if line.startswith("  pod1: ")] == [
+            "  pod1: close tcp 0.0.0.0:9090",
+            "  pod1: open tcp 0.0.0.0:9091 for default/pod1/sidecar",
+        ]
+        assert "nothing to change" in kns("up", str(lab)).stdout
+    finally:
+        applied.write_text(before, encoding="utf-8")
+    assert kns("status", LAB).returncode == 0
+
+
+def test_a_change_of_servers_alone_is_told(lab: Path, tmp_path: Path) -> None:
+    text = lab.read_text(encoding="utf-8")
+    other = tmp_path / "lab.yaml"
+    other.write_text(text.replace("port: 9090", "port: 9091"), encoding="utf-8")
+    planned = kns("up", "--dry-run", str(other)).stdout
+    assert f"# close kns.{LAB}.pod1 tcp 0.0.0.0:9090" in planned
+    done = kns("up", str(other))
+    assert "  pod1: open tcp 0.0.0.0:9091 for default/pod1/sidecar" in done.stdout
+    assert "is as its file says, after 2 changes" in done.stdout
+    assert kns("up", str(lab)).returncode == 0
+
+
 def test_drift_is_named_and_up_repairs_exactly_that(lab: Path) -> None:
     before = route_of_node1()
     deleted = kns("exec", "-l", LAB, "node1", "--", "ip", "route", "del", "10.244.1.0/24")

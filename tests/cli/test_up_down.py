@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
+from kns.kernel import netns, processes
 from tests.cli.process import AS_NOBODY, KNS, kns, lab_text
 from tests.readme_console import PROJECT
 
@@ -41,11 +44,95 @@ def test_script_builds_what_up_builds(tmp_path: Path) -> None:
             ["sh"], input=script.stdout, capture_output=True, text=True, check=False, timeout=60
         )
         assert (ran.returncode, ran.stderr) == (0, "")
-        plan = kns("up", "--dry-run", str(file))
-        assert plan.stdout == "#!/bin/sh\nset -eu\n"
+        lines = kns("up", "--dry-run", str(file)).stdout.splitlines()
+        assert lines[:2] == ["#!/bin/sh", "set -eu"]
+        assert [line for line in lines[2:] if line and not line.startswith("#")] == []
+        assert f"# open kns.{name}.pod1 tcp 0.0.0.0:9090 for default/pod1/sidecar" in lines
         assert "has nothing to change but its agent, which runs now" in kns("up", str(file)).stdout
         verified = kns("verify", name)
         assert verified.returncode == 0, verified.stdout
+    finally:
+        kns("down", name)
+
+
+PROGRAMS = {
+    "ingress": ("nginx", ""),
+    "load-balancer": ("bird", "mode: bgp"),
+    "load-balancer ": ("haproxy", "mode: proxy"),
+}
+JOB = """\
+- name: job
+  node: node1
+  containers:
+  - name: main
+    command: [sh, -c, "hostname; echo $WORD; cat /etc/resolv.conf; exec sleep 1001"]
+    env: [{name: WORD, value: "it's $(SVC_A_SERVICE_PORT)"}]
+"""
+
+
+def pids(name: str, program: str) -> set[int]:
+    """The processes of the program in the lab's netns."""
+    spaces = {found[1] for found in map(netns.identity, netns.list_netns(f"kns.{name}.")) if found}
+    return {
+        pid
+        for pid in processes.in_netns(spaces)
+        if Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip() == program
+    }
+
+
+def run_script(file: Path) -> None:
+    script = kns("script", str(file))
+    assert (script.returncode, script.stderr) == (0, "")
+    ran = subprocess.run(
+        ["sh"], input=script.stdout, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("lab", "program", "mode"), [(k, *v) for k, v in PROGRAMS.items()])
+def test_script_starts_the_programs_and_up_takes_them_over(
+    lab: str, program: str, mode: str, tmp_path: Path
+) -> None:
+    name = f"cli-script-{program}"
+    file = tmp_path / "lab.yaml"
+    text = (PROJECT / "labs" / f"{lab.strip()}.yaml").read_text(encoding="utf-8")
+    text = text.replace(f"{{name: {lab.strip()}}}", f"{{name: {name}}}")
+    file.write_text(text.replace("{mode: l2", f"{{{mode}") if mode else text, encoding="utf-8")
+    try:
+        run_script(file)
+        before = pids(name, program)
+        assert before
+        done = kns("up", str(file))
+        assert "has nothing to change but its agent, which runs now" in done.stdout
+        assert (done.returncode, done.stderr) == (0, "")
+        assert pids(name, program) >= before
+        assert kns("status", name).returncode == 0
+        verified = kns("verify", name)
+        assert verified.returncode == 0, verified.stdout
+        assert kns("up", "--dry-run", str(file)).stdout == "#!/bin/sh\nset -eu\n"
+    finally:
+        kns("down", name)
+    assert pids(name, program) == set()
+
+
+def test_script_starts_a_container_as_the_agent_does(tmp_path: Path) -> None:
+    name = "cli-script-job"
+    file = tmp_path / "lab.yaml"
+    text = lab_text(name).replace("dns: {enabled: false}", "dns: {enabled: true}")
+    file.write_text(text.replace("services:\n", f"{JOB}services:\n"), encoding="utf-8")
+    log = Path(f"/run/kns/{name}/logs/kns.{name}.job.main.log")
+    try:
+        run_script(file)
+        (before,) = pids(name, "sleep")
+        by_hand = log.read_text(encoding="utf-8")
+        assert by_hand.splitlines()[:2] == ["job", "it's 80"]
+        assert "search default.svc.cluster.local" in by_hand
+        assert kns("up", str(file)).returncode == 0
+        assert pids(name, "sleep") == {before}
+        os.kill(before, signal.SIGKILL)
+        while log.read_text(encoding="utf-8") == by_hand or not pids(name, "sleep"):
+            time.sleep(0.05)
+        assert log.read_text(encoding="utf-8") == by_hand * 2
     finally:
         kns("down", name)
 

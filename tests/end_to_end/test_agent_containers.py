@@ -18,6 +18,7 @@ from kns.agent import containers
 from kns.agent.agent import Agent
 from kns.agent.container import GRACE_SECONDS
 from kns.compile import paths
+from kns.compile.programs.programs import programs
 from kns.engine.orders import ContainerState, ContainerStatus, Converged, Stopped
 from kns.kernel import netns, processes
 from kns.kinds.env import EnvVar
@@ -104,6 +105,9 @@ def test_process_runs_in_the_pod_with_its_environment_and_log(lab: ScratchLab) -
             assert log.stat().st_mode & 0o777 == 0o600
             assert await only_container(agent) == ContainerStatus(
                 container=f"{lab.name}/default/b/main",
+                netns=name,
+                digest=programs(lab.cluster)[0].digest,
+                files_digest=programs(lab.cluster)[0].files_digest,
                 state=ContainerState.RUNNING,
                 pid=pid,
                 restarts=0,

@@ -167,7 +167,7 @@ def test_agent_whose_socket_is_gone_is_replaced(lab: Path) -> None:
 
 
 def test_dry_run_touches_nothing(lab: Path) -> None:
-    assert dry_run(lab)
+    assert not dry_run(lab).is_empty
     assert leftovers(LAB) == {}
 
 
@@ -248,7 +248,7 @@ def up_killed_at(lab: Path, number: int) -> bool:
 def test_kill_at_every_op_boundary(tmp_path: Path) -> None:
     """The next `up` finishes the job, and `down` cleans, wherever the first one was killed."""
     lab = write_lab(tmp_path, small_lab(LAB))
-    count = len(dry_run(lab))
+    count = len(dry_run(lab).ops)
     killed = 0
     for number in range(count):
         assert up_killed_at(lab, number)
@@ -312,7 +312,7 @@ def test_signal_while_converging_goes_back_to_what_was(lab: Path, tmp_path: Path
         f"kns.{LAB}.{name}" for name in ("fabric", "internet", "node1", "node2", "pod1", "pod2",
                                          "pod3")
     )  # fmt: skip
-    assert dry_run(lab) == ()
+    assert dry_run(lab).is_empty
 
 
 def test_kernel_refusing_takes_back_what_the_run_made(
@@ -361,4 +361,4 @@ def test_agent_answers_orders(lab: Path) -> None:
     answer = agent.order(LAB, GetStatus(), AgentStatus)
     assert isinstance(answer, AgentStatus)
     assert answer.errors == ()
-    assert answer.servers >= 4
+    assert len(answer.listeners) >= 4

@@ -47,11 +47,11 @@ def changed(file: Path, text: str) -> Iterator[None]:
     """The lab is as `text` says in the block, and afterwards as it was."""
     up(write_lab(file.parent, text))
     try:
-        assert dry_run(file) == ()
+        assert dry_run(file).is_empty
         yield
     finally:
         up(write_lab(file.parent, TEXT))
-        assert dry_run(file) == ()
+        assert dry_run(file).is_empty
 
 
 def broken(only: str = "") -> list[str]:
@@ -76,7 +76,7 @@ def run(place: str, *argv: str) -> str:
 
 def test_everything_is_as_promised_and_nothing_is_left_to_change(file: Path) -> None:
     assert broken() == []
-    assert dry_run(file) == ()
+    assert dry_run(file).is_empty
     assert status(LAB).drift == ()
 
 

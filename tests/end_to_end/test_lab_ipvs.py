@@ -49,7 +49,7 @@ def on_node(*argv: str) -> str:
 
 
 def test_nothing_is_left_to_change() -> None:
-    assert dry_run(FILE) == ()
+    assert dry_run(FILE).is_empty
 
 
 def test_verify_finds_everything_as_promised() -> None:
@@ -66,13 +66,13 @@ def test_what_somebody_broke_is_mended_and_nothing_else() -> None:
     on_node("ipvsadm", "-D", "-t", f"{address}:80")
     on_node("ipset", "del", "KUBE-CLUSTER-IP", f"{address},tcp:80")
     on_node("ip", "addr", "del", f"{address}/32", "dev", "kube-ipvs0")
-    broken = dry_run(FILE)
+    broken = dry_run(FILE).ops
     assert {op.netns for op in broken} == {NODE}
     kube_ipvs0 = Address("kube-ipvs0", ip_interface((address, 32)))
     assert broken[0] == Add(NODE, kube_ipvs0)
     assert [type(op) for op in broken[1:]] == [RestoreIpsets, SetVirtualServers, CleanConntrack]
     up(FILE)
-    assert dry_run(FILE) == ()
+    assert dry_run(FILE).is_empty
     assert on_node("ipvsadm", "-Sn").count(f"-a -t {address}:80 ") == 2
 
 
@@ -84,7 +84,7 @@ def test_switching_modes_leaves_nothing_of_the_old_one() -> None:
     assert "KUBE-LOAD-BALANCER" not in on_node("iptables-save")
     assert on_node("sysctl", "-n", "net.ipv4.conf.all.arp_ignore") == "0\n"
     up(FILE, proxy_mode=ProxyMode.IPVS)
-    assert dry_run(FILE) == ()
+    assert dry_run(FILE).is_empty
     assert "KUBE-SVC-" not in on_node("iptables-save")
 
 

@@ -85,7 +85,7 @@ class Lab:
             yield
         finally:
             assert up(self.file).problems == ()
-            assert dry_run(self.file) == ()
+            assert dry_run(self.file).is_empty
             assert status(self.name).healthy
 
 
@@ -116,7 +116,7 @@ def test_everything_is_as_promised_at_once_and_nothing_is_left_to_change(lab: La
     inner = [check.id for check in report.checks if "/load-balancer/" in check.id]
     assert len(inner) == (22 if lab.mode == "proxy" else 4)
     assert not any("nothing outside routes" in skip.reason for skip in report.skips)
-    assert dry_run(lab.file) == ()
+    assert dry_run(lab.file).is_empty
 
 
 def test_status_tells_which_nodes_take_the_packets(lab: Lab) -> None:

@@ -20,7 +20,7 @@ from kns.engine import agent
 from kns.engine.down import down
 from kns.engine.labs import agent_pid
 from kns.engine.lock import locked
-from kns.engine.orders import Converge, Converged, Ping, Pong
+from kns.engine.orders import AgentStatus, Converge, Converged, GetStatus
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.errors import ApplyError, CancelledError
@@ -129,7 +129,7 @@ def test_more_callers_than_a_hanging_agent_lets_wait_end_too(stopped_agent: int)
     assert stopped_agent
     for _ in range(20):
         with pytest.raises(ApplyError, match="does not answer"):
-            agent.order(LAB, Ping(), Pong, patience=0.0)
+            agent.order(LAB, GetStatus(), AgentStatus, patience=0.0)
 
 
 # -- netns and files removed by hand ---------------------------------------------------------------

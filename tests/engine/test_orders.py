@@ -16,8 +16,6 @@ from kns.engine.orders import (
     Failure,
     GetStatus,
     Order,
-    Ping,
-    Pong,
     Refused,
     Stop,
     Stopped,
@@ -30,20 +28,24 @@ FAILURE = Failure("default/b/web", "address already in use", "ss -lntup")
 STATUS = AgentStatus(
     pid=7,
     rss_kb=20_000,
-    servers=4,
-    containers=(ContainerStatus("l/default/b/c", ContainerState.WAITING, 0, 2, False, "exited"),),
+    listeners={"kns.l.b tcp 0.0.0.0:80": "0123456789abcdef"},
+    containers=(
+        ContainerStatus(
+            "l/default/b/c", "kns.l.b", "1", "2", ContainerState.WAITING, 0, 2, False, "exited"
+        ),
+    ),
     errors=(FAILURE,),
     addresses={"198.51.100.1": ("node1", "node2"), "198.51.100.2": ()},
 )
 
 
-@pytest.mark.parametrize("order", [Ping(), Converge(), GetStatus(), Stop()])
+@pytest.mark.parametrize("order", [Converge(), GetStatus(), Stop()])
 def test_orders_are_read_as_they_were_written(order: Order) -> None:
     assert decode_order(encode(order)) == order
 
 
 @pytest.mark.parametrize(
-    "answer", [Pong(), Converged(4, 1), Converged(4, 1, (FAILURE,)), STATUS, Stopped()]
+    "answer", [Converged(4, 1), Converged(4, 1, (FAILURE,)), STATUS, Stopped()]
 )
 def test_answers_are_read_as_they_were_written(answer: Answer) -> None:
     line = encode(answer)
@@ -52,7 +54,7 @@ def test_answers_are_read_as_they_were_written(answer: Answer) -> None:
 
 
 def test_a_refusal_is_an_answer_to_everything() -> None:
-    assert decode_answer(encode(Refused("no", "try")), Pong) == Refused("no", "try")
+    assert decode_answer(encode(Refused("no", "try")), Stopped) == Refused("no", "try")
 
 
 @pytest.mark.parametrize(
@@ -63,14 +65,14 @@ def test_a_refusal_is_an_answer_to_everything() -> None:
         b"7",
         b"[]",
         b"{}",
-        b'"Ping"',
-        b'{"op": "ping"}',
-        b'{"Ping": null}',
-        b'{"Ping": {"more": 1}}',
-        b'{"Ping": {}, "Stop": {}}',
-        b'{"Pong": {}}',
+        b'"Converge"',
+        b'{"op": "stop"}',
+        b'{"Converge": null}',
+        b'{"Converge": {"more": 1}}',
+        b'{"Converge": {}, "Stop": {}}',
+        b'{"Stopped": {}}',
         b"[" * 100_000,
-        b'{"Ping": ' * 100_000,
+        b'{"Converge": ' * 100_000,
         b"\xff\xfe",
     ],
 )
@@ -82,9 +84,9 @@ def test_what_is_no_order_is_told(line: bytes) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"servers": "4"},
-        {"servers": True},
-        {"servers": None},
+        {"pid": "4"},
+        {"pid": True},
+        {"pid": None},
         {"errors": {}},
         {"errors": [["a", "b", "c"]]},
         {"errors": [{"subject": "a", "message": "b"}]},
@@ -113,4 +115,4 @@ def test_an_answer_of_another_kns_is_told(change: dict[str, object]) -> None:
 
 def test_an_answer_to_another_order_is_told() -> None:
     with pytest.raises(ValueError, match="not Converged"):
-        decode_answer(encode(Pong()), Converged)
+        decode_answer(encode(Stopped()), Converged)

@@ -49,6 +49,11 @@ class Listeners:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """Each open socket, and the digest of what it answers."""
+        return {str(where): server.spec.digest for where, server in self._open.items()}
+
     async def close_others(self, specs: Sequence[Listener]) -> None:
         """Close every server that `specs` doesn't hold, or whose netns is another one now."""
         wanted = {spec.socket: spec.subject for spec in specs}

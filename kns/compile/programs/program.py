@@ -31,14 +31,27 @@ class Program:
     etc: str = ""
 
     @property
+    def etc_name(self) -> str:
+        """What the folder of the files in its /etc is called."""
+        return self.etc or self.netns
+
+    @property
     def digest(self) -> str:
         """Changes when the process must be another one; service variables don't count.
 
         Kubernetes too hands out the services' variables at the container's start only. Files
         don't count either: a change of them is a reload.
         """
-        text = json.dumps([self.command, self.env, self.hostname])
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return _digest([self.command, self.env, self.hostname])
+
+    @property
+    def files_digest(self) -> str:
+        """Changes with its files."""
+        return _digest(self.files)
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def is_program(cluster: Cluster, pod: Pod, container: Container) -> bool:

@@ -1,0 +1,53 @@
+"""By what the process of a program is known: variables that it bears, and a note beside its log.
+
+Programs such as nginx write their title over their environment; for them there is the note: pid
+and start time, which together name one process as long as the machine is up.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from kns.cluster.environment import Variables
+from kns.compile.paths import LabPaths
+from kns.compile.programs.program import Program
+from kns.engine.environment import of_container
+
+#: lab/namespace/pod/container
+MARKER = "KNS_CONTAINER"
+#: tells a program that has changed from one that may stay
+DIGEST_MARKER = "KNS_CONTAINER_DIGEST"
+RECORD_SUFFIX = ".process"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRecord:
+    """A program's main process. `started` is in clock ticks since the machine's start."""
+
+    container: str
+    pid: int
+    started: int
+    digest: str
+
+    @property
+    def text(self) -> str:
+        """The note."""
+        return json.dumps(asdict(self))
+
+
+def variables(program: Program, services: Variables) -> Variables:
+    """The environment of its process, with the services' variables of its pod."""
+    own = of_container(services, program.env, hostname=program.hostname)
+    return (*own, (MARKER, program.key), (DIGEST_MARKER, program.digest))
+
+
+def log_path(paths: LabPaths, program: Program) -> Path:
+    """Where its output goes."""
+    return paths.logs / f"{program.etc_name}.{program.name}.log"
+
+
+def record_path(paths: LabPaths, program: Program) -> Path:
+    """Where its main process is noted down."""
+    return paths.logs / f"{program.etc_name}.{program.name}{RECORD_SUFFIX}"
