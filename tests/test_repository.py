@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from typing import Any
@@ -69,3 +70,12 @@ def test_every_issue_form_asks_for_something() -> None:
             form = load(str(path.relative_to(PROJECT)))
             assert form["name"]
             assert [item["attributes"]["label"] for item in form["body"]]
+
+
+def test_no_two_public_classes_share_a_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in sorted((PROJECT / "kns").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PROJECT)))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}

@@ -37,8 +37,8 @@ from kns.engine import etc
 from kns.engine.labs import applied_cluster
 from kns.engine.orders import (
     MAX_LINE,
+    AgentAnswer,
     AgentStatus,
-    Answer,
     ContainerState,
     Converge,
     Converged,
@@ -46,7 +46,7 @@ from kns.engine.orders import (
     GetStatus,
     Order,
     Refused,
-    Stop,
+    Shutdown,
     Stopped,
     decode_order,
     encode,
@@ -96,7 +96,7 @@ class Agent:
         """Let `serve` return; the containers' processes live on."""
         self._over.set()
 
-    async def order(self, order: Order) -> Answer:
+    async def order(self, order: Order) -> AgentAnswer:
         """Carry out one order and say how it went; never raises."""
         try:
             return await self._carry_out(order)
@@ -106,13 +106,13 @@ class Agent:
             logging.getLogger(__name__).exception("%s failed", order)
             return Refused(f"{type(error).__name__}: {error}")
 
-    async def _carry_out(self, order: Order) -> Answer:
+    async def _carry_out(self, order: Order) -> AgentAnswer:
         match order:
             case Converge():
                 return await self.converge()
             case GetStatus():
                 return await self.status()
-            case Stop():
+            case Shutdown():
                 return await self.stop()
             case _:
                 assert_never(order)
@@ -176,7 +176,7 @@ class Agent:
                 writer.write(encode(Refused(f"an order of more than {MAX_LINE} bytes")))
         writer.close()
 
-    async def _answer(self, line: bytes) -> Answer:
+    async def _answer(self, line: bytes) -> AgentAnswer:
         try:
             order = decode_order(line)
         except ValueError as error:

@@ -41,7 +41,7 @@ class Child(Protocol):
         """The exit status once it has ended, negative for a signal."""
 
 
-class Container:
+class ContainerProcess:
     """A container in a netns. Its process is started, watched, started again and stopped."""
 
     def __init__(self, spec: Program, inode: Inode, paths: LabPaths, worker: Executor) -> None:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kns.agent import process_table, readiness
-from kns.agent.container import GRACE_SECONDS, Container
+from kns.agent.container import GRACE_SECONDS, ContainerProcess
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import Program
@@ -38,7 +38,7 @@ class Containers:
     def __init__(self, worker: Executor, paths: LabPaths) -> None:
         self._worker = worker
         self._paths = paths
-        self._watched: dict[str, Container] = {}
+        self._watched: dict[str, ContainerProcess] = {}
         self._looked_back = False
         self._size_check: asyncio.TimerHandle | None = None
         self._left: dict[str, ProcessRecord] = {}
@@ -74,7 +74,7 @@ class Containers:
         """
         inodes = await self._inodes(specs)
         failures: list[Failure] = []
-        started: list[Container] = []
+        started: list[ContainerProcess] = []
         for spec in specs:
             if spec.key in self._watched:
                 await self._watched[spec.key].update(spec)
@@ -82,7 +82,7 @@ class Containers:
             if spec.key not in inodes:
                 failures.append(Failure(spec.key, f"netns {spec.netns} does not exist"))
                 continue
-            container = Container(spec, inodes[spec.key], self._paths, self._worker)
+            container = ContainerProcess(spec, inodes[spec.key], self._paths, self._worker)
             self._watched[spec.key] = container
             left = self._left.pop(spec.key, None)
             if left is not None and container.adopt(left):
@@ -118,7 +118,7 @@ class Containers:
         asyncio.get_running_loop().run_in_executor(self._worker, rotate, logs)
         self._check_sizes_later()
 
-    async def _stop(self, going: Sequence[Container]) -> None:
+    async def _stop(self, going: Sequence[ContainerProcess]) -> None:
         await asyncio.gather(*(container.stop() for container in going))
         for container in going:
             self._watched.pop(container.spec.key, None)
@@ -129,7 +129,7 @@ def _same_process(wanted: Program | None, spec: Program) -> bool:
     return wanted is not None and replace(wanted, files=()) == replace(spec, files=())
 
 
-async def _deaf(started: Sequence[Container], paths: LabPaths) -> list[Failure]:
+async def _deaf(started: Sequence[ContainerProcess], paths: LabPaths) -> list[Failure]:
     """The containers that do not listen where they should, when the patience is over."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + readiness.PATIENCE

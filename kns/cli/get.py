@@ -11,15 +11,15 @@ from kns.engine.labs import running
 from kns.engine.presence import presence_of
 from kns.errors import UsageError
 from kns.labfile.dump import dump_yaml
-from kns.report.get import ALIASES, Kind, Selection, get_table
+from kns.report.get import ALIASES, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
 from kns.report.table import render_table
 
 
-def _kind_named(_context: click.Context, _parameter: click.Parameter, value: str) -> Kind:
+def _kind_named(_context: click.Context, _parameter: click.Parameter, value: str) -> ListedKind:
     """`pods`, or one of kubectl's other names for it."""
     if value.lower() not in ALIASES:
-        kinds = ", ".join(Kind)
+        kinds = ", ".join(ListedKind)
         raise UsageError(f"there is no kind {value!r}", hint=f"kinds: {kinds}")
     return ALIASES[value.lower()]
 
@@ -27,7 +27,7 @@ def _kind_named(_context: click.Context, _parameter: click.Parameter, value: str
 def _complete_kind(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    return [CompletionItem(str(kind)) for kind in Kind if kind.startswith(incomplete)]
+    return [CompletionItem(str(kind)) for kind in ListedKind if kind.startswith(incomplete)]
 
 
 @click.command()
@@ -35,7 +35,7 @@ def _complete_kind(
     "kind",
     callback=_kind_named,
     shell_complete=_complete_kind,
-    metavar="|".join(Kind),
+    metavar="|".join(ListedKind),
 )
 @click.argument("names", nargs=-1)
 @click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")
@@ -44,7 +44,7 @@ def _complete_kind(
 @lab_option
 def command(
     *,
-    kind: Kind,
+    kind: ListedKind,
     names: tuple[str, ...],
     namespace: str,
     all_namespaces: bool,

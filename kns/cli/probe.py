@@ -13,7 +13,7 @@ from kns.cli.output import coloured, output_option, print_json, print_text, widt
 from kns.engine.labs import RunningLab, running
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
-from kns.probe.probe import Options, probe
+from kns.probe.probe import ProbeOptions, probe
 from kns.probe.watch import DEFAULT_TIMEOUT, Watch, watch
 from kns.report.probe import probe_text
 from kns.report.watch import watch_text
@@ -91,7 +91,7 @@ def command(  # noqa: PLR0913 - one parameter an option
             raise UsageError("--for asks by TCP, as often as --rate and the time say")
         wanted = Watch(seconds, rate, port, DEFAULT_TIMEOUT if timeout is None else timeout)
         return _watch(running_lab, (source, target), wanted, output)
-    options = Options(port=port, protocol=protocol, count=count, timeout=timeout or 2.0)
+    options = ProbeOptions(port=port, protocol=protocol, count=count, timeout=timeout or 2.0)
     places = places_of(running_lab.name, running_lab.paths)
     result = probe(running_lab.cluster, places, source, target, options)
     if output == "json":

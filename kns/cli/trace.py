@@ -9,7 +9,7 @@ from kns.cli.lab_options import destination_argument, lab_option, source_argumen
 from kns.cli.output import coloured, output_option, print_json, print_text, width
 from kns.engine.labs import running
 from kns.probe.ask.places import places_of
-from kns.probe.probe import Options
+from kns.probe.probe import ProbeOptions
 from kns.probe.trace.run import trace
 from kns.report.trace import trace_text
 
@@ -57,7 +57,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     """
     found = running(lab)
     places = places_of(found.name, found.paths)
-    options = Options(port=port, protocol=protocol, timeout=timeout)
+    options = ProbeOptions(port=port, protocol=protocol, timeout=timeout)
     result = trace(found.cluster, places, source, target, options)
     if output == "json":
         print_json(result.to_json())

@@ -44,7 +44,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class IngressRoute:
     """One path of a site and where it leads; `path` None: whatever no other path matches."""
 
     ingress: Ingress
@@ -57,8 +57,8 @@ class Site:
     """Everything under one host; no `host`: requests for hosts that have no site."""
 
     host: str
-    routes: tuple[Route, ...] = ()
-    fallback: Route | None = None
+    routes: tuple[IngressRoute, ...] = ()
+    fallback: IngressRoute | None = None
     #: TLS is configured for the host, so that plain requests are sent to https
     certificate: Certificate | None = None
 
@@ -87,22 +87,22 @@ def sites(cluster: Cluster) -> tuple[Site, ...]:
     )
 
 
-def _fallback(ingress: Ingress) -> Route | None:
+def _fallback(ingress: Ingress) -> IngressRoute | None:
     if ingress.default_backend is None:
         return None
-    return Route(ingress, ingress.default_backend)
+    return IngressRoute(ingress, ingress.default_backend)
 
 
 def _defaults_for(ingress: Ingress, host: str) -> bool:
     return ingress.default_backend is not None and any(rule.host == host for rule in ingress.rules)
 
 
-def _routes(ingresses: tuple[Ingress, ...], host: str) -> Iterator[Route]:
+def _routes(ingresses: tuple[Ingress, ...], host: str) -> Iterator[IngressRoute]:
     for ingress in ingresses:
         for rule in ingress.rules:
             if rule.host == host:
                 for path in rule.paths:
-                    yield Route(ingress, path.backend, path)
+                    yield IngressRoute(ingress, path.backend, path)
 
 
 # -- certificates ----------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
 from kns.cluster.model import Cluster
 from kns.cluster.records import (
-    Answer,
     Rcode,
     Record,
+    ZoneAnswer,
     address_of_reverse,
     address_record,
     address_type,
@@ -65,10 +65,10 @@ class InternetZone:
                 if name != DOMAIN and not name.startswith("*."):
                     self._reverse.setdefault(address, name)
 
-    def lookup(self, qname: str, qtype: str) -> Answer:
+    def lookup(self, qname: str, qtype: str) -> ZoneAnswer:
         """Answer for the whole tree: this is the root and all below."""
         if qtype in {"AXFR", "IXFR"}:
-            return Answer(Rcode.REFUSED)
+            return ZoneAnswer(Rcode.REFUSED)
         pointer = self._pointer(qname)
         if pointer:
             found = (Record(qname, "PTR", TTL, pointer),) if qtype == "PTR" else ()
@@ -77,10 +77,10 @@ class InternetZone:
         addresses = self._addresses(qname.lower())
         if addresses is None:
             if any(is_below(name, qname) for name in self._names):
-                return Answer(Rcode.NOERROR, authority=(soa,))
-            return Answer(Rcode.NXDOMAIN, authority=(soa,))
+                return ZoneAnswer(Rcode.NOERROR, authority=(soa,))
+            return ZoneAnswer(Rcode.NXDOMAIN, authority=(soa,))
         if qtype == "SOA" and qname.lower() == DOMAIN:
-            return Answer(Rcode.NOERROR, (DOMAIN_SOA,))
+            return ZoneAnswer(Rcode.NOERROR, (DOMAIN_SOA,))
         matching = (item for item in addresses if address_type(item) == qtype)
         return _positive(tuple(address_record(qname, item, TTL) for item in matching), soa)
 
@@ -100,5 +100,5 @@ class InternetZone:
         return self._reverse.get(address, "") if address is not None else ""
 
 
-def _positive(records: tuple[Record, ...], soa: Record) -> Answer:
-    return Answer(Rcode.NOERROR, records, () if records else (soa,))
+def _positive(records: tuple[Record, ...], soa: Record) -> ZoneAnswer:
+    return ZoneAnswer(Rcode.NOERROR, records, () if records else (soa,))

@@ -23,7 +23,7 @@ from kns.kinds.service import Service, ServiceType
 from kns.labfile.document import Document
 from kns.labfile.objects import ObjectPlace, objects_in, parse_object_stream
 from kns.labfile.place import Place
-from kns.labfile.reader import Form, Origin, Reading
+from kns.labfile.reader import DocumentKind, Form, Reading
 from kns.labfile.wording import RefusedError
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ def read_objects(documents: Iterable[Document]) -> tuple[ClusterObjects, tuple[P
 
 def _read(item: ObjectPlace, form: Form[T], problems: list[Problem]) -> list[T]:
     """The object; nothing, and what is wrong with it in `problems`."""
-    reading = Reading(Origin.SERVER)
+    reading = Reading(DocumentKind.SERVER)
     made: list[T] = []
     try:
         made.append(form.read(item.data, reading))

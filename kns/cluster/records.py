@@ -50,7 +50,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ZoneAnswer:
     """What a zone says to one question.
 
     `pending`, if not empty, is the target of the answer's last CNAME, which is not in the zone: a
@@ -67,7 +67,7 @@ class Answer:
 class Zone(Protocol):
     """Something that can be asked for records."""
 
-    def lookup(self, qname: str, qtype: str) -> Answer | None:
+    def lookup(self, qname: str, qtype: str) -> ZoneAnswer | None:
         """Answer the question, or None: not a name of this zone, ask somebody else."""
         ...
 

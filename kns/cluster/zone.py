@@ -22,9 +22,9 @@ from kns.cluster.model import Cluster
 from kns.cluster.records import (
     SCHEMA_TTL,
     SCHEMA_VERSION,
-    Answer,
     Rcode,
     Record,
+    ZoneAnswer,
     absolute,
     address_of_reverse,
     address_record,
@@ -84,13 +84,13 @@ class ClusterZone:
         zones = {self._domain, *(absolute(zone).lower() for zone in self.options.reverse_zones)}
         self._zones = tuple(sorted(zones, key=len, reverse=True))
 
-    def lookup(self, qname: str, qtype: str) -> Answer | None:
+    def lookup(self, qname: str, qtype: str) -> ZoneAnswer | None:
         """Answer as CoreDNS does; None for a name outside the zones, or one that falls through."""
         matched = self._matching_zone(qname)
         if matched is None:
             return None
         if qtype in {"AXFR", "IXFR"}:
-            return Answer(Rcode.REFUSED)
+            return ZoneAnswer(Rcode.REFUSED)
         zone = qname[len(qname) - len(matched) :]  # the client's own upper and lower case
         soa = soa_record(zone, self.options.ttl, self.options.serial)
         try:
@@ -99,19 +99,19 @@ class ClusterZone:
             if self._falls_through(qname):
                 return None
             rcode = Rcode.NXDOMAIN if self.options.synced else Rcode.SERVFAIL
-            return Answer(rcode, authority=(soa,))
+            return ZoneAnswer(rcode, authority=(soa,))
         if not answer.answer:
-            return Answer(Rcode.NOERROR, authority=(soa,))
+            return ZoneAnswer(Rcode.NOERROR, authority=(soa,))
         return answer
 
     # -- which records -----------------------------------------------------------------------------
 
-    def _answer(self, qname: str, qtype: str, zone: str) -> Answer:
+    def _answer(self, qname: str, qtype: str, zone: str) -> ZoneAnswer:
         records: list[Record]
         match qtype:
             case "A" | "AAAA":
                 records, pending = self._addresses(qname, qtype, zone, ())
-                return Answer(Rcode.NOERROR, tuple(records), pending=pending)
+                return ZoneAnswer(Rcode.NOERROR, tuple(records), pending=pending)
             case "SRV":
                 return self._srv(qname, zone)
             case "NS" if qname == zone:
@@ -127,7 +127,7 @@ class ClusterZone:
             case _:
                 self._hosts(qname, zone)  # only to learn whether the name exists
                 records = []
-        return Answer(Rcode.NOERROR, tuple(records))
+        return ZoneAnswer(Rcode.NOERROR, tuple(records))
 
     def _addresses(
         self, qname: str, qtype: str, zone: str, chain: tuple[Record, ...]
@@ -155,7 +155,7 @@ class ClusterZone:
                 return [*records, alias, *found], pending
         return list(records), ""
 
-    def _srv(self, qname: str, zone: str) -> Answer:
+    def _srv(self, qname: str, zone: str) -> ZoneAnswer:
         """SRV records with the addresses of their targets in additional.
 
         Every record has priority 0; the weights share 100 among the records before those with the
@@ -172,7 +172,7 @@ class ClusterZone:
             data = f"0 {weight} {item.port} {target}"
             records[Record(qname, "SRV", self.options.ttl, data)] = None
             extra[address_record(target, item.host, self.options.ttl)] = None
-        return Answer(Rcode.NOERROR, tuple(records), additional=tuple(extra))
+        return ZoneAnswer(Rcode.NOERROR, tuple(records), additional=tuple(extra))
 
     def _ptr(self, qname: str, zone: str) -> list[Record]:
         address = address_of_reverse(qname)
@@ -200,12 +200,12 @@ class ClusterZone:
             raise _NoSuchNameError
         return []
 
-    def _ns(self, zone: str) -> Answer:
+    def _ns(self, zone: str) -> ZoneAnswer:
         owners = self._name_servers(zone)
         ttl = self.options.ttl
         records = dict.fromkeys(Record(zone, "NS", ttl, name) for name, _ in owners)
         extra = (address_record(name, address, ttl) for name, address in owners)
-        return Answer(Rcode.NOERROR, tuple(records), additional=tuple(extra))
+        return ZoneAnswer(Rcode.NOERROR, tuple(records), additional=tuple(extra))
 
     def _name_servers(self, zone: str) -> list[tuple[str, IPAddress]]:
         """Name and address of the DNS Service; ns.dns.<zone> if the lab has no such Service."""

@@ -36,7 +36,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ModeOptions:
     """Modes that are not the file's: `up --proxy-mode`, and what this machine can't do."""
 
     proxy_mode: ProxyMode | None = None
@@ -125,7 +125,7 @@ def resolved(spec: object, leases: Leases) -> Loaded:
     return Loaded(resolution.cluster, resolution.leases, resolution.warnings)
 
 
-def in_modes(loaded: Loaded, options: Options) -> Loaded:
+def in_modes(loaded: Loaded, options: ModeOptions) -> Loaded:
     """The same in the modes that are not the file's."""
     network = loaded.cluster.network
     if options.proxy_mode is not None:
@@ -145,14 +145,16 @@ def read_leases(paths: LabPaths) -> Leases:
         return Leases()
 
 
-def read_options(paths: LabPaths) -> Options:
+def read_options(paths: LabPaths) -> ModeOptions:
     """The modes of the lab that are not its file's."""
     try:
         written = json.loads(paths.options.read_text(encoding="utf-8"))
         mode = written.get("proxyMode")
-        return Options(ProxyMode(mode) if mode else None, str(written.get("balancerMode") or ""))
+        return ModeOptions(
+            ProxyMode(mode) if mode else None, str(written.get("balancerMode") or "")
+        )
     except (OSError, ValueError, AttributeError):
-        return Options()
+        return ModeOptions()
 
 
 def agent_pid(lab: str) -> int | None:

@@ -37,11 +37,11 @@ class GetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class Shutdown:
     """End the containers, then the agent itself."""
 
 
-Order = Converge | GetStatus | Stop
+Order = Converge | GetStatus | Shutdown
 
 
 # -- answers ---------------------------------------------------------------------------------------
@@ -116,13 +116,13 @@ class Refused:
     hint: str = ""
 
 
-Answer = Converged | AgentStatus | Stopped | Refused
+AgentAnswer = Converged | AgentStatus | Stopped | Refused
 
 
 # -- one line --------------------------------------------------------------------------------------
 
 
-def encode(message: Order | Answer) -> bytes:
+def encode(message: Order | AgentAnswer) -> bytes:
     """The message as a line."""
     return json.dumps({type(message).__name__: dataclasses.asdict(message)}).encode() + b"\n"
 

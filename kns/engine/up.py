@@ -23,7 +23,7 @@ from kns.engine import agent, certificates, etc, files, platform, snapshot, swit
 from kns.engine import script as by_hand
 from kns.engine.down import remove
 from kns.engine.interruption import cancelled_by_signals
-from kns.engine.labs import Loaded, Options, in_modes, lab_netns, read_leases, resolved
+from kns.engine.labs import Loaded, ModeOptions, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
 from kns.engine.orders import AgentStatus, Converge, Converged, GetStatus, Refused
 from kns.engine.serving import ServingOp, plan_serving, serving_lines
@@ -67,7 +67,7 @@ class DesiredLab:
 
     loaded: Loaded
     text: str
-    options: Options
+    options: ModeOptions
     state: LabState
     #: the leases that the file was resolved with
     before: Leases
@@ -97,7 +97,7 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
     leases = Leases() if fresh else read_leases(LabPaths(spec.spec.name))
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
-    options = Options(proxy_mode, "l2" if why else "")
+    options = ModeOptions(proxy_mode, "l2" if why else "")
     loaded = in_modes(loaded, options)
     notes = (_fallback_warning(path, why),) if why else ()
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))

@@ -30,7 +30,7 @@ from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.plan.size import RulesetSize, ruleset_size
 from kns.probe.ask.places import places_of
-from kns.probe.probe import Options, probe
+from kns.probe.probe import ProbeOptions, probe
 from kns.probe.verify import VerifyReport, verify
 from kns.state.model import Netns
 
@@ -208,7 +208,7 @@ def _measure(cluster: Cluster, mode: ProxyMode, seconds: float, progress: Progre
         latencies, _cpu = measure(client, target, (), connections=CONNECTIONS, seed=1)
         latency = latencies["service"]
         name = f"svc/{subject.service.namespace}/{subject.service.name}"
-        options = Options(port=str(subject.port.port), count=REQUESTS)
+        options = ProbeOptions(port=str(subject.port.port), count=REQUESTS)
         source = f"pod/{subject.client.namespace}/{subject.client.name}"
         backends = probe(cluster, places, source, name, options).backends
     return ModeResult(mode, seconds, ruleset_size(rules), full, change, latency, backends, report)

@@ -53,7 +53,7 @@ from kns.kernel.netlink import BODY, Refusal, Socket, attributes, wanted
 from kns.kernel.shapes import Port, encoded, filled, request
 from kns.plan.ops import RestoreIpsets, SetVirtualServers
 from kns.state import ipset, ipvs
-from kns.state.ipvs import Step, Verb, steps
+from kns.state.ipvs import IpvsStep, Verb, steps
 from kns.state.model import IpSet, IpvsTimeouts, RealServer, VirtualServer
 
 # linux/ip_vs.h, which pyroute2 has no names for
@@ -221,7 +221,7 @@ def apply_here(op: SetVirtualServers) -> None:
     carry_out_here(op.netns, steps(op.desired, op.observed, op.exclude))
 
 
-def carry_out_here(name: str, pending: Sequence[Step]) -> None:
+def carry_out_here(name: str, pending: Sequence[IpvsStep]) -> None:
     """Carry out the steps in the calling thread's netns, which `name` is for messages."""
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
         family = _require_family(sock)
@@ -250,7 +250,7 @@ def _already(verb: Verb) -> Iterable[int]:
             return ()
 
 
-def _hint(step: Step, refusal: Refusal) -> str:
+def _hint(step: IpvsStep, refusal: Refusal) -> str:
     if refusal.number == errno.ENOENT and step.server is None:
         return modprobe(f"ip_vs_{step.service.scheduler}")
     return refusal.words
@@ -270,7 +270,7 @@ def _set_timeouts(op: SetVirtualServers) -> None:
         )
 
 
-def _message(family: int, step: Step) -> bytes:
+def _message(family: int, step: IpvsStep) -> bytes:
     service, server = step.service, step.server
     shape = {
         "family": family,

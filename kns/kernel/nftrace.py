@@ -111,7 +111,7 @@ _VERDICTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TraceMessage:
     """One message: a rule that matched, the end of a chain (no handle), or a policy.
 
     `network` and `transport` are the headers as they were when the packet came into a base chain;
@@ -141,9 +141,9 @@ class RuleTrace:
         self._ear = ear
         self.lost = False
 
-    def read(self) -> list[Step]:
+    def read(self) -> list[TraceMessage]:
         """What has been met since the last call, in order. `lost` is set if some found no room."""
-        found: list[Step] = []
+        found: list[TraceMessage] = []
         while True:
             try:
                 data = self._ear.recv(1 << 16, socket.MSG_DONTWAIT)
@@ -280,7 +280,7 @@ def _traces(data: bytes) -> Iterator[bytes]:
             yield message
 
 
-def _step(name: str, message: bytes) -> Step | None:
+def _step(name: str, message: bytes) -> TraceMessage | None:
     parts = attributes(message, _TRACE, _ATTRIBUTES)
     table = _text(parts.get("TABLE", b""))
     if table.startswith(TABLE):
@@ -289,7 +289,7 @@ def _step(name: str, message: bytes) -> Step | None:
     policy = parts.get("POLICY")
     if policy is not None:
         verdict = _VERDICTS.get(_number(policy), "accept")
-    return Step(
+    return TraceMessage(
         netns=name,
         packet=_number(parts.get("ID", b"")),
         family=message[BODY],

@@ -28,7 +28,7 @@ from kns.kinds.workload import WorkloadKind
 from kns.labfile.document import Document, Path
 from kns.labfile.objects import ObjectPlace, objects_in
 from kns.labfile.place import Located, Place
-from kns.labfile.reader import Form, Origin, Reading
+from kns.labfile.reader import DocumentKind, Form, Reading
 from kns.labfile.wording import RefusedError, shown
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ def _place(item: ObjectPlace) -> Place:
 
 def _parsed(item: ObjectPlace, form: Form[T], found: Manifests, **more: object) -> list[Located[T]]:
     """The object with its place; nothing, and its problems in `found`, if some of it is wrong."""
-    reading = Reading(Origin.MANIFEST)
+    reading = Reading(DocumentKind.MANIFEST)
     made: list[Located[T]] = []
     try:
         value = form.read(item.data, reading, **more)

@@ -19,7 +19,7 @@ from kns.kinds.fields import (
     METADATA_PATHS,
     OBJECT_NAME,
 )
-from kns.labfile.reader import Field, Form, ListOf, Origin, Reading, Shape
+from kns.labfile.reader import DocumentKind, Field, Form, ListOf, Reading, Shape
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -95,7 +95,7 @@ def _listed(type: str, address: str) -> _Address:  # noqa: A002 - the field's na
     return _Address(type, ADDRESS.read(address, _SERVED) if type.endswith("IP") else None)
 
 
-_SERVED = Reading(Origin.SERVER)
+_SERVED = Reading(DocumentKind.SERVER)
 _ADDRESS = Shape(
     _listed,
     Field("type", ANY_TEXT, required=True),

@@ -27,7 +27,7 @@ Schema: TypeAlias = dict[str, JSON]
 Definitions: TypeAlias = dict[str, Schema]
 
 
-class Origin(Enum):
+class DocumentKind(Enum):
     """Where a value stands, which decides how much of it is refused."""
 
     #: the Lab document: every unknown key is an error
@@ -59,9 +59,9 @@ class Reading:
 
     __slots__ = ("faults", "served", "strict")
 
-    def __init__(self, origin: Origin = Origin.LAB) -> None:
-        self.strict = origin is Origin.LAB
-        self.served = origin is Origin.SERVER
+    def __init__(self, origin: DocumentKind = DocumentKind.LAB) -> None:
+        self.strict = origin is DocumentKind.LAB
+        self.served = origin is DocumentKind.SERVER
         self.faults: list[Fault] = []
 
     def note(self, refused: RefusedError) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from kns.probe.ask.dns_model import DNSTrace, Resolution
+from kns.probe.ask.dns_model import DNSTrace, ResolutionOutcome
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt, PingResult
 from kns.promise.check import Cover, Expectation, Variables
@@ -35,7 +35,7 @@ Observation = tuple[Attempt, ...] | PingResult | LinkFacts | AffinityRounds | DN
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """`actual` says what was seen in a few words, `evidence` the numbers behind it."""
 
     ok: bool
@@ -43,7 +43,7 @@ class Verdict:
     evidence: str
 
 
-def judge(expectation: Expectation, seen: Observation) -> Verdict:
+def judge(expectation: Expectation, seen: Observation) -> Judgement:
     """Whether the observation keeps the promise."""
     match seen:
         case PingResult():
@@ -58,26 +58,26 @@ def judge(expectation: Expectation, seen: Observation) -> Verdict:
             return _attempts(expectation, seen)
 
 
-def _ping(expectation: Expectation, seen: PingResult) -> Verdict:
+def _ping(expectation: Expectation, seen: PingResult) -> Judgement:
     ok = seen.outcome in expectation.outcomes
     if seen.received:
         latency = f" in {seen.average_ms:.3f} ms" if seen.average_ms is not None else ""
         evidence = f"ping {seen.received}/{seen.sent}{latency}"
-        return Verdict(ok, "answers ping" if ok else f"ping {seen.outcome}", evidence)
+        return Judgement(ok, "answers ping" if ok else f"ping {seen.outcome}", evidence)
     words = f" ({seen.detail})" if seen.detail else ""
-    return Verdict(ok, f"ping {seen.outcome}{words}", f"ping 0/{seen.sent} to {seen.address}")
+    return Judgement(ok, f"ping {seen.outcome}{words}", f"ping 0/{seen.sent} to {seen.address}")
 
 
-def _link(expectation: Expectation, seen: LinkFacts) -> Verdict:
+def _link(expectation: Expectation, seen: LinkFacts) -> Judgement:
     found = ", ".join(seen.addresses) or "no address"
     evidence = f"eth0 has {found} and MAC {seen.mac}"
     if expectation.fault:
-        return Verdict(False, expectation.fault, evidence)
+        return Judgement(False, expectation.fault, evidence)
     ok = {ip_address(a) for a in seen.addresses} == set(expectation.addresses)
-    return Verdict(ok, found, evidence)
+    return Judgement(ok, found, evidence)
 
 
-def _affinity(seen: AffinityRounds) -> Verdict:
+def _affinity(seen: AffinityRounds) -> Judgement:
     moved = [chosen for chosen in seen.clients if len(set(chosen)) > 1]
     rounds = max((len(chosen) for chosen in seen.clients), default=1) - 1
     shown = moved[0] if moved else next(iter(seen.clients), ())
@@ -85,10 +85,10 @@ def _affinity(seen: AffinityRounds) -> Verdict:
         f"{len(moved)} of {len(seen.clients)} clients moved in {rounds} rounds: "
         + " → ".join(shown)
     )
-    return Verdict(bool(moved), "chosen anew" if moved else "still the same backends", evidence)
+    return Judgement(bool(moved), "chosen anew" if moved else "still the same backends", evidence)
 
 
-def _names(expectation: Expectation, seen: DNSTrace) -> Verdict:
+def _names(expectation: Expectation, seen: DNSTrace) -> Judgement:
     """The records that came; a name that must not resolve is absent, which no failure proves."""
     found = tuple(sorted(set(seen.from_hosts) | {record.data for record in seen.records}))
     count = len(seen.queries)
@@ -96,21 +96,21 @@ def _names(expectation: Expectation, seen: DNSTrace) -> Verdict:
     latencies = [query.latency_ms for query in seen.queries if query.latency_ms is not None]
     if latencies:
         evidence += f" in {sum(latencies):.1f} ms"
-    absent = seen.outcome in {Resolution.NXDOMAIN, Resolution.NODATA}
+    absent = seen.outcome in {ResolutionOutcome.NXDOMAIN, ResolutionOutcome.NODATA}
     ok = found == tuple(sorted(expectation.records or ())) and (bool(found) or absent)
     shown = ", ".join(found[:4]) + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-    return Verdict(ok, f"{seen.name}: {shown or seen.outcome}", evidence)
+    return Judgement(ok, f"{seen.name}: {shown or seen.outcome}", evidence)
 
 
 # -- connections -----------------------------------------------------------------------------------
 
 
-def _attempts(expectation: Expectation, seen: tuple[Attempt, ...]) -> Verdict:
+def _attempts(expectation: Expectation, seen: tuple[Attempt, ...]) -> Judgement:
     problems = tuple(_problems(expectation, seen))
     evidence = _evidence(expectation, seen)
     if problems:
-        return Verdict(False, "; ".join(problems), evidence)
-    return Verdict(True, _summary(expectation, seen), evidence)
+        return Judgement(False, "; ".join(problems), evidence)
+    return Judgement(True, _summary(expectation, seen), evidence)
 
 
 def _problems(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:

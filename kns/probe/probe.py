@@ -40,7 +40,7 @@ ICMP_BURST = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ProbeOptions:
     """What `kns probe` was asked for besides source and target."""
 
     port: str = ""
@@ -54,7 +54,7 @@ class Options:
 
 
 def probe(
-    cluster: Cluster, places: Places, source: str, target: str, options: Options
+    cluster: Cluster, places: Places, source: str, target: str, options: ProbeOptions
 ) -> ProbeResult:
     """Probe and explain. UsageError for names that mean nothing; a failed probe is a result."""
     start = parse_source(cluster, source)
@@ -145,7 +145,7 @@ class _Echo:
 
 
 def _connect(
-    places: Places, start: Location, goal: Target, options: Options
+    places: Places, start: Location, goal: Target, options: ProbeOptions
 ) -> tuple[Attempt, ...]:
     assert goal.port is not None  # noqa: S101 - the caller pings otherwise
     if goal.protocol is not Protocol.TCP:
@@ -182,8 +182,8 @@ def _reached(
     return replace(goal, address=address, kind=owner.kind, item=owner.item, service=owner.service)
 
 
-def _request(goal: Target, options: Options, trusted: str) -> curl.Request:
-    request = curl.Request(
+def _request(goal: Target, options: ProbeOptions, trusted: str) -> curl.CurlRequest:
+    request = curl.CurlRequest(
         url=goal.url or f"http://{in_url(goal.host)}:{goal.port}{DEFAULT_PATH}",
         count=options.count,
         connect_timeout=options.timeout,

@@ -22,7 +22,7 @@ from kns.probe.ask.asking import Asker
 from kns.probe.ask.pace import Pace
 from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
-from kns.probe.judge import Verdict, judge
+from kns.probe.judge import Judgement, judge
 from kns.probe.model import Attempt
 from kns.probe.target import parse_target, target_of
 from kns.promise.check import AffinityExpiry, Check, CheckSet, Datagrams, Http, Skip, Step, flow_of
@@ -225,7 +225,7 @@ class _Session:
 
 def _carry_out(session: _Session, check: Check) -> CheckResult:
     started = time.monotonic()
-    verdicts: list[Verdict] = []
+    verdicts: list[Judgement] = []
     hint = ""
     for step in check.steps:
         verdict, seen = _take(session, check, step)
@@ -250,7 +250,7 @@ def _carry_out(session: _Session, check: Check) -> CheckResult:
     )
 
 
-def _take(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
+def _take(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple[Attempt, ...]]:
     try:
         if not check.is_refused:
             return _once(session, check, step)
@@ -263,10 +263,10 @@ def _take(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[A
         return _once(session, check, step)
     except KnsError as error:
         hint = f" ({error.hint})" if error.hint else ""
-        return Verdict(False, f"could not be probed: {error.message}{hint}", "no evidence"), ()
+        return Judgement(False, f"could not be probed: {error.message}{hint}", "no evidence"), ()
 
 
-def _once(session: _Session, check: Check, step: Step) -> tuple[Verdict, tuple[Attempt, ...]]:
+def _once(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple[Attempt, ...]]:
     seen = session.asker.observe(check.source, step.ask)
     return judge(step.expectation, seen), seen if isinstance(seen, tuple) else ()
 

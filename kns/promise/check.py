@@ -69,7 +69,7 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class ReadAddresses:
     """Read eth0's addresses and MAC from the kernel, in the source's netns."""
 
     ifname: str = "eth0"
@@ -102,7 +102,7 @@ class Resolve:
     server: IPAddress | None = None
 
 
-Ask = Http | Datagrams | Echo | Addresses | AffinityExpiry | Resolve
+Ask = Http | Datagrams | Echo | ReadAddresses | AffinityExpiry | Resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def flow_of(source: Location, ask: Ask) -> Flow | None:
             return Flow(source, ask.address, ask.port, ask.protocol)
         case Echo():
             return Flow(source, ask.address)
-        case Addresses() | Resolve():
+        case ReadAddresses() | Resolve():
             return None
 
 

@@ -141,7 +141,7 @@ class Origin(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProxyEntry:
     """A node whose proxy may translate the flow, and the client as that node sees it."""
 
     node: Node
@@ -178,7 +178,7 @@ class Promise:
     stop: Stop | None = None
     frontend: Frontend | None = None
     #: the nodes by which the service is entered: several if a load balancer spreads flows
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ProxyEntry, ...] = ()
     #: further words: what hides or keeps the client
     note: str = ""
     #: the proxy's choice gives each backend the same share

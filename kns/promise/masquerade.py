@@ -21,7 +21,7 @@ from kns.cluster.model import DetectLocalMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.addresses import bridge_address, overlay_address
-from kns.promise.flow import Backend, Entry
+from kns.promise.flow import Backend, ProxyEntry
 from kns.promise.lookup import Lookup
 
 #: the pods' bridge on every node, named as in the CNI bridge plugin
@@ -87,7 +87,7 @@ def _is_in(address: IPAddress, cidrs: Iterable[IPNetwork]) -> bool:
     return any(cidr.version == address.version and address in cidr for cidr in cidrs)
 
 
-def through_cluster_ip(lookup: Lookup, entry: Entry, backend: Backend) -> IPAddress:
+def through_cluster_ip(lookup: Lookup, entry: ProxyEntry, backend: Backend) -> IPAddress:
     """What the backend sees of a client that connects to the cluster IP."""
     family = IPFamily.of(backend.address)
     if lookup.cluster.network.kube_proxy.masquerade_all and not (
@@ -131,7 +131,7 @@ def is_local_traffic(lookup: Lookup, pod: Pod, family: IPFamily) -> bool | None:
             return BRIDGE.startswith(prefix) if prefix else None
 
 
-def _from_node_to_cluster_ip(lookup: Lookup, entry: Entry, backend: Backend) -> IPAddress:
+def _from_node_to_cluster_ip(lookup: Lookup, entry: ProxyEntry, backend: Backend) -> IPAddress:
     """The node's address is none of the pods', so a detector has it masqueraded.
 
     Without one the source stays what it was when the packet still went to the cluster IP: by the

@@ -18,13 +18,13 @@ from kns.kinds.pod import Pod
 from kns.promise import sampling
 from kns.promise.addresses import bridge_address
 from kns.promise.check import (
-    Addresses,
     Ask,
     Check,
     Datagrams,
     Echo,
     Expectation,
     Http,
+    ReadAddresses,
     Skip,
     Step,
     arrow,
@@ -87,7 +87,7 @@ def _addressing(lookup: Lookup) -> Iterator[Check]:
             source=Location(pod),
             target=label(pod),
             expected=_addressed(lookup, pod),
-            steps=(Step(Addresses(), Expectation(addresses=pod.addresses, fault=fault)),),
+            steps=(Step(ReadAddresses(), Expectation(addresses=pod.addresses, fault=fault)),),
         )
 
 
@@ -129,7 +129,7 @@ def _containers(lookup: Lookup) -> Iterator[Check]:
             source=Location(pod),
             target=label(pod),
             expected=f"{names} share {address} and one MAC: one netns, one eth0",
-            steps=(Step(Addresses(), Expectation(addresses=pod.addresses)), *answers),
+            steps=(Step(ReadAddresses(), Expectation(addresses=pod.addresses)), *answers),
         )
         yield from _over_localhost(pod, servers)
 

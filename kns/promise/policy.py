@@ -23,19 +23,19 @@ from kns.promise.flow import (
     CLOSED,
     DROPPED,
     Backend,
-    Entry,
     Flow,
     FrontendKind,
     Origin,
+    ProxyEntry,
     Stage,
     Stop,
 )
 from kns.promise.lookup import Lookup
 from kns.promise.networkpolicy import DestinationPort, RemoteEnd, Ruling
-from kns.promise.route import Route
+from kns.promise.route import FlowRoute
 
 
-def source_ranges_stop(flow: Flow, route: Route) -> Stop | None:
+def source_ranges_stop(flow: Flow, route: FlowRoute) -> Stop | None:
     """Why a service's source ranges keep the flow out; None: it passes."""
     frontend = route.frontend
     if frontend is None or frontend.kind is not FrontendKind.LOAD_BALANCER_IP:
@@ -53,7 +53,7 @@ def source_ranges_stop(flow: Flow, route: Route) -> Stop | None:
 
 
 def rulings(
-    lookup: Lookup, flow: Flow, entry: Entry | None, backend: Backend, source: IPAddress
+    lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend, source: IPAddress
 ) -> tuple[Ruling, ...]:
     """What the policies say that isolate one of the ends; empty: neither of them is isolated.
 
@@ -70,7 +70,9 @@ def denial(found: tuple[Ruling, ...]) -> Ruling | None:
     return next((item for item in found if item.rule is None), None)
 
 
-def _egress(lookup: Lookup, flow: Flow, entry: Entry | None, backend: Backend) -> Iterator[Ruling]:
+def _egress(
+    lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend
+) -> Iterator[Ruling]:
     pod = lookup.sender(flow.source)
     if not isinstance(pod, Pod) or flow.destination.is_loopback or backend.pod is pod:
         return
@@ -89,7 +91,7 @@ def _egress(lookup: Lookup, flow: Flow, entry: Entry | None, backend: Backend) -
 
 
 def _ingress(
-    lookup: Lookup, flow: Flow, entry: Entry | None, backend: Backend, source: IPAddress
+    lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend, source: IPAddress
 ) -> Iterator[Ruling]:
     pod, sender = lookup.pods.get(backend.address), lookup.sender(flow.source)
     if pod is None or sender is pod or _is_own_node(sender, entry, pod):
@@ -104,7 +106,7 @@ def _ingress(
         yield found
 
 
-def _is_own_node(sender: object, entry: Entry | None, pod: Pod) -> bool:
+def _is_own_node(sender: object, entry: ProxyEntry | None, pod: Pod) -> bool:
     if entry is not None:
         return entry.origin is Origin.NODE and entry.node.name == pod.node
     return isinstance(sender, Node) and sender.name == pod.node

@@ -22,17 +22,17 @@ from kns.promise.flow import (
     Answer,
     Backend,
     Denial,
-    Entry,
     Flow,
     Origin,
     Promise,
+    ProxyEntry,
     Stage,
     Stop,
 )
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
 from kns.promise.policy import denial, rulings, source_ranges_stop
-from kns.promise.route import Route, route
+from kns.promise.route import FlowRoute, route
 from kns.promise.translate import Masquerade, Translation, translate, unknown_port
 
 
@@ -51,7 +51,7 @@ def promise(lookup: Lookup, flow: Flow) -> Promise:
 # -- by a service ----------------------------------------------------------------------------------
 
 
-def _to_service(lookup: Lookup, flow: Flow, way: Route) -> Promise:
+def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     assert way.frontend is not None  # noqa: S101 - the caller looked
     ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]
     answers, denied = _answers(lookup, flow, ways)
@@ -84,7 +84,7 @@ def _to_service(lookup: Lookup, flow: Flow, way: Route) -> Promise:
     )
 
 
-def _denied(way: Route, denied: tuple[Denial, ...]) -> Stop:
+def _denied(way: FlowRoute, denied: tuple[Denial, ...]) -> Stop:
     """What comes of a flow that is kept from every backend; a proxy has taken the connection."""
     is_proxied = way.balancer is not None and way.balancer.mode == PROXY
     outcomes = (*CLOSED, *DROPPED) if is_proxied else DROPPED
@@ -92,7 +92,7 @@ def _denied(way: Route, denied: tuple[Denial, ...]) -> Stop:
 
 
 def _answers(
-    lookup: Lookup, flow: Flow, ways: list[tuple[Entry, Translation]]
+    lookup: Lookup, flow: Flow, ways: list[tuple[ProxyEntry, Translation]]
 ) -> tuple[tuple[Answer, ...], tuple[Denial, ...]]:
     """Each backend once, with the sources that it sees by the entries that lead to it.
 
@@ -115,7 +115,9 @@ def _answers(
     return tuple(answers.values()), tuple(denied)
 
 
-def _source(lookup: Lookup, entry: Entry, translation: Translation, backend: Backend) -> IPAddress:
+def _source(
+    lookup: Lookup, entry: ProxyEntry, translation: Translation, backend: Backend
+) -> IPAddress:
     if entry.origin is not Origin.NODE and lookup.is_own(entry.node, backend.address):
         # it is the node itself that is reached: what comes in passes no POSTROUTING, which rewrites
         return entry.client
@@ -145,7 +147,7 @@ def _is_even(answers: tuple[Answer, ...], translations: list[Translation]) -> bo
 # -- straight to the destination -------------------------------------------------------------------
 
 
-def _straight(lookup: Lookup, flow: Flow, way: Route) -> Promise:
+def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     backend = owner(lookup, flow)
     if isinstance(backend, Stop):
         return Promise(flow, stop=backend)
@@ -164,7 +166,7 @@ def _straight(lookup: Lookup, flow: Flow, way: Route) -> Promise:
 
 
 def _straight_source(
-    lookup: Lookup, flow: Flow, way: Route, backend: Backend
+    lookup: Lookup, flow: Flow, way: FlowRoute, backend: Backend
 ) -> tuple[IPAddress, str]:
     """The source that the destination sees, and whose it is if it is translated."""
     item = lookup.sender(flow.source)

@@ -29,11 +29,11 @@ from kns.promise.balancer import (
 )
 from kns.promise.flow import (
     NO_WAY,
-    Entry,
     Flow,
     Frontend,
     FrontendKind,
     Origin,
+    ProxyEntry,
     Stage,
     Stop,
 )
@@ -42,17 +42,17 @@ from kns.promise.masquerade import leaving
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class FlowRoute:
     """Where a flow goes: to a service's frontend at `entries`, or straight to its destination."""
 
     #: the address under which it gets there
     client: IPAddress
     frontend: Frontend | None = None
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[ProxyEntry, ...] = ()
     balancer: Balancer | None = None
 
 
-def route(lookup: Lookup, flow: Flow) -> Route | Stop:
+def route(lookup: Lookup, flow: Flow) -> FlowRoute | Stop:
     """The flow's route, or why it has none."""
     client = own_address(flow)
     if client is None:
@@ -62,10 +62,10 @@ def route(lookup: Lookup, flow: Flow) -> Route | Stop:
     item = lookup.sender(flow.source)
     match item:
         case Pod():
-            entry = Entry(lookup.node_of(item), Origin.POD, client, item)
+            entry = ProxyEntry(lookup.node_of(item), Origin.POD, client, item)
             return _from_inside(lookup, flow, frontend, entry)
         case Node():
-            entry = Entry(item, Origin.NODE, client)
+            entry = ProxyEntry(item, Origin.NODE, client)
             return _from_inside(lookup, flow, frontend, entry)
         case _:
             return _from_outside(lookup, flow, frontend, client)
@@ -97,40 +97,42 @@ def _frontend(lookup: Lookup, flow: Flow) -> Frontend | None:
 
 
 def _from_inside(
-    lookup: Lookup, flow: Flow, frontend: Frontend | None, entry: Entry
-) -> Route | Stop:
+    lookup: Lookup, flow: Flow, frontend: Frontend | None, entry: ProxyEntry
+) -> FlowRoute | Stop:
     if frontend is None:
         is_virtual = lookup.has_service(flow.destination) is not None
-        return Route(entry.client, entries=(entry,) if is_virtual else ())
+        return FlowRoute(entry.client, entries=(entry,) if is_virtual else ())
     match frontend.kind:
         case FrontendKind.CLUSTER_IP | FrontendKind.EXTERNAL_IP:
-            return Route(entry.client, frontend, (entry,))
+            return FlowRoute(entry.client, frontend, (entry,))
         case FrontendKind.NODE_PORT:
-            return Route(entry.client, frontend, (_at_node(lookup, flow, entry),))
+            return FlowRoute(entry.client, frontend, (_at_node(lookup, flow, entry),))
         case FrontendKind.LOAD_BALANCER_IP:
             point = balancer_point(frontend.service, flow.destination)
             if point is None or point.ip_mode != "Proxy":
-                return Route(entry.client, frontend, (entry,))
+                return FlowRoute(entry.client, frontend, (entry,))
             return _out_and_in(lookup, flow, frontend, entry)
 
 
-def _at_node(lookup: Lookup, flow: Flow, entry: Entry) -> Entry:
+def _at_node(lookup: Lookup, flow: Flow, entry: ProxyEntry) -> ProxyEntry:
     """The addressed node; only the own one takes the client for one of its own."""
     if flow.destination.is_loopback:
         return entry
     node = lookup.node_addresses[flow.destination]
     if node is entry.node:
         return entry
-    return Entry(node, Origin.OUTSIDE, _outside_address(lookup, flow, entry))
+    return ProxyEntry(node, Origin.OUTSIDE, _outside_address(lookup, flow, entry))
 
 
-def _outside_address(lookup: Lookup, flow: Flow, entry: Entry) -> IPAddress:
+def _outside_address(lookup: Lookup, flow: Flow, entry: ProxyEntry) -> IPAddress:
     if entry.pod is None:
         return entry.client
     return leaving(lookup, entry.pod, flow.destination)
 
 
-def _out_and_in(lookup: Lookup, flow: Flow, frontend: Frontend, entry: Entry) -> Route | Stop:
+def _out_and_in(
+    lookup: Lookup, flow: Flow, frontend: Frontend, entry: ProxyEntry
+) -> FlowRoute | Stop:
     """A proxy's address is no short cut: pods and nodes leave the cluster and come in again."""
     client = _outside_address(lookup, flow, entry)
     if entry.pod is not None and client == entry.client:
@@ -145,11 +147,11 @@ def _out_and_in(lookup: Lookup, flow: Flow, frontend: Frontend, entry: Entry) ->
 
 def _from_outside(
     lookup: Lookup, flow: Flow, frontend: Frontend | None, client: IPAddress
-) -> Route | Stop:
+) -> FlowRoute | Stop:
     address = flow.destination
     if frontend is None:
         is_known = address in lookup.node_addresses or address in lookup.hosts
-        return Route(client) if is_known or address.is_loopback else _no_way_in(flow)
+        return FlowRoute(client) if is_known or address.is_loopback else _no_way_in(flow)
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return _no_way_in(flow)
     balancer = balancer_of(lookup.cluster, flow, frontend)
@@ -158,7 +160,7 @@ def _from_outside(
     owner = lookup.node_addresses.get(address)
     if owner is None:
         return _nothing_routes(flow)
-    return Route(client, frontend, (Entry(owner, Origin.OUTSIDE, client),))
+    return FlowRoute(client, frontend, (ProxyEntry(owner, Origin.OUTSIDE, client),))
 
 
 def _no_way_in(flow: Flow) -> Stop:
@@ -169,7 +171,7 @@ def _nothing_routes(flow: Flow) -> Stop:
     return Stop(Stage.ROUTE, NO_WAY, f"nothing outside routes {flow.destination} to a node")
 
 
-def _by_balancer(lookup: Lookup, balancer: Balancer, client: IPAddress) -> Route | Stop:
+def _by_balancer(lookup: Lookup, balancer: Balancer, client: IPAddress) -> FlowRoute | Stop:
     cluster = lookup.cluster
     stop = balancer_stop(cluster, balancer)
     if stop is not None:
@@ -179,5 +181,5 @@ def _by_balancer(lookup: Lookup, balancer: Balancer, client: IPAddress) -> Route
         return unanswered(balancer)
     is_proxy = balancer.mode == PROXY
     source = proxy_address(cluster, balancer.family) if is_proxy else client
-    entries = tuple(Entry(node, Origin.OUTSIDE, source) for node in nodes)
-    return Route(client, balancer.frontend, entries, balancer)
+    entries = tuple(ProxyEntry(node, Origin.OUTSIDE, source) for node in nodes)
+    return FlowRoute(client, balancer.frontend, entries, balancer)

@@ -20,11 +20,11 @@ from kns.promise.flow import (
     NO_WAY,
     REFUSED,
     Backend,
-    Entry,
     Flow,
     Frontend,
     FrontendKind,
     Origin,
+    ProxyEntry,
     Stage,
     Stop,
 )
@@ -54,7 +54,7 @@ class Translation:
     stop: Stop | None = None
 
 
-def translate(lookup: Lookup, flow: Flow, frontend: Frontend, entry: Entry) -> Translation:
+def translate(lookup: Lookup, flow: Flow, frontend: Frontend, entry: ProxyEntry) -> Translation:
     """What the proxy of the entry's node does with the flow."""
     found = lookup.endpoints(frontend.service, frontend.port, flow.family).at(entry.node)
     if frontend.kind is FrontendKind.CLUSTER_IP:
@@ -94,7 +94,7 @@ def _or_refused(translation: Translation, reason: str) -> Translation:
 
 
 def _cluster_ip(
-    lookup: Lookup, frontend: Frontend, entry: Entry, found: UsableEndpoints
+    lookup: Lookup, frontend: Frontend, entry: ProxyEntry, found: UsableEndpoints
 ) -> Translation:
     facts = proxy_facts(lookup.cluster)
     note = _inside_note(lookup, frontend, facts) if entry.origin is Origin.POD else ""
@@ -141,7 +141,7 @@ def _why_not_served(lookup: Lookup, address: IPAddress) -> str:
 
 
 def _from_outside(
-    lookup: Lookup, frontend: Frontend, entry: Entry, found: UsableEndpoints
+    lookup: Lookup, frontend: Frontend, entry: ProxyEntry, found: UsableEndpoints
 ) -> Translation:
     if frontend.policy is TrafficPolicy.CLUSTER:
         return Translation(found.cluster, note="Cluster hides the client")
@@ -162,7 +162,7 @@ def _from_outside(
 
 
 def _local_from_pod(
-    lookup: Lookup, flow: Flow, entry: Entry, found: UsableEndpoints
+    lookup: Lookup, flow: Flow, entry: ProxyEntry, found: UsableEndpoints
 ) -> Translation:
     if not proxy_facts(lookup.cluster).drops_without_local:
         return Translation(found.local or found.cluster, Masquerade.HAIRPIN)
@@ -176,7 +176,7 @@ def _local_from_pod(
 
 
 def _from_node(
-    lookup: Lookup, frontend: Frontend, entry: Entry, found: UsableEndpoints
+    lookup: Lookup, frontend: Frontend, entry: ProxyEntry, found: UsableEndpoints
 ) -> Translation:
     facts, mode = proxy_facts(lookup.cluster), lookup.cluster.network.kube_proxy.mode
     is_local = frontend.policy is TrafficPolicy.LOCAL

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, ResolverOptions
+from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome, ResolverOptions
 from kns.report.table import Table, render_table
 
 #: records of one answer that are shown; the rest is counted
 SHOWN = 3
 _WORDS = {
-    Resolution.RESOLVED: "resolved",
-    Resolution.NXDOMAIN: "does not exist",
-    Resolution.NODATA: "exists, but has no such record",
-    Resolution.SERVFAIL: "not resolved: the server failed",
-    Resolution.TIMEOUT: "not resolved: no server answered in time",
-    Resolution.REFUSED: "not resolved: nothing listens at the server's address",
-    Resolution.NO_SERVER: "not resolved: resolv.conf names no server",
+    ResolutionOutcome.RESOLVED: "resolved",
+    ResolutionOutcome.NXDOMAIN: "does not exist",
+    ResolutionOutcome.NODATA: "exists, but has no such record",
+    ResolutionOutcome.SERVFAIL: "not resolved: the server failed",
+    ResolutionOutcome.TIMEOUT: "not resolved: no server answered in time",
+    ResolutionOutcome.REFUSED: "not resolved: nothing listens at the server's address",
+    ResolutionOutcome.NO_SERVER: "not resolved: resolv.conf names no server",
 }
 
 

@@ -26,7 +26,7 @@ from kns.report.table import Table
 NONE = "<none>"
 
 
-class Kind(StrEnum):
+class ListedKind(StrEnum):
     """What `kns get` can list."""
 
     NODES = "nodes"
@@ -40,27 +40,27 @@ class Kind(StrEnum):
     @property
     def is_namespaced(self) -> bool:
         """True if its objects are in a namespace."""
-        return self not in {Kind.NODES, Kind.NAMESPACES}
+        return self not in {ListedKind.NODES, ListedKind.NAMESPACES}
 
 
 #: kubectl's short and singular names
-ALIASES: Mapping[str, Kind] = {
-    **{str(kind): kind for kind in Kind},
-    "node": Kind.NODES,
-    "no": Kind.NODES,
-    "pod": Kind.PODS,
-    "po": Kind.PODS,
-    "service": Kind.SERVICES,
-    "svc": Kind.SERVICES,
-    "endpoint": Kind.ENDPOINTS,
-    "ep": Kind.ENDPOINTS,
-    "endpointslices": Kind.ENDPOINTS,
-    "ingress": Kind.INGRESSES,
-    "ing": Kind.INGRESSES,
-    "networkpolicy": Kind.NETWORK_POLICIES,
-    "netpol": Kind.NETWORK_POLICIES,
-    "namespace": Kind.NAMESPACES,
-    "ns": Kind.NAMESPACES,
+ALIASES: Mapping[str, ListedKind] = {
+    **{str(kind): kind for kind in ListedKind},
+    "node": ListedKind.NODES,
+    "no": ListedKind.NODES,
+    "pod": ListedKind.PODS,
+    "po": ListedKind.PODS,
+    "service": ListedKind.SERVICES,
+    "svc": ListedKind.SERVICES,
+    "endpoint": ListedKind.ENDPOINTS,
+    "ep": ListedKind.ENDPOINTS,
+    "endpointslices": ListedKind.ENDPOINTS,
+    "ingress": ListedKind.INGRESSES,
+    "ing": ListedKind.INGRESSES,
+    "networkpolicy": ListedKind.NETWORK_POLICIES,
+    "netpol": ListedKind.NETWORK_POLICIES,
+    "namespace": ListedKind.NAMESPACES,
+    "ns": ListedKind.NAMESPACES,
 }
 
 
@@ -81,20 +81,25 @@ class Selection:
 
 
 def get_table(
-    kind: Kind, cluster: Cluster, selection: Selection, presence: Presence, *, wide: bool = False
+    kind: ListedKind,
+    cluster: Cluster,
+    selection: Selection,
+    presence: Presence,
+    *,
+    wide: bool = False,
 ) -> Table:
     """The selected objects in kubectl's columns; `wide` as with `-o wide`."""
     match kind:
-        case Kind.NODES:
+        case ListedKind.NODES:
             nodes = [node for node in cluster.nodes if selection.admits("", node.name)]
             return _nodes_table(nodes, presence, wide=wide)
-        case Kind.PODS:
+        case ListedKind.PODS:
             pods = select_pods(cluster, selection)
             return _with_namespace(_pods_table(pods, presence, wide=wide), pods, selection)
-        case Kind.SERVICES:
+        case ListedKind.SERVICES:
             services = select_services(cluster, selection)
             return _with_namespace(_services_table(services, wide=wide), services, selection)
-        case Kind.ENDPOINTS:
+        case ListedKind.ENDPOINTS:
             services = [
                 service
                 for service in select_services(cluster, selection)
@@ -103,14 +108,14 @@ def get_table(
             slices = cluster.endpoint_slices
             rows = tuple((service.name, endpoints_text(service, slices)) for service in services)
             return _with_namespace(Table(("NAME", "ENDPOINTS"), rows), services, selection)
-        case Kind.INGRESSES:
+        case ListedKind.INGRESSES:
             ingresses = select_ingresses(cluster, selection)
             return _with_namespace(_ingresses_table(ingresses, cluster), ingresses, selection)
-        case Kind.NETWORK_POLICIES:
+        case ListedKind.NETWORK_POLICIES:
             policies = select_policies(cluster, selection)
             selectors = tuple((item.name, str(item.pod_selector) or NONE) for item in policies)
             return _with_namespace(Table(("NAME", "POD-SELECTOR"), selectors), policies, selection)
-        case Kind.NAMESPACES:
+        case ListedKind.NAMESPACES:
             return _namespaces_table(select_namespaces(cluster, selection), wide=wide)
 
 

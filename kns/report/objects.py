@@ -14,7 +14,7 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
 from kns.labfile.reader import JSON
 from kns.report.get import (
-    Kind,
+    ListedKind,
     Selection,
     ingress_address,
     select_ingresses,
@@ -25,30 +25,32 @@ from kns.report.get import (
 )
 
 
-def get_objects(kind: Kind, cluster: Cluster, selection: Selection, presence: Presence) -> Object:
+def get_objects(
+    kind: ListedKind, cluster: Cluster, selection: Selection, presence: Presence
+) -> Object:
     """A Kubernetes List of the selected objects; endpoints are the services' EndpointSlices."""
     items: list[JSON]
     match kind:
-        case Kind.NODES:
+        case ListedKind.NODES:
             nodes = [node for node in cluster.nodes if selection.admits("", node.name)]
             items = [node_object(node, presence) for node in nodes]
-        case Kind.PODS:
+        case ListedKind.PODS:
             items = [pod_object(pod, cluster, presence) for pod in select_pods(cluster, selection)]
-        case Kind.SERVICES:
+        case ListedKind.SERVICES:
             items = [service.write(item) for item in select_services(cluster, selection)]
-        case Kind.ENDPOINTS:
+        case ListedKind.ENDPOINTS:
             slices = [
                 item
                 for item in cluster.endpoint_slices
                 if selection.admits(item.namespace, item.service)
             ]
             items = [endpointslice.write(item) for item in slices]
-        case Kind.INGRESSES:
+        case ListedKind.INGRESSES:
             found = select_ingresses(cluster, selection)
             items = [ingress.write(item, ingress_address(item, cluster)) for item in found]
-        case Kind.NETWORK_POLICIES:
+        case ListedKind.NETWORK_POLICIES:
             items = [networkpolicy.write(item) for item in select_policies(cluster, selection)]
-        case Kind.NAMESPACES:
+        case ListedKind.NAMESPACES:
             items = [namespace.write(item) for item in select_namespaces(cluster, selection)]
     return {"apiVersion": "v1", "kind": "List", "items": items}
 

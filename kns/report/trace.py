@@ -18,11 +18,11 @@ from itertools import groupby
 
 from kns.cluster.model import ProxyMode
 from kns.probe.trace.model import (
-    Change,
     ChangeKind,
     End,
     EndKind,
     Hop,
+    HopChange,
     Journey,
     RuleMet,
     Trace,
@@ -181,12 +181,12 @@ class _Teller:
         if ChangeKind.ENCAPSULATED in of:
             yield self._turn("wrapped into UDP: the network between the nodes knows no pods")
 
-    def _nat(self, of: dict[ChangeKind, Change], *kinds: ChangeKind) -> Iterator[str]:
+    def _nat(self, of: dict[ChangeKind, HopChange], *kinds: ChangeKind) -> Iterator[str]:
         for kind in kinds:
             if kind in of:
                 yield from self._turns(self._became(of[kind]))
 
-    def _became(self, change: Change) -> str:
+    def _became(self, change: HopChange) -> str:
         owner = self._owner(change.after)
         if change.kind in (ChangeKind.UNDO_DNAT, ChangeKind.UNDO_SNAT):
             return f"{change.kind}: {change.before} is {change.after}{owner} again"

@@ -39,7 +39,7 @@ class Verb(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class IpvsStep:
     """One change; `server` is None when it is about the virtual server itself."""
 
     verb: Verb
@@ -51,7 +51,7 @@ def steps(
     desired: Iterable[VirtualServer],
     observed: Iterable[VirtualServer],
     exclude: Iterable[IPNetwork] = (),
-) -> tuple[Step, ...]:
+) -> tuple[IpvsStep, ...]:
     """What turns `observed` into `desired`; nothing for a real server that is only waited for.
 
     Virtual servers with an address in `exclude` are left alone unless they are desired.
@@ -60,7 +60,7 @@ def steps(
     found = {_key(item): item for item in observed}
     foreign = tuple(exclude)
     result = [
-        Step(Verb.DELETE_SERVICE, item)
+        IpvsStep(Verb.DELETE_SERVICE, item)
         for key, item in found.items()
         if key not in wanted and not any(item.address in network for network in foreign)
     ]
@@ -84,25 +84,25 @@ def draining(
     )
 
 
-def _service_steps(want: VirtualServer, have: VirtualServer | None) -> Iterator[Step]:
+def _service_steps(want: VirtualServer, have: VirtualServer | None) -> Iterator[IpvsStep]:
     if have is None:
-        yield Step(Verb.ADD_SERVICE, want)
+        yield IpvsStep(Verb.ADD_SERVICE, want)
     elif _settings(have) != _settings(want):
-        yield Step(Verb.EDIT_SERVICE, want)
+        yield IpvsStep(Verb.EDIT_SERVICE, want)
     before = _by_address(have) if have else {}
     after = _by_address(want)
     for address, server in after.items():
         if address not in before:
-            yield Step(Verb.ADD_SERVER, want, server)
+            yield IpvsStep(Verb.ADD_SERVER, want, server)
         elif before[address] != server:
-            yield Step(Verb.EDIT_SERVER, want, server)
+            yield IpvsStep(Verb.EDIT_SERVER, want, server)
     for address, server in before.items():
         if address in after or _is_waited_for(want, server):
             continue
         if want.protocol in GRACEFUL and server.connections:
-            yield Step(Verb.EDIT_SERVER, want, replace(server, weight=0))
+            yield IpvsStep(Verb.EDIT_SERVER, want, replace(server, weight=0))
         else:
-            yield Step(Verb.DELETE_SERVER, want, server)
+            yield IpvsStep(Verb.DELETE_SERVER, want, server)
 
 
 def _is_waited_for(service: VirtualServer, server: RealServer) -> bool:
@@ -154,12 +154,12 @@ def sort_key(item: VirtualServer) -> tuple[str, int, int, int]:
     return item.protocol, item.address.version, int(item.address), item.port
 
 
-def command(step: Step) -> str:
+def command(step: IpvsStep) -> str:
     """The `ipvsadm` command that does the step."""
     return f"ipvsadm {line(step)}"
 
 
-def line(step: Step) -> str:
+def line(step: IpvsStep) -> str:
     """The arguments of that command, which are a line of `ipvsadm -R`."""
     head = f"{step.verb} {_service_words(step.service)}"
     match step.verb:
@@ -206,9 +206,9 @@ def save_text(virtual_servers: Iterable[VirtualServer]) -> str:
 
 
 def _lines(item: VirtualServer) -> Iterator[str]:
-    yield line(Step(Verb.ADD_SERVICE, item))
+    yield line(IpvsStep(Verb.ADD_SERVICE, item))
     for server in item.real_servers:
-        yield line(Step(Verb.ADD_SERVER, item, server))
+        yield line(IpvsStep(Verb.ADD_SERVER, item, server))
 
 
 def parse_save(text: str) -> tuple[VirtualServer, ...]:

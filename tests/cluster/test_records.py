@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, DNSOptions, Network
 from kns.cluster.records import (
-    Answer,
     Rcode,
+    ZoneAnswer,
     address_of_reverse,
     dashed,
     is_below,
@@ -68,13 +68,13 @@ def cluster(*services: Service, slices: tuple[EndpointSlice, ...] = (), **more: 
 
 def lookup(
     found: Cluster, name: str, qtype: str = "A", options: ZoneOptions | None = None
-) -> Answer:
+) -> ZoneAnswer:
     answer = ClusterZone(found, options).lookup(name, qtype)
     assert answer is not None
     return answer
 
 
-def data(answer: Answer) -> list[str]:
+def data(answer: ZoneAnswer) -> list[str]:
     return [record.data for record in answer.answer]
 
 
@@ -105,7 +105,7 @@ def test_negative_answer_lives_five_minutes_at_most() -> None:
 
 @pytest.mark.parametrize("qtype", ["AXFR", "IXFR"])
 def test_zone_transfer_is_refused(qtype: str) -> None:
-    assert lookup(cluster(), "cluster.local.", qtype) == Answer(Rcode.REFUSED)
+    assert lookup(cluster(), "cluster.local.", qtype) == ZoneAnswer(Rcode.REFUSED)
 
 
 def test_name_server_of_the_zone_is_the_dns_service() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from kns.cluster.records import Answer, Rcode, Record
+from kns.cluster.records import Rcode, Record, ZoneAnswer
 from kns.cluster.zone import ClusterZone
 from tests.cluster.dns_vectors import Case, cases, normalised
 
@@ -14,7 +14,7 @@ from tests.cluster.dns_vectors import Case, cases, normalised
 UPSTREAM = {("ext.interwebs.test.", "A"): Record("ext.interwebs.test.", "A", 5, "1.2.3.4")}
 
 
-def _completed(answer: Answer, qtype: str) -> Answer:
+def _completed(answer: ZoneAnswer, qtype: str) -> ZoneAnswer:
     """The answer with the pending target looked up, which is the server's part."""
     if not answer.pending:
         return answer

@@ -25,7 +25,7 @@ from kns.engine.orders import (
     Converged,
     GetStatus,
     Refused,
-    Stop,
+    Shutdown,
     Stopped,
 )
 from kns.kernel import netns, processes
@@ -126,7 +126,7 @@ def test_agent_serves_the_lab_file_and_ends_by_stop(lab: ScratchLab) -> None:
     )
     code, page = netns.call_in(lab.netns_of("node1"), get, "127.0.0.1", 10256, "/healthz")
     assert (code, json.loads(page)["nodeEligible"]) == (200, True)
-    assert agent.order(lab.name, Stop(), Stopped) == Stopped()
+    assert agent.order(lab.name, Shutdown(), Stopped) == Stopped()
     assert process.wait(timeout=20) == 0
     assert sleepers(lab) == set()
     assert not lab.paths.socket.exists()

@@ -12,11 +12,11 @@ import pytest
 from kns.agent.serve.dns import DNSServer
 from kns.cluster.internet_dns import InternetZone
 from kns.cluster.podfiles import NSSWITCH, ResolvConf
-from kns.cluster.records import Answer, Rcode, Record, Zone
+from kns.cluster.records import Rcode, Record, Zone, ZoneAnswer
 from kns.kernel import netns
 from kns.kernel.processes import Context
 from kns.probe.ask.dns import DNSSource, trace_name
-from kns.probe.ask.dns_model import DNSTrace, Resolution
+from kns.probe.ask.dns_model import DNSTrace, ResolutionOutcome
 from tests.end_to_end.dns_room import INTERNET, POD, Room, room
 
 pytestmark = pytest.mark.kernel
@@ -34,18 +34,18 @@ NAMES = InternetZone(
 class Failing:
     """A zone that can't answer."""
 
-    def lookup(self, qname: str, qtype: str) -> Answer:  # noqa: ARG002 - a Zone's signature
-        return Answer(Rcode.SERVFAIL)
+    def lookup(self, qname: str, qtype: str) -> ZoneAnswer:  # noqa: ARG002 - a Zone's signature
+        return ZoneAnswer(Rcode.SERVFAIL)
 
 
 class Large:
     """A zone with more addresses than 512 bytes hold."""
 
-    def lookup(self, qname: str, qtype: str) -> Answer:
+    def lookup(self, qname: str, qtype: str) -> ZoneAnswer:
         if qtype != "A":
-            return Answer(Rcode.NOERROR)
+            return ZoneAnswer(Rcode.NOERROR)
         found = (Record(qname, "A", 5, f"192.0.2.{number}") for number in range(60))
-        return Answer(Rcode.NOERROR, tuple(found))
+        return ZoneAnswer(Rcode.NOERROR, tuple(found))
 
 
 @pytest.fixture(scope="module")
@@ -118,19 +118,19 @@ def test_options_change_the_number_of_queries(
 ) -> None:
     serve(dns_room, NAMES)
     trace = resolve(dns_room, name, options=options)
-    assert (trace.outcome, len(trace.queries)) == (Resolution.RESOLVED, count)
+    assert (trace.outcome, len(trace.queries)) == (ResolutionOutcome.RESOLVED, count)
 
 
 def test_unknown_name_is_nxdomain_after_the_whole_search_list(dns_room: Room) -> None:
     serve(dns_room, NAMES)
     trace = resolve(dns_room, "nobody")
-    assert (trace.outcome, len(trace.queries)) == (Resolution.NXDOMAIN, 8)
+    assert (trace.outcome, len(trace.queries)) == (ResolutionOutcome.NXDOMAIN, 8)
 
 
 def test_type_is_asked_for_alone(dns_room: Room) -> None:
     serve(dns_room, NAMES)
     trace = resolve(dns_room, "svc-a", "SRV")
-    assert trace.outcome is Resolution.NODATA
+    assert trace.outcome is ResolutionOutcome.NODATA
     assert steps(trace)[0] == ("svc-a.default.svc.cluster.local.", "SRV", "NOERROR")
     assert len(trace.queries) == 4
 
@@ -153,7 +153,7 @@ def test_use_vc_asks_by_tcp_only(dns_room: Room) -> None:
 def test_failing_server_is_asked_twice_then_the_next_domain(dns_room: Room) -> None:
     serve(dns_room, Failing())
     trace = resolve(dns_room, "svc-a", "A")
-    assert trace.outcome is Resolution.SERVFAIL
+    assert trace.outcome is ResolutionOutcome.SERVFAIL
     assert steps(trace)[:3] == [
         ("svc-a.default.svc.cluster.local.", "A", "SERVFAIL"),
         ("svc-a.default.svc.cluster.local.", "A", "SERVFAIL"),
@@ -163,7 +163,7 @@ def test_failing_server_is_asked_twice_then_the_next_domain(dns_room: Room) -> N
 
 def test_closed_port_ends_the_search_at_once(dns_room: Room) -> None:
     trace = resolve(dns_room, "svc-a", "A")
-    assert trace.outcome is Resolution.REFUSED
+    assert trace.outcome is ResolutionOutcome.REFUSED
     assert [query.rcode for query in trace.queries] == ["CONNREFUSED", "CONNREFUSED"]
 
 
@@ -181,7 +181,7 @@ def test_silent_server_is_a_timeout_and_ends_the_search(dns_room: Room) -> None:
     options = ("ndots:5", "timeout:1", "attempts:1")
     trace = resolve(dns_room, "svc-a", options=options)
     silent.close()
-    assert trace.outcome is Resolution.TIMEOUT
+    assert trace.outcome is ResolutionOutcome.TIMEOUT
     assert steps(trace) == [
         ("svc-a.default.svc.cluster.local.", "A", "TIMEOUT"),
         ("svc-a.default.svc.cluster.local.", "AAAA", "TIMEOUT"),
@@ -196,7 +196,7 @@ def test_hosts_file_is_asked_before_any_server(dns_room: Room) -> None:
 
 
 def test_resolv_conf_without_server_is_said(dns_room: Room) -> None:
-    assert resolve(dns_room, "svc-a", servers=()).outcome is Resolution.NO_SERVER
+    assert resolve(dns_room, "svc-a", servers=()).outcome is ResolutionOutcome.NO_SERVER
 
 
 @pytest.mark.parametrize("name", ["svc-a", "www.example.com", "a.b.c.d.e.f", "nobody"])
@@ -205,7 +205,7 @@ def test_getent_sends_the_same_queries(dns_room: Room, tmp_path: Path, name: str
     seen: list[tuple[str, str]] = []
 
     class Recording:
-        def lookup(self, qname: str, qtype: str) -> Answer:
+        def lookup(self, qname: str, qtype: str) -> ZoneAnswer:
             seen.append((qname, qtype))
             return NAMES.lookup(qname, qtype)
 

@@ -15,7 +15,7 @@ from kns.engine.up import dry_run, up
 from kns.kernel import processes
 from kns.kernel.processes import Context
 from kns.probe.ask.places import places_of
-from kns.probe.probe import Options, probe
+from kns.probe.probe import ProbeOptions, probe
 from kns.probe.verify import verify
 from kns.promise.flow import Outcome
 from tests.end_to_end.labfiles import leftovers, write_lab
@@ -64,7 +64,7 @@ def seen(source: str, target: str) -> tuple[Outcome, str]:
     """How it ended, and the source address that the target saw."""
     lab = running(LAB)
     places = places_of(lab.name, lab.paths)
-    result = probe(lab.cluster, places, source, target, Options(timeout=0.7))
+    result = probe(lab.cluster, places, source, target, ProbeOptions(timeout=0.7))
     return result.outcome, result.attempts[0].client_address_seen
 
 

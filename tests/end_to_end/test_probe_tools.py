@@ -19,10 +19,10 @@ from kns.kernel import sockets
 from kns.kernel.processes import Context
 from kns.kinds.common import Protocol
 from kns.probe.ask import curl, datagram
-from kns.probe.ask.curl import CONNECTED_THEN_SILENT, Request
+from kns.probe.ask.curl import CONNECTED_THEN_SILENT, CurlRequest
 from kns.probe.ask.datagram import Datagram
 from kns.probe.ask.ping import ping
-from kns.promise.check import Addresses, Datagrams, Echo, Http
+from kns.promise.check import Datagrams, Echo, Http, ReadAddresses
 from kns.promise.flow import Outcome
 from tests.end_to_end.probe_room import CLIENT, SERVER, asker
 
@@ -149,7 +149,7 @@ def test_curl_tells_how_a_connection_ended(
 ) -> None:
     # longer than the kernel asks for a neighbor (3 s), or silence would hide "no route to host"
     patience = 4.0 if "10.99.0.77" in url else 0.7
-    request = Request(url, connect_timeout=patience, timeout=patience + 0.3)
+    request = CurlRequest(url, connect_timeout=patience, timeout=patience + 0.3)
     (attempt,) = curl.get(request, room.context)
     assert attempt.outcome is outcome
     if detail is not None:
@@ -235,6 +235,6 @@ def test_sctp_closed_port(room: Room) -> None:
 
 
 def test_addresses_are_read_from_the_kernel(room: Room) -> None:
-    found = asker(room.client, room.server).observe(SERVER, Addresses())
+    found = asker(room.client, room.server).observe(SERVER, ReadAddresses())
     assert getattr(found, "addresses", ()) == (ADDRESS, "fd99::2")
     assert re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", getattr(found, "mac", ""))

@@ -12,7 +12,7 @@ from kns.cluster.model import ProxyMode
 from kns.compile.paths import LabPaths
 from kns.engine import labs, platform, up
 from kns.engine.files import write_lab
-from kns.engine.labs import Options
+from kns.engine.labs import ModeOptions
 from kns.errors import PlatformError
 from kns.kernel import processes
 from tests.balanced import balanced
@@ -80,27 +80,27 @@ def test_a_kernel_without_multipath_routes_falls_back_too(
 
 
 @pytest.mark.parametrize(
-    "options", [Options(), Options(ProxyMode.NFTABLES), Options(ProxyMode.IPVS, "l2")]
+    "options", [ModeOptions(), ModeOptions(ProxyMode.NFTABLES), ModeOptions(ProxyMode.IPVS, "l2")]
 )
 def test_options_are_read_as_they_were_written(
-    options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: ModeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kns.compile.paths.RUN_DIR", tmp_path)
     paths = LabPaths("some")
     paths.folder.mkdir()
-    assert labs.read_options(paths) == Options()
+    assert labs.read_options(paths) == ModeOptions()
     write_lab(paths, LAB, Leases(), options.to_json())
     assert labs.read_options(paths) == options
     paths.options.write_text("[]", encoding="utf-8")
-    assert labs.read_options(paths) == Options()
+    assert labs.read_options(paths) == ModeOptions()
 
 
 def test_modes_of_the_machine_replace_those_of_the_file() -> None:
     loaded = labs.Loaded(balanced("bgp"), Leases())
-    changed = labs.in_modes(loaded, Options(ProxyMode.NFTABLES, "l2")).cluster.network
+    changed = labs.in_modes(loaded, ModeOptions(ProxyMode.NFTABLES, "l2")).cluster.network
     assert changed.kube_proxy.mode is ProxyMode.NFTABLES
     assert changed.load_balancer is not None
     assert changed.load_balancer.mode == "l2"
     none = replace(loaded.cluster, network=replace(loaded.cluster.network, load_balancer=None))
-    kept = labs.in_modes(labs.Loaded(none, Leases()), Options(None, "l2"))
+    kept = labs.in_modes(labs.Loaded(none, Leases()), ModeOptions(None, "l2"))
     assert kept.cluster.network.load_balancer is None

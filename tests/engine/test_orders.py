@@ -7,8 +7,8 @@ import json
 import pytest
 
 from kns.engine.orders import (
+    AgentAnswer,
     AgentStatus,
-    Answer,
     ContainerState,
     ContainerStatus,
     Converge,
@@ -17,7 +17,7 @@ from kns.engine.orders import (
     GetStatus,
     Order,
     Refused,
-    Stop,
+    Shutdown,
     Stopped,
     decode_answer,
     decode_order,
@@ -39,7 +39,7 @@ STATUS = AgentStatus(
 )
 
 
-@pytest.mark.parametrize("order", [Converge(), GetStatus(), Stop()])
+@pytest.mark.parametrize("order", [Converge(), GetStatus(), Shutdown()])
 def test_orders_are_read_as_they_were_written(order: Order) -> None:
     assert decode_order(encode(order)) == order
 
@@ -47,7 +47,7 @@ def test_orders_are_read_as_they_were_written(order: Order) -> None:
 @pytest.mark.parametrize(
     "answer", [Converged(4, 1), Converged(4, 1, (FAILURE,)), STATUS, Stopped()]
 )
-def test_answers_are_read_as_they_were_written(answer: Answer) -> None:
+def test_answers_are_read_as_they_were_written(answer: AgentAnswer) -> None:
     line = encode(answer)
     assert (line.count(b"\n"), line[-1:]) == (1, b"\n")
     assert decode_answer(line, type(answer)) == answer

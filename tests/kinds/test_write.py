@@ -38,7 +38,7 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.labfile.reader import Form, Origin, Reading
+from kns.labfile.reader import DocumentKind, Form, Reading
 
 T = TypeVar("T")
 NAMES = st.sampled_from(["web", "db", "a-1", "x"])
@@ -183,7 +183,7 @@ NETWORK_POLICIES = st.builds(
 
 
 def read(form: Form[T], written: Object) -> T:
-    reading = Reading(Origin.SERVER)
+    reading = Reading(DocumentKind.SERVER)
     made = form.read(written, reading)
     assert reading.faults == []
     return made

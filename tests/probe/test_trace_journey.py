@@ -11,8 +11,8 @@ import pytest
 from kns.probe.trace.correlate import Sighting, flow_of
 from kns.probe.trace.fate import answered, end_of
 from kns.probe.trace.model import ChangeKind, End, EndKind, Journey, Traversal
-from kns.probe.trace.packet import Packet, Question
-from kns.probe.trace.stitch import Heard, Kernel, Route, Scene, stitch
+from kns.probe.trace.packet import CapturedPacket, Question
+from kns.probe.trace.stitch import Heard, Kernel, RouteLookup, Scene, stitch
 from tests.probe.trace_scenes import (
     ANSWER,
     ASKED,
@@ -97,7 +97,7 @@ def test_arp_before_a_hop() -> None:
     gateway = ip_address("172.18.0.3")
     question = Heard("node1", "eth0", True, 40_000, Question(gateway, None))
     answer = Heard("node1", "eth0", False, 50_000, Question(gateway, None, "02:00:00:00:00:09"))
-    route = Route("10.244.1.0/24 via 172.18.0.3 dev eth0", "eth0", "172.18.0.3", gateway)
+    route = RouteLookup("10.244.1.0/24 via 172.18.0.3 dev eth0", "eth0", "172.18.0.3", gateway)
     found = replace(scene(REQUEST, asked=kernel({"node1": route})), heard=(question, answer))
     hop = journey(found).hops[3]
     assert [(item.target, item.mac) for item in hop.asked] == [(gateway, "02:00:00:00:00:09")]
@@ -132,7 +132,7 @@ IN_THE_SWITCH = tuple(
         (
             TAKEN_IN,
             (),
-            {"routes": {"node1": Route("", error="Network is unreachable")}},
+            {"routes": {"node1": RouteLookup("", error="Network is unreachable")}},
             EndKind.UNREACHABLE,
             "no route to 10.244.1.2: Network is unreachable",
         ),
@@ -146,7 +146,7 @@ IN_THE_SWITCH = tuple(
         (
             TAKEN_IN,
             (),
-            {"routes": {"node1": Route("", "cni0", next_hop=POD)}, "silent": (POD,)},
+            {"routes": {"node1": RouteLookup("", "cni0", next_hop=POD)}, "silent": (POD,)},
             EndKind.NO_NEIGHBOR,
             "asked on cni0 who has 10.244.1.2 (pod2)",
         ),
@@ -182,7 +182,7 @@ def test_the_router_that_threw_it_away_has_said_so() -> None:
     assert end.text == "node1 threw it away and said so: ICMP fragmentation needed"
 
 
-def delivered(first: Packet, *sightings: Sighting) -> Journey:
+def delivered(first: CapturedPacket, *sightings: Sighting) -> Journey:
     hops = journey(scene(REQUEST)).hops[: len(sightings)]
     pairs = zip(hops, sightings, strict=True)
     seen_so = tuple(replace(hop, packet=item.packet) for hop, item in pairs)
@@ -198,7 +198,7 @@ def delivered(first: Packet, *sightings: Sighting) -> Journey:
     ],
 )
 def test_an_answer_must_come_from_whom_was_asked(
-    sent: Packet, came: object, kind: EndKind, text: str
+    sent: CapturedPacket, came: object, kind: EndKind, text: str
 ) -> None:
     request = delivered(ASKED, seen("pod1 eth0 out", 0, sent))
     source = (SERVICE, 80) if came == SERVICE else (POD, 8080)
@@ -212,9 +212,9 @@ def test_kernel_is_asked_about_the_translated_address() -> None:
     """The last rule that was met knows it, where no link saw it any more."""
     questions: list[str] = []
 
-    def route(netns: str, _source: object, destination: object, link: str) -> Route:
+    def route(netns: str, _source: object, destination: object, link: str) -> RouteLookup:
         questions.append(f"{netns} {destination} {link}")
-        return Route("", "eth0")
+        return RouteLookup("", "eth0")
 
     asked = Kernel(route, lambda *_: "1", lambda *_: False, lambda _: {})
     found = scene(REQUEST[:2], (DNAT, replace(FORWARD, packet=SENT_ON)), asked)

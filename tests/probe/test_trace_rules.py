@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from kns.kernel.nftrace import ChainRules, Step
+from kns.kernel.nftrace import ChainRules, TraceMessage
 from kns.probe.trace.model import RuleMet
 from kns.probe.trace.rules import Ruleset, traversals
 from tests.probe import frames
@@ -29,9 +29,11 @@ def ruleset(**chains: tuple[str, tuple[str, ...]]) -> Ruleset:
     )
 
 
-def step(chain: str, handle: int, verdict: str, target: str = "", *, first: bool = False) -> Step:
+def step(
+    chain: str, handle: int, verdict: str, target: str = "", *, first: bool = False
+) -> TraceMessage:
     network, transport = HEADERS if first else (b"", b"")
-    return Step(
+    return TraceMessage(
         "node1",
         5,
         2,
@@ -75,7 +77,7 @@ def test_jumps_are_followed_and_barren_ones_are_told() -> None:
 
 
 def test_the_policy_decides_at_the_end() -> None:
-    policy = Step("node1", 5, 2, "nat", "PREROUTING", 0, "drop", is_policy=True)
+    policy = TraceMessage("node1", 5, 2, "nat", "PREROUTING", 0, "drop", is_policy=True)
     (found,) = traversals([step("PREROUTING", 0, "continue", first=True), policy], RULES)
     assert (found.rules, found.verdict, found.by_policy) == ((), "drop", True)
 

@@ -9,8 +9,8 @@ from ipaddress import ip_address
 from kns.probe.trace.atlas import Atlas
 from kns.probe.trace.correlate import Sighting
 from kns.probe.trace.model import RuleMet, Traversal
-from kns.probe.trace.packet import IPAddress, Packet
-from kns.probe.trace.stitch import Kernel, Route, Scene
+from kns.probe.trace.packet import CapturedPacket, IPAddress
+from kns.probe.trace.stitch import Kernel, RouteLookup, Scene
 
 CLIENT, SERVICE, POD = (ip_address(a) for a in ("10.244.0.2", "10.96.0.1", "10.244.1.2"))
 ATLAS = Atlas(
@@ -27,12 +27,14 @@ def packet(
     destination: IPAddress = SERVICE,
     ports: tuple[int, int] = (40000, 80),
     **fields: object,
-) -> Packet:
-    found = Packet("tcp", source, destination, *ports, ttl=64, ident=7, length=40, flags=("SYN",))
+) -> CapturedPacket:
+    found = CapturedPacket(
+        "tcp", source, destination, *ports, ttl=64, ident=7, length=40, flags=("SYN",)
+    )
     return replace(found, **fields)  # type: ignore[arg-type]
 
 
-def seen(place: str, at: int, item: Packet) -> Sighting:
+def seen(place: str, at: int, item: CapturedPacket) -> Sighting:
     """`netns link out` or `in`, so many microseconds after the start."""
     netns, link, direction = place.split()
     return Sighting(netns, link, direction == "out", at * 1000, item)
@@ -66,23 +68,26 @@ def rule(text: str, chain: str = "KUBE-SERVICES", verdict: str = "accept") -> Ru
 
 
 def traversal(
-    hook: str, of: Packet, *rules: RuleMet, table: str = "nat", verdict: str = "accept"
+    hook: str, of: CapturedPacket, *rules: RuleMet, table: str = "nat", verdict: str = "accept"
 ) -> Traversal:
     return Traversal("node1", hook, 2, table, hook.upper(), of, rules, verdict)
 
 
 def kernel(
-    routes: Mapping[str, Route] | None = None,
+    routes: Mapping[str, RouteLookup] | None = None,
     sysctls: Mapping[str, str] | None = None,
     silent: tuple[IPAddress, ...] = (),
     mtus: Mapping[str, int] | None = None,
 ) -> Kernel:
     """Answers by netns; by default hosts take what comes, and nodes forward."""
-    known = {"pod2": Route("local", is_local=True), "pod1": Route("local", is_local=True)}
+    known = {
+        "pod2": RouteLookup("local", is_local=True),
+        "pod1": RouteLookup("local", is_local=True),
+    }
     known |= dict(routes or {})
     values = {"bridge/bridge-nf-call-iptables": "1", "ipv4/ip_forward": "1"} | dict(sysctls or {})
     return Kernel(
-        route=lambda netns, _source, _destination, _link: known.get(netns, Route("", "eth0")),
+        route=lambda netns, _source, _destination, _link: known.get(netns, RouteLookup("", "eth0")),
         sysctl=lambda _netns, key: values.get(key, ""),
         is_silent=lambda _netns, address: address in silent,
         mtus=lambda _netns: dict(mtus or {}),

@@ -16,7 +16,7 @@ from kns.cluster.zone import ClusterZone
 from kns.kinds.load import load_lab
 from kns.kinds.pod import DNSPolicy, Pod
 from kns.kinds.service import Service
-from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution, search_order
+from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome, search_order
 from kns.probe.judge import judge
 from kns.probe.model import Attempt
 from kns.promise.check import Check, Expectation, Resolve, Skip, Variables
@@ -136,7 +136,7 @@ def test_pod_without_service_links_has_nothing_to_check(cluster: Cluster) -> Non
 # -- judging ---------------------------------------------------------------------------------------
 
 
-def trace(outcome: Resolution, *data: str) -> DNSTrace:
+def trace(outcome: ResolutionOutcome, *data: str) -> DNSTrace:
     records = tuple(Record("a.", "A", 5, text) for text in data)
     query = DNSQuery("a.", "A", "10.96.0.10", "udp", "NOERROR", records, latency_ms=1.0)
     return DNSTrace("pod1", "a.", ("A",), CONF, outcome, (query,))
@@ -145,14 +145,14 @@ def trace(outcome: Resolution, *data: str) -> DNSTrace:
 @pytest.mark.parametrize(
     ("want", "seen", "ok"),
     [
-        (("10.0.0.1", "10.0.0.2"), trace(Resolution.RESOLVED, "10.0.0.2", "10.0.0.1"), True),
-        (("10.0.0.1",), trace(Resolution.RESOLVED, "10.0.0.1", "10.0.0.2"), False),
-        (("10.0.0.1",), trace(Resolution.NXDOMAIN), False),
-        ((), trace(Resolution.NXDOMAIN), True),
-        ((), trace(Resolution.NODATA), True),
-        ((), trace(Resolution.TIMEOUT), False),
-        ((), trace(Resolution.SERVFAIL), False),
-        ((), trace(Resolution.RESOLVED, "10.0.0.1"), False),
+        (("10.0.0.1", "10.0.0.2"), trace(ResolutionOutcome.RESOLVED, "10.0.0.2", "10.0.0.1"), True),
+        (("10.0.0.1",), trace(ResolutionOutcome.RESOLVED, "10.0.0.1", "10.0.0.2"), False),
+        (("10.0.0.1",), trace(ResolutionOutcome.NXDOMAIN), False),
+        ((), trace(ResolutionOutcome.NXDOMAIN), True),
+        ((), trace(ResolutionOutcome.NODATA), True),
+        ((), trace(ResolutionOutcome.TIMEOUT), False),
+        ((), trace(ResolutionOutcome.SERVFAIL), False),
+        ((), trace(ResolutionOutcome.RESOLVED, "10.0.0.1"), False),
     ],
 )
 def test_names_are_judged_as_sets_and_absence_needs_an_answer(

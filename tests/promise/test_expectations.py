@@ -28,7 +28,7 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.promise.check import Addresses, AffinityExpiry, Check, Cover, Http
+from kns.promise.check import AffinityExpiry, Check, Cover, Http, ReadAddresses
 from kns.promise.checks import PATHS, cluster_checks
 from kns.promise.flow import Outcome
 from kns.promise.lookup import Lookup
@@ -123,7 +123,7 @@ def test_addresses_are_read_from_the_kernel_and_must_be_unique() -> None:
     twin = replace(pod(cluster, "pod3"), addresses=pod(cluster, "pod1").addresses)
     cluster = replace(cluster, pods=(*cluster.pods[:2], twin, cluster.pods[3]))
     step = checks(cluster)["addressing/pod3"].steps[0]
-    assert isinstance(step.ask, Addresses)
+    assert isinstance(step.ask, ReadAddresses)
     assert step.expectation.fault == "10.244.0.2 belongs to 2 pods"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kns.cluster.podfiles import ResolvConf
 from kns.cluster.records import Record
-from kns.probe.ask.dns_model import DNSQuery, DNSTrace, Resolution
+from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome
 from kns.report.dns import answer, render_trace
 
 CONF = ResolvConf(("10.96.0.10",), ("default.svc.cluster.local",), ("ndots:5",))
@@ -26,7 +26,7 @@ def test_trace_shows_each_query_and_what_ndots_cost() -> None:
         ),
         DNSQuery("www.example.com.", "A", SERVER, "udp", "NOERROR", (found,), False, 1.26),
     )
-    trace = DNSTrace("pod1", "www.example.com", ("A",), CONF, Resolution.RESOLVED, queries)
+    trace = DNSTrace("pod1", "www.example.com", ("A",), CONF, ResolutionOutcome.RESOLVED, queries)
     assert render_trace(trace) == (
         "pod1 asks for www.example.com A\n"
         "  search     default.svc.cluster.local\n"
@@ -44,7 +44,7 @@ def test_trace_shows_each_query_and_what_ndots_cost() -> None:
 
 def test_unanswered_name_says_why() -> None:
     query = DNSQuery("a.", "A", SERVER, "tcp", "TIMEOUT")
-    trace = DNSTrace("pod1", "a.", ("A",), CONF, Resolution.TIMEOUT, (query,))
+    trace = DNSTrace("pod1", "a.", ("A",), CONF, ResolutionOutcome.TIMEOUT, (query,))
     lines = render_trace(trace).splitlines()
     assert lines[-3].split() == ["1", "a.", "A", "10.96.0.10", "tcp", "TIMEOUT", "-"]
     assert lines[-1] == "a. not resolved: no server answered in time (1 query)"
@@ -52,7 +52,7 @@ def test_unanswered_name_says_why() -> None:
 
 def test_name_of_the_hosts_file_says_so() -> None:
     trace = DNSTrace(
-        "pod1", "pod1", ("A", "AAAA"), CONF, Resolution.RESOLVED, from_hosts=("10.244.0.2",)
+        "pod1", "pod1", ("A", "AAAA"), CONF, ResolutionOutcome.RESOLVED, from_hosts=("10.244.0.2",)
     )
     last = render_trace(trace).splitlines()[-1]
     assert last == "pod1 is 10.244.0.2, by /etc/hosts: no server was asked"

@@ -38,7 +38,7 @@ from kns.kinds.service import (
 )
 from kns.kinds.service import write as write_service
 from kns.report.get import (
-    Kind,
+    ListedKind,
     Selection,
     age_text,
     endpoints_text,
@@ -123,7 +123,7 @@ def test_table_pads_columns_and_strips_line_ends() -> None:
 
 
 def test_pods_of_one_namespace() -> None:
-    table = get_table(Kind.PODS, CLUSTER, Selection(), ALL_THERE)
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(), ALL_THERE)
     assert table.heads == ("NAME", "READY", "STATUS", "AGE")
     assert table.rows == (
         ("pod1", "2/2", "Running", "61s"),
@@ -132,7 +132,7 @@ def test_pods_of_one_namespace() -> None:
 
 
 def test_pods_of_all_namespaces_have_a_column_more() -> None:
-    table = get_table(Kind.PODS, CLUSTER, Selection(""), ALL_THERE)
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(""), ALL_THERE)
     assert [row[:2] for row in table.rows] == [
         ("default", "pod1"),
         ("default", "pod2"),
@@ -141,25 +141,25 @@ def test_pods_of_all_namespaces_have_a_column_more() -> None:
 
 
 def test_pods_wide_has_address_node_and_sorted_labels() -> None:
-    table = get_table(Kind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE, wide=True)
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE, wide=True)
     assert table.rows == (
         ("pod1", "2/2", "Running", "61s", "10.244.0.2", "node1", "a=first,app=a"),
     )
 
 
 def test_pod_whose_netns_is_gone_is_missing() -> None:
-    table = get_table(Kind.PODS, CLUSTER, Selection(names=("pod1",)), Presence())
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), Presence())
     assert table.rows == (("pod1", "0/2", "Missing", "<unknown>"),)
 
 
 def test_pod_without_agent_is_not_ready() -> None:
     presence = Presence(pods=frozenset({"default/pod1"}), serving=False)
-    table = get_table(Kind.PODS, CLUSTER, Selection(names=("pod1",)), presence)
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), presence)
     assert table.rows[0][1:3] == ("0/2", "Running")
 
 
 def test_nodes() -> None:
-    table = get_table(Kind.NODES, CLUSTER, Selection(""), ALL_THERE, wide=True)
+    table = get_table(ListedKind.NODES, CLUSTER, Selection(""), ALL_THERE, wide=True)
     assert table.rows == (
         ("node1", "Ready", "172.18.0.2", "10.244.0.0/24", "<none>"),
         ("node2", "Missing", "172.18.0.3", "10.244.1.0/24", "z=1"),
@@ -192,7 +192,7 @@ def test_external_ip(item: Service, expected: str) -> None:
 
 def test_headless_service_has_none_as_cluster_ip() -> None:
     cluster = Cluster("t", NETWORK, (), services=(service(cluster_ips=()),))
-    table = get_table(Kind.SERVICES, cluster, Selection(), Presence())
+    table = get_table(ListedKind.SERVICES, cluster, Selection(), Presence())
     assert table.rows == (("svc-a", "ClusterIP", "None", "<none>", "80/TCP"),)
 
 
@@ -238,7 +238,7 @@ def test_age_is_kubectls(seconds: float, expected: str) -> None:
 
 
 def test_pod_objects() -> None:
-    listed = get_objects(Kind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE)
+    listed = get_objects(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE)
     assert listed == {
         "apiVersion": "v1",
         "kind": "List",
@@ -312,7 +312,7 @@ def test_objects_read_back_are_the_cluster() -> None:
     """What `kns get -o json` prints, `kns render` reads."""
     listed = [
         get_objects(kind, CLUSTER, Selection(""), ALL_THERE)
-        for kind in (Kind.SERVICES, Kind.ENDPOINTS, Kind.NODES)
+        for kind in (ListedKind.SERVICES, ListedKind.ENDPOINTS, ListedKind.NODES)
     ]
     objects = load_objects([(f"{n}.json", json.dumps(item)) for n, item in enumerate(listed)])
     assert objects.services == CLUSTER.services
@@ -351,7 +351,7 @@ def test_hosts_are_kubectls(hosts: tuple[str, ...], expected: str) -> None:
 
 def test_ingress_that_nobody_serves_has_no_address() -> None:
     cluster = replace(CLUSTER, ingresses=(ingress("a.example.com", tls=True),))
-    table = get_table(Kind.INGRESSES, cluster, Selection(), Presence())
+    table = get_table(ListedKind.INGRESSES, cluster, Selection(), Presence())
     assert table.heads == ("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS")
     assert table.rows == (("shop", "nginx", "a.example.com", "", "80, 443"),)
 
@@ -388,23 +388,25 @@ def test_network_policies_have_kubectls_columns_and_read_back() -> None:
         NetworkPolicy("shop", "db", selector, (PolicyType.EGRESS,), egress=(NetworkPolicyRule(),)),
     )
     cluster = replace(CLUSTER, network_policies=policies)
-    table = get_table(Kind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)
+    table = get_table(ListedKind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)
     assert table.heads == ("NAMESPACE", "NAME", "POD-SELECTOR")
     assert table.rows == (
         ("default", "deny", "<none>"),
         ("shop", "db", "app in (a,b),tier=db"),
     )
-    (only,) = get_table(Kind.NETWORK_POLICIES, cluster, Selection(), ALL_THERE).rows
+    (only,) = get_table(ListedKind.NETWORK_POLICIES, cluster, Selection(), ALL_THERE).rows
     assert only == ("deny", "<none>")
-    items = get_objects(Kind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)["items"]
+    items = get_objects(ListedKind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)["items"]
     assert items == [write_policy(item) for item in policies]
 
 
 def test_namespaces_show_their_labels_when_wide() -> None:
     labels = {"team": "a", NAME_LABEL: "shop"}
     cluster = replace(CLUSTER, namespaces=(*CLUSTER.namespaces, Namespace("shop", labels)))
-    table = get_table(Kind.NAMESPACES, cluster, Selection(""), ALL_THERE, wide=True)
+    table = get_table(ListedKind.NAMESPACES, cluster, Selection(""), ALL_THERE, wide=True)
     assert table.heads == ("NAME", "STATUS", "LABELS")
     assert table.rows[-1] == ("shop", "Active", "kubernetes.io/metadata.name=shop,team=a")
-    items = get_objects(Kind.NAMESPACES, cluster, Selection("", ("shop",)), ALL_THERE)["items"]
+    items = get_objects(ListedKind.NAMESPACES, cluster, Selection("", ("shop",)), ALL_THERE)[
+        "items"
+    ]
     assert items == [write_namespace(Namespace("shop", labels))]

@@ -9,23 +9,23 @@ from kns.kernel.connections import Connection, Tuple
 from kns.probe.model import Attempt, ProbeResult
 from kns.probe.trace.model import (
     Asked,
-    Change,
     ChangeKind,
     End,
     EndKind,
     Hop,
+    HopChange,
     Journey,
     Remembered,
     RuleMet,
     Trace,
     Traversal,
 )
-from kns.probe.trace.packet import Outer, Packet
+from kns.probe.trace.packet import CapturedPacket, Outer
 from kns.promise.flow import Outcome
 from kns.report.trace import trace_text
 
 CLIENT, SERVICE, POD = (ip_address(a) for a in ("10.244.0.2", "10.96.0.1", "10.244.1.2"))
-ASKED = Packet("tcp", CLIENT, SERVICE, 40000, 80, ttl=64, flags=("SYN",))
+ASKED = CapturedPacket("tcp", CLIENT, SERVICE, 40000, 80, ttl=64, flags=("SYN",))
 SENT_ON = replace(ASKED, destination=POD, destination_port=8080)
 SVC = "KUBE-SVC-PYUKQ5O736Y2HVUG"
 DNAT = Traversal(
@@ -51,7 +51,7 @@ DNAT = Traversal(
 )
 
 
-def hop(place: str, link: str, packet: Packet, at: float, **fields: object) -> Hop:
+def hop(place: str, link: str, packet: CapturedPacket, at: float, **fields: object) -> Hop:
     plain = Hop(place, f"kns.x.{place}", link, "", False, at, packet)
     return replace(plain, **fields)  # type: ignore[arg-type]
 
@@ -67,7 +67,7 @@ REQUEST = Journey(
             SENT_ON,
             31.0,
             rules=(DNAT,),
-            changes=(Change(ChangeKind.DNAT, "10.96.0.1:80", "10.244.1.2:8080"),),
+            changes=(HopChange(ChangeKind.DNAT, "10.96.0.1:80", "10.244.1.2:8080"),),
         ),
         hop(
             "node1",
@@ -76,8 +76,8 @@ REQUEST = Journey(
             1500.0,
             outgoing=True,
             changes=(
-                Change(ChangeKind.ROUTED, "64", "63"),
-                Change(ChangeKind.ENCAPSULATED, "", "172.18.0.2 → 172.18.0.3"),
+                HopChange(ChangeKind.ROUTED, "64", "63"),
+                HopChange(ChangeKind.ENCAPSULATED, "", "172.18.0.2 → 172.18.0.3"),
             ),
             asked=(Asked("eth0", ip_address("172.18.0.3"), "02:00:00:00:00:09"),),
         ),

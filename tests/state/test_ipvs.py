@@ -9,7 +9,7 @@ import pytest
 
 from kns.plan.diff import plan
 from kns.plan.ops import SetVirtualServers
-from kns.state.ipvs import Step, Verb, draining, steps, timeouts_to_set
+from kns.state.ipvs import IpvsStep, Verb, draining, steps, timeouts_to_set
 from kns.state.model import HostState, IpvsTimeouts, Netns, RealServer, VirtualServer
 
 ONE = RealServer(ip_address("10.244.1.10"), 8080)
@@ -34,35 +34,35 @@ def test_connections_make_no_difference() -> None:
 
 def test_new_service_comes_before_its_real_servers() -> None:
     assert steps([SERVICE], []) == (
-        Step(Verb.ADD_SERVICE, SERVICE),
-        Step(Verb.ADD_SERVER, SERVICE, ONE),
-        Step(Verb.ADD_SERVER, SERVICE, TWO),
+        IpvsStep(Verb.ADD_SERVICE, SERVICE),
+        IpvsStep(Verb.ADD_SERVER, SERVICE, ONE),
+        IpvsStep(Verb.ADD_SERVER, SERVICE, TWO),
     )
 
 
 def test_removed_service_goes_at_once_with_its_connections() -> None:
     busy = with_second(1, 3)
-    assert steps([], [busy]) == (Step(Verb.DELETE_SERVICE, busy),)
+    assert steps([], [busy]) == (IpvsStep(Verb.DELETE_SERVICE, busy),)
 
 
 @pytest.mark.parametrize("change", [{"scheduler": "lc"}, {"persistent": 600}, {"flags": 0x10}])
 def test_changed_setting_edits_the_service(change: dict[str, int | str]) -> None:
     changed = replace(SERVICE, **change)  # type: ignore[arg-type]
-    assert steps([changed], [SERVICE]) == (Step(Verb.EDIT_SERVICE, changed),)
+    assert steps([changed], [SERVICE]) == (IpvsStep(Verb.EDIT_SERVICE, changed),)
 
 
 def test_changed_weight_edits_the_real_server() -> None:
-    assert steps([SERVICE], [with_second(5, 0)]) == (Step(Verb.EDIT_SERVER, SERVICE, TWO),)
+    assert steps([SERVICE], [with_second(5, 0)]) == (IpvsStep(Verb.EDIT_SERVER, SERVICE, TWO),)
 
 
 def test_idle_real_server_is_deleted() -> None:
-    assert steps([ALONE], [SERVICE]) == (Step(Verb.DELETE_SERVER, ALONE, TWO),)
+    assert steps([ALONE], [SERVICE]) == (IpvsStep(Verb.DELETE_SERVER, ALONE, TWO),)
 
 
 def test_busy_real_server_gets_weight_zero() -> None:
     drained = replace(TWO, weight=0)
     observed = with_second(1, 2)
-    assert steps([ALONE], [observed]) == (Step(Verb.EDIT_SERVER, ALONE, drained),)
+    assert steps([ALONE], [observed]) == (IpvsStep(Verb.EDIT_SERVER, ALONE, drained),)
     assert draining([ALONE], [observed]) == ()
 
 
@@ -74,32 +74,32 @@ def test_draining_real_server_is_waited_for() -> None:
 
 def test_drained_real_server_is_deleted() -> None:
     drained = replace(TWO, weight=0)
-    assert steps([ALONE], [with_second(0, 0)]) == (Step(Verb.DELETE_SERVER, ALONE, drained),)
+    assert steps([ALONE], [with_second(0, 0)]) == (IpvsStep(Verb.DELETE_SERVER, ALONE, drained),)
 
 
 @pytest.mark.parametrize("protocol", ["udp", "sctp"])
 def test_busy_real_server_without_tcp_goes_at_once(protocol: str) -> None:
     desired = replace(ALONE, protocol=protocol)
     observed = with_second(1, 9, protocol)
-    assert steps([desired], [observed]) == (Step(Verb.DELETE_SERVER, desired, TWO),)
+    assert steps([desired], [observed]) == (IpvsStep(Verb.DELETE_SERVER, desired, TWO),)
     assert draining([desired], [with_second(0, 9, protocol)]) == ()
 
 
 def test_draining_real_server_that_is_wanted_again_gets_its_weight_back() -> None:
-    assert steps([SERVICE], [with_second(0, 4)]) == (Step(Verb.EDIT_SERVER, SERVICE, TWO),)
+    assert steps([SERVICE], [with_second(0, 4)]) == (IpvsStep(Verb.EDIT_SERVER, SERVICE, TWO),)
 
 
 def test_excluded_networks_are_left_alone() -> None:
     exclude = (ip_network("10.96.10.0/24"),)
     assert steps([], [SERVICE], exclude) == ()
     assert steps([], [SERVICE], (ip_network("fd00::/8"), ip_network("10.97.0.0/16"))) == (
-        Step(Verb.DELETE_SERVICE, SERVICE),
+        IpvsStep(Verb.DELETE_SERVICE, SERVICE),
     )
 
 
 def test_service_that_is_desired_is_changed_though_excluded() -> None:
     exclude = (ip_network("10.96.10.0/24"),)
-    assert steps([ALONE], [SERVICE], exclude) == (Step(Verb.DELETE_SERVER, ALONE, TWO),)
+    assert steps([ALONE], [SERVICE], exclude) == (IpvsStep(Verb.DELETE_SERVER, ALONE, TWO),)
 
 
 def test_only_timeouts_not_in_force_are_set() -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 import pytest
 
 from kns.state import ipset, ipvs
-from kns.state.ipvs import Step, Verb
+from kns.state.ipvs import IpvsStep, Verb
 from kns.state.model import Count, IpSet, IpvsTimeouts, RealServer, VirtualServer
 
 BACKEND = RealServer(ip_address("10.244.1.10"), 8080)
@@ -59,19 +59,19 @@ def test_virtual_servers_of_a_mark_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("step", "command"),
     [
-        (Step(Verb.EDIT_SERVICE, WEB), "ipvsadm -E -t 10.96.10.1:80 -s rr"),
-        (Step(Verb.DELETE_SERVICE, WEB), "ipvsadm -D -t 10.96.10.1:80"),
+        (IpvsStep(Verb.EDIT_SERVICE, WEB), "ipvsadm -E -t 10.96.10.1:80 -s rr"),
+        (IpvsStep(Verb.DELETE_SERVICE, WEB), "ipvsadm -D -t 10.96.10.1:80"),
         (
-            Step(Verb.EDIT_SERVER, WEB, replace(BACKEND, weight=0)),
+            IpvsStep(Verb.EDIT_SERVER, WEB, replace(BACKEND, weight=0)),
             "ipvsadm -e -t 10.96.10.1:80 -r 10.244.1.10:8080 -m -w 0",
         ),
         (
-            Step(Verb.DELETE_SERVER, WEB, BACKEND),
+            IpvsStep(Verb.DELETE_SERVER, WEB, BACKEND),
             "ipvsadm -d -t 10.96.10.1:80 -r 10.244.1.10:8080",
         ),
     ],
 )
-def test_command_of_a_step(step: Step, command: str) -> None:
+def test_command_of_a_step(step: IpvsStep, command: str) -> None:
     assert ipvs.command(step) == command
 
 

@@ -214,7 +214,7 @@ def test_promise_says_the_same_once_the_node_has_the_packet(flow: Flow, mode: Pr
     asked = promised.Flow(
         Location(cluster.internet[0]), packet.destination, flow.port, flow.protocol
     )
-    entry = promised.Entry(cluster.nodes[0], promised.Origin.OUTSIDE, packet.source)
+    entry = promised.ProxyEntry(cluster.nodes[0], promised.Origin.OUTSIDE, packet.source)
     found = translate(lookup, asked, frontend, entry)
     names = {backend.name for backend in found.backends}
     assert names == flow.endpoints

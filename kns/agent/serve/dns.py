@@ -36,7 +36,7 @@ from kns.agent.serve.dns_wire import (
     response,
     wire_records,
 )
-from kns.cluster.records import Answer, Rcode, Zone
+from kns.cluster.records import Rcode, Zone, ZoneAnswer
 
 Zones = tuple[Zone, ...]
 
@@ -136,12 +136,12 @@ class DNSServer:
             self._cache_of = zones
         return zones
 
-    def _lookup(self, query: Query) -> Answer | None:
+    def _lookup(self, query: Query) -> ZoneAnswer | None:
         for zone in self._current_zones():
             answer = zone.lookup(query.name, query.type)
             if answer is not None:
                 return answer
-        return None if self._forwarder is not None else Answer(Rcode.REFUSED)
+        return None if self._forwarder is not None else ZoneAnswer(Rcode.REFUSED)
 
     async def _counted(self, reply: Coroutine[object, None, bytes]) -> bytes:
         self._under_way += 1
@@ -161,7 +161,7 @@ class DNSServer:
             self.counters.unanswered += 1
             return failure(query)
 
-    async def _completed(self, query: Query, answer: Answer, *, tcp: bool) -> bytes:
+    async def _completed(self, query: Query, answer: ZoneAnswer, *, tcp: bool) -> bytes:
         """An ExternalName: its CNAME, and what the upstream says of the target.
 
         A target that nobody answers for leaves NODATA, one that does not exist the bare CNAME:
@@ -184,7 +184,7 @@ class DNSServer:
     def _no_data(self, query: Query) -> WireAnswer:
         """The answer to an existing name that lacks the type: as for a type that no name has."""
         answer = self._lookup(replace(query, type="HINFO"))
-        return WireAnswer.of(answer or Answer(Rcode.NOERROR))
+        return WireAnswer.of(answer or ZoneAnswer(Rcode.NOERROR))
 
     def start(self, work: Coroutine[object, None, None]) -> None:
         """Run something to its end beside the event loop's other work."""

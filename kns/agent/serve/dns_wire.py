@@ -27,7 +27,7 @@ import dns.rdatatype
 import dns.rdtypes.ANY.TXT
 import dns.rrset
 
-from kns.cluster.records import Answer, Rcode, Record
+from kns.cluster.records import Rcode, Record, ZoneAnswer
 
 #: RFC 1035 4.2.1: what a client without EDNS takes by UDP
 PLAIN_SIZE = 512
@@ -93,7 +93,7 @@ class WireAnswer:
     additional: tuple[WireRecord, ...]
 
     @staticmethod
-    def of(answer: Answer) -> WireAnswer:
+    def of(answer: ZoneAnswer) -> WireAnswer:
         """Encode the records."""
         return WireAnswer(
             answer.rcode,

@@ -24,7 +24,14 @@ from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from kns.cluster.ingress import Certificate, Route, Site, default_certificate, endpoints, sites
+from kns.cluster.ingress import (
+    Certificate,
+    IngressRoute,
+    Site,
+    default_certificate,
+    endpoints,
+    sites,
+)
 from kns.cluster.model import Cluster
 from kns.cluster.words import word
 from kns.kinds.ingress import IngressBackend, PathType
@@ -190,7 +197,9 @@ def _certificate(certificate: Certificate, folder: Path) -> Iterator[str]:
     yield f"ssl_certificate_key {quoted(str(folder / f'{certificate.name}.key'))};"
 
 
-def _actions(cluster: Cluster, site: Site, route: Route | None, folder: Path) -> Iterator[str]:
+def _actions(
+    cluster: Cluster, site: Site, route: IngressRoute | None, folder: Path
+) -> Iterator[str]:
     """What is done with a request that a location takes."""
     if route is None:
         yield "return 404;"
@@ -247,10 +256,10 @@ def _ranges(text: str) -> Iterator[str]:
 class _Locations:
     """The locations of a site; a None leads to a 404."""
 
-    exact: dict[str, Route | None] = field(default_factory=dict)
-    prefix: dict[str, Route | None] = field(default_factory=dict)
+    exact: dict[str, IngressRoute | None] = field(default_factory=dict)
+    prefix: dict[str, IngressRoute | None] = field(default_factory=dict)
 
-    def ordered(self) -> Iterator[tuple[str, Route | None]]:
+    def ordered(self) -> Iterator[tuple[str, IngressRoute | None]]:
         """In an order for people: nginx itself takes the exact one, else the longest prefix."""
         for path in sorted(self.exact):
             yield f"= {quoted(path)}", self.exact[path]
@@ -273,7 +282,7 @@ def _locations(site: Site) -> _Locations:
     return found
 
 
-def _add(found: _Locations, kind: PathType, path: str, route: Route) -> None:
+def _add(found: _Locations, kind: PathType, path: str, route: IngressRoute) -> None:
     """PathType's own order is that of precedence between paths of one length."""
     match kind:
         case PathType.EXACT:

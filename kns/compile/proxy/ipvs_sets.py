@@ -21,7 +21,7 @@ from kns.state.model import IpSet
 NAME_MAX: Final = 31
 
 
-class Kind(StrEnum):
+class IpsetType(StrEnum):
     """The types of ipset that kube-proxy uses."""
 
     IP = "hash:ip"
@@ -60,15 +60,15 @@ class SetName(StrEnum):
 
 
 _SPECIAL_KINDS: Final = {
-    SetName.LOOP_BACK: Kind.IP_PORT_IP,
-    SetName.LOAD_BALANCER_SOURCE_IP: Kind.IP_PORT_IP,
-    SetName.LOAD_BALANCER_SOURCE_CIDR: Kind.IP_PORT_NET,
-    SetName.IPVS_IPS: Kind.IP,
-    SetName.HEALTH_CHECK_NODE_PORT: Kind.PORT,
-    SetName.NODE_PORT_TCP: Kind.PORT,
-    SetName.NODE_PORT_LOCAL_TCP: Kind.PORT,
-    SetName.NODE_PORT_UDP: Kind.PORT,
-    SetName.NODE_PORT_LOCAL_UDP: Kind.PORT,
+    SetName.LOOP_BACK: IpsetType.IP_PORT_IP,
+    SetName.LOAD_BALANCER_SOURCE_IP: IpsetType.IP_PORT_IP,
+    SetName.LOAD_BALANCER_SOURCE_CIDR: IpsetType.IP_PORT_NET,
+    SetName.IPVS_IPS: IpsetType.IP,
+    SetName.HEALTH_CHECK_NODE_PORT: IpsetType.PORT,
+    SetName.NODE_PORT_TCP: IpsetType.PORT,
+    SetName.NODE_PORT_LOCAL_TCP: IpsetType.PORT,
+    SetName.NODE_PORT_UDP: IpsetType.PORT,
+    SetName.NODE_PORT_LOCAL_UDP: IpsetType.PORT,
 }
 NODE_PORTS: Final = {
     Protocol.TCP: (SetName.NODE_PORT_TCP, SetName.NODE_PORT_LOCAL_TCP),
@@ -113,9 +113,9 @@ COMMENTS: Final = {
 }
 
 
-def kind_of(name: SetName) -> Kind:
+def kind_of(name: SetName) -> IpsetType:
     """The set's type."""
-    return _SPECIAL_KINDS.get(name, Kind.IP_PORT)
+    return _SPECIAL_KINDS.get(name, IpsetType.IP_PORT)
 
 
 @dataclass(slots=True)
@@ -144,7 +144,7 @@ class Sets:
             IpSet(
                 name.of(self.family),
                 kind_of(name),
-                "range 0-65535" if kind_of(name) is Kind.PORT else hashed,
+                "range 0-65535" if kind_of(name) is IpsetType.PORT else hashed,
                 tuple(sorted(entries)),
             )
             for name, entries in self.entries.items()

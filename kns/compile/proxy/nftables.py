@@ -42,7 +42,7 @@ from kns.compile.proxy.nftables_base import (
     source_set_text,
 )
 from kns.compile.proxy.on_node import proxy_node_ip
-from kns.compile.proxy.release import DEFAULT, Change, Release
+from kns.compile.proxy.release import DEFAULT, Release, ReleaseChange
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity
@@ -298,7 +298,7 @@ class _ServiceWriter:
         allowed = any(own in ip_network(text) for text in view.source_ranges)
         sources = source_set_text(view.source_ranges, view.load_balancer_ips if allowed else ())
         self.draft.add_rules(self.names.firewall, f"{self.draft.ip} saddr != {sources} drop")
-        silent = self.release.has(Change.FIREWALL_ELEMENTS_WITHOUT_COMMENT)
+        silent = self.release.has(ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT)
         comment = "" if silent else view.name
         for address in view.load_balancer_ips:
             verdict = f"goto {self.names.firewall}"

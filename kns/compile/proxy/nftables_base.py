@@ -22,7 +22,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import KubeProxyOptions
 from kns.compile.proxy.on_node import local_detector
-from kns.compile.proxy.release import DEFAULT, Change, Release
+from kns.compile.proxy.release import DEFAULT, Release, ReleaseChange
 from kns.kinds.node import Node
 from kns.state.model import NftChain, NftSet, NftTable
 
@@ -232,7 +232,7 @@ def local_traffic(
         return f"{ip} saddr {cidr}", f"{ip} saddr != {cidr}"
     if detector.prefix:
         return f'iifname "{detector.interface}*"', f'iifname != "{detector.interface}*"'
-    word = "iifname" if release.has(Change.INTERFACES_BY_NAME) else "iif"
+    word = "iifname" if release.has(ReleaseChange.INTERFACES_BY_NAME) else "iif"
     return f'{word} "{detector.interface}"', f'{word} != "{detector.interface}"'
 
 

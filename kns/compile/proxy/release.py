@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Change(StrEnum):
+class ReleaseChange(StrEnum):
     """What a release of kube-proxy writes otherwise than those before it."""
 
     FIREWALL_ELEMENTS_WITHOUT_COMMENT = "nftables: the elements of firewall-ips have no comment"
@@ -29,7 +29,7 @@ class Release:
     def __str__(self) -> str:
         return f"{self.major}.{self.minor}"
 
-    def has(self, change: Change) -> bool:
+    def has(self, change: ReleaseChange) -> bool:
         """True if this release is one that writes so."""
         return self >= SINCE[change]
 
@@ -37,7 +37,7 @@ class Release:
 #: the release whose rules are written unless another is asked for
 DEFAULT: Final = Release(1, 30)
 #: in the order of the releases
-SINCE: Final[Mapping[Change, Release]] = {
-    Change.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release(1, 31),
-    Change.INTERFACES_BY_NAME: Release(1, 33),
+SINCE: Final[Mapping[ReleaseChange, Release]] = {
+    ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release(1, 31),
+    ReleaseChange.INTERFACES_BY_NAME: Release(1, 33),
 }

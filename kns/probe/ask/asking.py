@@ -19,7 +19,7 @@ from kns.probe.ask.places import Places
 from kns.probe.identify import identify
 from kns.probe.judge import AffinityRounds, LinkFacts, Observation
 from kns.probe.model import Attempt
-from kns.promise.check import Addresses, AffinityExpiry, Ask, Datagrams, Echo, Http, Resolve
+from kns.promise.check import AffinityExpiry, Ask, Datagrams, Echo, Http, ReadAddresses, Resolve
 from kns.promise.location import Location
 
 #: how much longer an answer may take than the connection
@@ -49,7 +49,7 @@ class Asker:
                 return self._datagrams(source, ask)
             case Echo():
                 return ping.ping(str(ask.address), self.places.context(source), count=ask.count)
-            case Addresses():
+            case ReadAddresses():
                 return self._addresses(source, ask)
             case AffinityExpiry():
                 return self._expiry(source, ask)
@@ -61,7 +61,7 @@ class Asker:
     def http(self, source: Location, ask: Http) -> tuple[Attempt, ...]:
         """GET with curl."""
         place = f"{in_url(str(ask.address))}:{ask.port}"
-        request = curl.Request(
+        request = curl.CurlRequest(
             url=f"{ask.scheme}://{ask.host or place}{ask.path}",
             connect_to=(f"::{place}",) if ask.host else (),
             headers=ask.headers,
@@ -89,7 +89,7 @@ class Asker:
     def _identified(self, attempts: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
         return tuple(identify(attempt, self.owners) for attempt in attempts)
 
-    def _addresses(self, source: Location, ask: Addresses) -> LinkFacts:
+    def _addresses(self, source: Location, ask: ReadAddresses) -> LinkFacts:
         argv = ["ip", "-json", "address", "show", "dev", ask.ifname]
         done = processes.run(argv, context=self.places.context(source), timeout=10)
         if done.returncode:

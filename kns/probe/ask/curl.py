@@ -34,7 +34,7 @@ _CONNECT_ERROR = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CurlRequest:
     """What to ask for. `resolve` and `connect_to` are curl's options of these names."""
 
     url: str
@@ -52,7 +52,7 @@ class Request:
     source_port: int = 0
 
 
-def get(request: Request, context: processes.Context) -> tuple[Attempt, ...]:
+def get(request: CurlRequest, context: processes.Context) -> tuple[Attempt, ...]:
     """Run curl in the context; one Attempt a request, in order. ProbeError if curl can't run."""
     done = processes.run(
         arguments(request), context=context, timeout=30.0 + request.count * request.timeout
@@ -66,7 +66,7 @@ def get(request: Request, context: processes.Context) -> tuple[Attempt, ...]:
     return attempts
 
 
-def arguments(request: Request) -> list[str]:
+def arguments(request: CurlRequest) -> list[str]:
     """The command line. The glob `[1-N]` in the query makes N requests of one URL."""
     url = request.url
     if request.count > 1:

@@ -31,7 +31,7 @@ from kns.kernel import netns
 from kns.probe.ask.dns_model import (
     DNSQuery,
     DNSTrace,
-    Resolution,
+    ResolutionOutcome,
     ResolverOptions,
     hosts_addresses,
     search_order,
@@ -71,10 +71,10 @@ def trace_name(source: DNSSource, name: str, rdtype: str = "") -> DNSTrace:
     types = (rdtype,) if rdtype else ("A",) if options.no_aaaa else ADDRESS_TYPES
     known = () if rdtype else hosts_addresses(source.hosts, name)
     if known:
-        resolved = Resolution.RESOLVED
+        resolved = ResolutionOutcome.RESOLVED
         return DNSTrace(source.label, name, types, source.conf, resolved, from_hosts=known)
     if not source.conf.nameservers:
-        return DNSTrace(source.label, name, types, source.conf, Resolution.NO_SERVER)
+        return DNSTrace(source.label, name, types, source.conf, ResolutionOutcome.NO_SERVER)
     resolver = _Resolver(source.conf.nameservers, options, types)
     outcome = netns.call_in(source.netns, resolver.search, search_order(name, source.conf), name)
     return DNSTrace(
@@ -91,24 +91,28 @@ class _Resolver:
     types: tuple[str, ...]
     queries: list[DNSQuery] = field(default_factory=list)
 
-    def search(self, names: Sequence[str], name: str) -> Resolution:
+    def search(self, names: Sequence[str], name: str) -> ResolutionOutcome:
         """Try the names until one has an answer (res_query.c, __res_context_search)."""
-        outcomes: set[Resolution] = set()
+        outcomes: set[ResolutionOutcome] = set()
         rest = list(names)
         while rest:
             outcome = self._ask_servers(rest.pop(0))
-            if outcome in {Resolution.RESOLVED, Resolution.REFUSED}:
+            if outcome in {ResolutionOutcome.RESOLVED, ResolutionOutcome.REFUSED}:
                 return outcome
             outcomes.add(outcome)
-            if outcome is Resolution.TIMEOUT:
+            if outcome is ResolutionOutcome.TIMEOUT:
                 # no other domain is tried, but the name itself is, if that was to come at the end
                 rest = [item for item in rest[-1:] if item.rstrip(".") == name]
-        for outcome in (Resolution.TIMEOUT, Resolution.SERVFAIL, Resolution.NODATA):
+        for outcome in (
+            ResolutionOutcome.TIMEOUT,
+            ResolutionOutcome.SERVFAIL,
+            ResolutionOutcome.NODATA,
+        ):
             if outcome in outcomes:
                 return outcome
-        return Resolution.NXDOMAIN
+        return ResolutionOutcome.NXDOMAIN
 
-    def _ask_servers(self, name: str) -> Resolution:
+    def _ask_servers(self, name: str) -> ResolutionOutcome:
         """Ask for one name: each server in turn, `attempts` times over (res_send.c)."""
         last: tuple[DNSQuery, ...] = ()
         for _ in range(self.options.attempts):
@@ -116,7 +120,7 @@ class _Resolver:
                 last = self._ask(server, name, self._patience(index))
                 self.queries += last
                 if any(query.found for query in last):
-                    return Resolution.RESOLVED
+                    return ResolutionOutcome.RESOLVED
                 if all(query.rcode in _ANSWERS for query in last):
                     return _outcome(last)
         return _outcome(last)
@@ -260,18 +264,18 @@ def _word_of(error: OSError) -> str:
     )
 
 
-def _outcome(queries: Sequence[DNSQuery]) -> Resolution:
+def _outcome(queries: Sequence[DNSQuery]) -> ResolutionOutcome:
     """What the last answers to one name amount to."""
     rcodes = {query.rcode for query in queries if not query.truncated}
     if any(query.found for query in queries):
-        return Resolution.RESOLVED
+        return ResolutionOutcome.RESOLVED
     if rcodes & {"CONNREFUSED", "UNREACHABLE"}:
-        return Resolution.REFUSED
+        return ResolutionOutcome.REFUSED
     if "TIMEOUT" in rcodes:
-        return Resolution.TIMEOUT
+        return ResolutionOutcome.TIMEOUT
     if rcodes - _ANSWERS:
-        return Resolution.SERVFAIL
-    return Resolution.NODATA if "NOERROR" in rcodes else Resolution.NXDOMAIN
+        return ResolutionOutcome.SERVFAIL
+    return ResolutionOutcome.NODATA if "NOERROR" in rcodes else ResolutionOutcome.NXDOMAIN
 
 
 def _records(message: dns.message.Message) -> tuple[Record, ...]:

@@ -25,7 +25,7 @@ NDOTS, NDOTS_MAX = 1, 15
 LABEL_MAX, NAME_MAX = 63, 253
 
 
-class Resolution(StrEnum):
+class ResolutionOutcome(StrEnum):
     """How a name's resolution ended."""
 
     RESOLVED = "RESOLVED"
@@ -92,14 +92,14 @@ class DNSTrace:
     name: str
     types: tuple[str, ...]
     conf: ResolvConf
-    outcome: Resolution
+    outcome: ResolutionOutcome
     queries: tuple[DNSQuery, ...] = ()
     from_hosts: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
         """True if the name resolved."""
-        return self.outcome is Resolution.RESOLVED
+        return self.outcome is ResolutionOutcome.RESOLVED
 
     @property
     def resolved_name(self) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from kns.kernel import nftrace, packets
-from kns.kernel.nftrace import RuleTrace, Step
+from kns.kernel.nftrace import RuleTrace, TraceMessage
 from kns.kernel.packets import Frame, Tap
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ class Recording(Generic[T]):
 
     result: T
     frames: tuple[Frame, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[TraceMessage, ...]
     #: netns whose rules could not be traced
     untraced: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kns.probe.trace.packet import IPAddress, Packet
+from kns.probe.trace.packet import CapturedPacket, IPAddress
 
 Key = tuple[object, ...]
 
@@ -27,7 +27,7 @@ class Sighting:
     link: str
     outgoing: bool
     nanoseconds: int
-    packet: Packet
+    packet: CapturedPacket
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class TracedConnection:
     """All ways of one connection by the time of their first sighting."""
 
     ways: tuple[Way, ...]
@@ -79,7 +79,7 @@ class Ends(NamedTuple):
         )
 
 
-def ends_of(packet: Packet) -> Ends:
+def ends_of(packet: CapturedPacket) -> Ends:
     """The addresses and ports of a packet."""
     return Ends(
         packet.protocol,
@@ -90,7 +90,7 @@ def ends_of(packet: Packet) -> Ends:
     )
 
 
-def header_key(packet: Packet) -> Key:
+def header_key(packet: CapturedPacket) -> Key:
     """What its headers alone tell that no NAT and no router changes."""
     match packet.protocol:
         case "tcp":
@@ -109,7 +109,7 @@ def header_key(packet: Packet) -> Key:
             return (packet.protocol, packet.ident, packet.length)
 
 
-def packet_key(packet: Packet) -> Key:
+def packet_key(packet: CapturedPacket) -> Key:
     """`header_key`, and the payload; of an ICMP error, what it quotes."""
     if packet.quoted is not None:
         quoted = packet.quoted
@@ -117,7 +117,7 @@ def packet_key(packet: Packet) -> Key:
     return (*header_key(packet), packet.payload)
 
 
-def flow_of(sightings: Sequence[Sighting], first: Packet) -> Flow:
+def flow_of(sightings: Sequence[Sighting], first: CapturedPacket) -> TracedConnection:
     """The flow that `first` begins."""
     directions = _directions(sightings, first)
     by_key: dict[Key, list[Sighting]] = {}
@@ -127,10 +127,10 @@ def flow_of(sightings: Sequence[Sighting], first: Packet) -> Flow:
             by_key.setdefault(key, []).append(item)
     ways = [way for key, items in by_key.items() for way in _ways(items, forward=directions[key])]
     ways.sort(key=lambda way: way.sightings[0].nanoseconds)
-    return Flow(tuple(_joined(ways)))
+    return TracedConnection(tuple(_joined(ways)))
 
 
-def _directions(sightings: Iterable[Sighting], first: Packet) -> dict[Key, bool]:
+def _directions(sightings: Iterable[Sighting], first: CapturedPacket) -> dict[Key, bool]:
     """The keys of the flow's packets, each with whether they go from client to server.
 
     Grows until nothing is added: a packet known by its key brings in the addresses that it has
@@ -140,7 +140,7 @@ def _directions(sightings: Iterable[Sighting], first: Packet) -> dict[Key, bool]
     forward = {ends_of(first)}
     waiting = list(dict.fromkeys(item.packet for item in sightings))
     while True:
-        left: list[Packet] = []
+        left: list[CapturedPacket] = []
         for packet in waiting:
             is_forward = _direction(packet, known, forward)
             if is_forward is None:
@@ -155,7 +155,7 @@ def _directions(sightings: Iterable[Sighting], first: Packet) -> dict[Key, bool]
         waiting = left
 
 
-def _direction(packet: Packet, known: dict[Key, bool], forward: set[Ends]) -> bool | None:
+def _direction(packet: CapturedPacket, known: dict[Key, bool], forward: set[Ends]) -> bool | None:
     """True, False, or None for a packet that is not of the flow as far as it is known."""
     found = known.get(packet_key(packet))
     if found is not None:
@@ -196,7 +196,7 @@ def _joined(ways: Sequence[Way]) -> Iterator[Way]:
         yield Way(farthest.forward, farthest.sightings, len(group))
 
 
-def _again_key(packet: Packet) -> Key:
+def _again_key(packet: CapturedPacket) -> Key:
     """What a retransmission shares with the packet it repeats: all but the IP id."""
     if packet.protocol == "tcp" and ("SYN" in packet.flags or packet.payload):
         ends = ends_of(packet)

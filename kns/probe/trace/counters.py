@@ -16,7 +16,7 @@ from kns.kernel import processes
 from kns.kernel.nftrace import NFPROTO_IPV4, NFPROTO_IPV6
 from kns.kernel.processes import Context
 from kns.probe.trace.model import ChainKey, RuleMet, Traversal
-from kns.probe.trace.packet import Packet
+from kns.probe.trace.packet import CapturedPacket
 from kns.state.iptables import SAVE, parse_save
 from kns.state.model import Chain, IptablesTable
 
@@ -63,7 +63,7 @@ def chains_of(name: str, tables: Iterable[IptablesTable]) -> dict[ChainKey, Chai
 
 
 def traversals(
-    before: Counters, after: Counters, packet: Packet, home: str
+    before: Counters, after: Counters, packet: CapturedPacket, home: str
 ) -> tuple[Traversal, ...]:
     """The base chains with a rule that counted between the two, for the packet of the probe.
 
@@ -87,7 +87,9 @@ def traversals(
     return tuple(found)
 
 
-def _traversal(key: ChainKey, packet: Packet, rules: tuple[RuleMet, ...], policy: str) -> Traversal:
+def _traversal(
+    key: ChainKey, packet: CapturedPacket, rules: tuple[RuleMet, ...], policy: str
+) -> Traversal:
     stopped = any(rule.verdict == "drop" for rule in rules)
     if stopped:  # what else counted after it was other packets
         end = next(n for n, rule in enumerate(rules, 1) if rule.verdict == "drop")
@@ -106,7 +108,7 @@ def _traversal(key: ChainKey, packet: Packet, rules: tuple[RuleMet, ...], policy
     )
 
 
-def _may_be_of(packet: Packet, rule: str) -> bool:
+def _may_be_of(packet: CapturedPacket, rule: str) -> bool:
     """False for a rule of another protocol: the query for a name, most often."""
     found = _PROTOCOL.search(rule)
     return found is None or found[1] in (packet.protocol, "ipv6-icmp")
@@ -123,7 +125,7 @@ def _policy(before: Counters, after: Counters, key: ChainKey) -> str:
 class _Walk:
     before: Counters
     after: Counters
-    packet: Packet
+    packet: CapturedPacket
 
     def rules(self, key: ChainKey, depth: int, above: frozenset[str]) -> Iterator[RuleMet]:
         """The rules of a chain that counted, each followed by those of the chain it leads to.

@@ -18,7 +18,7 @@ from kns.kernel.processes import Context
 from kns.probe.trace.model import ChainKey
 from kns.probe.trace.packet import IPAddress
 from kns.probe.trace.rules import Ruleset
-from kns.probe.trace.stitch import Kernel, Route
+from kns.probe.trace.stitch import Kernel, RouteLookup
 from kns.state.iptables import SAVE, parse_save
 from kns.state.nft import parse_tables
 
@@ -38,7 +38,9 @@ def kernel() -> Kernel:
     )
 
 
-def route(name: str, source: IPAddress, destination: IPAddress, arrived_by: str = "") -> Route:
+def route(
+    name: str, source: IPAddress, destination: IPAddress, arrived_by: str = ""
+) -> RouteLookup:
     """What the netns' routing tables say of a packet; `arrived_by` empty: of one of its own.
 
     The source of a packet of its own may not be its address (a pod's, seen from the node): then
@@ -50,14 +52,16 @@ def route(name: str, source: IPAddress, destination: IPAddress, arrived_by: str 
         argv += ["from", str(source), "iif", arrived_by]
     done = processes.run(argv, context=Context(name), timeout=5)
     if done.returncode != 0:
-        return Route("", error=_error(done.stderr))
+        return RouteLookup("", error=_error(done.stderr))
     found = _first(done.stdout)
     if found is None:
-        return Route("", error="no answer")
+        return RouteLookup("", error="no answer")
     kind = str(found.get("type", "unicast"))
     if kind in ("unreachable", "blackhole", "prohibit"):
-        return Route(kind, error=f"an {kind} route" if kind == "unreachable" else f"a {kind} route")
-    return Route(
+        return RouteLookup(
+            kind, error=f"an {kind} route" if kind == "unreachable" else f"a {kind} route"
+        )
+    return RouteLookup(
         _route_text(found),
         device=str(found.get("dev", "")),
         gateway=str(found.get("gateway", "")),

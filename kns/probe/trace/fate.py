@@ -17,8 +17,8 @@ from kns.probe.trace.model import (
     endpoint,
     source_of,
 )
-from kns.probe.trace.packet import Packet
-from kns.probe.trace.stitch import Route, Scene, Stitched
+from kns.probe.trace.packet import CapturedPacket
+from kns.probe.trace.stitch import RouteLookup, Scene, Stitched
 
 _COMMENT = re.compile(r'--comment "([^"]*)"|comment "([^"]*)"')
 _REJECT = re.compile(r"-j REJECT|\breject\b")
@@ -78,7 +78,7 @@ def ruled_out(place: str, traversals: Iterable[Traversal]) -> End | None:
     return None
 
 
-def no_way(place: str, packet: Packet, error: str) -> str:
+def no_way(place: str, packet: CapturedPacket, error: str) -> str:
     """What a routing table without a way means."""
     return f"{place} has no route to {packet.destination}: {error}"
 
@@ -94,7 +94,7 @@ def no_neighbor(scene: Scene, place: str, asked: Asked) -> str:
     )
 
 
-def silent(scene: Scene, netns: str, route: Route | None) -> list[Asked]:
+def silent(scene: Scene, netns: str, route: RouteLookup | None) -> list[Asked]:
     """The next hop, if the kernel remembers that it did not answer."""
     if route is None or not route.next_hop or not scene.kernel.is_silent(netns, route.next_hop):
         return []
@@ -161,7 +161,7 @@ def _forwarding(scene: Scene, netns: str, version: int) -> str:
     return scene.kernel.sysctl(netns, key)
 
 
-def _vanished(scene: Scene, way: Way, packet: Packet, place: str) -> End:
+def _vanished(scene: Scene, way: Way, packet: CapturedPacket, place: str) -> End:
     for item in scene.sightings:
         quoted = item.packet.quoted
         if quoted is not None and (quoted.ident, quoted.protocol) == (

@@ -9,7 +9,7 @@ from enum import StrEnum
 from kns.cluster.model import ProxyMode
 from kns.kernel.connections import Connection, Tuple
 from kns.probe.model import ProbeResult
-from kns.probe.trace.packet import IPAddress, Packet
+from kns.probe.trace.packet import CapturedPacket, IPAddress
 
 #: netns, address family (2 or 10), table and chain: what names a chain of rules in a lab
 ChainKey = tuple[str, int, str, str]
@@ -30,7 +30,7 @@ class ChangeKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class HopChange:
     """One thing that is different from the hop before."""
 
     kind: ChangeKind
@@ -62,7 +62,7 @@ class Traversal:
     family: int
     table: str
     chain: str
-    packet: Packet
+    packet: CapturedPacket
     rules: tuple[RuleMet, ...]
     #: accept, drop, …: what a rule or, if `by_policy`, the chain's policy said
     verdict: str
@@ -90,8 +90,8 @@ class Hop:
     peer: str
     outgoing: bool
     microseconds: float
-    packet: Packet
-    changes: tuple[Change, ...] = ()
+    packet: CapturedPacket
+    changes: tuple[HopChange, ...] = ()
     rules: tuple[Traversal, ...] = ()
     asked: tuple[Asked, ...] = ()
     #: the route that led out by this link, as `ip route` writes it
@@ -131,7 +131,7 @@ class End:
 class Journey:
     """One packet's way. `first` is the packet before any rule of its own host changed it."""
 
-    first: Packet
+    first: CapturedPacket
     hops: tuple[Hop, ...]
     end: End
     #: rules met, and questions asked, after the last hop
@@ -208,12 +208,12 @@ def endpoint(address: IPAddress, port: int) -> str:
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 
-def source_of(packet: Packet) -> str:
+def source_of(packet: CapturedPacket) -> str:
     """Where it comes from, with the port of a protocol that has ports."""
     return endpoint(packet.source, 0 if "icmp" in packet.protocol else packet.source_port)
 
 
-def destination_of(packet: Packet) -> str:
+def destination_of(packet: CapturedPacket) -> str:
     """Where it goes to."""
     return endpoint(packet.destination, 0 if "icmp" in packet.protocol else packet.destination_port)
 

@@ -56,7 +56,7 @@ class Outer:
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class CapturedPacket:
     """One packet as it is on a link. Of an echo, both ports are its id."""
 
     protocol: str
@@ -76,7 +76,7 @@ class Packet:
     icmp_code: int = 0
     payload: bytes = b""
     #: what an ICMP error quotes
-    quoted: Packet | None = None
+    quoted: CapturedPacket | None = None
     outer: Outer | None = None
     source_mac: str = ""
     destination_mac: str = ""
@@ -116,7 +116,7 @@ class Question:
         return bool(self.mac)
 
 
-def _icmp_word(packet: Packet) -> str:
+def _icmp_word(packet: CapturedPacket) -> str:
     version4 = packet.protocol == "icmp"
     if packet.icmp_type in ((8, 0) if version4 else (128, 129)):
         return "echo request" if packet.icmp_type in (8, 128) else "echo reply"
@@ -129,7 +129,7 @@ def _icmp_word(packet: Packet) -> str:
     return f"ICMP {names.get(packet.icmp_type, f'type {packet.icmp_type}')}"
 
 
-def parse_frame(data: bytes, tunnel_ports: Collection[int] = VXLAN_PORTS) -> Packet | None:
+def parse_frame(data: bytes, tunnel_ports: Collection[int] = VXLAN_PORTS) -> CapturedPacket | None:
     """The IP packet in an Ethernet frame; that inside a VXLAN tunnel, with its `outer`."""
     kind, offset = _ethertype(data)
     if kind not in (ETH_IPV4, ETH_IPV6):
@@ -143,7 +143,7 @@ def parse_frame(data: bytes, tunnel_ports: Collection[int] = VXLAN_PORTS) -> Pac
     return _inside(data[offset:], packet) or packet
 
 
-def _inside(data: bytes, carrier: Packet) -> Packet | None:
+def _inside(data: bytes, carrier: CapturedPacket) -> CapturedPacket | None:
     """The packet in VXLAN's eight bytes of header and a whole Ethernet frame."""
     start = _transport_offset(data)
     if start is None or len(data) < start + 16 or not data[start + 8] & 0x08:
@@ -185,7 +185,7 @@ def _ethertype(data: bytes) -> tuple[int, int]:
 # -- IP and what it carries ------------------------------------------------------------------------
 
 
-def parse_ip(data: bytes) -> Packet | None:
+def parse_ip(data: bytes) -> CapturedPacket | None:
     """The packet that begins with an IP header."""
     start = _transport_offset(data)
     if start is None:
@@ -194,7 +194,7 @@ def parse_ip(data: bytes) -> Packet | None:
         total, ident = struct.unpack_from("!HH", data, 2)
         fragment = struct.unpack_from("!H", data, 6)[0] & 0x1FFF
         number, length = data[9], total - start
-        packet = Packet(
+        packet = CapturedPacket(
             PROTOCOLS.get(number, str(number)),
             IPv4Address(data[12:16]),
             IPv4Address(data[16:20]),
@@ -204,7 +204,7 @@ def parse_ip(data: bytes) -> Packet | None:
         )
         return packet if fragment else _transport(packet, data[start:])
     number = _last_header(data)
-    packet = Packet(
+    packet = CapturedPacket(
         PROTOCOLS.get(number, str(number)),
         IPv6Address(data[8:24]),
         IPv6Address(data[24:40]),
@@ -233,7 +233,7 @@ def _last_header(data: bytes) -> int:
     return data[offset] if number == _FRAGMENT and len(data) > offset else number
 
 
-def _transport(packet: Packet, data: bytes) -> Packet:
+def _transport(packet: CapturedPacket, data: bytes) -> CapturedPacket:
     match packet.protocol:
         case "tcp" if len(data) >= 14:
             return _tcp(packet, data)
@@ -251,7 +251,7 @@ def _transport(packet: Packet, data: bytes) -> Packet:
             return packet
 
 
-def _tcp(packet: Packet, data: bytes) -> Packet:
+def _tcp(packet: CapturedPacket, data: bytes) -> CapturedPacket:
     source, destination, sequence, acknowledged = struct.unpack_from("!HHII", data)
     header = (data[12] >> 4) * 4
     return replace(
@@ -265,7 +265,7 @@ def _tcp(packet: Packet, data: bytes) -> Packet:
     )
 
 
-def _icmp(packet: Packet, data: bytes) -> Packet:
+def _icmp(packet: CapturedPacket, data: bytes) -> CapturedPacket:
     echo = (0, 8) if packet.protocol == "icmp" else (128, 129)
     errors = (3, 4, 5, 11, 12) if packet.protocol == "icmp" else (1, 2, 3, 4)
     found = replace(packet, icmp_type=data[0], icmp_code=data[1])

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kns.kernel.nftrace import NFPROTO_INET, ChainRules, Step
+from kns.kernel.nftrace import NFPROTO_INET, ChainRules, TraceMessage
 from kns.probe.trace.model import ChainKey, RuleMet, Traversal
-from kns.probe.trace.packet import Packet, parse_ip
+from kns.probe.trace.packet import CapturedPacket, parse_ip
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Ruleset:
 class _Open:
     """A base chain that a packet is in: what is known so far."""
 
-    first: Step
-    packet: Packet
+    first: TraceMessage
+    packet: CapturedPacket
     rules: list[RuleMet] = field(default_factory=list)
     #: the chains from the base chain down to the one that is being read
     stack: list[str] = field(default_factory=list)
@@ -49,7 +49,7 @@ class _Open:
     by_policy: bool = False
 
 
-def traversals(steps: Iterable[Step], ruleset: Ruleset) -> tuple[Traversal, ...]:
+def traversals(steps: Iterable[TraceMessage], ruleset: Ruleset) -> tuple[Traversal, ...]:
     """What each packet met, one traversal a base chain, in the order in which they began."""
     current: dict[tuple[str, int], _Open] = {}
     begun: list[_Open] = []
@@ -67,7 +67,7 @@ def traversals(steps: Iterable[Step], ruleset: Ruleset) -> tuple[Traversal, ...]
     return tuple(_closed(item, ruleset) for item in begun)
 
 
-def _take(item: _Open, step: Step, ruleset: Ruleset) -> None:
+def _take(item: _Open, step: TraceMessage, ruleset: Ruleset) -> None:
     if step.is_policy:
         item.verdict, item.by_policy = step.verdict, True
         return

@@ -24,7 +24,15 @@ from kns.probe.target import TargetOptions, parse_source, parse_target
 from kns.probe.trace import counters, facts, fate
 from kns.probe.trace.atlas import Atlas, atlas_of
 from kns.probe.trace.capture import Recording, record
-from kns.probe.trace.correlate import Ends, Flow, Sighting, Way, ends_of, flow_of, header_key
+from kns.probe.trace.correlate import (
+    Ends,
+    Sighting,
+    TracedConnection,
+    Way,
+    ends_of,
+    flow_of,
+    header_key,
+)
 from kns.probe.trace.model import (
     Asked,
     ChainKey,
@@ -35,7 +43,16 @@ from kns.probe.trace.model import (
     Trace,
     Traversal,
 )
-from kns.probe.trace.packet import ICMP, ICMPV6, SCTP, TCP, UDP, Packet, parse_frame, parse_question
+from kns.probe.trace.packet import (
+    ICMP,
+    ICMPV6,
+    SCTP,
+    TCP,
+    UDP,
+    CapturedPacket,
+    parse_frame,
+    parse_question,
+)
 from kns.probe.trace.rules import Ruleset, chains_met, traversals
 from kns.probe.trace.stitch import Heard, Scene, Stitched, stitch
 from kns.promise.flow import Outcome
@@ -47,7 +64,7 @@ ALL_NETNS = 64
 
 
 def trace(
-    cluster: Cluster, places: Places, source: str, target: str, options: probing.Options
+    cluster: Cluster, places: Places, source: str, target: str, options: probing.ProbeOptions
 ) -> Trace:
     """Probe once and tell the packet's way. UsageError as for a probe."""
     start = parse_source(cluster, source)
@@ -170,7 +187,7 @@ def _scene(atlas: Atlas, recording: Recording[_Probed], met: tuple[Traversal, ..
     return Scene(atlas, tuple(sightings), met, tuple(heard), facts.kernel())
 
 
-def _first(scene: Scene, result: ProbeResult, home: str, port: int) -> Packet | None:
+def _first(scene: Scene, result: ProbeResult, home: str, port: int) -> CapturedPacket | None:
     """The packet that begins the flow, as the client sent it.
 
     It is known by the client's port; where rules of the client's own netns changed even that, by
@@ -186,7 +203,7 @@ def _first(scene: Scene, result: ProbeResult, home: str, port: int) -> Packet | 
     return None
 
 
-def _first_of_its_kind(scene: Scene, result: ProbeResult, home: str) -> Packet | None:
+def _first_of_its_kind(scene: Scene, result: ProbeResult, home: str) -> CapturedPacket | None:
     """The first packet from the netns that may begin a connection.
 
     For want of better where rules that can't be traced changed the client's own port.
@@ -199,7 +216,7 @@ def _first_of_its_kind(scene: Scene, result: ProbeResult, home: str) -> Packet |
     return None
 
 
-def _begins(packet: Packet, protocol: str, port: int) -> bool:
+def _begins(packet: CapturedPacket, protocol: str, port: int) -> bool:
     if protocol == "icmp":
         return packet.word == "echo request"
     return (packet.protocol, packet.source_port) == (protocol, port)
@@ -214,14 +231,16 @@ def _finished(way: Way, found: Stitched, end: End) -> Journey:
     return Journey(found.first, found.hops, end, found.rules, found.asked, way.sent)
 
 
-def _answer(scene: Scene, flow: Flow, request: Journey) -> Journey | None:
+def _answer(scene: Scene, flow: TracedConnection, request: Journey) -> Journey | None:
     if flow.answer is None:
         return None
     answer = _journey(scene, flow.answer, routes=False)
     return replace(answer, end=fate.answered(request, answer)) if answer.delivered else answer
 
 
-def _lost(scene: Scene, flow: Flow, found: Sequence[Journey], home: str) -> Journey | None:
+def _lost(
+    scene: Scene, flow: TracedConnection, found: Sequence[Journey], home: str
+) -> Journey | None:
     """Where both first packets arrived and the connection failed all the same: what did not."""
     if len(found) < 2 or not all(journey.delivered for journey in found):
         return None
@@ -233,12 +252,14 @@ def _lost(scene: Scene, flow: Flow, found: Sequence[Journey], home: str) -> Jour
     return None
 
 
-def _count(flow: Flow, home: str) -> int:
+def _count(flow: TracedConnection, home: str) -> int:
     """The packets that the client's netns sent and got."""
     return sum(way.sent for way in flow.ways if any(item.netns == home for item in way.sightings))
 
 
-def _remembered(atlas: Atlas, flow: Flow, met: Sequence[Traversal]) -> tuple[Remembered, ...]:
+def _remembered(
+    atlas: Atlas, flow: TracedConnection, met: Sequence[Traversal]
+) -> tuple[Remembered, ...]:
     """The entries of the flow in the connection tables of the nodes that it passed."""
     ways = [way for way in flow.ways if way.forward]
     passed: dict[str, set[Ends]] = {}
@@ -296,7 +317,12 @@ def _notes(atlas: Atlas, recording: Recording[_Probed]) -> tuple[str, ...]:
 
 
 def _stayed_home(
-    scene: Scene, base: Trace, flow: Flow, first: Packet, home: str, ruleset: Ruleset
+    scene: Scene,
+    base: Trace,
+    flow: TracedConnection,
+    first: CapturedPacket,
+    home: str,
+    ruleset: Ruleset,
 ) -> Trace:
     """Rules of the client's own netns kept the packet: it was never on a link."""
     key = header_key(first)
@@ -319,7 +345,7 @@ def _never_seen(scene: Scene, result: ProbeResult, home: str) -> Journey | None:
     if not result.address or result.outcome is Outcome.DNS:
         return None
     address = ip_address(result.address)
-    packet = Packet(
+    packet = CapturedPacket(
         # which of its own addresses it would have had, nobody has decided
         protocol=result.protocol if result.protocol != "icmp" or address.version == 4 else "icmpv6",
         source=address,
@@ -332,7 +358,7 @@ def _never_seen(scene: Scene, result: ProbeResult, home: str) -> Journey | None:
     return Journey(packet, (), _not_sent(scene, place, home, packet))
 
 
-def _not_sent(scene: Scene, place: str, home: str, packet: Packet) -> End:
+def _not_sent(scene: Scene, place: str, home: str, packet: CapturedPacket) -> End:
     route = scene.kernel.route(home, packet.source, packet.destination, "")
     if route.error:
         text = fate.no_way(place, packet, route.error)

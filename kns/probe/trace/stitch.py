@@ -18,14 +18,14 @@ from kns.probe.trace.atlas import Atlas
 from kns.probe.trace.correlate import Sighting, Way, header_key
 from kns.probe.trace.model import (
     Asked,
-    Change,
     ChangeKind,
     Hop,
+    HopChange,
     Traversal,
     destination_of,
     source_of,
 )
-from kns.probe.trace.packet import VXLAN_PORTS, IPAddress, Packet, Question
+from kns.probe.trace.packet import VXLAN_PORTS, CapturedPacket, IPAddress, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RouteLookup:
     """What a routing table says of a packet: the way on, `is_local`, or an `error`."""
 
     text: str
@@ -60,7 +60,7 @@ class Kernel:
     netns' own. `sysctl(netns, key)` is empty where there is no such file.
     """
 
-    route: Callable[[str, IPAddress, IPAddress, str], Route]
+    route: Callable[[str, IPAddress, IPAddress, str], RouteLookup]
     sysctl: Callable[[str, str], str]
     #: True if the netns asked for the MAC address of a neighbor, and nobody answered
     is_silent: Callable[[str, IPAddress], bool]
@@ -85,12 +85,12 @@ class Scene:
 class Stitched:
     """The hops, and what came after the last one."""
 
-    first: Packet
+    first: CapturedPacket
     hops: tuple[Hop, ...]
     rules: tuple[Traversal, ...]
     asked: tuple[Asked, ...]
     #: the route that the packet would have gone on by, if it was not the last host's own
-    route: Route | None
+    route: RouteLookup | None
 
 
 def stitch(scene: Scene, way: Way, *, routes: bool) -> Stitched:
@@ -121,7 +121,7 @@ def _same_visit_out(hop: Hop, item: Sighting) -> bool:
     return hop.outgoing and hop.netns == item.netns
 
 
-def _is_bridged(changes: Sequence[Change], hops: Sequence[Hop], item: Sighting) -> bool:
+def _is_bridged(changes: Sequence[HopChange], hops: Sequence[Hop], item: Sighting) -> bool:
     """True if the packet came into the same netns and left with the same TTL: no router."""
     if not hops or hops[-1].netns != item.netns:
         return False
@@ -131,10 +131,10 @@ def _is_bridged(changes: Sequence[Change], hops: Sequence[Hop], item: Sighting) 
 def _hop(
     scene: Scene,
     item: Sighting,
-    changes: tuple[Change, ...],
+    changes: tuple[HopChange, ...],
     rules: tuple[Traversal, ...],
     asked: tuple[Asked, ...],
-    route: Route | None,
+    route: RouteLookup | None,
 ) -> Hop:
     used = route is not None and not route.error and route.device in ("", item.link)
     return Hop(
@@ -154,7 +154,7 @@ def _hop(
 
 def _after(
     scene: Scene, way: Way, rules: Sequence[Traversal], arrived_by: str, clock: int
-) -> tuple[tuple[Asked, ...], Route | None]:
+) -> tuple[tuple[Asked, ...], RouteLookup | None]:
     """Questions after the last hop, and the way on from there, with the address after DNAT."""
     last = way.sightings[-1]
     if last.outgoing:
@@ -168,7 +168,7 @@ def _after(
 # -- rules -----------------------------------------------------------------------------------------
 
 
-def first_packet(scene: Scene, way: Way) -> Packet:
+def first_packet(scene: Scene, way: Way) -> CapturedPacket:
     """As the sender's program sent it: before rules of its own netns changed it."""
     first = way.sightings[0]
     for item in scene.traversals:
@@ -274,24 +274,28 @@ def _bridge_calls(scene: Scene, item: Sighting) -> bool:
 # -- what changed, who was asked -------------------------------------------------------------------
 
 
-def _changes(before: Packet, after: Packet, *, forward: bool) -> Iterator[Change]:
+def _changes(
+    before: CapturedPacket, after: CapturedPacket, *, forward: bool
+) -> Iterator[HopChange]:
     if destination_of(before) != destination_of(after):
         kind = ChangeKind.DNAT if forward else ChangeKind.UNDO_SNAT
-        yield Change(kind, destination_of(before), destination_of(after))
+        yield HopChange(kind, destination_of(before), destination_of(after))
     if source_of(before) != source_of(after):
         kind = ChangeKind.SNAT if forward else ChangeKind.UNDO_DNAT
-        yield Change(kind, source_of(before), source_of(after))
+        yield HopChange(kind, source_of(before), source_of(after))
     if after.ttl < before.ttl:
-        yield Change(ChangeKind.ROUTED, str(before.ttl), str(after.ttl))
+        yield HopChange(ChangeKind.ROUTED, str(before.ttl), str(after.ttl))
     if before.outer is None and after.outer is not None:
         ends = f"{after.outer.source} → {after.outer.destination}"
-        yield Change(ChangeKind.ENCAPSULATED, "", ends)
+        yield HopChange(ChangeKind.ENCAPSULATED, "", ends)
     if before.outer is not None and after.outer is None:
         ends = f"{before.outer.source} → {before.outer.destination}"
-        yield Change(ChangeKind.DECAPSULATED, ends, "")
+        yield HopChange(ChangeKind.DECAPSULATED, ends, "")
 
 
-def _asked(scene: Scene, item: Sighting, route: Route | None, since: int) -> tuple[Asked, ...]:
+def _asked(
+    scene: Scene, item: Sighting, route: RouteLookup | None, since: int
+) -> tuple[Asked, ...]:
     """The questions that the netns asked on its way out, for the next hop's MAC address."""
     wanted = {str(item.packet.destination)}
     if route is not None and route.gateway:

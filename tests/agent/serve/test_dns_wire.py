@@ -20,7 +20,7 @@ from kns.agent.serve import dns_cache
 from kns.agent.serve.dns import DNSServer
 from kns.agent.serve.dns_wire import UnanswerableError, WireAnswer, read_query, response, rotated
 from kns.cluster.internet_dns import InternetZone
-from kns.cluster.records import Answer, Rcode, Record, Zone
+from kns.cluster.records import Rcode, Record, Zone, ZoneAnswer
 from kns.cluster.zone import ClusterZone
 from tests.cluster.dns_vectors import Case, cases, normalised
 
@@ -30,10 +30,10 @@ ADDRESSES = tuple(Record("many.example.", "A", 5, f"192.0.2.{i}") for i in range
 class OneAnswer:
     """A zone that gives the same answer to every question."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: ZoneAnswer) -> None:
         self.answer = answer
 
-    def lookup(self, qname: str, qtype: str) -> Answer:  # noqa: ARG002 - a Zone's signature
+    def lookup(self, qname: str, qtype: str) -> ZoneAnswer:  # noqa: ARG002 - a Zone's signature
         return self.answer
 
 
@@ -71,7 +71,7 @@ def test_reply_repeats_id_question_and_rd() -> None:
 
 
 def test_answer_over_512_bytes_without_edns_is_cut_with_tc() -> None:
-    zone = OneAnswer(Answer(Rcode.NOERROR, ADDRESSES))
+    zone = OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES))
     reply = ask((zone,), query("many.example"))
     message = dns.message.from_wire(reply)
     assert len(reply) <= 512
@@ -83,7 +83,7 @@ def test_answer_over_512_bytes_without_edns_is_cut_with_tc() -> None:
 @pytest.mark.parametrize(("payload", "count"), [(1232, 74), (4096, 100), (100, 29)])
 def test_answer_is_cut_to_the_payload_of_edns(payload: int, count: int) -> None:
     """RFC 6891 6.2.3: a payload below 512 counts as 512."""
-    zone = OneAnswer(Answer(Rcode.NOERROR, ADDRESSES))
+    zone = OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES))
     reply = ask((zone,), query("many.example", payload=payload))
     message = dns.message.from_wire(reply)
     assert len(reply) <= max(payload, 512)
@@ -93,14 +93,14 @@ def test_answer_is_cut_to_the_payload_of_edns(payload: int, count: int) -> None:
 
 
 def test_answer_by_tcp_is_never_cut() -> None:
-    zone = OneAnswer(Answer(Rcode.NOERROR, ADDRESSES))
+    zone = OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES))
     message = dns.message.from_wire(ask((zone,), query("many.example"), tcp=True))
     assert len(message.answer[0]) == 100
     assert not message.flags & dns.flags.TC
 
 
 def test_additional_records_that_do_not_fit_are_left_out_without_tc() -> None:
-    answer = Answer(Rcode.NOERROR, ADDRESSES[:1], additional=ADDRESSES)
+    answer = ZoneAnswer(Rcode.NOERROR, ADDRESSES[:1], additional=ADDRESSES)
     message = dns.message.from_wire(ask((OneAnswer(answer),), query("many.example")))
     assert len(message.answer[0]) == 1
     assert 0 < len(message.additional[0]) < 100
@@ -162,12 +162,14 @@ def test_question_of_nobody_is_refused_without_forwarder() -> None:
 
 def test_rotated_puts_aliases_first_and_turns_addresses() -> None:
     alias = Record("a.example.", "CNAME", 5, "many.example.")
-    one, two, three, cname = WireAnswer.of(Answer(Rcode.NOERROR, (*ADDRESSES[:3], alias))).answer
+    one, two, three, cname = WireAnswer.of(
+        ZoneAnswer(Rcode.NOERROR, (*ADDRESSES[:3], alias))
+    ).answer
     assert rotated((one, two, three, cname), 1) == (cname, two, three, one)
 
 
 def test_cached_reply_takes_the_addresses_in_turn() -> None:
-    zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:3])),)
+    zones = (OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES[:3])),)
     server = DNSServer(lambda: zones)
     wire = query("many.example")
     assert server.answer_cached(wire) is None
@@ -182,7 +184,7 @@ def test_cached_reply_takes_the_addresses_in_turn() -> None:
 
 
 def test_cached_reply_has_the_new_questions_id() -> None:
-    zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:1])),)
+    zones = (OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES[:1])),)
     server = DNSServer(lambda: zones)
     wire = query("many.example")
     server.answer_now(wire)
@@ -192,12 +194,12 @@ def test_cached_reply_has_the_new_questions_id() -> None:
 
 
 def test_new_zones_empty_the_cache() -> None:
-    current: list[tuple[Zone, ...]] = [(OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:1])),)]
+    current: list[tuple[Zone, ...]] = [(OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES[:1])),)]
     server = DNSServer(lambda: current[0])
     wire = query("many.example")
     server.answer_cached(wire)
     server.answer_now(wire)
-    current[0] = (OneAnswer(Answer(Rcode.NXDOMAIN)),)
+    current[0] = (OneAnswer(ZoneAnswer(Rcode.NXDOMAIN)),)
     assert server.answer_cached(wire) is None
     reply = server.answer_now(wire)
     assert isinstance(reply, bytes)
@@ -216,7 +218,7 @@ def test_cache_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cache_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also for what is added later: the other orders of the addresses."""
     monkeypatch.setattr(dns_cache, "MAX_BYTES", 100_000)
-    zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:20])),)
+    zones = (OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES[:20])),)
     server = DNSServer(lambda: zones)
     for number in range(55):
         wire = query("many.example", payload=512 + number)
@@ -226,7 +228,7 @@ def test_cache_has_a_bound_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_padded_question_is_answered_and_not_kept() -> None:
-    zones = (OneAnswer(Answer(Rcode.NOERROR, ADDRESSES[:1])),)
+    zones = (OneAnswer(ZoneAnswer(Rcode.NOERROR, ADDRESSES[:1])),)
     server = DNSServer(lambda: zones)
     padding = dns.edns.GenericOption(dns.edns.OptionType.PADDING, bytes(50_000))
     wire = dns.message.make_query("many.example", "A", options=[padding]).to_wire(max_size=65535)
@@ -241,10 +243,10 @@ def test_external_name_without_upstream_is_no_data_with_the_soa() -> None:
     alias = Record("e.cluster.local.", "CNAME", 5, "x.example.")
 
     class External:
-        def lookup(self, qname: str, qtype: str) -> Answer:  # noqa: ARG002 - a Zone's signature
+        def lookup(self, qname: str, qtype: str) -> ZoneAnswer:  # noqa: ARG002 - a Zone's signature
             if qtype == "A":
-                return Answer(Rcode.NOERROR, (alias,), pending="x.example.")
-            return Answer(Rcode.NOERROR, authority=(soa,))
+                return ZoneAnswer(Rcode.NOERROR, (alias,), pending="x.example.")
+            return ZoneAnswer(Rcode.NOERROR, authority=(soa,))
 
     reply = DNSServer(lambda: (External(),)).answer_now(query("e.cluster.local"))
     assert not isinstance(reply, bytes)
@@ -297,7 +299,7 @@ def test_internet_zone_knows_names_and_addresses() -> None:
     ],
 )
 def test_records_are_written_as_dnspython_writes_them(rdtype: str, data: str) -> None:
-    (record,) = WireAnswer.of(Answer(Rcode.NOERROR, (Record("a.b.", rdtype, 5, data),))).answer
+    (record,) = WireAnswer.of(ZoneAnswer(Rcode.NOERROR, (Record("a.b.", rdtype, 5, data),))).answer
     assert record.rdata == dns.rdata.from_text("IN", rdtype, data).to_wire()
     assert record.labels == (b"a", b"b", b"")
 

@@ -8,22 +8,22 @@ from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, KubeProxyOptions, ProxyMode
 from kns.compile.proxy.by_mode import proxies, proxy
 from kns.compile.proxy.nftables_base import local_traffic
-from kns.compile.proxy.release import DEFAULT, SINCE, Change, Release
+from kns.compile.proxy.release import DEFAULT, SINCE, Release, ReleaseChange
 from tests.clusters import make_cluster
 
 NODE = make_cluster().nodes[0]
 
 
 def test_every_change_has_its_release_and_they_are_in_order() -> None:
-    assert set(SINCE) == set(Change)
+    assert set(SINCE) == set(ReleaseChange)
     assert list(SINCE.values()) == sorted(SINCE.values())
 
 
 def test_release_has_what_began_with_it_or_before() -> None:
-    first = SINCE[Change.INTERFACES_BY_NAME]
-    assert first.has(Change.INTERFACES_BY_NAME)
-    assert replace(first, minor=first.minor + 1).has(Change.INTERFACES_BY_NAME)
-    assert not replace(first, minor=first.minor - 1).has(Change.INTERFACES_BY_NAME)
+    first = SINCE[ReleaseChange.INTERFACES_BY_NAME]
+    assert first.has(ReleaseChange.INTERFACES_BY_NAME)
+    assert replace(first, minor=first.minor + 1).has(ReleaseChange.INTERFACES_BY_NAME)
+    assert not replace(first, minor=first.minor - 1).has(ReleaseChange.INTERFACES_BY_NAME)
     assert Release(1, 9) < Release(1, 30)
     assert str(DEFAULT) == "1.30"
 

@@ -6,7 +6,14 @@ import json
 
 import pytest
 
-from kns.probe.ask.curl import CONNECTED_THEN_SILENT, SEPARATOR, Request, arguments, classify, parse
+from kns.probe.ask.curl import (
+    CONNECTED_THEN_SILENT,
+    SEPARATOR,
+    CurlRequest,
+    arguments,
+    classify,
+    parse,
+)
 from kns.probe.model import Attempt
 from kns.promise.flow import Outcome
 
@@ -107,21 +114,21 @@ def test_parse_of_nothing() -> None:
 
 
 def test_arguments_ask_for_many_connections_by_one_glob() -> None:
-    argv = arguments(Request("http://10.96.0.10:80/whoami", count=20))
+    argv = arguments(CurlRequest("http://10.96.0.10:80/whoami", count=20))
     assert argv[-1] == "http://10.96.0.10:80/whoami?n=[1-20]"
     assert "--globoff" not in argv
 
 
 def test_arguments_leave_brackets_of_a_single_url_alone() -> None:
-    argv = arguments(Request("http://[fd00::1]:80/?a=b"))
+    argv = arguments(CurlRequest("http://[fd00::1]:80/?a=b"))
     assert argv[-1] == "http://[fd00::1]:80/?a=b"
     assert "--globoff" in argv
 
 
 def test_arguments_extend_a_query() -> None:
-    assert arguments(Request("http://a/?x=1", count=3))[-1] == "http://a/?x=1&n=[1-3]"
+    assert arguments(CurlRequest("http://a/?x=1", count=3))[-1] == "http://a/?x=1&n=[1-3]"
 
 
 def test_arguments_start_with_disable() -> None:
     """curl reads ~/.curlrc unless --disable comes first."""
-    assert arguments(Request("http://a/"))[:2] == ["curl", "--disable"]
+    assert arguments(CurlRequest("http://a/"))[:2] == ["curl", "--disable"]

@@ -10,7 +10,7 @@ from kns.errors import UsageError
 from kns.probe.ask.dns_model import (
     DNSQuery,
     DNSTrace,
-    Resolution,
+    ResolutionOutcome,
     ResolverOptions,
     hosts_addresses,
     question_of,
@@ -69,7 +69,7 @@ def test_trace_tells_addresses_and_the_name_that_led_there() -> None:
         DNSQuery(name, "A", "10.96.0.10", "tcp", "NOERROR", (answer,)),
         DNSQuery(name, "AAAA", "10.96.0.10", "udp", "NOERROR"),
     )
-    trace = DNSTrace("pod1", "svc-a", ("A", "AAAA"), POD, Resolution.RESOLVED, queries)
+    trace = DNSTrace("pod1", "svc-a", ("A", "AAAA"), POD, ResolutionOutcome.RESOLVED, queries)
     assert (trace.ok, trace.resolved_name, trace.addresses) == (True, name, ("10.96.0.20",))
     assert [query.found for query in queries] == [False, False, True, False]
     shape = trace.to_json()
