@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import assert_never
-
 import click
 
 from kns.addresses import IPFamily
 from kns.cli.lab_options import lab_option, object_argument
-from kns.cli.output import output_option, print_json, print_text
-from kns.compile.names import netns_of_node
-from kns.compile.proxy.base import RuleSystem
-from kns.compile.proxy.by_mode import proxy
+from kns.cli.output import coloured, output_option, print_json, print_text, width
 from kns.engine.labs import RunningLab, running
-from kns.errors import ApplyError, UsageError
-from kns.kernel import processes
+from kns.errors import UsageError
+from kns.kinds.node import Node
 from kns.kinds.service import Service
 from kns.probe.names import find
+from kns.probe.rules import rules_on
 from kns.promise.location import LocationKind
-from kns.report.rules import Entry, parse_counted, rules_json, rules_text, walk
-from kns.report.rules_ipvs import walk_ipvs
-from kns.report.rules_nft import walk_nft
-from kns.state.nft import parse_tables
+from kns.report.rules import Options, rules_json, rules_text
 
 FAMILIES = {str(family).lower(): family for family in IPFamily}
 
@@ -31,10 +23,19 @@ FAMILIES = {str(family).lower(): family for family in IPFamily}
 @object_argument("node", "NODE", LocationKind.NODE)
 @object_argument("service", "[SERVICE]", LocationKind.SERVICE, required=False)
 @click.option("--family", type=click.Choice(list(FAMILIES)), help="Default: the service's first.")
+@click.option("--all", "general", is_flag=True, help="Also the rules that packets to anybody meet.")
+@click.option("--raw", is_flag=True, help="Each rule as the kernel's program lists it.")
 @output_option("json")
 @lab_option
-def command(
-    node: str, service: str | None, family: str | None, output: str | None, lab: str | None
+def command(  # noqa: PLR0913 - one parameter an option
+    *,
+    node: str,
+    service: str | None,
+    family: str | None,
+    general: bool,
+    raw: bool,
+    output: str | None,
+    lab: str | None,
 ) -> None:
     """Show the rules of a node that a packet to SERVICE (or any) meets, in their order.
 
@@ -43,38 +44,19 @@ def command(
 
     \b
       kns rules node1 svc-a
-      kns rules node1 shop/front --family ipv6
+      kns rules node1 shop/front --family ipv6 --raw
     """
     running_lab = running(lab)
     found = _service(running_lab, service)
-    name = _node(running_lab, node)
+    place = find(running_lab.cluster, node, (LocationKind.NODE,)).item
+    assert isinstance(place, Node)  # noqa: S101 - the kind was asked for
     shown = FAMILIES[family] if family else _family(running_lab, found)
-    entries = tuple(_entries(running_lab, name, found, shown))
+    chains = rules_on(running_lab, place, shown, found)
     if output == "json":
-        print_json(rules_json(entries))
-    else:
-        print_text(rules_text(entries))
-
-
-def _entries(
-    lab: RunningLab, node: str, service: Service | None, family: IPFamily
-) -> Iterator[Entry]:
-    """What the lab's kube-proxy mode has for the service on the node."""
-    for listing in proxy(lab.cluster.network.kube_proxy.mode).listings(family):
-        yield from _explained(listing.system, _read(lab, node, *listing.argv), service)
-
-
-def _explained(system: RuleSystem, text: str, service: Service | None) -> Iterable[Entry]:
-    name = service.full_name if service else ""
-    match system:
-        case RuleSystem.IPTABLES:
-            return walk(parse_counted(text), name)
-        case RuleSystem.NFTABLES:
-            return (entry for table in parse_tables(text) for entry in walk_nft(table, name))
-        case RuleSystem.IPVS:
-            return walk_ipvs(text, service)
-        case unknown:
-            assert_never(unknown)
+        print_json(rules_json(chains))
+        return
+    options = Options(raw=raw, general=general or found is None, colour=coloured(), width=width(80))
+    print_text(rules_text(chains, options))
 
 
 def _service(lab: RunningLab, name: str | None) -> Service | None:
@@ -95,17 +77,3 @@ def _family(lab: RunningLab, service: Service | None) -> IPFamily:
     """The service's first family, else the cluster's."""
     families = service.ip_families if service else lab.cluster.network.families
     return families[0]
-
-
-def _node(lab: RunningLab, name: str) -> str:
-    """The node's name; UsageError if there is none."""
-    return find(lab.cluster, name, (LocationKind.NODE,)).item.name
-
-
-def _read(lab: RunningLab, node: str, *argv: str) -> str:
-
-    context = processes.Context(netns_of_node(lab.name, node))
-    done = processes.run(argv, context=context)
-    if done.returncode != 0:
-        raise ApplyError(done.stderr.strip(), op=argv[0], netns=context.netns)
-    return done.stdout

@@ -30,18 +30,16 @@ from kns.probe.trace.model import (
     destination_of,
     source_of,
 )
+from kns.report.chain_words import purpose
 from kns.report.paint import Painter, Style
 from kns.report.printable import shown
-from kns.report.rules import CountedRule, purpose
-from kns.report.rules_nft import chain_purpose
+from kns.report.rule_words import folded, short, wrapped
 from kns.report.trace_words import (
-    folded,
     link_words,
     question_words,
     state_words,
     time_words,
     tuple_words,
-    wrapped,
 )
 from kns.report.words import counted
 
@@ -50,12 +48,7 @@ _INDENT = 11
 #: columns for a link's name and for a place's; longer ones have a line of their own
 _LINK_MAX, _PLACE_MAX = 28, 16
 _BAR, _TURN = "│ ", "▶ "
-#: what says in a rule's text how it is written, not what it means
-_NOISE = re.compile(r'-m comment --comment "[^"]*" ?|-m [a-z0-9]+ |\s*comment "[^"]*"')
-#: all the endpoints of an nft rule that takes one of them
-_CHOICES = re.compile(r"vmap \{ .*\}")
 _TRANSLATES = re.compile(r"-j (?:DNAT|REDIRECT)|\bdnat |\bredirect ")
-_XTABLES = frozenset({"raw", "mangle", "nat", "filter", "security"})
 _ENTERED = ("prerouting", "output", "ingress")
 
 
@@ -235,7 +228,7 @@ class _Teller:
         return f": {self.paint(what, Style.BAD)}"
 
     def _rule(self, rule: RuleMet) -> Iterator[str]:
-        text = _CHOICES.sub("vmap { … }", _NOISE.sub("", rule.text)).strip()
+        text = short(rule.text)
         if rule.target and rule.target not in text:
             text += f" ⇒ {rule.target}"
         stops = rule.verdict in ("drop", "stolen", "queue")
@@ -245,9 +238,7 @@ class _Teller:
 
     def _purpose(self, item: Traversal, chain: str) -> str:
         rules = self.trace.chains.get((item.netns, item.family, item.table, chain), ())
-        if item.table in _XTABLES:
-            return purpose(item.table, chain, tuple(CountedRule(None, None, r) for r in rules))
-        return chain_purpose(chain)
+        return purpose(item.table, chain, rules)
 
     # -- the way back ------------------------------------------------------------------------------
 

@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from kns.kernel.connections import Tuple
 from kns.probe.trace.model import Asked, Hop, Remembered, endpoint
-
-
-def wrapped(text: str, room: int, indent: str = "") -> list[str]:
-    """Lines of at most `room` columns; names with hyphens stay whole."""
-    return textwrap.wrap(
-        text, room, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-
-
-def folded(rule: str, room: int) -> list[str]:
-    """A rule on one line or several; if it is too long, its target begins a line of its own."""
-    if len(rule) <= room:
-        return [rule]
-    for word in (" -j ", " -g ", " ⇒ "):
-        condition, found, target = rule.partition(word)
-        if found and condition:
-            return [*wrapped(condition, room - 2), *wrapped(f"{word.strip()} {target}", room - 2)]
-    return wrapped(rule, room - 2)
 
 
 def link_words(hop: Hop) -> str:

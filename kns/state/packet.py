@@ -5,13 +5,14 @@ Values for `kns.state.walk`: the packet, the rules that it met, and the passages
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import ip_address
 
 from kns.addresses import IPAddress, IPFamily
+from kns.state.model import Count
 
 
 class Hook(StrEnum):
@@ -118,17 +119,66 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Destination:
+    """Where packets go. `protocol` is as in `Packet`."""
+
+    address: IPAddress
+    protocol: str
+    port: int
+
+
+class Relation(StrEnum):
+    """What a rule has to do with some destinations."""
+
+    #: it asks for no destination, or for a whole network
+    GENERAL = "general"
+    #: it names one of them
+    ABOUT = "about"
+    #: no packet to one of them can match it
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRule:
+    """A rule of a chain, or an element of its map, as `kns.state.listing` orders them.
+
+    `target` is the chain or extension that it leads to, `chains` are all chains that it may lead
+    to. `count` is None where nothing counts.
+    """
+
+    text: str
+    relation: Relation = Relation.GENERAL
+    count: Count | None = None
+    target: str = ""
+    chains: tuple[str, ...] = ()
+    elements: tuple[ListedRule, ...] = ()
+
+    @property
+    def names(self) -> bool:
+        """True if it names a destination that is asked for."""
+        return self.relation is Relation.ABOUT
+
+
+#: the rules of a chain as they are related to the destinations; no destinations: to any
+Lister = Callable[[str, Sequence[Destination]], Iterator[ListedRule]]
+
+
+@dataclass(frozen=True, slots=True)
 class BaseChain:
     """Rules that are called at a hook, in the order of their priorities (linux/netfilter_ipv4.h).
 
     `translates` marks chains of type nat: they see a connection's first packet, until one of them
-    has translated it. `run` leads a passage through and returns what can become of it.
+    has translated it. `run` leads a passage through and returns what can become of it; `rules`
+    lists what is in this chain, or in another of its `table`.
     """
 
     hook: Hook
     priority: int
     translates: bool
     run: Callable[[Passage], Iterator[Passage]]
+    table: str
+    name: str
+    rules: Lister
 
 
 class UnknownRuleError(ValueError):

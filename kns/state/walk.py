@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kns.addresses import IPAddress
+from kns.addresses import IPAddress, IPFamily
 from kns.state import walk_iptables, walk_ipvs, walk_nft
 from kns.state.model import Netns
 from kns.state.packet import BaseChain, Hook, Packet, Passage, Verdict
@@ -27,7 +27,7 @@ def walk(netns: Netns, packet: Packet) -> tuple[Passage, ...]:
 
     Raises ValueError at a match or statement that no rule system's module here knows.
     """
-    return tuple(_Walk(netns, _base_chains(netns, packet)).passages(packet))
+    return tuple(_Walk(netns, base_chains(netns, packet.family)).passages(packet))
 
 
 def destinations(passages: Iterable[Passage]) -> frozenset[tuple[IPAddress, int]]:
@@ -39,10 +39,11 @@ def destinations(passages: Iterable[Passage]) -> frozenset[tuple[IPAddress, int]
     )
 
 
-def _base_chains(netns: Netns, packet: Packet) -> tuple[BaseChain, ...]:
+def base_chains(netns: Netns, family: IPFamily) -> tuple[BaseChain, ...]:
+    """The chains of a family that are called at hooks, by priority."""
     found = (
-        *walk_iptables.base_chains(netns, packet.family),
-        *walk_nft.base_chains(netns, packet.family),
+        *walk_iptables.base_chains(netns, family),
+        *walk_nft.base_chains(netns, family),
         *walk_ipvs.base_chains(netns),
     )
     return tuple(sorted(found, key=lambda chain: chain.priority))

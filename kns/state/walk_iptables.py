@@ -5,21 +5,25 @@ Statistic matches are followed both ways; `-m recent` remembers nobody yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
+from itertools import repeat
 
 from kns.addresses import IPAddress, IPFamily
 from kns.state.ipset import is_member
 from kns.state.iptables import Option, Rule, parse_rule
-from kns.state.model import Bridge, IpSet, IptablesTable, Netns, Sysctl
+from kns.state.model import Bridge, Chain, IpSet, IptablesTable, Netns, Sysctl
 from kns.state.packet import (
     BaseChain,
+    Destination,
     Hook,
+    ListedRule,
     MetRule,
     Packet,
     Passage,
+    Relation,
     Verdict,
     following,
     parse_target,
@@ -45,21 +49,22 @@ def base_chains(netns: Netns, family: IPFamily) -> Iterator[BaseChain]:
             continue
         if table.name != "nat" and table.name not in _PRIORITIES:
             raise ValueError(f"unknown table of iptables: {table.name}")
-        walker = _Table(netns, table, {c.name: tuple(c.rules) for c in table.chains})
+        walker = _Table(netns, table, {chain.name: chain for chain in table.chains})
         translates = table.name == "nat"
         for chain in table.chains:
             if chain.policy:
                 hook = Hook(chain.name.lower())
                 priority = _NAT_PRIORITIES[hook] if translates else _PRIORITIES[table.name]
                 run = partial(walker.run, chain.name, chain.policy)
-                yield BaseChain(hook, priority, translates, run)
+                place = hook, priority, translates
+                yield BaseChain(*place, run, table.name, chain.name, walker.listed)
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
     netns: Netns
     table: IptablesTable
-    chains: Mapping[str, tuple[str, ...]]
+    chains: Mapping[str, Chain]
 
     def run(self, chain: str, policy: str, start: Passage) -> Iterator[Passage]:
         """Through a built-in chain: what no rule decides its policy does."""
@@ -81,7 +86,7 @@ class _Table:
         self, chain: str, start: int, passage: Passage, waiting: list[tuple[int, Passage]]
     ) -> Iterator[Passage]:
         """To the first rule that matches; where the passage goes on from there is `waiting`."""
-        rules = self.chains[chain]
+        rules = self.chains[chain].rules
         for position in range(start, len(rules)):
             with following(rules[position]):
                 rule = parse_rule(rules[position])
@@ -143,11 +148,50 @@ class _Table:
             case _:
                 return _header_fits(option, packet)
 
+    # -- listing -----------------------------------------------------------------------------------
+
+    def listed(self, chain: str, destinations: Sequence[Destination]) -> Iterator[ListedRule]:
+        """The rules of a chain."""
+        found = self.chains[chain]
+        counts = found.counts or repeat(None)
+        for text, count in zip(found.rules, counts, strict=False):
+            with following(text):
+                rule = parse_rule(text)
+                relation = self._relation(rule, destinations)
+            chains = (rule.target,) if rule.target in self.chains else ()
+            yield ListedRule(text, relation, count, rule.target, chains)
+
+    def _relation(self, rule: Rule, destinations: Sequence[Destination]) -> Relation:
+        """ABOUT if it asks for a single address or port of one destination, or for it in a set."""
+        asked = [option for option in rule.options if _is_about_destinations(option)]
+        if not asked or not destinations:
+            return Relation.GENERAL
+        packets = (
+            Passage(Packet(item.address, item.address, item.protocol, item.port))
+            for item in destinations
+        )
+        if not any(all(self._fits(option, packet) for option in asked) for packet in packets):
+            return Relation.OTHER
+        return Relation.ABOUT if any(map(_names_one, asked)) else Relation.GENERAL
+
     def _set(self, name: str) -> IpSet:
         found = next((item for item in self.netns.ipsets if item.name == name), None)
         if found is None:
             raise ValueError(f"no such ipset: {name}")
         return found
+
+
+def _is_about_destinations(option: Option) -> bool:
+    """True if the destination alone tells whether it fits."""
+    if option.name == "--match-set":
+        return set(option.values[1].split(",")) == {"dst"}
+    return option.name in ("-d", "-p", "--dport", "--dports")
+
+
+def _names_one(option: Option) -> bool:
+    if option.inverted or option.name == "-p":
+        return False
+    return option.name != "-d" or ip_network(option.value, strict=False).num_addresses == 1
 
 
 def _header_fits(option: Option, packet: Packet) -> bool:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from kns.state.ipvs import endpoint
 from kns.state.model import Netns, VirtualServer
-from kns.state.packet import BaseChain, Hook, MetRule, Passage, Verdict
+from kns.state.packet import (
+    BaseChain,
+    Destination,
+    Hook,
+    ListedRule,
+    MetRule,
+    Passage,
+    Relation,
+    Verdict,
+)
 
+#: what stands for a chain's name
+CHAIN = "virtual servers"
 #: net/netfilter/ipvs/ip_vs_core.c: NF_IP_PRI_NAT_SRC - 1 and NF_IP_PRI_NAT_DST + 2
 _PRIORITIES = {Hook.INPUT: 99, Hook.OUTPUT: -98}
 
@@ -15,9 +27,9 @@ _PRIORITIES = {Hook.INPUT: 99, Hook.OUTPUT: -98}
 def base_chains(netns: Netns) -> Iterator[BaseChain]:
     """The hooks at which IPVS looks for a virtual server."""
     if netns.virtual_servers:
-        run = _Scheduler(netns.virtual_servers).run
+        found = _Scheduler(netns.virtual_servers)
         for hook, priority in _PRIORITIES.items():
-            yield BaseChain(hook, priority, translates=False, run=run)
+            yield BaseChain(hook, priority, False, found.run, "ipvs", CHAIN, found.listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +53,17 @@ class _Scheduler:
             yield replace(sent, packet=replace(sent.packet, out_interface=""))
         if not alive:
             yield met.decided(Verdict.REJECT)
+
+    def listed(self, _chain: str, destinations: Sequence[Destination]) -> Iterator[ListedRule]:
+        """The virtual servers of the destinations, each with its real servers."""
+        for item in self.servers:
+            own = Destination(item.address, item.protocol, item.port)
+            if destinations and own not in destinations:
+                continue
+            text = f"{item.protocol.upper()} {endpoint(item.address, item.port)}"
+            relation = Relation.ABOUT if destinations else Relation.GENERAL
+            real = tuple(
+                ListedRule(f"-> {endpoint(to.address, to.port)}", relation, to.count)
+                for to in item.real_servers
+            )
+            yield ListedRule(text, relation, item.count, elements=real)

@@ -6,22 +6,37 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address, ip_network
+from typing import assert_never
 
 from kns.addresses import IPAddress, IPFamily
 from kns.state.model import Netns, NftSet, NftTable
 from kns.state.nft import Element, parse_element
+from kns.state.nft_rule import (
+    Dispatch,
+    Key,
+    Match,
+    Operand,
+    SetMark,
+    Statement,
+    Translate,
+    VerdictStatement,
+    parse_rule,
+    parse_verdict,
+)
 from kns.state.packet import (
     BaseChain,
+    Destination,
     Hook,
+    ListedRule,
     MetRule,
     Passage,
+    Relation,
     Verdict,
     following,
-    parse_target,
 )
 from kns.state.routing import is_local
 
@@ -34,10 +49,8 @@ _PRIORITIES = {
     "security": 50,
     "srcnat": 100,
 }
-_TOKEN = re.compile(r'"[^"]*"|[^\s,{}]+|[{},]')
-_KEYS = ("ip", "ip6", "meta", "th", "tcp", "udp", "sctp", "ct", "fib", "iifname", "iif", "oifname")
-
-Value = IPAddress | int | str
+#: a key's value; None where the packet is not known
+Value = IPAddress | int | str | None
 
 
 def base_chains(netns: Netns, family: IPFamily) -> Iterator[BaseChain]:
@@ -49,7 +62,9 @@ def base_chains(netns: Netns, family: IPFamily) -> Iterator[BaseChain]:
             for chain in table.chains:
                 if found := _HOOK.match(chain.hook):
                     run = partial(walker.run, chain.name, found[4])
-                    yield BaseChain(Hook(found[2]), _priority(found[3]), found[1] == "nat", run)
+                    translates = found[1] == "nat"
+                    place = Hook(found[2]), _priority(found[3]), translates
+                    yield BaseChain(*place, run, table.name, chain.name, walker.listed)
 
 
 def _priority(text: str) -> int:
@@ -91,125 +106,177 @@ class _Table:
 
     def _rule(self, chain: str, text: str, start: Passage) -> Iterator[tuple[Passage, bool]]:
         """What the rule makes of the passage, and whether the chain ends with it."""
-        words = _TOKEN.findall(text)
-        met = start.met(MetRule(self.table.name, chain, text))
-        passage = met
-        while words:
-            if words[0] in ("numgen", *_KEYS) and words[:3] != ["meta", "mark", "set"]:
-                values, sure = self._keys(words, passage)
-                if words[:1] == ["vmap"]:
-                    yield from self._dispatch(words, values, passage, start, sure=sure)
+        passage = start.met(MetRule(self.table.name, chain, text))
+        for statement in parse_rule(text):
+            match statement:
+                case Match():
+                    if not self._fits(statement, passage):
+                        yield start, False
+                        return
+                case SetMark():
+                    passage = passage.marked(_new_mark(statement, passage.packet.mark))
+                case Dispatch():
+                    yield from self._dispatch(statement, passage, start)
                     return
-                if not self._compare(words, values):
-                    yield start, False
+                case Translate():
+                    yield from ((item, True) for item in self._translated(statement, passage))
                     return
-            elif words[0] == "comment":
-                del words[:2]
-            elif words[0] == "update":
-                end = words.index("}")
-                del words[: end + 1]
-            elif words[0] == "dnat":
-                yield from ((item, True) for item in _dnat(words, passage))
-                return
-            elif words[:3] == ["meta", "mark", "set"]:
-                mark, number = passage.packet.mark, int(words[6], 0)
-                passage = passage.marked(mark | number if words[5] == "|" else mark ^ number)
-                del words[:7]
-            else:
-                yield from self._verdict(words, passage)
-                return
+                case VerdictStatement():
+                    yield from self._verdict(statement, passage)
+                    return
+                case _:
+                    assert_never(statement)
         yield passage, False
 
-    def _verdict(self, words: list[str], passage: Passage) -> Iterator[tuple[Passage, bool]]:
-        match words[0]:
+    def _verdict(
+        self, statement: VerdictStatement, passage: Passage
+    ) -> Iterator[tuple[Passage, bool]]:
+        match statement.verb:
             case "jump" | "goto":
-                for after in self._chain(words[1], passage):
-                    yield after, words[0] == "goto"
+                for after in self._chain(statement.chain, passage):
+                    yield after, statement.verb == "goto"
             case "return":
                 yield passage, True
             case "masquerade":
                 yield passage.masqueraded(), True
-            case "accept" | "drop" | "reject":
-                yield passage.decided(Verdict(words[0])), True
-            case _:
-                raise ValueError(f"unknown statement of nft: {' '.join(words)}")
+            case verb:
+                yield passage.decided(Verdict(verb)), True
 
-    def _keys(self, words: list[str], passage: Passage) -> tuple[list[Value], bool]:
-        """The values that the packet has for a key, or for a concatenation; takes its words."""
-        if words[0] == "numgen":
-            count = int(words[3])
-            del words[:4]
-            return list(range(count)), False
-        values = [self._key(words, passage)]
-        while words[:1] == ["."]:
-            del words[0]
-            values.append(self._key(words, passage))
-        return values, True
+    def _dispatch(
+        self, statement: Dispatch, passage: Passage, start: Passage
+    ) -> Iterator[tuple[Passage, bool]]:
+        """Each element of a verdict map that fits; none: the chain goes on."""
+        values = self._values(statement.keys, passage)
+        fitting = [item for item in self._elements(statement.operand) if _covers(item, values)]
+        for element in fitting:
+            yield from self._verdict(parse_verdict(element.value), passage)
+        if not fitting:
+            yield start, False
 
-    def _key(self, words: list[str], passage: Passage) -> Value:
+    def _translated(self, statement: Translate, passage: Passage) -> Iterator[Passage]:
+        if statement.to is not None:
+            yield passage.sent_to(*statement.to)
+            return
+        for element in self._elements(statement.operand):
+            address, _, port = element.value.partition(" . ")
+            yield passage.sent_to(ip_address(address), int(port or 0))
+
+    def _fits(self, statement: Match, passage: Passage) -> bool:
+        values = self._values(statement.keys, passage)
+        elements = self._elements(statement.operand)
+        return any(_covers(item, values) for item in elements) is not statement.inverted
+
+    def _elements(self, operand: Operand) -> Iterable[Element]:
+        if operand.name:
+            return map(parse_element, self.sets[operand.name].elements)
+        return operand.elements
+
+    def _values(self, keys: Sequence[Key], passage: Passage) -> list[Value]:
+        """The values that the packet has for the keys; numgen's may be any."""
         packet = passage.packet
-        length = 3 if words[0] == "fib" else 1 if words[0].endswith(("name", "if")) else 2
-        key = " ".join(words[:length])
-        del words[:length]
-        value = packet.mark
-        if words[:1] == ["&"]:
-            value &= int(words[1], 0)
-            del words[:2]
         found: dict[str, Value] = {
             "saddr": packet.source, "daddr": packet.destination, "l4proto": packet.protocol,
-            "dport": packet.port, "sport": packet.source_port, "mark": value,
+            "dport": packet.port, "sport": packet.source_port, "mark": packet.mark,
             "iifname": packet.in_interface, "iif": packet.in_interface,
             "oifname": packet.out_interface, "state": packet.state.lower(),
             "status": "dnat" if passage.destination_translated else "",
             "fib saddr type": "local" if is_local(self.netns, packet.source) else "",
             "fib daddr type": "local" if is_local(self.netns, packet.destination) else "",
+            "numgen": None,
         }  # fmt: skip
-        name = key if key.startswith("fib") else key.split()[-1]
-        if name not in found:
-            raise ValueError(f"unknown key of nft: {key}")
-        return found[name]
+        for key in keys:
+            if key.name not in found:
+                raise ValueError(f"unknown key of nft: {key.name}")
+        return [_masked(found[key.name], key.mask) for key in keys]
 
-    def _compare(self, words: list[str], values: list[Value]) -> bool:
-        inverted = words[0] == "!="
-        if words[0] in ("!=", "=="):
-            del words[0]
-        if words[0] == "{":
-            elements = _listed(words)
-        else:
-            word = words.pop(0)
-            elements = self.sets[word[1:]].elements if word.startswith("@") else (word,)
-            while words[:1] == [","]:
-                elements += (words[1],)
-                del words[:2]
-        return any(_covers(parse_element(item), values) for item in elements) is not inverted
+    # -- listing -----------------------------------------------------------------------------------
 
-    def _dispatch(
-        self, words: list[str], values: list[Value], passage: Passage, start: Passage, *, sure: bool
-    ) -> Iterator[tuple[Passage, bool]]:
-        """Each element of a verdict map that fits; none: the chain goes on."""
-        texts = _listed(words[1:]) if words[1] == "{" else self.sets[words[1][1:]].elements
-        elements = map(parse_element, texts)
-        fitting = [item for item in elements if not sure or _covers(item, values)]
-        for element in fitting:
-            yield from self._verdict(element.value.split(), passage)
+    def listed(self, chain: str, destinations: Sequence[Destination]) -> Iterator[ListedRule]:
+        """The rules of a chain; of a verdict map's elements those that can be about them."""
+        for text in self.chains[chain]:
+            with following(text):
+                yield self._listed(text, destinations)
+
+    def _listed(self, text: str, destinations: Sequence[Destination]) -> ListedRule:
+        statements = parse_rule(text)
+        relation, destinations = self._relation(statements, destinations)
+        elements: tuple[ListedRule, ...] = ()
+        chains: list[str] = []
+        for item in statements:
+            match item:
+                case VerdictStatement() if item.chain:
+                    chains.append(item.chain)
+                case Dispatch() if item.operand.name:
+                    elements = tuple(self._listed_elements(item, destinations))
+                    if not elements and destinations:
+                        relation = Relation.OTHER
+                case Dispatch():
+                    chains += [
+                        parse_verdict(element.value).chain for element in item.operand.elements
+                    ]
+                case Translate():
+                    found = self._elements(item.operand)
+                    elements = tuple(ListedRule(f"{part.key} : {part.value}") for part in found)
+                case _:
+                    pass
+        target = chains[0] if len(chains) == 1 else ""
+        return ListedRule(text, relation, None, target, tuple(filter(None, chains)), elements)
+
+    def _listed_elements(
+        self, statement: Dispatch, destinations: Sequence[Destination]
+    ) -> Iterator[ListedRule]:
+        for text in self.sets[statement.operand.name].elements:
+            element = parse_element(text)
+            values = [_known(statement.keys, destination) for destination in destinations]
+            if not values or any(_covers(element, found) for found in values):
+                chain = parse_verdict(element.value).chain
+                about = values and _names_one(statement.keys, element)
+                relation = Relation.ABOUT if about else Relation.GENERAL
+                yield ListedRule(text, relation, None, chain, (chain,) if chain else ())
+
+    def _relation(
+        self, statements: Iterable[Statement], destinations: Sequence[Destination]
+    ) -> tuple[Relation, Sequence[Destination]]:
+        """The rule's relation, and those of the destinations that can match it."""
+        asked = [
+            (item, tuple(self._elements(item.operand)))
+            for item in statements
+            if isinstance(item, Match) and _DESTINATION & {key.name for key in item.keys}
+        ]
+        if not asked or not destinations:
+            return Relation.GENERAL, destinations
+        fitting = [
+            destination
+            for destination in destinations
+            if all(_may_match(match, elements, destination) for match, elements in asked)
+        ]
         if not fitting:
-            yield start, False
+            return Relation.OTHER, ()
+        named = any(
+            _names_one(match.keys, element)
+            for match, elements in asked
+            if not match.inverted
+            for element in elements
+        )
+        return Relation.ABOUT if named else Relation.GENERAL, fitting
 
 
-def _listed(words: list[str]) -> tuple[str, ...]:
-    """The elements between the braces with which the words begin; takes them."""
-    end = words.index("}")
-    text = " ".join(words[1:end])
-    del words[: end + 1]
-    return tuple(text.split(" , "))
+def _new_mark(statement: SetMark, mark: int) -> int:
+    return mark | statement.value if statement.operator == "|" else mark ^ statement.value
 
 
-def _covers(element: Element, values: list[Value]) -> bool:
+def _masked(value: Value, mask: int) -> Value:
+    return value & mask if isinstance(value, int) else value
+
+
+def _covers(element: Element, values: Sequence[Value]) -> bool:
     parts = element.parts
     return len(parts) == len(values) and all(map(_is_in, parts, values))
 
 
 def _is_in(text: str, value: Value) -> bool:
+    if value is None:
+        return True
     if isinstance(value, int):
         first, _, last = text.partition("-")
         return int(first, 0) <= value <= int(last or first, 0)
@@ -222,10 +289,30 @@ def _is_in(text: str, value: Value) -> bool:
     return value in ip_network(text)
 
 
-def _dnat(words: list[str], passage: Passage) -> Iterator[Passage]:
-    if "map" in words:
-        text = " ".join(words[words.index("map") :])
-        for address, port in re.findall(r"\d+ : (\S+) \. (\d+)", text):
-            yield passage.sent_to(ip_address(address), int(port))
-        return
-    yield passage.sent_to(*parse_target(words[words.index("to") + 1]))
+# -- what a look-up has to do with destinations ----------------------------------------------------
+
+#: keys that a destination has a value for
+_DESTINATION = frozenset({"daddr", "l4proto", "dport"})
+
+
+def _may_match(match: Match, elements: Iterable[Element], destination: Destination) -> bool:
+    values = _known(match.keys, destination)
+    found = any(_covers(element, values) for element in elements)
+    return None in values or not found if match.inverted else found
+
+
+def _known(keys: Sequence[Key], destination: Destination) -> list[Value]:
+    found: dict[str, Value] = {
+        "daddr": destination.address,
+        "l4proto": destination.protocol,
+        "dport": destination.port,
+    }
+    return [found.get(key.name) for key in keys]
+
+
+def _names_one(keys: Sequence[Key], element: Element) -> bool:
+    """True if the element has a single address or port of a destination's, no network."""
+    return any(
+        key.name == "dport" or (key.name == "daddr" and not set("/-") & set(part))
+        for key, part in zip(keys, element.parts, strict=True)
+    )

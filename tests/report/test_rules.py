@@ -1,23 +1,28 @@
-"""`kns rules`: from what iptables-save -c prints to what a packet meets, in order."""
+"""`kns rules`: from the rules of a netns to what a packet meets, in order, at 80 columns."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
 
 from kns.addresses import IPFamily
+from kns.cluster.manifests import ClusterObjects, load_objects
+from kns.cluster.model import ProxyMode
 from kns.compile.proxy.iptables import iptables_tables
+from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.service import Service, TrafficPolicy
-from kns.report.rules import (
-    CountedRule,
-    Entry,
-    Tables,
-    belongs,
-    parse_counted,
-    rules_json,
-    rules_text,
-    walk,
-)
-from kns.state.iptables import save_text
+from kns.probe.rules import destinations
+from kns.report.chain_words import hook_purpose, purpose
+from kns.report.rules import Options, rules_json, rules_text
+from kns.state.iptables import parse_rule
+from kns.state.listing import ChainListing, RuleListing, in_order
+from kns.state.model import Count, IptablesTable, Netns
+from kns.state.nft import parse_tables
+from kns.state.packet import ListedRule
 from tests.compile.proxy.services import (
     NODE,
     OPTIONS,
@@ -27,64 +32,94 @@ from tests.compile.proxy.services import (
     load_balancer,
     node_port,
 )
+from tests.kube_proxy_cases import CASES, states_of_case
 
 SLICE = endpoint_slice(endpoint("10.244.1.10"), endpoint("10.244.2.10", "node2"))
 OTHER = endpoint_slice(endpoint("10.244.1.20"), name="other", service="web-2")
 
 
-def tables(*services: Service, slices: tuple[object, ...] = (SLICE, OTHER)) -> Tables:
-    """The tables of these services, each rule with one packet of 60 bytes."""
-    compiled = iptables_tables(services, slices, NODE, OPTIONS, IPFamily.IPV4)  # type: ignore[arg-type]
-    return parse_counted(re.sub(r"^-A", "[1:60] -A", save_text(compiled), flags=re.M))
+def counted(table: IptablesTable) -> IptablesTable:
+    """The table, each rule with one packet of 60 bytes."""
+    chains = (replace(item, counts=(Count(1, 60),) * len(item.rules)) for item in table.chains)
+    return replace(table, chains=tuple(chains))
 
 
-def chains(entries: tuple[Entry, ...]) -> list[tuple[str, int]]:
-    """The heads of the chains, in order: the first eleven letters tell the kind."""
-    return [(entry.chain[:11], entry.depth) for entry in entries if entry.rule is None]
+def listing(
+    *services: Service,
+    slices: tuple[EndpointSlice, ...] = (SLICE, OTHER),
+    every: bool = False,
+) -> tuple[ChainListing, ...]:
+    """What packets to the first of the services meet, or (`every`) to anybody."""
+    tables = iptables_tables(services, slices, NODE, OPTIONS, IPFamily.IPV4)
+    space = Netns("node1", iptables=tuple(map(counted, tables)))
+    service = services[0]
+    own = [item for item in slices if item.service == service.name]
+    asked = () if every else destinations(service, own, NODE, IPFamily.IPV4)
+    return in_order(space, IPFamily.IPV4, asked)
 
 
-def abouts(entries: tuple[Entry, ...]) -> dict[str, str]:
-    return {entry.chain[:9]: entry.about for entry in entries if entry.rule is None}
+def rules(chains: tuple[ChainListing, ...]) -> Iterator[tuple[ChainListing, ListedRule]]:
+    """Every rule with its chain, in order."""
+    for chain in chains:
+        for item in chain.rules:
+            yield from below(chain, item)
 
 
-def test_counters_and_rules_are_read() -> None:
-    text = "*nat\n:A - [0:0]\n:B - [0:0]\n[12:720] -A A -p tcp -j B\n[0:0] -A B\nCOMMIT\n"
-    found = parse_counted(text)
-    assert found == {
-        "nat": {"A": (CountedRule(12, 720, "-p tcp -j B"),), "B": (CountedRule(0, 0, ""),)}
+def below(chain: ChainListing, item: RuleListing) -> Iterator[tuple[ChainListing, ListedRule]]:
+    yield chain, item.rule
+    for element in item.elements:
+        yield from below(chain, element)
+    yield from rules(item.chains)
+
+
+def heads(chains: tuple[ChainListing, ...]) -> list[ChainListing]:
+    return list(dict.fromkeys(chain for chain, _ in rules(chains)))
+
+
+def abouts(chains: tuple[ChainListing, ...]) -> dict[str, str]:
+    return {
+        chain.name[:9]: purpose(chain.table, chain.name, (r.rule.text for r in chain.rules))
+        for chain in heads(chains)
     }
-    assert (found["nat"]["A"][0].target, found["nat"]["B"][0].target) == ("B", "")
 
 
 def test_a_packet_to_a_cluster_ip_meets_its_chains_in_order() -> None:
-    entries = walk(tables(cluster_ip()), "default/web")
-    assert chains(entries)[:6] == [
-        ("PREROUTING", 0),
-        ("KUBE-SERVIC", 2),
-        ("KUBE-SVC-CD", 4),
-        ("KUBE-MARK-M", 6),
-        ("KUBE-SEP-GW", 6),
-        ("KUBE-SEP-IQ", 6),
+    found = listing(cluster_ip())
+    assert [chain.name[:11] for chain in heads(found)][:6] == [
+        "PREROUTING",
+        "KUBE-SERVIC",
+        "KUBE-SVC-CD",
+        "KUBE-MARK-M",
+        "KUBE-SEP-GW",
+        "KUBE-SEP-IQ",
     ]
-    hooks = [entry.chain for entry in entries if entry.rule is None and entry.depth == 0]
-    assert hooks == ["PREROUTING", "OUTPUT", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]
+    hooks = [f"{chain.table} {chain.name}" for chain in listing(cluster_ip(), every=True)]
+    # in the order of the hooks, and of the priorities at each
+    assert hooks == [
+        "nat PREROUTING",
+        "filter INPUT",
+        "filter FORWARD",
+        "nat OUTPUT",
+        "filter OUTPUT",
+        "nat POSTROUTING",
+    ]
 
 
 def test_rules_of_other_services_are_left_out() -> None:
     """`web` is how `web-2` begins; node port rules count only where there are any."""
-    other = node_port(name="web-2")
-    found = walk(tables(cluster_ip(), other), "default/web")
-    comments = [entry.rule.comment for entry in found if entry.rule is not None]
+    other = node_port(name="web-2", cluster_ips=(cluster_ip().cluster_ips[0] + 1,))
+    found = listing(cluster_ip(), other)
+    comments = [parse_rule(rule.text).comment for _, rule in rules(found)]
+    assert any("default/web:" in comment for comment in comments)
     assert not any("web-2" in comment for comment in comments)
-    assert "KUBE-NODEPORTS" not in {entry.chain for entry in found}
-    everything = walk(tables(cluster_ip(), other))
-    assert any("web-2" in entry.rule.comment for entry in everything if entry.rule is not None)
+    assert "KUBE-NODEPORTS" not in {chain.name for chain in heads(found)}
+    everything = listing(cluster_ip(), other, every=True)
+    assert any("web-2" in rule.text for _, rule in rules(everything))
 
 
 def test_a_chain_is_shown_once() -> None:
-    entries = walk(tables(load_balancer()), "default/web")
-    heads = [(entry.table, entry.chain) for entry in entries if entry.rule is None]
-    assert len(heads) == len(set(heads))
+    shown = [(chain.table, chain.name) for chain in heads(listing(load_balancer()))]
+    assert len(shown) == len(set(shown))
 
 
 def test_every_chain_says_what_it_does() -> None:
@@ -93,9 +128,12 @@ def test_every_chain_says_what_it_does() -> None:
         load_balancer_source_ranges=("10.0.0.0/8",),
         health_check_node_port=32100,
     )
-    entries = walk(tables(service), "default/web")
-    assert [entry.chain for entry in entries if entry.rule is None and not entry.about] == []
-    found = abouts(entries)
+    chains = listing(service)
+    found = abouts(chains)
+    for base in chains:
+        assert hook_purpose(base.hook, base.priority, translates=base.translates)
+        found.pop(base.name[:9], "")
+    assert [name for name, about in found.items() if not about] == []
     assert found["KUBE-SVC-"] == (
         "takes one of 2 endpoints by chance, of all endpoints (policy Cluster)"
     )
@@ -108,35 +146,59 @@ def test_every_chain_says_what_it_does() -> None:
 def test_an_external_chain_without_local_endpoint_says_so() -> None:
     service = node_port(external_traffic_policy=TrafficPolicy.LOCAL)
     remote = endpoint_slice(endpoint("10.244.2.10", "node2"))
-    entries = walk(tables(service, slices=(remote,)), "default/web")
-    assert abouts(entries)["KUBE-EXT-"].endswith("which has no endpoint: what is left is dropped")
-    dropped = [e.rule for e in entries if e.rule is not None and e.rule.target == "DROP"]
+    found = listing(service, slices=(remote,))
+    assert abouts(found)["KUBE-EXT-"].endswith("which has no endpoint: what is left is dropped")
+    dropped = [parse_rule(rule.text) for _, rule in rules(found) if rule.target == "DROP"]
     assert any("has no local endpoints" in rule.comment for rule in dropped)
 
 
 def test_refused_services_show_where() -> None:
-    entries = walk(tables(cluster_ip(), slices=()), "default/web")
-    refusals = [e for e in entries if e.rule is not None and e.rule.target == "REJECT"]
-    assert [(entry.table, entry.chain) for entry in refusals] == [("filter", "KUBE-SERVICES")]
-
-
-def test_comments_belong_to_one_service() -> None:
-    assert belongs("default/web cluster IP", "default/web")
-    assert belongs("default/web:http -> 10.244.1.10:8080", "default/web")
-    assert belongs("masquerade traffic for default/web:http external destinations", "default/web")
-    assert not belongs("default/web-2 cluster IP", "default/web")
-    assert not belongs("my-default/web cluster IP", "default/web")
+    found = listing(cluster_ip(), slices=())
+    refusals = [(c.table, c.name) for c, rule in rules(found) if rule.target == "REJECT"]
+    assert refusals == [("filter", "KUBE-SERVICES")]
 
 
 def test_text_has_counters_and_indents_by_jump() -> None:
-    lines = rules_text(walk(tables(cluster_ip()), "default/web")).splitlines()
+    lines = rules_text(listing(cluster_ip()), Options(raw=True)).splitlines()
     assert lines[0] == " PACKETS  RULE"
     assert lines[2].startswith('       1    -m comment --comment "kubernetes service portals"')
-    assert lines[4].startswith("       1        -d 10.96.10.1/32")
+    assert lines[4].startswith("       1      -d 10.96.10.1/32")
+
+
+def test_in_short_a_rule_has_no_comment_and_no_word_is_broken() -> None:
+    text = rules_text(listing(load_balancer()), Options())
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "--comment" not in text
+    assert "      -d 10.96.10.1/32 -p tcp --dport 80 -j KUBE-SVC-CDGGSHYLG3RE2FKL" in text
+    names = {chain.name for chain in heads(listing(load_balancer())) if len(chain.name) > 20}
+    assert names <= set(text.replace(":", " ").split())
+
+
+def test_what_any_packet_meets_is_counted_and_shown_on_demand() -> None:
+    found = listing(cluster_ip())
+    lines = rules_text(found, Options()).splitlines()
+    everything = rules_text(found, Options(general=True))
+    assert "KUBE-FORWARD" not in "".join(lines)
+    assert "KUBE-FORWARD" in everything
+    rules_of_all = [line for line in everything.splitlines() if line.startswith("       1 ")]
+    rules_shown = [line for line in lines if line.startswith("       1 ")]
+    hidden = len(rules_of_all) - len(rules_shown)
+    assert hidden > 0
+    assert lines[-1] == f"and {hidden} rules that any packet meets (--all)"
+
+
+def test_a_rule_that_no_packet_met_is_dim() -> None:
+    table = IptablesTable(IPFamily.IPV4, "nat", ())
+    chains = iptables_tables((cluster_ip(),), (SLICE,), NODE, OPTIONS, IPFamily.IPV4)[0].chains
+    cold = tuple(replace(item, counts=(Count(0, 0),) * len(item.rules)) for item in chains)
+    space = Netns("node1", iptables=(replace(table, chains=cold),))
+    lines = rules_text(in_order(space, IPFamily.IPV4), Options(general=True, colour=True))
+    assert "\x1b[2m       0    -j KUBE-SERVICES\x1b[0m" in lines.splitlines()
 
 
 def test_json_has_each_rule_with_its_purpose() -> None:
-    found = rules_json(walk(tables(cluster_ip()), "default/web"))
+    found = rules_json(listing(cluster_ip()))
     assert found[1] == {
         "table": "nat",
         "chain": "KUBE-SERVICES",
@@ -148,3 +210,62 @@ def test_json_has_each_rule_with_its_purpose() -> None:
         "target": "KUBE-SVC-CDGGSHYLG3RE2FKL",
         "about": "finds the service by address, protocol and port",
     }
+
+
+# -- nftables, as each release of kube-proxy writes it ---------------------------------------------
+
+RULESETS = sorted(
+    path.relative_to(CASES).as_posix() for path in CASES.glob("*/nftables/*/ruleset.nft")
+)
+
+
+@cache
+def objects_of(case: Path) -> ClusterObjects:
+    return load_objects([(case.name, (case / "objects.yaml").read_text())])
+
+
+@pytest.mark.parametrize("ruleset", RULESETS)
+def test_every_captured_ruleset_is_read_and_told_at_80_columns(ruleset: str) -> None:
+    """Every rule is understood, and of each Service its address is found."""
+    path = CASES / ruleset
+    tables = parse_tables(path.read_text())
+    objects = objects_of(path.parents[2])
+    node = next(item for item in objects.nodes if item.name == "node1")
+    for family in IPFamily:
+        space = Netns("node1", nftables=tuple(t for t in tables if t.family is family))
+        everything = rules_text(in_order(space, family), Options(general=True))
+        assert longest_without_names(everything) <= 80
+        for service in objects.services:
+            own = [
+                item
+                for item in objects.endpoint_slices
+                if (item.namespace, item.service) == (service.namespace, service.name)
+            ]
+            asked = destinations(service, own, node, family)
+            text = rules_text(in_order(space, family, asked), Options())
+            for address in service.cluster_ips if asked else ():
+                # 1.34 could not load comments as long as those of the longest names
+                if address.version == family.version and f"{address} ." in path.read_text():
+                    assert f"{address} ." in text, (service.full_name, text)
+
+
+def longest_without_names(text: str) -> int:
+    """The length of the longest line that is more than one name."""
+    return max((len(line) for line in text.splitlines() if len(line.split()) > 1), default=0)
+
+
+def test_backends_in_a_map_are_told_one_by_one() -> None:
+    path = CASES / "clusterip-2eps/nftables/1.36/ruleset.nft"
+    state = next(states_of_case(path.parents[2], ProxyMode.NFTABLES))
+    (service,) = state.objects.services
+    slices = state.objects.endpoint_slices
+    asked = destinations(service, slices, state.node, IPFamily.IPV4)
+    space = Netns("node1", nftables=parse_tables(path.read_text()))
+    lines = rules_text(in_order(space, IPFamily.IPV4, asked), Options()).splitlines()
+    start = next(n for n, line in enumerate(lines) if "dnat ip to numgen" in line)
+    assert [line.strip() for line in lines[start : start + 3]] == [
+        "meta l4proto tcp dnat ip to numgen random mod 2 map { … }",
+        "0 : 10.244.1.10 . 8080",
+        "1 : 10.244.2.10 . 8080",
+    ]
+    assert "jump services" in lines[lines.index("            services: as above") - 1]

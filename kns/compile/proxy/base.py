@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar, Protocol
 
 from kns.addresses import IPFamily
@@ -29,22 +27,6 @@ class Objects(Protocol):
     @property
     def endpoint_slices(self) -> tuple[EndpointSlice, ...]:
         """Their EndpointSlices."""
-
-
-class RuleSystem(StrEnum):
-    """A part of the kernel that holds kube-proxy's rules."""
-
-    IPTABLES = "iptables"
-    NFTABLES = "nftables"
-    IPVS = "ipvs"
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """A command that prints the rules of one system, with counters where it has them."""
-
-    system: RuleSystem
-    argv: tuple[str, ...]
 
 
 class Proxy(ABC):
@@ -87,10 +69,6 @@ class Proxy(ABC):
     @abstractmethod
     def is_in(self, space: Netns) -> bool:
         """True if the rules of this mode are in an observed netns."""
-
-    @abstractmethod
-    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
-        """How a node's rules of one family are listed."""
 
     def health_check_addresses(self, node: Node, options: KubeProxyOptions) -> tuple[str, ...]:
         """The addresses on which healthCheckNodePorts listen on the node."""

@@ -16,7 +16,7 @@ from typing import Final
 
 from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions, ProxyMode
-from kns.compile.proxy.base import Listing, Objects, Proxy, RuleSystem, start_sysctls
+from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
 from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination
@@ -29,7 +29,7 @@ from kns.compile.proxy.on_node import (
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
-from kns.state.iptables import SAVE, save_text
+from kns.state.iptables import save_text
 from kns.state.model import Chain, IptablesTable, Netns
 from kns.state.requirements import Feature, Need, Tool
 
@@ -163,10 +163,6 @@ class IptablesProxy(Proxy):
             if table.name == "nat"
             for chain in table.chains
         )
-
-    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
-        """With counters."""
-        return (Listing(RuleSystem.IPTABLES, (SAVE[family], "-c")),)
 
 
 def iptables_tables(

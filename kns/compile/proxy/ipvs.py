@@ -22,7 +22,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import IPVSOptions, KubeProxyOptions, ProxyMode
 from kns.compile import names
-from kns.compile.proxy.base import Listing, Objects, Proxy, RuleSystem, start_sysctls
+from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
 from kns.compile.proxy.ipvs_iptables import Blocked, Masquerading, ipvs_tables
 from kns.compile.proxy.ipvs_rules import IpvsRules
@@ -32,7 +32,6 @@ from kns.compile.proxy.on_node import local_detector, node_port_cidrs, proxy_nod
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity
-from kns.state import iptables, ipvs
 from kns.state.model import (
     Address,
     Dummy,
@@ -148,13 +147,6 @@ class IpvsProxy(Proxy):
         """Virtual servers, or the sets that every node has."""
         return bool(space.virtual_servers) or any(
             item.name.startswith(self.OWN.ipset_prefix) for item in space.ipsets
-        )
-
-    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
-        """IPVS translates, and iptables masks and refuses."""
-        return (
-            Listing(RuleSystem.IPVS, ipvs.STATISTICS),
-            Listing(RuleSystem.IPTABLES, (iptables.SAVE[family], "-c")),
         )
 
 

@@ -23,7 +23,7 @@ from ipaddress import ip_network
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import KubeProxyOptions, ProxyMode
-from kns.compile.proxy.base import Listing, Objects, Proxy, RuleSystem, start_sysctls
+from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ProxyEndpoint, ServicePortView, service_ports
 from kns.compile.proxy.nftables_base import (
     CLUSTER_IPS,
@@ -113,11 +113,6 @@ class NftablesProxy(Proxy):
     def is_in(self, space: Netns) -> bool:
         """A table of that name."""
         return any(table.name == TABLE for table in space.nftables)
-
-    def listings(self, family: IPFamily) -> tuple[Listing, ...]:
-        """Without counters: kube-proxy's rules have none."""
-        table = "ip" if family is IPFamily.IPV4 else "ip6"
-        return (Listing(RuleSystem.NFTABLES, ("nft", "-s", "list", "table", table, TABLE)),)
 
     def health_check_addresses(self, node: Node, options: KubeProxyOptions) -> tuple[str, ...]:
         """Its --nodeport-addresses are `primary` by default: the node's own addresses."""
