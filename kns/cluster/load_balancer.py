@@ -15,7 +15,7 @@ internal/k8s/epslices (EndpointCanServe).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from kns.addresses import IPAddress
@@ -26,7 +26,10 @@ from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """An address of a service, and the nodes that may take its packets, in the cluster's order."""
+    """An address, and the nodes that may take its packets, in the cluster's order.
+
+    `service` has it, the first where several share it.
+    """
 
     address: IPAddress
     service: Service
@@ -35,13 +38,22 @@ class Announcement:
 
 def announcements(cluster: Cluster) -> tuple[Announcement, ...]:
     """Every VIP of the cluster's LoadBalancer Services; one without an eligible node has none."""
+    sharing: dict[IPAddress, list[Service]] = {}
+    for service in cluster.services:
+        for point in service.load_balancer_ingress:
+            wanted = service.type is ServiceType.LOAD_BALANCER and point.ip_mode == "VIP"
+            if point.ip is not None and wanted:
+                sharing.setdefault(point.ip, []).append(service)
     return tuple(
-        Announcement(point.ip, service, eligible_nodes(cluster, service))
-        for service in cluster.services
-        if service.type is ServiceType.LOAD_BALANCER
-        for point in service.load_balancer_ingress
-        if point.ip is not None and point.ip_mode == "VIP"
+        Announcement(address, services[0], _eligible_for_any(cluster, services))
+        for address, services in sharing.items()
     )
+
+
+def _eligible_for_any(cluster: Cluster, services: Sequence[Service]) -> tuple[str, ...]:
+    """A node that announces a shared address for one of its Services takes the others' packets."""
+    found = {name for service in services for name in eligible_nodes(cluster, service)}
+    return tuple(node.name for node in cluster.nodes if node.name in found)
 
 
 def eligible_nodes(cluster: Cluster, service: Service) -> tuple[str, ...]:

@@ -45,15 +45,13 @@ def _rule(rule: IngressRule) -> IngressRule:
 def resolve_classes(lab: Lab) -> tuple[IngressClass, ...]:
     """The classes of the file, and that of the lab's own controller.
 
-    The own one is the default unless the file has a default of its own: a lab has one controller,
-    and an Ingress that names no class is meant for it.
+    The own one is no default, as that of ingress-nginx's own manifests is none.
     """
     written = lab.ingress_classes
     controller = ingress_controller(lab)
     if controller is None or controller.ingress_class in {item.name for item in written}:
         return written
-    is_default = not any(item.is_default for item in written)
-    return (*written, IngressClass(controller.ingress_class, CONTROLLER, is_default))
+    return (*written, IngressClass(controller.ingress_class, CONTROLLER))
 
 
 def resolve_controller(lab: Lab, pods: Sequence[Pod]) -> IngressController | None:

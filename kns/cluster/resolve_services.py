@@ -12,6 +12,7 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.allocate import ClusterIPs, ExhaustedError, NodePorts, address_at
 from kns.cluster.leases import Leases, ServiceLease
 from kns.cluster.model import Network
+from kns.kinds.balancer import SharedAddresses, asked_addresses, families_asked, wants_address
 from kns.kinds.common import Protocol
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
 from kns.kinds.lab import Lab
@@ -25,10 +26,10 @@ from kns.kinds.service import (
     ServicePort,
     ServiceType,
     TrafficPolicy,
+    ip_families,
 )
 
 _NO_LEASE = ServiceLease()
-_BOTH = (IPFamilyPolicy.PREFER_DUAL_STACK, IPFamilyPolicy.REQUIRE_DUAL_STACK)
 
 
 @dataclass(slots=True)
@@ -119,20 +120,6 @@ def _controller_service(lab: Lab, controller: IngressControllerOptions) -> Servi
             ServicePort(443, "https", Protocol.TCP, "https", options.node_ports.https),
         ),
     )
-
-
-def ip_families(spec: Service, cluster: Sequence[IPFamily]) -> tuple[IPFamily, ...]:
-    """The families of a Service: as written, from its cluster IPs, and by ipFamilyPolicy."""
-    if spec.type is ServiceType.EXTERNAL_NAME:
-        return ()
-    written = [*spec.ip_families, *(IPFamily.of(address) for address in spec.cluster_ips)]
-    families = list(dict.fromkeys(written)) or [cluster[0]]
-    # a headless Service without a selector takes whatever its slices hold
-    open_to_all = spec.without_cluster_ip and not spec.selector
-    undecided = spec.ip_family_policy is None and not spec.ip_families
-    if spec.ip_family_policy in _BOTH or (open_to_all and undecided):
-        families += [family for family in cluster if family not in families]
-    return tuple(family for family in families if family in cluster)
 
 
 # -- cluster IPs -----------------------------------------------------------------------------------
@@ -241,53 +228,72 @@ def _underlay_addresses(network: Network, nodes: Sequence[Node]) -> set[IPAddres
     return ends | {address for node in nodes for address in node.addresses}
 
 
-def _give_ingress(items: Sequence[_Item], network: Network, taken: set[IPAddress]) -> None:
-    """`status.loadBalancer` as written; else, with a pool, an address of it for each family."""
+def _give_ingress(items: Sequence[_Item], network: Network, reserved: set[IPAddress]) -> None:
+    """`status.loadBalancer` as written; else what is asked for, or an address for each family.
+
+    As MetalLB: a Service that can't have what it asks for gets nothing, and waits.
+    """
     options = network.load_balancer
     pools = options.pools if options else ()
-    waiting: list[_Item] = []
+    book = SharedAddresses(reserved)
     for item in items:
-        points = item.ingress = item.spec.load_balancer_ingress
-        taken |= {point.ip for point in points if point.ip is not None}
-        wanted = item.spec.type is ServiceType.LOAD_BALANCER and not item.spec.load_balancer_class
-        if wanted and not points:
-            waiting.append(item)
+        item.ingress = item.spec.load_balancer_ingress
+        book.hold(item.spec, (point.ip for point in item.ingress if point.ip is not None))
+    waiting = [item for item in items if wants_address(item.spec) and not item.ingress]
+    given = {item.full_name: _asked(item, pools, book) for item in waiting}
+    open_to_any = [item for item in waiting if not _asks(item.spec)]
+    for item in open_to_any:
+        given[item.full_name] = tuple(_leased(item, pools, book))
+    for pool in pools:
+        for item in open_to_any:
+            have = {IPFamily.of(address) for address in given[item.full_name]}
+            if IPFamily.of(pool) in item.families and IPFamily.of(pool) not in have:
+                given[item.full_name] += (_free(item, pool, book),)
     # an address behind a proxy never reaches a node, so nodes must not answer for it themselves
     ip_mode = "Proxy" if options and options.mode == "proxy" else "VIP"
-    for pool in pools:
-        given = dict(_pool_addresses(pool, waiting, taken))
-        for item in waiting:
-            if item.full_name in given:
-                point = LoadBalancerIngress(given[item.full_name], "", ip_mode)
-                item.ingress = (*item.ingress, point)
-
-
-def _pool_addresses(
-    pool: IPNetwork, items: Sequence[_Item], taken: set[IPAddress]
-) -> Iterator[tuple[str, IPAddress]]:
-    """An address of the pool for each Service of its family: asked for, leased, or the next."""
-    waiting: list[_Item] = []
-    for item in items:
-        if IPFamily.of(pool) not in item.families:
-            continue
-        asked = item.spec.load_balancer_ip
-        candidates = (asked, *item.lease.ingress) if asked else item.lease.ingress
-        kept = next((a for a in candidates if a in pool and a not in taken), None)
-        if kept is None:
-            waiting.append(item)
-        else:
-            taken.add(kept)
-            yield item.full_name, kept
     for item in waiting:
-        # the pool may be as large as IPv6 allows; only the first addresses are ever looked at
-        # a network's first address is passed over, as MetalLB does with avoidBuggyIPs
-        first = 1 if pool.num_addresses > 2 else 0
-        places = range(first, min(pool.num_addresses, first + len(taken) + 1))
-        address = next((a for a in (address_at(pool, p) for p in places) if a not in taken), None)
-        if address is None:
-            raise ExhaustedError(f"no free address in the load balancer pool {pool}")
-        taken.add(address)
-        yield item.full_name, address
+        addresses = sorted(given[item.full_name], key=lambda a: item.families.index(IPFamily.of(a)))
+        item.ingress = tuple(LoadBalancerIngress(address, "", ip_mode) for address in addresses)
+
+
+def _asks(spec: Service) -> bool:
+    try:
+        return bool(asked_addresses(spec))
+    except ValueError:
+        return True
+
+
+def _asked(item: _Item, pools: Sequence[IPNetwork], book: SharedAddresses) -> tuple[IPAddress, ...]:
+    """What it asks for, where all of that can be given."""
+    try:
+        asked = asked_addresses(item.spec)
+    except ValueError:
+        return ()
+    fits = families_asked(asked) == frozenset(item.families)
+    known = all(any(address in pool for pool in pools) for address in asked)
+    return asked if asked and fits and known and book.take(item.spec, asked) else ()
+
+
+def _leased(item: _Item, pools: Sequence[IPNetwork], book: SharedAddresses) -> Iterator[IPAddress]:
+    """What it had before, one of each family."""
+    families = set(item.families)
+    for address in item.lease.ingress:
+        known = IPFamily.of(address) in families and any(address in pool for pool in pools)
+        if known and book.take(item.spec, (address,)):
+            families.remove(IPFamily.of(address))
+            yield address
+
+
+def _free(item: _Item, pool: IPNetwork, book: SharedAddresses) -> IPAddress:
+    """The first address of the pool that it can have, a shared one included."""
+    # the pool may be as large as IPv6 allows; only the first addresses are ever looked at
+    # a network's first address is passed over, as MetalLB does with avoidBuggyIPs
+    first = 1 if pool.num_addresses > 2 else 0
+    for place in range(first, min(pool.num_addresses, first + len(book) + 1)):
+        address = address_at(pool, place)
+        if book.take(item.spec, (address,)):
+            return address
+    raise ExhaustedError(f"no free address in the load balancer pool {pool}")
 
 
 # -- the result ------------------------------------------------------------------------------------

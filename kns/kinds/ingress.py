@@ -7,7 +7,7 @@ Kubernetes has them: a rule's `http.paths` as `paths`, and a backend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -164,6 +164,16 @@ class IngressControllerOptions:
     replicas: int = 1
     ingress_class: str = DEFAULT_CLASS
     service: ControllerService = field(default_factory=ControllerService)
+
+
+def implied_class(options: IngressControllerOptions | None, classes: Sequence[IngressClass]) -> str:
+    """The class of an Ingress of the Lab document that names none.
+
+    The default one; else that of the lab's controller, unless the file has it, and not as default.
+    """
+    own = (options or IngressControllerOptions()).ingress_class
+    default = next((item.name for item in classes if item.is_default), "")
+    return default or ("" if own in {item.name for item in classes} else own)
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -7,13 +7,14 @@ bytes ─document─▶ Documents ─kinds─▶ Lab document + manifests ─che
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from kns.errors import Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.config import with_values
+from kns.kinds.ingress import CLASS_ANNOTATION, Ingress, implied_class
 from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
 from kns.kinds.manifests import read_manifests
 from kns.kinds.namespace import Namespace
@@ -123,8 +124,10 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
     workloads = tuple(_with_values((*lists.get("pods", ()), *manifests.workloads), manifests))
     services = (*lists.get("services", ()), *manifests.services)
     slices = (*lists.get("endpointSlices", ()), *manifests.slices)
-    ingresses = (*lists.get("ingresses", ()), *manifests.ingresses)
     classes = (*lists.get("ingressClasses", ()), *manifests.ingress_classes)
+    own = implied_class(written.options.get("ingressController"), _values(classes))
+    short = (_with_class(part, own) for part in lists.get("ingresses", ()))
+    ingresses = (*short, *manifests.ingresses)
     secrets = (*lists.get("secrets", ()), *manifests.secrets)
     internet = tuple(lists["internet"]) if "internet" in lists else None
     policies = (*lists.get("networkPolicies", ()), *manifests.network_policies)
@@ -184,6 +187,13 @@ def _with_values(
         made, warnings = with_values(part, configs)
         manifests.warnings += warnings
         yield made
+
+
+def _with_class(part: Located[Ingress], own: str) -> Located[Ingress]:
+    """An Ingress of the Lab document that names no class is meant for the lab's controller."""
+    if part.value.ingress_class or CLASS_ANNOTATION in part.value.annotations:
+        return part
+    return replace(part, value=replace(part.value, ingress_class=own))
 
 
 def _values(parts: Iterable[Located[T]]) -> tuple[T, ...]:

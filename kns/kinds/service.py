@@ -150,6 +150,23 @@ class Service:
         return next((a for a in self.cluster_ips if a.version == family.version), None)
 
 
+_BOTH = (IPFamilyPolicy.PREFER_DUAL_STACK, IPFamilyPolicy.REQUIRE_DUAL_STACK)
+
+
+def ip_families(spec: Service, cluster: Sequence[IPFamily]) -> tuple[IPFamily, ...]:
+    """The families of a Service: as written, from its cluster IPs, and by ipFamilyPolicy."""
+    if spec.type is ServiceType.EXTERNAL_NAME:
+        return ()
+    written = [*spec.ip_families, *(IPFamily.of(address) for address in spec.cluster_ips)]
+    families = list(dict.fromkeys(written)) or [cluster[0]]
+    # a headless Service without a selector takes whatever its slices hold
+    open_to_all = spec.without_cluster_ip and not spec.selector
+    undecided = spec.ip_family_policy is None and not spec.ip_families
+    if spec.ip_family_policy in _BOTH or (open_to_all and undecided):
+        families += [family for family in cluster if family not in families]
+    return tuple(family for family in families if family in cluster)
+
+
 # -- reading ---------------------------------------------------------------------------------------
 
 _POLICY = Choice(TrafficPolicy)

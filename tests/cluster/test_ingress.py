@@ -146,7 +146,7 @@ def test_the_class_says_who_serves(ingress: str, classes: str, expected: list[st
 
 def test_the_own_class_has_the_name_that_the_lab_gives_it() -> None:
     cluster = cluster_of("ingressController: {class: public}")
-    ours = IngressClass("public", "k8s.io/ingress-nginx", is_default=True)
+    ours = IngressClass("public", "k8s.io/ingress-nginx", is_default=False)
     assert cluster.ingress_classes == (ours,)
 
 

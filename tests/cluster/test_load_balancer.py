@@ -17,8 +17,10 @@ from kns.cluster.load_balancer import (
     proxied,
 )
 from kns.cluster.model import Cluster
+from kns.cluster.resolve import resolve
 from kns.kinds.common import Protocol
-from kns.kinds.service import LoadBalancerIngress, ServicePort
+from kns.kinds.load import load_lab_text
+from kns.kinds.service import LoadBalancerIngress, ServicePort, ServiceType
 from tests.balanced import balanced
 from tests.probe.scenes import service, with_service
 
@@ -115,3 +117,130 @@ def test_addresses_of_the_other_ip_mode_are_not_announced() -> None:
     changed = replace(service(cluster, "svc-local"), load_balancer_ingress=vip)
     cluster = with_service(cluster, changed, cluster.pods[:1])
     assert [str(item.address) for item in announcements(cluster)] == ["198.51.100.9"]
+
+
+# -- addresses that are asked for and shared -------------------------------------------------------
+
+HEAD = (
+    "apiVersion: kns/v1\nkind: Lab\nmetadata: {name: lab}\nnodes: [{name: node1}]\n"
+    "loadBalancer: {mode: l2, pool: [198.51.100.0/24]}\n"
+)
+DNS = "metallb.io/allow-shared-ip: dns"
+
+
+def balancer(name: str, spec: str = "", annotations: str = "", port: str = "{port: 80}") -> str:
+    return (
+        f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, annotations: "
+        f"{{{annotations}}}}}\nspec: {{type: LoadBalancer, ports: [{port}]{spec}}}\n"
+    )
+
+
+def given(*manifests: str, head: str = HEAD) -> tuple[dict[str, list[str]], list[str]]:
+    """The addresses of each LoadBalancer Service, and what is said of addresses."""
+    loaded = load_lab_text(head + "".join(manifests))
+    addresses = {
+        item.name: [str(point.ip) for point in item.load_balancer_ingress]
+        for item in resolve(loaded.spec).cluster.services
+        if item.type is ServiceType.LOAD_BALANCER
+    }
+    told = [p.message for p in loaded.warnings if "<pending>" in p.message or "effect" in p.message]
+    return addresses, told
+
+
+NINE = ", loadBalancerIP: 198.51.100.9"
+UDP = "{port: 80, protocol: UDP}"
+PENDING = "its EXTERNAL-IP stays <pending>"
+NO_KEY = (
+    "198.51.100.9 is default/a's, and no common metallb.io/allow-shared-ip lets them share it: "
+    f"{PENDING}"
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        # the same key and other ports
+        (("", DNS), ("", DNS, UDP), ""),
+        (("", DNS), ("", "metallb.universe.tf/allow-shared-ip: dns", "{port: 81}"), ""),
+        (("", ""), ("", "", UDP), NO_KEY),
+        (("", DNS), ("", "", UDP), NO_KEY),
+        (("", DNS), ("", "metallb.io/allow-shared-ip: other", UDP), NO_KEY),
+        (("", DNS), ("", DNS),
+         f"198.51.100.9 is default/a's, and both use port 80/TCP: {PENDING}"),
+        # a node must have the endpoints of both
+        ((", externalTrafficPolicy: Local, selector: {a: b}", DNS),
+         (", externalTrafficPolicy: Local, selector: {a: b}", DNS, UDP), ""),
+        ((", externalTrafficPolicy: Local, selector: {a: b}", DNS),
+         (", externalTrafficPolicy: Local, selector: {a: c}", DNS, UDP),
+         "198.51.100.9 is default/a's, and with externalTrafficPolicy Local only the same "
+         f"selector lets them share it: {PENDING}"),
+    ],
+)  # fmt: skip
+def test_two_services_share_an_address_as_metallb_allows(
+    first: tuple[str, ...], second: tuple[str, ...], message: str
+) -> None:
+    addresses, told = given(
+        balancer("a", NINE + first[0], *first[1:]), balancer("b", NINE + second[0], *second[1:])
+    )
+    assert addresses == {"a": ["198.51.100.9"], "b": [] if message else ["198.51.100.9"]}
+    assert told == ([message] if message else [])
+
+
+def test_a_sharing_key_alone_leads_to_one_address() -> None:
+    addresses, _ = given(balancer("a", "", DNS), balancer("b"), balancer("c", "", DNS, UDP))
+    assert addresses == {"a": ["198.51.100.1"], "b": ["198.51.100.2"], "c": ["198.51.100.1"]}
+
+
+def test_a_shared_address_is_announced_once() -> None:
+    lab = HEAD + "pods: [{name: p, labels: {app: x}}]\n"
+    manifests = balancer("a", NINE, DNS) + balancer("b", f"{NINE}, selector: {{app: x}}", DNS, UDP)
+    (item,) = announcements(resolve(load_lab_text(lab + manifests).spec).cluster)
+    assert (str(item.address), item.eligible) == ("198.51.100.9", ("node1",))
+
+
+KEY = "metallb.io/loadBalancerIPs"
+
+
+@pytest.mark.parametrize(
+    ("spec", "annotations", "address", "message"),
+    [
+        ("", f"{KEY}: 198.51.100.50", "198.51.100.50", ""),
+        ("", "metallb.universe.tf/loadBalancerIPs: 198.51.100.50", "198.51.100.50", ""),
+        ("", f"{KEY}: 192.0.2.1", "",
+         f'"192.0.2.1": is not in loadBalancer.pool: {PENDING}'),
+        (", loadBalancerIP: 192.0.2.1", "", "",
+         f'"192.0.2.1": is not in loadBalancer.pool: {PENDING}'),
+        ("", f"{KEY}: a host", "", f'invalid {KEY}: "a host": {PENDING}'),
+        (NINE, f"{KEY}: 198.51.100.50", "",
+         f"service can not have both {KEY} and spec.loadBalancerIP: {PENDING}"),
+        ("", "metallb.io/address-pool: production", "198.51.100.1",
+         "this annotation has no effect here"),
+        (", loadBalancerClass: example.com/x", "", "",
+         f"no load balancer of that class is here: {PENDING}"),
+    ],
+)  # fmt: skip
+def test_an_address_that_is_asked_for(
+    spec: str, annotations: str, address: str, message: str
+) -> None:
+    addresses, told = given(balancer("web", spec, annotations))
+    assert addresses == {"web": [address] if address else []}
+    assert told == ([message] if message else [])
+
+
+def test_two_families_are_asked_for_together() -> None:
+    head = HEAD.replace("/24]", '/24, "2001:db8::/64"]') + "networking: {ipFamily: dual}\n"
+    both = ", ipFamilyPolicy: RequireDualStack"
+    asked = f'{KEY}: "198.51.100.50, 2001:db8::50"'
+    addresses, _ = given(balancer("web", both, asked), head=head)
+    assert addresses == {"web": ["198.51.100.50", "2001:db8::50"]}
+    addresses, told = given(balancer("web", both, f"{KEY}: 198.51.100.50"), head=head)
+    assert addresses == {"web": []}
+    families = "is not of the Service's IP families, IPv4 and IPv6"
+    assert told == [f"198.51.100.50 {families}: {PENDING}"]
+
+
+def test_without_a_load_balancer_each_service_is_told_that_it_waits() -> None:
+    head = HEAD.replace("loadBalancer: {mode: l2, pool: [198.51.100.0/24]}\n", "")
+    addresses, told = given(balancer("a"), balancer("b"), head=head)
+    assert addresses == {"a": [], "b": []}
+    assert told == [f"the lab has no load balancer: {PENDING}"] * 2

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from kns.cluster.ingress import served
+from kns.cluster.resolve import resolve
 from kns.errors import SpecError
 from kns.kinds.load import LoadedLab, load_lab_text
 from tests.kinds.labs import HEAD, NODES, lab
@@ -166,3 +168,42 @@ def test_a_wrong_secret_is_not_shown_in_its_message() -> None:
 )
 def test_what_leads_nowhere_is_warned_of(body: str, expected: list[str]) -> None:
     assert warnings(body) == expected
+
+
+INGRESS = (
+    "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: noclass}\n"
+    "spec: {defaultBackend: {service: {name: web, port: {number: 80}}}}\n"
+)
+WEB = "services: [{name: web, ports: [{port: 80}]}]\n"
+DEFAULT = 'annotations: {ingressclass.kubernetes.io/is-default-class: "true"}'
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected", "message"),
+    [
+        ("", "", "it names no class, and no IngressClass is the default: no controller serves it"),
+        ("ingressClasses: [{name: nginx}]\n", "",
+         "it names no class, and no IngressClass is the default: no controller serves it"),
+        (f"ingressClasses: [{{name: nginx, {DEFAULT}}}]\n", "nginx", ""),
+        (f"ingressClasses: [{{name: fast, controller: example.com/fast, {DEFAULT}}}]\n", "fast",
+         "it names no class, and the default one (fast) is not ours: no controller serves it"),
+    ],
+)  # fmt: skip
+def test_an_ingress_of_a_manifest_without_class_is_for_the_default_one(
+    classes: str, expected: str, message: str
+) -> None:
+    """ingress-nginx's own class is no default; kind's manifest alone has it serve such ones."""
+    loaded = lab(f"{WEB}{classes}{INGRESS}")
+    cluster = resolve(loaded.spec).cluster
+    assert [item.ingress_class for item in cluster.ingresses] == [expected]
+    assert len(served(cluster)) == (expected == "nginx")
+    told = [p for p in loaded.warnings if p.path == "spec.ingressClassName"]
+    assert [problem.message for problem in told] == ([message] if message else [])
+    assert all(problem.hint == "add `ingressClassName: nginx`" for problem in told)
+
+
+def test_an_ingress_of_the_lab_document_without_class_is_the_labs_own() -> None:
+    backend = "defaultBackend: {service: web, port: 80}"
+    loaded = lab(f"{WEB}ingresses: [{{name: a, {backend}}}]\n")
+    assert [item.ingress_class for item in loaded.spec.ingresses] == ["nginx"]
+    assert not [p for p in loaded.warnings if "class" in p.message]

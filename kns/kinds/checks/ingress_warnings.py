@@ -6,7 +6,7 @@ tells of them in its log, if at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kns.errors import Problem
 from kns.kinds.checks.ingress import (
@@ -97,6 +97,7 @@ def _warn_class(sources: Sources, part: IngressPart) -> Iterator[Problem]:
     classes.setdefault(own, CONTROLLER)
     written = spec.ingress_class
     if not written and CLASS_ANNOTATION not in spec.annotations:
+        yield from _warn_without_class(sources, part, classes)
         return
     path: Path = ("annotations", CLASS_ANNOTATION)
     if part.place.has("ingressClassName"):
@@ -108,6 +109,26 @@ def _warn_class(sources: Sources, part: IngressPart) -> Iterator[Problem]:
     elif classes[written] != CONTROLLER:
         message = f"no controller {classes[written]} is here: nobody serves the Ingress"
         yield part.place.problem(path, message, f"ours is {CONTROLLER}", warning=True)
+
+
+def _warn_without_class(
+    sources: Sources, part: IngressPart, classes: Mapping[str, str]
+) -> Iterator[Problem]:
+    """It gets the class that is marked as default, which may be nobody's here, or none."""
+    found = (item.value for item in sources.ingress_classes if item.value.is_default)
+    default = next(found, None)
+    ours = [name for name, controller in classes.items() if controller == CONTROLLER]
+    hint = f"add `ingressClassName: {ours[0]}`" if ours else ""
+    if default is None:
+        message = "it names no class, and no IngressClass is the default: no controller serves it"
+    elif default.controller != CONTROLLER:
+        message = (
+            f"it names no class, and the default one ({default.name}) is not ours: "
+            "no controller serves it"
+        )
+    else:
+        return
+    yield part.place.problem(("ingressClassName",), message, hint, warning=True)
 
 
 def own_class(sources: Sources) -> str:

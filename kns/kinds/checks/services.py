@@ -57,7 +57,6 @@ def check_services(sources: Sources) -> Iterator[Problem]:
     yield from _duplicates(sources)
     yield from _taken_addresses(sources, nets)
     yield from _taken_node_ports(sources)
-    yield from _load_balancer_ips(sources)
 
 
 # -- one Service -----------------------------------------------------------------------------------
@@ -290,22 +289,3 @@ def _take(
         message = f"Invalid value: {port}: provided port is already allocated"
         hint = f"{holder.value.namespace}/{holder.value.name} has it"
         yield part.place.problem(path, message, hint)
-
-
-def _load_balancer_ips(sources: Sources) -> Iterator[Problem]:
-    """An address that is asked for must be the pool's to give, and nobody else's."""
-    options = sources.lab.load_balancer
-    holders: dict[IPAddress, ServicePart] = {}
-    for part in sources.services:
-        if part.value.type is not ServiceType.LOAD_BALANCER:
-            continue
-        address = part.value.load_balancer_ip
-        if address is None or options is None or part.value.load_balancer_class:
-            continue
-        path: Path = ("loadBalancerIP",)
-        if not any(address in pool for pool in options.pools):
-            message = f"Invalid value: {shown(address)}: is not in loadBalancer.pool"
-            yield part.place.problem(path, message)
-        elif address in holders:
-            yield duplicate(part, path, address, holders[address])
-        holders.setdefault(address, part)
