@@ -79,6 +79,8 @@ class Cluster:
     ingress_controller: IngressController | None = None
     tls_secrets: tuple[TLSSecret, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
+    #: pods for which no node will do: they have neither node nor address
+    pending: tuple[Pod, ...] = ()
 
     def node(self, name: str) -> Node | None:
         """The node of that name."""

@@ -60,15 +60,16 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     network = resolve_network(lab)
     nodes, node_leases = resolve_nodes(lab, network, leases)
     internet, internet_leases = resolve_internet(lab, network, leases)
-    pods, pod_leases, last = resolve_pods(lab, nodes, leases)
+    resolved = resolve_pods(lab, nodes, leases)
     services, service_leases = resolve_services(lab, network, nodes, leases)
-    pods = with_implied_ports(pods, services)
+    pods = with_implied_ports(resolved.pods, services)
     slices = (*_explicit(lab, pods, services), *derive_slices(services, pods, nodes))
     cluster = Cluster(
         name=lab.name,
         network=network,
         nodes=nodes,
         pods=pods,
+        pending=resolved.pending,
         services=services,
         endpoint_slices=tuple(sorted(slices, key=lambda item: (item.namespace, item.name))),
         internet=internet,
@@ -79,7 +80,9 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
         tls_secrets=lab.secrets,
         network_policies=lab.network_policies,
     )
-    kept = Leases({**internet_leases, **node_leases}, pod_leases, service_leases, last)
+    kept = Leases(
+        {**internet_leases, **node_leases}, resolved.leases, service_leases, resolved.last
+    )
     return Resolution(cluster, kept)
 
 

@@ -65,6 +65,7 @@ def resolve_nodes(
                 pod_cidrs=cidrs[item.name],
                 labels={"kubernetes.io/hostname": item.name, **item.labels},
                 host_addresses=_host_side(cidrs[item.name], network.pod_network),
+                taints=item.taints,
             )
         )
     kept = {node.name: HostLease(node.addresses, node.pod_cidrs) for node in nodes}

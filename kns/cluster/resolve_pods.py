@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress, IPNetwork
 from kns.cluster.allocate import PodAddresses
@@ -15,19 +15,31 @@ from kns.kinds.placement import expand_pods
 from kns.kinds.pod import Pod
 
 
-def resolve_pods(
-    lab: Lab, nodes: Sequence[Node], leases: Leases
-) -> tuple[tuple[Pod, ...], dict[str, PodLease], dict[IPNetwork, IPAddress]]:
-    """The pods in file order, their leases, and the last address handed out of each pod CIDR."""
+@dataclass(frozen=True, slots=True)
+class ResolvedPods:
+    """A lab's pods, and what they have been handed out."""
+
+    pods: tuple[Pod, ...]
+    pending: tuple[Pod, ...]
+    leases: dict[str, PodLease]
+    #: the address that was last handed out of each pod CIDR
+    last: dict[IPNetwork, IPAddress]
+
+
+def resolve_pods(lab: Lab, nodes: Sequence[Node], leases: Leases) -> ResolvedPods:
+    """The pods in file order, with and without a node, their leases, and the last addresses."""
     bound = {name: lease.node for name, lease in leases.pods.items()}
-    placed = [item.pod for item in expand_pods(lab, bound)]
+    every = [item.pod for item in expand_pods(lab, bound)]
+    placed = [pod for pod in every if pod.node]
     addresses, last = _addresses(placed, nodes, leases)
     hosts = {node.name: node for node in nodes}
     pods = tuple(
         _addressed(lab.name, pod, hosts[pod.node], tuple(addresses[pod.full_name]))
         for pod in placed
     )
-    return pods, {pod.full_name: PodLease(pod.node, pod.addresses) for pod in pods}, last
+    pending = tuple(pod for pod in every if not pod.node)
+    kept = {pod.full_name: PodLease(pod.node, pod.addresses) for pod in pods}
+    return ResolvedPods(pods, pending, kept, last)
 
 
 def _addressed(lab: str, pod: Pod, node: Node, own: tuple[IPAddress, ...]) -> Pod:

@@ -19,6 +19,7 @@ from kns.kinds.fields import (
     METADATA_PATHS,
     OBJECT_NAME,
 )
+from kns.kinds.scheduling import TAINT, Taint
 from kns.labfile.reader import DocumentKind, Field, Form, ListOf, Reading, Shape
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -37,6 +38,7 @@ class Node:
     pod_cidrs: tuple[IPNetwork, ...] = ()
     labels: Labels = field(default_factory=dict)
     host_addresses: tuple[IPAddress, ...] = ()
+    taints: tuple[Taint, ...] = ()
 
     @property
     def zone(self) -> str:
@@ -60,6 +62,7 @@ def _short(  # noqa: PLR0913 - the fields of a node in the Lab document
     addresses: tuple[IPAddress, ...] = (),
     pod_cidr: IPNetwork | None = None,
     pod_cidrs: tuple[IPNetwork, ...] = (),
+    taints: tuple[Taint, ...] = (),
 ) -> Node:
     """A node of the Lab document; `written_addresses` gives the place of each address."""
     return Node(
@@ -67,6 +70,7 @@ def _short(  # noqa: PLR0913 - the fields of a node in the Lab document
         addresses if address is None else (address, *addresses),
         pod_cidrs if pod_cidr is None or pod_cidr in pod_cidrs else (pod_cidr, *pod_cidrs),
         {**(labels or {}), ZONE_LABEL: zone} if zone else labels or {},
+        taints=taints,
     )
 
 
@@ -79,6 +83,7 @@ SHAPE = Shape(
     Field("addresses", ADDRESSES, default=[]),
     Field("podCIDR", CIDR, default=None),
     Field("podCIDRs", CIDR_LIST),
+    Field("taints", ListOf(TAINT)),
     of=Node,
     doc="A node.",
 )

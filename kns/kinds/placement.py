@@ -9,7 +9,9 @@ from kns.kinds.common import Protocol
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
 from kns.kinds.lab import Lab
 from kns.kinds.networking import DNSOptions
+from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, DNSPolicy, Pod
+from kns.kinds.scheduling import HostPort, objection, port_objection, unavailable
 from kns.kinds.workload import Workload, WorkloadKind
 
 #: the component that an Ingress controller's pods run
@@ -24,25 +26,30 @@ CONTROLLER_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class PlacedPod:
-    """A pod with its node; `workload` is the index of what it was made from, -1 for kns' own."""
+    """A pod with its node; `workload` is the index of what it was made from, -1 for kns' own.
+
+    Where no node will do, it has none, and `pending` says why as kube-scheduler does.
+    """
 
     pod: Pod
     workload: int
+    pending: str = ""
 
 
 def expand_pods(lab: Lab, bound: Mapping[str, str] | None = None) -> tuple[PlacedPod, ...]:
     """Every pod in file order, then the Ingress controller's, the DNS pods last.
 
-    Pods that name no node go round robin over the nodes, but for those in `bound` (full name to
-    node), which stay where they are, as a scheduled pod does.
+    Pods that name no node go round robin over the nodes that will do, but for those in `bound`
+    (full name to node), which stay where they are, as a scheduled pod does.
     """
-    nodes = [node.name for node in lab.nodes]
-    pods = _placed(lab.workloads, nodes, bound or {})
+    scheduler = _Scheduler(lab.nodes, bound or {})
+    pods = scheduler.place([(index, item) for index, item in enumerate(lab.workloads)])
     controller = ingress_controller(lab)
     own = [_controller_workload(controller)] if controller is not None else []
     own += [_dns_workload(lab.networking.dns)] if lab.networking.dns.enabled else []
     for workload in own:
-        pods += [replace(item, workload=-1) for item in _placed([workload], nodes, bound or {})]
+        scheduler.restart()
+        pods += scheduler.place([(-1, workload)])
     return tuple(pods)
 
 
@@ -53,20 +60,68 @@ def ingress_controller(lab: Lab) -> IngressControllerOptions | None:
     return lab.ingress_controller
 
 
-def _placed(
-    workloads: Sequence[Workload], nodes: Sequence[str], bound: Mapping[str, str]
-) -> list[PlacedPod]:
-    placed: list[PlacedPod] = []
-    turn = 0
-    for index, workload in enumerate(workloads):
-        for made in workload.pods(nodes):
-            pod = made
-            if not pod.node:
-                kept = bound.get(pod.full_name, "")
-                pod = replace(pod, node=kept if kept in nodes else nodes[turn % len(nodes)])
-                turn += 1
-            placed.append(PlacedPod(pod, index))
-    return placed
+class _Scheduler:
+    """Gives pods their nodes, in turn, and keeps account of the host ports."""
+
+    def __init__(self, nodes: Sequence[Node], bound: Mapping[str, str]) -> None:
+        self._nodes, self._bound = nodes, bound
+        self._taken: dict[str, list[HostPort]] = {node.name: [] for node in nodes}
+        self._turn = 0
+
+    def restart(self) -> None:
+        """The next pod's turn is at the first node again."""
+        self._turn = 0
+
+    def place(self, workloads: Sequence[tuple[int, Workload]]) -> list[PlacedPod]:
+        """The pods of the workloads in their order; who has a node takes its ports first."""
+        pods = [(index, pod) for index, item in workloads for pod in self._pods(item)]
+        homes = [pod.node or self._bound_to(pod) for _, pod in pods]
+        for (_, pod), home in zip(pods, homes, strict=True):
+            self._take(pod, home)
+        return [
+            self._placed(index, pod, home) for (index, pod), home in zip(pods, homes, strict=True)
+        ]
+
+    def _pods(self, workload: Workload) -> Sequence[Pod]:
+        """A workload's pods; a DaemonSet has one on each node that will do."""
+        wishes = workload.template.wishes
+        fit = [n.name for n in self._nodes if not objection(wishes, n.name, n.labels, n.taints)]
+        return workload.pods(fit)
+
+    def _bound_to(self, pod: Pod) -> str:
+        node = self._bound.get(pod.full_name, "")
+        return node if node in self._taken else ""
+
+    def _take(self, pod: Pod, node: str) -> None:
+        if pod.host_ports and node in self._taken:
+            self._taken[node] += pod.host_ports
+
+    def _placed(self, index: int, pod: Pod, home: str) -> PlacedPod:
+        """The pod at its home, or at the next node in turn that will do."""
+        if pod.node:
+            return PlacedPod(pod, index)
+        if home:
+            self._turn += 1
+            return PlacedPod(replace(pod, node=home), index)
+        reasons: list[str] = []
+        count = len(self._nodes)
+        for place in range(self._turn, self._turn + count):
+            node = self._nodes[place % count]
+            reason = self._objection(pod, node, own=index < 0)
+            if not reason:
+                self._turn = place + 1
+                self._take(pod, node.name)
+                return PlacedPod(replace(pod, node=node.name), index)
+            reasons.append(reason)
+        return PlacedPod(pod, index, unavailable(reasons))
+
+    def _objection(self, pod: Pod, node: Node, *, own: bool) -> str:
+        if own:  # kns' own pods serve every lab, whatever its nodes are for
+            return ""
+        found = objection(pod.wishes, node.name, node.labels, node.taints)
+        if found or not pod.host_ports:
+            return found
+        return port_objection(pod.host_ports, self._taken[node.name])
 
 
 def _dns_workload(dns: DNSOptions) -> Workload:

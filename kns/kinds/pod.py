@@ -18,14 +18,24 @@ from kns.kinds.fields import (
     FILLED_WORD,
     FLAG,
     LABEL_NAME,
+    LABELS,
     METADATA_PATHS,
     NAMED,
+    NODE_PORT,
     PORT,
     PORT_NAME,
     PROTOCOL,
     SUBDOMAIN,
     TEXTS,
     WORD,
+)
+from kns.kinds.scheduling import (
+    AFFINITY,
+    TOLERATION,
+    HostPort,
+    NodeSelectorTerm,
+    Toleration,
+    Wishes,
 )
 from kns.labfile.reader import Choice, Field, ListOf, Shape, Text
 
@@ -46,11 +56,17 @@ class DNSPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A port that a container listens on; `port` is short for `containerPort`."""
+    """A port that a container listens on; `port` is short for `containerPort`.
+
+    `hostPort` is a port of the pod's node that leads to it, at `hostIP` or at all its addresses.
+    """
 
     port: int
     name: str = ""
     protocol: Protocol = Protocol.TCP
+    #: the port of the node that leads to it, 0 if none
+    host_port: int = 0
+    host_ip: IPAddress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +139,25 @@ class Pod:
     host_aliases: tuple[HostAlias, ...] = ()
     annotations: Labels = field(default_factory=dict)
     service_account: str = "default"
+    node_selector: Labels = field(default_factory=dict)
+    #: any of these terms; None: any node
+    node_affinity: tuple[NodeSelectorTerm, ...] | None = None
+    tolerations: tuple[Toleration, ...] = ()
+
+    @property
+    def wishes(self) -> Wishes:
+        """What it asks of its node."""
+        return Wishes(self.node_selector, self.node_affinity, self.tolerations)
+
+    @property
+    def host_ports(self) -> tuple[HostPort, ...]:
+        """The ports of its node that it takes: in the host network those of its containers."""
+        return tuple(
+            HostPort(port.host_port or port.port, port.protocol, port.host_ip)
+            for container in self.containers
+            for port in container.ports
+            if port.host_port or self.host_network
+        )
 
     @property
     def asks_cluster_dns(self) -> bool:
@@ -226,6 +261,8 @@ _CONTAINER_PORT = Shape(
     Field("port", PORT, default=None),
     Field("containerPort", PORT, default=None),
     Field("protocol", PROTOCOL, zero=True),
+    Field("hostPort", NODE_PORT),
+    Field("hostIP", ADDRESS, zero=True),
     of=ContainerPort,
 )
 _CONTAINER_FIELDS = (
@@ -289,6 +326,9 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("enableServiceLinks", FLAG),
         Field("hostNetwork", FLAG),
         Field("hostAliases", ListOf(_HOST_ALIAS)),
+        Field("nodeSelector", LABELS),
+        Field("affinity", AFFINITY, "node_affinity", default={}),
+        Field("tolerations", ListOf(TOLERATION)),
         Field("serviceAccountName", ANY_TEXT, "service_account", zero=True),
     )
 
@@ -317,6 +357,9 @@ def template_paths(template: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         "hostNetwork",
         "hostAliases",
         "initContainers",
+        "nodeSelector",
+        "affinity",
+        "tolerations",
         "serviceAccountName",
     )
     paths: dict[str, tuple[str, ...]] = {name: (*template, "spec", name) for name in spec}

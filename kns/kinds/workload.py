@@ -16,6 +16,7 @@ from kns.kinds.fields import LABELS
 from kns.kinds.pod import (
     ALWAYS,
     Container,
+    ContainerPort,
     Pod,
     manifest_fields,
     pod,
@@ -24,7 +25,7 @@ from kns.kinds.pod import (
 )
 from kns.kinds.selector import LabelSelector
 from kns.labfile.document import Path
-from kns.labfile.place import Located
+from kns.labfile.place import Located, Place
 from kns.labfile.reader import Field, Form, Integer, Mapped, Shape, Text
 
 
@@ -97,6 +98,19 @@ def written_containers(part: Located[Workload]) -> Iterator[tuple[Container, Pat
             yield container, ("containers", index)
         else:
             yield container, ("initContainers", sidecars[index - first])
+
+
+def written_ports(
+    container: Container, place: Place, base: Path
+) -> Iterator[tuple[ContainerPort, Path]]:
+    """A container's ports, each with its path: `port` or `ports[0]`."""
+    single = place.has(*base, "port")
+    for number, port in enumerate(container.ports):
+        path: Path = (*base, "ports", number - single)
+        if single and number == 0:
+            yield port, (*base, "port")
+        elif port.port:
+            yield port, path
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -120,8 +120,9 @@ def get_table(
 
 
 def select_pods(cluster: Cluster, selection: Selection) -> list[Pod]:
-    """The selected pods, in file order."""
-    return [pod for pod in cluster.pods if selection.admits(pod.namespace, pod.name)]
+    """The selected pods, in file order; those that no node will do for come last."""
+    every = (*cluster.pods, *cluster.pending)
+    return [pod for pod in every if selection.admits(pod.namespace, pod.name)]
 
 
 def select_services(cluster: Cluster, selection: Selection) -> list[Service]:
@@ -180,7 +181,7 @@ def _pods_table(pods: Iterable[Pod], presence: Presence, *, wide: bool) -> Table
             _pod_status(pod, presence),
             age_text(age) if age is not None else "<unknown>",
         )
-        wide_row = (*row, _join(pod.addresses), pod.node, labels_text(pod.labels))
+        wide_row = (*row, _join(pod.addresses), pod.node or NONE, labels_text(pod.labels))
         rows.append(wide_row if wide else row)
     return Table((*heads, *more) if wide else heads, tuple(rows))
 
@@ -191,6 +192,8 @@ def _ready_containers(pod: Pod, presence: Presence) -> int:
 
 
 def _pod_status(pod: Pod, presence: Presence) -> str:
+    if not pod.node:
+        return "Pending"
     if pod.full_name not in presence.pods:
         return "Missing"
     return "Terminating" if pod.terminating else "Running"

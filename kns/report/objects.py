@@ -62,12 +62,17 @@ def node_object(node: Node, presence: Presence) -> Object:
     addresses: list[JSON] = [
         {"type": "InternalIP", "address": str(address)} for address in node.addresses
     ]
+    listed: list[JSON] = [
+        {"key": taint.key, "value": taint.value, "effect": str(taint.effect)}
+        for taint in node.taints
+    ]
+    taints: Object = {"taints": listed} if listed else {}
     addresses.append({"type": "Hostname", "address": node.name})
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": metadata(node.name, "", node.labels),
-        "spec": {"podCIDR": cidrs[0], "podCIDRs": cidrs} if cidrs else {},
+        "spec": {**({"podCIDR": cidrs[0], "podCIDRs": cidrs} if cidrs else {}), **taints},
         "status": {
             "addresses": addresses,
             "conditions": [{"type": "Ready", "status": ready}],
@@ -91,7 +96,7 @@ def pod_object(pod: Pod, cluster: Cluster, presence: Presence) -> Object:
         ],
     }
     spec: Object = {
-        "nodeName": pod.node,
+        **({"nodeName": pod.node} if pod.node else {}),
         "dnsPolicy": str(pod.dns_policy),
         "enableServiceLinks": pod.enable_service_links,
         "containers": [_container(item) for item in pod.containers if not item.is_sidecar],
@@ -126,6 +131,10 @@ def _container(container: Container) -> Object:
     ports: list[JSON] = []
     for port in container.ports:
         item: Object = {"containerPort": port.port, "protocol": str(port.protocol)}
+        if port.host_port:
+            item["hostPort"] = port.host_port
+        if port.host_ip is not None:
+            item["hostIP"] = str(port.host_ip)
         ports.append({"name": port.name, **item} if port.name else item)
     result: Object = {"name": container.name, "ports": ports}
     if container.command:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from kns.errors import Problem
 from kns.kinds.common import Protocol
-from kns.kinds.pod import ALWAYS, Container, ContainerPort
+from kns.kinds.placement import PlacedPod, expand_pods
+from kns.kinds.pod import ALWAYS
+from kns.kinds.scheduling import NO_MATCH
 from kns.kinds.sources import Sources
-from kns.kinds.workload import Workload, written_containers
+from kns.kinds.workload import Workload, written_containers, written_ports
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
 
@@ -18,6 +20,28 @@ def warn_pods(sources: Sources) -> Iterator[Problem]:
     for part in sources.workloads:
         yield from _ports(part)
         yield from _init_containers(part.place)
+    pending: dict[int, list[PlacedPod]] = {}
+    for item in expand_pods(sources.lab):
+        if item.pending:
+            pending.setdefault(item.workload, []).append(item)
+    for index, items in pending.items():
+        yield _pending(sources.workloads[index], items)
+
+
+def _pending(part: Located[Workload], items: list[PlacedPod]) -> Problem:
+    """Pods for which kube-scheduler finds no node: nothing of them is made."""
+    names = [item.pod.name for item in items]
+    who = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    verb = "stays" if len(names) == 1 else "stay"
+    selector = part.value.template.node_selector
+    path, hint = ("name",), ""
+    if part.place.has("nodeSelector") or part.place.has("affinity"):
+        path = ("nodeSelector" if part.place.has("nodeSelector") else "affinity",)
+    if NO_MATCH in items[0].pending and selector:
+        pairs = ", ".join(f"{key}: {value}" for key, value in selector.items())
+        hint = f"label a node: nodes: [{{name: …, labels: {{{pairs}}}}}]"
+    message = f"{who} {verb} Pending: {items[0].pending}"
+    return part.place.problem(path, message, hint, warning=True)
 
 
 def _ports(part: Located[Workload]) -> Iterator[Problem]:
@@ -28,7 +52,7 @@ def _ports(part: Located[Workload]) -> Iterator[Problem]:
     """
     used: dict[tuple[int, Protocol], tuple[str, Path]] = {}
     for container, base in written_containers(part):
-        for port, path in _written_ports(container, part.place, base):
+        for port, path in written_ports(container, part.place, base):
             holder, first = used.setdefault((port.port, port.protocol), (container.name, path))
             if first == path:
                 continue
@@ -38,19 +62,6 @@ def _ports(part: Located[Workload]) -> Iterator[Problem]:
             where = part.place.problem(first, "").path
             message = f"duplicate port definition with {where}"
             yield part.place.problem(path, message, hint, warning=True)
-
-
-def _written_ports(
-    container: Container, place: Place, base: Path
-) -> Iterator[tuple[ContainerPort, Path]]:
-    """A container's ports, each with its path: `port` or `ports[0]`."""
-    single = place.has(*base, "port")
-    for number, port in enumerate(container.ports):
-        path: Path = (*base, "ports", number - single)
-        if single and number == 0:
-            yield port, (*base, "port")
-        elif port.port:
-            yield port, path
 
 
 def _init_containers(place: Place) -> Iterator[Problem]:

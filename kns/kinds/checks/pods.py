@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from kns.addresses import IPAddress
 from kns.errors import Problem
 from kns.kinds import names
 from kns.kinds.checks.network import (
@@ -12,12 +13,14 @@ from kns.kinds.checks.network import (
     duplicate,
     reserved_names,
 )
+from kns.kinds.common import Protocol
 from kns.kinds.networks import networks, node_mask_size, pod_capacity
 from kns.kinds.node import Node
 from kns.kinds.placement import PlacedPod, expand_pods
 from kns.kinds.pod import DNSPolicy, Pod
+from kns.kinds.scheduling import NO_FREE_PORTS, NO_MATCH, HostPort, objection
 from kns.kinds.sources import Sources
-from kns.kinds.workload import Workload, written_containers
+from kns.kinds.workload import Workload, written_containers, written_ports
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
 from kns.labfile.wording import did_you_mean, shown
@@ -38,6 +41,7 @@ def check_pods(sources: Sources) -> Iterator[Problem]:
     pods = expand_pods(sources.lab) if sources.nodes else ()
     yield from _duplicates(sources, pods)
     yield from _capacity(sources, pods)
+    yield from _nodes_of(sources, pods)
 
 
 def _node(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
@@ -62,6 +66,38 @@ def _names(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
         yield part.place.problem(("name",), message, f"at most {NAME_MAX} characters: {netns}")
 
 
+def _nodes_of(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Problem]:
+    """What kubelet refuses of the pods that name their node: it runs them, or nobody does."""
+    nodes = {part.value.name: part.value for part in sources.nodes}
+    taken: dict[str, list[tuple[HostPort, Pod]]] = {}
+    for item in _written(pods):
+        pod, part = item.pod, sources.workloads[item.workload]
+        node = nodes.get(pod.node)
+        if node is None:
+            continue
+        if part.value.template.node and objection(pod.wishes, node.name, node.labels, ()):
+            message = f"Predicate NodeAffinity failed: {NO_MATCH}"
+            field = "nodeSelector" if part.place.has("nodeSelector") else "affinity"
+            yield part.place.problem((field,), message, f"{label_words(node)}; or leave node out")
+        others = taken.setdefault(node.name, [])
+        for port in pod.host_ports:
+            clash = next((other for known, other in others if known.clashes(port)), None)
+            if clash is not None and clash is not pod:
+                message = f"Predicate NodePorts failed: {NO_FREE_PORTS}"
+                hint = f"{clash.name} has port {port.port}/{port.protocol} of {node.name}"
+                yield part.place.problem(
+                    ("node" if part.value.template.node else "name",), message, hint
+                )
+                break
+        others += [(port, pod) for port in pod.host_ports]
+
+
+def label_words(node: Node) -> str:
+    """What labels a node has."""
+    text = ",".join(f"{key}={value}" for key, value in sorted(node.labels.items()))
+    return f"{node.name} has the labels {text}" if text else f"{node.name} has no labels"
+
+
 # -- containers ------------------------------------------------------------------------------------
 
 
@@ -74,6 +110,28 @@ def _containers(part: Located[Workload]) -> Iterator[Problem]:
             yield part.place.problem((*base, "name"), message, hint)
         used_names.add(container.name)
         yield from _port_fields(part.place, base)
+    yield from _host_ports(part)
+
+
+def _host_ports(part: Located[Workload]) -> Iterator[Problem]:
+    """checkHostPortConflicts, and validateHostNetwork; the sidecars' are looked at one by one."""
+    used: set[tuple[Protocol, IPAddress | None, int]] = set()
+    is_host = part.value.template.host_network
+    for container, base in written_containers(part):
+        known = set() if container.is_sidecar else used
+        for port, path in written_ports(container, part.place, base):
+            number = port.host_port or (port.port if is_host else 0)
+            if is_host and number != port.port:
+                message = (
+                    f"Invalid value: {port.port}: must match `hostPort` when `hostNetwork` is true"
+                )
+                yield part.place.problem((*path, "containerPort"), message)
+            key = (port.protocol, port.host_ip, number)
+            if number and key in known:
+                text = f"{port.protocol}/{port.host_ip or ''}/{number}"
+                message = f"Duplicate value: {shown(text)}"
+                yield part.place.problem((*path, "hostPort"), message)
+            known.add(key)
 
 
 def _port_fields(place: Place, base: Path) -> Iterator[Problem]:
@@ -159,7 +217,7 @@ def _is_dns_pod(sources: Sources, name: str) -> bool:
 
 
 def _capacity(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Problem]:
-    counts = Counter(item.pod.node for item in pods)
+    counts = Counter(item.pod.node for item in pods if not item.pod.host_network)
     for node in sources.nodes:
         count, name = counts[node.value.name], node.value.name
         if count > BRIDGE_PORTS:
