@@ -6,6 +6,7 @@ the network itself   fabric, nodes, internet hosts             fabric.py, node.p
 pods                 cni0, its ports, the pods                 pods.py
 pod network          between the nodes                         podnetwork/
 kube-proxy           the rules of its mode                     proxy/
+host ports           the CNI plugin portmap's rules            portmap.py
 egress               gateways, masquerade                      egress_gateway.py, egress.py
 load balancer        what the world knows of its addresses     load_balancer.py
 """
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kns.cluster.model import Cluster
-from kns.compile import egress, egress_gateway, load_balancer, names
+from kns.compile import egress, egress_gateway, load_balancer, names, portmap
 from kns.compile.fabric import compile_fabric, compile_internet_host
 from kns.compile.fragments import joined
 from kns.compile.listeners import Listener, listeners
@@ -81,8 +82,10 @@ def _fragments(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Iterator[
         pod_network(cluster.network.pod_network).on_node(cluster, node),
     )
     yield from network
+    yield portmap.masquerade(cluster, node, pods)
     yield _kube_proxy(cluster, _with_addresses(node, network))
     yield egress.built_in_chains(cluster, node)
+    yield portmap.on_node(cluster, node, pods)
     yield egress_gateway.on_node(cluster, node)
     yield egress.on_node(cluster, node)
 

@@ -159,12 +159,14 @@ def _stale_links(
 
 
 def _sysctls(phases: _Phases, netns: Netns, before: Netns) -> None:
+    """Sysctls of a link of the netns wait for the link; all others come before any."""
     have = {sysctl.key: sysctl.value for sysctl in before.sysctls}
-    phases.create.extend(
-        Write(netns.name, sysctl)
-        for sysctl in netns.sysctls
-        if have.get(sysctl.key) != sysctl.value
-    )
+    links = {link.name for link in netns.links}
+    for sysctl in netns.sysctls:
+        if have.get(sysctl.key) != sysctl.value:
+            is_links = links.intersection(sysctl.key.split("/"))
+            phase = phases.layer3 if is_links else phases.create
+            phase.append(Write(netns.name, sysctl))
 
 
 def _links(

@@ -31,6 +31,7 @@ from kns.promise.check import (
 )
 from kns.promise.endpoints import serves_http, workloads
 from kns.promise.flow import Flow, Promise
+from kns.promise.hostport_checks import host_port_checks
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
 from kns.promise.policy_checks import is_subject, node_pods
@@ -47,6 +48,7 @@ def pod_checks(lookup: Lookup) -> Iterator[Check | Skip]:
         yield from _node_to_pod(lookup, family)
         yield from _node_to_node(lookup, family)
         yield from _pod_to_node(lookup, family)
+        yield from host_port_checks(lookup, family)
         yield from _egress(lookup, family)
         yield from _unroutable(lookup, family)
     pods = len(workloads(lookup.cluster))

@@ -29,6 +29,7 @@ from kns.promise.flow import (
     Stage,
     Stop,
 )
+from kns.promise.hostport import host_port, host_port_source
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
 from kns.promise.policy import denial, rulings, source_ranges_stop
@@ -152,6 +153,10 @@ def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     if isinstance(backend, Stop):
         return Promise(flow, stop=backend)
     source, note = _straight_source(lookup, flow, way, backend)
+    mapped = host_port(lookup, flow)
+    if mapped is not None:
+        source, note = host_port_source(lookup, flow, source, mapped), "a host port"
+        backend = mapped
     found = rulings(lookup, flow, None, backend, source)
     denying = denial(found)
     if denying is not None:

@@ -48,6 +48,9 @@ _PURPOSES = {
     "KUBE-KUBELET-CANARY": "tells kubelet by its absence that rules were flushed",
     "KUBE-PROXY-CANARY": "tells kube-proxy by its absence that rules were flushed",
     "FLANNEL-POSTRTG": "gives pods the node's address on their way out of the cluster",
+    "CNI-HOSTPORT-DNAT": "finds the pod that has the host port",
+    "CNI-HOSTPORT-SETMARK": "marks who must be masqueraded: the node's own pods, localhost",
+    "CNI-HOSTPORT-MASQ": "gives marked packets the address of the bridge",
     "FLANNEL-FWD": "accepts what pods send and receive",
     # IPVS
     "virtual servers": "IPVS takes a real server for each connection, at OUTPUT as well",

@@ -30,7 +30,7 @@ PROMISES = {
     "node-to-service": "a node's own programs use services like pods do",
     "internet-to-service": "from outside a service is reached by its outer doors only",
     "internet-to-ingress": "host and path lead to the right service's pods, over TLS where asked",
-    "internet-to-node": "load balancers learn by health checks which nodes have endpoints",
+    "internet-to-node": "nodes answer at host ports, and a balancer's health checks truly",
     "pod-to-internet": "what leaves the cluster carries the node's address",
     "internet-to-pod": "pod addresses mean nothing outside the cluster",
     "name-resolution": "each resolver finds what DNS for Services and Pods says, and nothing else",
