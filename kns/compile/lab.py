@@ -9,6 +9,7 @@ kube-proxy           the rules of its mode                     proxy/
 host ports           the CNI plugin portmap's rules            portmap.py
 egress               gateways, masquerade                      egress_gateway.py, egress.py
 load balancer        what the world knows of its addresses     load_balancer.py
+network policies     who may speak with whom                   networkpolicy/
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from kns.compile import egress, egress_gateway, load_balancer, names, portmap
 from kns.compile.fabric import compile_fabric, compile_internet_host
 from kns.compile.fragments import joined
 from kns.compile.listeners import Listener, listeners
+from kns.compile.networkpolicy import table as networkpolicy
 from kns.compile.node import bare_node
 from kns.compile.podnetwork.by_mode import pod_network
 from kns.compile.pods import bridge_on_node, compile_pod
@@ -88,6 +90,7 @@ def _fragments(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Iterator[
     yield portmap.on_node(cluster, node, pods)
     yield egress_gateway.on_node(cluster, node)
     yield egress.on_node(cluster, node)
+    yield networkpolicy.on_node(cluster, node, pods)
 
 
 def _with_addresses(node: Node, network: Iterable[Netns]) -> Node:

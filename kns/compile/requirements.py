@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kns.compile.networkpolicy import table as networkpolicy
 from kns.compile.podnetwork.by_mode import POD_NETWORKS
 from kns.compile.proxy.by_mode import proxies
 from kns.state.requirements import Feature, Need, Tool
@@ -34,6 +35,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
     Feature("veth", Need.REQUIRED, "pods", _link("veth"), "veth"),
     Feature("bridge", Need.REQUIRED, "cni0", _link("bridge"), "bridge"),
     *(feature for proxy in proxies() for feature in proxy.FEATURES),
+    networkpolicy.FEATURE,
     *(feature for network in POD_NETWORKS.values() for feature in network.FEATURES),
     Feature(
         "netem",

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from kns.cluster.model import Cluster
+from kns.compile.networkpolicy import table as networkpolicy
 from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.by_mode import proxy
 from kns.errors import PlatformError
@@ -41,6 +42,7 @@ def require(state: HostState, cluster: Cluster) -> None:
             programs.add("nft")
         if space.ipsets:
             programs.add("ipset")
+    _require_policies(state)
     for program in sorted(programs):
         processes.which(program)
     _require_features(proxy(cluster.network.kube_proxy.mode))
@@ -55,6 +57,24 @@ def _require_features(kube_proxy: Proxy) -> None:
         raise PlatformError(
             f"kubeProxyMode {kube_proxy.MODE} needs what this kernel lacks: {words}",
             hint=f"{modprobe(words)}; {kube_proxy.ALTERNATIVE}",
+        )
+
+
+def _require_policies(state: HostState) -> None:
+    """NetworkPolicies are rules of nftables, whatever kube-proxy's mode is."""
+    own = networkpolicy.OWN.nft_tables
+    if not any(table.name in own for space in state.netns for table in space.nftables):
+        return
+    try:
+        works = features.works(networkpolicy.FEATURE)
+    except PlatformError as error:
+        message = f"NetworkPolicies are enforced by nftables, also beside iptables: {error.message}"
+        raise PlatformError(message, hint=error.hint) from error
+    if not works:
+        modules = networkpolicy.FEATURE.module
+        raise PlatformError(
+            f"NetworkPolicies are enforced by nftables, and this kernel lacks: {modules}",
+            hint=modprobe(modules),
         )
 
 

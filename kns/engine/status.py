@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kns.compile.lab import compile_lab
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.engine import agent
 from kns.engine.down import known_labs
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running

@@ -17,8 +17,8 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster, ProxyMode
 from kns.compile import names
 from kns.compile.lab import LabState, compile_lab
+from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
-from kns.compile.proxy.by_mode import own_rules
 from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
 from kns.engine import script as by_hand
 from kns.engine.down import remove

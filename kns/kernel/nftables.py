@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from threading import Event
 
-from kns.errors import ApplyError
+from kns.errors import ApplyError, PlatformError
 from kns.kernel import processes
 from kns.kernel.processes import Completed, Context
 from kns.plan.ops import LoadNft
@@ -25,15 +25,31 @@ def observe(netns: str, names: Iterable[str], *, stop: Event | None = None) -> t
     """The tables of these names that the netns has, of ip first, then of ip6, in normal form."""
     context = Context(netns)
     tables: list[NftTable] = []
+    present = _present(context, netns, stop)
     # one table a process: nft 1.0.6 loads only the last one's family for several in one input
     for family in FAMILIES.values():
         for name in names:
+            if (family, name) not in present:
+                continue
             done = _nft(context, ["-s", "list", "table", family, name], stop=stop)
             if done.returncode != 0 and "No such file or directory" in done.stderr:
                 continue
             _check(done, netns, f"nft list table {family} {name}")
             tables += parse_tables(done.stdout)
     return tuple(tables)
+
+
+def _present(context: Context, netns: str, stop: Event | None) -> frozenset[tuple[str, str]]:
+    """Family and name of every table; none where there is no nft, or a kernel without it."""
+    try:
+        done = _nft(context, ["list", "tables"], stop=stop)
+    except PlatformError:
+        return frozenset()
+    if done.returncode != 0 and "not supported" in done.stderr:
+        return frozenset()
+    _check(done, netns, "nft list tables")
+    words = (line.split() for line in done.stdout.splitlines())
+    return frozenset((item[1], item[2]) for item in words if len(item) == 3)
 
 
 def apply(netns: str, wanted: NftChange) -> None:

@@ -20,15 +20,25 @@ from kns.probe.addresses import is_address
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside
 from kns.probe.model import Attempt, overall
+from kns.probe.policy import why_denied
 from kns.probe.target import Target
 from kns.promise.endpoints import UsableEndpoints, serves_http
-from kns.promise.flow import Backend, Outcome
+from kns.promise.flow import Backend, Flow, Outcome
 from kns.promise.location import Location, LocationKind, label
 from kns.promise.lookup import Lookup
 
 
-def explain(cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]) -> str:
+def explain(
+    cluster: Cluster,
+    source: Location,
+    target: Target,
+    attempts: Sequence[Attempt],
+    *,
+    is_echo: bool = False,
+) -> str:
     """What the failure means and what to look at; empty if there is none."""
+    if kept_out := _kept_out(cluster, source, target, attempts, is_echo=is_echo):
+        return kept_out
     outcome = overall(tuple(attempt.outcome for attempt in attempts))
     match outcome:
         case Outcome.CONNECTED:
@@ -42,6 +52,23 @@ def explain(cluster: Cluster, source: Location, target: Target, attempts: Sequen
             return "; ".join(details[:2]) or "curl failed in a way of its own"
         case Outcome.REFUSED | Outcome.TIMEOUT | Outcome.UNREACHABLE:
             return _failure(cluster, source, target, attempts)
+
+
+def _kept_out(
+    cluster: Cluster,
+    source: Location,
+    target: Target,
+    attempts: Sequence[Attempt],
+    *,
+    is_echo: bool,
+) -> str:
+    """The network policy that silence is promised by; else nothing."""
+    silent = any(attempt.outcome in (Outcome.TIMEOUT, Outcome.OTHER) for attempt in attempts)
+    if not silent or not is_address(target.address):
+        return ""
+    port = None if is_echo else target.port
+    flow = Flow(source, ip_address(target.address), port, target.protocol)
+    return why_denied(cluster, flow)
 
 
 def _failure(

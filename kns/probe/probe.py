@@ -99,7 +99,7 @@ def _ping_only(
     known = owners(cluster)
     result = pinging.ping(goal.address, places.context(start), count=count)
     attempts = pinging.attempts(result, known.get(goal.address, goal.label))
-    reason = explain(cluster, start, goal, attempts)
+    reason = explain(cluster, start, goal, attempts, is_echo=True)
     if goal.kind is LocationKind.SERVICE and result.outcome is not Outcome.CONNECTED:
         reason = (
             "a cluster IP exists only in kube-proxy's rules, port by port: in iptables and"

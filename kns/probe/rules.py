@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from kns.addresses import IPFamily
 from kns.compile.names import netns_of_node
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.engine.labs import RunningLab
 from kns.kernel.observe import Interest, observe
 from kns.kinds.endpointslice import EndpointSlice

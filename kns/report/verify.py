@@ -23,6 +23,7 @@ PROMISES = {
     "addressing": "every pod has an address of its own, from its node's pod CIDR",
     "container-to-container": "the containers of a pod share one netns: address, MAC, localhost",
     "pod-to-pod": "every pod reaches every other by its own address, on any node, without NAT",
+    "network-policy": "isolated pods speak with whom a rule allows, port by port, and nobody else",
     "node-to-pod": "a node reaches its pods, as kubelet must for its probes",
     "node-to-node": "nodes reach each other",
     "pod-to-node": "pods reach the nodes",

@@ -18,6 +18,7 @@ from kns.state.packet import parse_target
 #: keys of one word; those that begin with `fib` have three, all others two
 _LINKS = frozenset({"iif", "oif", "iifname", "oifname"})
 _KEYS = frozenset({"ip", "ip6", "meta", "th", "tcp", "udp", "sctp", "ct", "fib", "numgen", *_LINKS})
+_TRANSPORTS = frozenset({"tcp", "udp", "sctp"})
 _TOKEN = re.compile(r'"[^"]*"|[^\s,{}]+|[{},]')
 
 
@@ -25,12 +26,14 @@ _TOKEN = re.compile(r'"[^"]*"|[^\s,{}]+|[{},]')
 class Key:
     """What a rule looks at: `daddr`, `l4proto`, `dport`, `fib daddr type`, …, or `numgen`.
 
-    Of it the bits of `mask` alone; `count` is how many numbers `numgen` has.
+    Of it the bits of `mask` alone; `count` is how many numbers `numgen` has. With a `transport` it
+    is a port of that protocol, and packets of others match nothing: `tcp dport`, not `th dport`.
     """
 
     name: str
     mask: int = 0xFFFFFFFF
     count: int = 0
+    transport: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +160,7 @@ def _key(words: list[str]) -> Key:
     name = " ".join(taken) if taken[0] == "fib" else taken[-1]
     if words[:1] == ["&"]:
         return Key(name, int(_take(words, 2)[1], 0))
-    return Key(name)
+    return Key(name, transport=taken[0] if taken[0] in _TRANSPORTS else "")
 
 
 def _operand(words: list[str]) -> Operand:

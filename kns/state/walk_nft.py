@@ -146,6 +146,9 @@ class _Table:
         self, statement: Dispatch, passage: Passage, start: Passage
     ) -> Iterator[tuple[Passage, bool]]:
         """Each element of a verdict map that fits; none: the chain goes on."""
+        if not _has_transport(statement.keys, passage):
+            yield start, False
+            return
         values = self._values(statement.keys, passage)
         fitting = [item for item in self._elements(statement.operand) if _covers(item, values)]
         for element in fitting:
@@ -162,6 +165,8 @@ class _Table:
             yield passage.sent_to(ip_address(address), int(port or 0))
 
     def _fits(self, statement: Match, passage: Passage) -> bool:
+        if not _has_transport(statement.keys, passage):
+            return False
         values = self._values(statement.keys, passage)
         elements = self._elements(statement.operand)
         return any(_covers(item, values) for item in elements) is not statement.inverted
@@ -263,6 +268,11 @@ class _Table:
 
 def _new_mark(statement: SetMark, mark: int) -> int:
     return mark | statement.value if statement.operator == "|" else mark ^ statement.value
+
+
+def _has_transport(keys: Iterable[Key], passage: Passage) -> bool:
+    """True if the packet is of the protocol whose ports the keys are."""
+    return all(key.transport in ("", passage.packet.protocol) for key in keys)
 
 
 def _masked(value: Value, mask: int) -> Value:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from kns.cluster.model import ProxyMode
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.compile.proxy.ipvs import DEVICE
 from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.kernel import netns, processes

@@ -15,7 +15,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, ProxyMode
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context

@@ -10,7 +10,7 @@ from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, PodNetworkMode, ProxyMode
 from kns.compile.lab import compile_host
 from kns.compile.names import lab_prefix
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.kernel import netns
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe

@@ -13,7 +13,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.compile.proxy.nftables import nft_tables
 from kns.compile.proxy.nftables_base import source_set_text
 from kns.errors import ApplyError

@@ -11,7 +11,6 @@ from kns.compile.proxy.iptables import IptablesProxy
 from kns.compile.proxy.ipvs import IpvsProxy
 from kns.compile.proxy.nftables import NftablesProxy
 from kns.compile.proxy.release import DEFAULT, Release
-from kns.state.model import RuleNames
 
 _PROXIES: Final[Mapping[ProxyMode, type[Proxy]]] = {
     ProxyMode.IPTABLES: IptablesProxy,
@@ -23,13 +22,6 @@ _PROXIES: Final[Mapping[ProxyMode, type[Proxy]]] = {
 def proxy(mode: ProxyMode, release: Release = DEFAULT) -> Proxy:
     """kube-proxy in that mode."""
     return _PROXIES[mode](release)
-
-
-def own_rules() -> RuleNames:
-    """What kube-proxy's modes call their own in a node's netns, all of them together."""
-    own = [mode.OWN for mode in _PROXIES.values()]
-    tables = tuple(name for names in own for name in names.nft_tables)
-    return RuleNames(tables, next((names.ipset_prefix for names in own if names.ipset_prefix), ""))
 
 
 def proxies() -> Iterator[Proxy]:

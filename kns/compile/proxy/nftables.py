@@ -70,7 +70,7 @@ class NftablesProxy(Proxy):
     """kube-proxy's mode nftables."""
 
     MODE = ProxyMode.NFTABLES
-    TOOLS = (Tool("nft", Need.OPTIONAL, "kubeProxyMode: nftables"),)
+    TOOLS = (Tool("nft", Need.OPTIONAL, "kubeProxyMode: nftables, NetworkPolicies"),)
     FEATURES = (
         Feature(
             "nftables",

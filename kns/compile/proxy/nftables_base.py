@@ -263,7 +263,7 @@ def source_set_text(ranges: tuple[str, ...], addresses: tuple[IPAddress, ...]) -
         return network_text(networks[0])
     spans = _merged(sorted((int(n.network_address), int(n.broadcast_address)) for n in networks))
     version = networks[0].version
-    return "{ " + ", ".join(_span_text(first, last, version) for first, last in spans) + " }"
+    return "{ " + ", ".join(span_text(first, last, version) for first, last in spans) + " }"
 
 
 def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -277,7 +277,8 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def _span_text(first: int, last: int, version: int) -> str:
+def span_text(first: int, last: int, version: int) -> str:
+    """The addresses from first to last as nft prints them: one, a prefix or a range."""
     size = last - first + 1
     bits = 32 if version == 4 else 128
     low, high = _address(first, version), _address(last, version)

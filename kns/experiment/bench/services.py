@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kns.cluster.model import ProxyMode
-from kns.compile.proxy.by_mode import own_rules
+from kns.compile.own_rules import own_rules
 from kns.engine import down, platform
 from kns.engine.labs import lab_netns
 from kns.errors import ApplyError, KnsError, UsageError

@@ -53,6 +53,7 @@ from kns.probe.trace.packet import (
     parse_frame,
     parse_question,
 )
+from kns.probe.trace.policy import with_policy
 from kns.probe.trace.rules import Ruleset, chains_met, traversals
 from kns.probe.trace.stitch import Heard, Scene, Stitched, stitch
 from kns.promise.flow import Outcome
@@ -86,7 +87,7 @@ def trace(
 
     recording = record(watched(cluster, atlas, start, home, target), sorted(protocols), probe)
     found = _told(atlas, recording, home, port)
-    return replace(found, mode=cluster.network.kube_proxy.mode)
+    return replace(with_policy(cluster, start, found), mode=cluster.network.kube_proxy.mode)
 
 
 @dataclass(frozen=True, slots=True)

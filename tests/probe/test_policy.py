@@ -1,0 +1,86 @@
+"""The reason of a dropped packet: the policy with its line, and the kernel's rule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address
+
+from kns.cluster.model import Cluster
+from kns.cluster.resolve import resolve
+from kns.kinds.load import load_lab_text
+from kns.probe.diagnose import explain
+from kns.probe.model import Attempt, ProbeResult
+from kns.probe.policy import why_denied
+from kns.probe.target import TargetOptions, parse_source, parse_target
+from kns.probe.trace.model import End, EndKind, Journey, Trace
+from kns.probe.trace.packet import CapturedPacket
+from kns.probe.trace.policy import with_policy
+from kns.promise.flow import Flow, Outcome
+
+LAB = """
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: t}
+nodes: [{name: node1}, {name: node2}]
+pods:
+- {name: web, node: node1, labels: {app: web}}
+- {name: client, node: node2}
+services:
+- {name: svc, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+networkPolicies:
+- name: isolate
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{ports: [{port: 9090}]}]
+"""
+REASON = (
+    "NetworkPolicy default/isolate (lab.yaml:12) isolates web for ingress,"
+    " and no rule allows client on {port}"
+)
+
+
+def cluster() -> Cluster:
+    return resolve(load_lab_text(LAB).spec).cluster
+
+
+def explained(target: str, outcome: Outcome, *, is_echo: bool = False) -> str:
+    made = cluster()
+    source = parse_source(made, "client")
+    goal = parse_target(made, source, target, TargetOptions())
+    return explain(made, source, goal, (Attempt(outcome),), is_echo=is_echo)
+
+
+def test_silence_is_the_policys() -> None:
+    for target in ("web", "svc"):
+        text = explained(target, Outcome.TIMEOUT)
+        assert text.startswith(REASON.format(port="TCP 8080"))
+        assert text.endswith('counter drop comment "isolated by default/isolate"')
+        assert "; dropped on node1 by nft network-policy ingress-" in text
+    assert explained("web", Outcome.TIMEOUT, is_echo=True).startswith(REASON.format(port="ICMP"))
+
+
+def test_a_refusal_is_not() -> None:
+    assert "NetworkPolicy" not in explained("web", Outcome.REFUSED)
+
+
+def test_what_passes_has_no_reason() -> None:
+    made = cluster()
+    client = parse_source(made, "client")
+    web = next(pod for pod in made.pods if pod.name == "web")
+    assert why_denied(made, Flow(client, web.addresses[0], 9090)) == ""
+    plain = replace(made, network_policies=())
+    assert why_denied(plain, Flow(client, web.addresses[0], 8080)) == ""
+
+
+def test_a_trace_that_ends_at_the_policies_table_tells_the_policys_line() -> None:
+    made = cluster()
+    client = parse_source(made, "client")
+    web = next(pod for pod in made.pods if pod.name == "web").addresses[0]
+    result = ProbeResult(
+        "client", "web", "pod-to-pod", Outcome.TIMEOUT, "", str(web), (), port=8080
+    )  # fmt: skip
+    packet = CapturedPacket(protocol="tcp", source=ip_address("10.244.1.2"), destination=web)
+    for table, told in (("network-policy", True), ("filter", False)):
+        end = End(EndKind.DROPPED, "node1", f"node1 dropped it by a rule of {table} x", "drop")
+        found = with_policy(made, client, Trace(result, Journey(packet, (), end)))
+        assert found.request is not None
+        assert found.request.end.text.endswith(REASON.format(port="TCP 8080")) is told
