@@ -1,8 +1,11 @@
 """The resolved cluster beside the lab's files, so that a command needn't resolve it again.
 
-Reading YAML, validating and resolving costs a few hundred milliseconds, mostly imports. The
-snapshot bears a digest of the files that it was made of: if one of them is not as it was then, or
-if the snapshot is of another kns, or damaged, there is no snapshot.
+Reading YAML, checking and resolving takes 0.4 s of a small lab, half of it imports, and 0.7 s of a
+thousand pods; the snapshot 0.2 s and 0.3 s. Each command on a running lab has this advantage, and
+the agent, for which `up` waits.
+
+The snapshot bears a digest of the files that it was made of: if one of them is not as it was then,
+or if the snapshot is of another kns, or damaged, there is no snapshot.
 """
 
 from __future__ import annotations
