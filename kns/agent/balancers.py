@@ -24,7 +24,7 @@ from kns.compile.load_balancer import mode
 from kns.compile.paths import LabPaths
 from kns.compile.programs import haproxy
 from kns.engine.orders import Failure
-from kns.kernel import netns, observe
+from kns.kernel import netns
 
 #: seconds until an address must be taken by all nodes that should take it: a BGP session that was
 #: lost comes back within three, HAProxy's health check is sure within three
@@ -112,6 +112,9 @@ def _failures(wanted: Takers, found: Takers) -> Iterator[Failure]:
 
 
 def _next_hops(cluster: Cluster) -> Takers:
+    # pyroute2 is a third of the agent's start, for which `up` waits, and only this needs it
+    from kns.kernel import observe
+
     owners = {address: node.name for node in cluster.nodes for address in node.addresses}
     routes = netns.call_in(names.fabric_netns(cluster.name), observe.bird_routes_here)
     return {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from kns.cli.output import output_option, print_json, print_text
-from kns.engine.status import summaries
-from kns.report.status import ls_json, ls_text
+from kns.engine.summaries import summaries
+from kns.report.ls import ls_json, ls_text
 
 
 @click.command()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from kns.compile.lab import compile_lab
 from kns.compile.own_rules import own_rules
 from kns.engine import agent
-from kns.engine.down import known_labs
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
 from kns.engine.orders import AgentStatus, GetStatus, Refused
 from kns.engine.serving import plan_serving, serving_lines
@@ -64,39 +63,3 @@ def _ask(lab: str) -> AgentStatus | Refused:
         return agent.order(lab, GetStatus(), AgentStatus, patience=PATIENCE)
     except KnsError as error:
         return Refused(error.message, error.hint)
-
-
-@dataclass(frozen=True, slots=True)
-class LabSummary:
-    """One lab of this machine; the numbers are None if its files are gone."""
-
-    name: str
-    netns: int
-    agent: bool
-    nodes: int | None = None
-    pods: int | None = None
-    services: int | None = None
-    proxy_mode: str = ""
-
-
-def summaries() -> tuple[LabSummary, ...]:
-    """Every lab that has left anything on this machine."""
-    return tuple(map(_summary, known_labs()))
-
-
-def _summary(name: str) -> LabSummary:
-    netns = len(lab_netns(name))
-    agent_runs = agent_pid(name) is not None
-    try:
-        cluster = running(name).cluster
-    except KnsError:
-        return LabSummary(name, netns, agent_runs)
-    return LabSummary(
-        name=name,
-        netns=netns,
-        agent=agent_runs,
-        nodes=len(cluster.nodes),
-        pods=len(cluster.pods),
-        services=len(cluster.services),
-        proxy_mode=str(cluster.network.kube_proxy.mode),
-    )
