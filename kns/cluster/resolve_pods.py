@@ -73,10 +73,11 @@ def _one_cidr(
     kept: dict[str, IPAddress] = {}
     for pod in pods:
         lease = leases.pods.get(pod.full_name)
-        if lease is not None and lease.node == pod.node:
-            address = next((a for a in lease.addresses if a in cidr), None)
-            if address is not None and pool.keep(address):
-                kept[pod.full_name] = address
+        # what a Pod's status says is had before any lease
+        before = lease.addresses if lease is not None and lease.node == pod.node else ()
+        address = next((a for a in (*before, *pod.addresses) if a in cidr), None)
+        if address is not None and pool.keep(address):
+            kept[pod.full_name] = address
     for pod in pods:
         found[pod.full_name].append(kept.get(pod.full_name) or pool.next())
     return pool.last

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kns.addresses import IPFamily
 from kns.cluster.hints import with_hints
 from kns.cluster.selectors import PodIndex
+from kns.kinds.common import SAFE_LETTERS
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
@@ -23,8 +24,6 @@ MAX_ENDPOINTS = 100
 SERVICE_NAME = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 CONTROLLER = "endpointslice-controller.k8s.io"
-#: k8s.io/apimachinery/pkg/util/rand: no vowels and nothing that looks like another letter
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 Ports = tuple[EndpointPort, ...]
 
@@ -136,8 +135,8 @@ def slice_name(namespace: str, service: str, family: IPFamily, ports: Ports, num
     value = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
     letters = ""
     for _ in range(5):
-        value, digit = divmod(value, len(_ALPHABET))
-        letters += _ALPHABET[digit]
+        value, digit = divmod(value, len(SAFE_LETTERS))
+        letters += SAFE_LETTERS[digit]
     return f"{service[:57]}-{letters}"
 
 

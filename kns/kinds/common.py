@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from kns.labfile.reader import JSON
 
+#: rand.SafeEncodeString: no vowels and nothing that looks like another letter
+SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 Labels = Mapping[str, str]
 #: an object as the API server would print it
 Object = dict[str, JSON]

@@ -22,6 +22,7 @@ from kns.kinds import (
     workload,
 )
 from kns.kinds.api import check_kind, is_own, was_removed
+from kns.kinds.owners import without_owned
 from kns.kinds.pod import ALWAYS
 from kns.kinds.sources import Manifests
 from kns.kinds.workload import WorkloadKind
@@ -58,11 +59,13 @@ _FORMS: Mapping[str, tuple[Form[Any], str]] = {
 def read_manifests(documents: tuple[Document, ...]) -> Manifests:
     """The objects of `documents`, and what is wrong with them."""
     found = Manifests()
+    objects: list[ObjectPlace] = []
     for document in documents:
-        objects, problems = objects_in(document)
+        items, problems = objects_in(document)
         found.problems += problems
-        for item in objects:
-            _read(item, found)
+        objects += items
+    for item in without_owned(objects):
+        _read(item, found)
     return found
 
 

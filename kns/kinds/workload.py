@@ -5,14 +5,17 @@ In the Lab document `replicas` makes a pod the template of name-1, name-2, …
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any, assert_never
 
+from kns.addresses import IPAddress
 from kns.kinds import names, selector
-from kns.kinds.fields import LABELS
+from kns.kinds.common import SAFE_LETTERS
+from kns.kinds.fields import ADDRESS, ANY_TEXT, LABELS
 from kns.kinds.pod import (
     ALWAYS,
     Container,
@@ -26,7 +29,7 @@ from kns.kinds.pod import (
 from kns.kinds.selector import LabelSelector
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
-from kns.labfile.reader import Field, Form, Integer, Mapped, Shape, Text
+from kns.labfile.reader import Field, Form, Integer, ListOf, Mapped, Shape, Text
 
 
 class WorkloadKind(StrEnum):
@@ -49,33 +52,57 @@ class Workload:
     replicas: int = 1
     #: as written; it must match the template's labels
     selector: LabelSelector | None = None
+    #: the number of a StatefulSet's first pod
+    start: int = 0
 
     def pods(self, nodes: Sequence[str]) -> tuple[Pod, ...]:
         """Its pods; a DaemonSet has one on each of `nodes`."""
         template = self.template
         match self.kind:
             case WorkloadKind.POD:
-                return (template,)
+                return (template,) if self.replicas else ()
             case WorkloadKind.DAEMON_SET:
+                template = _labelled(template, "controller-revision-hash", _hash(template))
                 names = [f"{template.name}-{number}" for number in range(1, len(nodes) + 1)]
                 pairs = zip(names, nodes, strict=True)
                 return tuple(replace(template, name=name, node=node) for name, node in pairs)
             case WorkloadKind.STATEFUL_SET:
-                names = [f"{template.name}-{number}" for number in range(self.replicas)]
-                return tuple(_stateful(template, name, place) for place, name in enumerate(names))
+                revision = f"{template.name}-{_hash(template)}"
+                template = _labelled(template, "controller-revision-hash", revision)
+                places = range(self.start, self.start + self.replicas)
+                return tuple(_stateful(template, place) for place in places)
             case (
                 WorkloadKind.DEPLOYMENT
                 | WorkloadKind.REPLICA_SET
                 | WorkloadKind.REPLICATION_CONTROLLER
             ):
+                if self.kind is WorkloadKind.DEPLOYMENT:
+                    template = _labelled(template, "pod-template-hash", _hash(template))
                 names = [f"{template.name}-{number}" for number in range(1, self.replicas + 1)]
                 return tuple(replace(template, name=name) for name in names)
             case unknown:
                 assert_never(unknown)
 
 
-def _stateful(template: Pod, name: str, place: int) -> Pod:
+def _labelled(template: Pod, key: str, value: str) -> Pod:
+    """The template with a label of its controller's; one that is written stays."""
+    return replace(template, labels={key: value, **template.labels})
+
+
+def _hash(template: Pod) -> str:
+    """What tells the revisions of a template apart: 32 bits, as rand.SafeEncodeString writes them.
+
+    The controller hashes its own memory's form of the template; here it is kns', so that the same
+    template has the same hash, and another one another.
+    """
+    text = repr((sorted(template.labels.items()), template.containers, template.host_network))
+    digits = str(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]))
+    return "".join(SAFE_LETTERS[ord(digit) % len(SAFE_LETTERS)] for digit in digits)
+
+
+def _stateful(template: Pod, place: int) -> Pod:
     """A StatefulSet's pod: its name is its hostname, too, and labels tell its name and place."""
+    name = f"{template.name}-{place}"
     own = {
         "statefulset.kubernetes.io/pod-name": name,
         "apps.kubernetes.io/pod-index": str(place),
@@ -134,12 +161,53 @@ def _manifest(
     replicas: int = 1,
     service_name: str = "",
     selector: LabelSelector | None = None,
+    start: int = 0,
     **fields: Any,
 ) -> Workload:
     template = pod(**fields)
     if kind is WorkloadKind.STATEFUL_SET and service_name:
         template = replace(template, subdomain=service_name)
-    return Workload(kind, template, replicas, selector)
+    return Workload(kind, template, replicas, selector, start)
+
+
+def _pod_object(
+    phase: str = "",
+    conditions: tuple[tuple[str, str], ...] = (),
+    deleted: str = "",
+    pod_ips: tuple[IPAddress, ...] = (),
+    **fields: Any,
+) -> Workload:
+    """A Pod, perhaps as a server printed it: not ready, on its way out, or at its end."""
+    made = _manifest(**fields)
+    ready = dict(conditions).get("Ready", "True") == "True"
+    template = replace(
+        made.template, addresses=pod_ips, ready=ready, serving=ready, terminating=bool(deleted)
+    )
+    return replace(made, template=template, replicas=0 if phase in ENDED else 1)
+
+
+#: a pod in one of these phases runs nothing any more (podutil.IsPodTerminal)
+ENDED = ("Succeeded", "Failed")
+_CONDITION = Shape(
+    lambda type, status, **_rest: (type, status),  # noqa: A006 - the field's name
+    Field("type", ANY_TEXT, required=True),
+    Field("status", ANY_TEXT, required=True),
+    title="PodCondition",
+)
+_POD_IP = Shape(lambda ip: ip, Field("ip", ADDRESS, required=True), title="PodIP")
+_ORDINALS = Shape(
+    lambda start=0: start, Field("start", Integer(0, 2**31 - 1)), title="StatefulSetOrdinals"
+)
+#: what a Pod has that no template has
+_OBSERVED: dict[str, tuple[Field, Path]] = {
+    "phase": (Field("phase", ANY_TEXT, zero=True), ("status", "phase")),
+    "conditions": (Field("conditions", ListOf(_CONDITION)), ("status", "conditions")),
+    "podIPs": (Field("podIPs", ListOf(_POD_IP)), ("status", "podIPs")),
+    "deletionTimestamp": (
+        Field("deletionTimestamp", ANY_TEXT, "deleted", zero=True),
+        ("metadata", "deletionTimestamp"),
+    ),
+}
 
 
 #: a ReplicationController's selector, from before there were expressions
@@ -156,13 +224,19 @@ SHAPE = Shape(
 def form(kind: WorkloadKind) -> Form[Workload]:
     """How a manifest of that kind is read."""
     if kind is WorkloadKind.POD:
-        return Form(Shape(_manifest, *manifest_fields(), of=Workload), template_paths(()))
+        observed = {name: path for name, (_, path) in _OBSERVED.items()}
+        fields = (field for field, _ in _OBSERVED.values())
+        shape = Shape(_pod_object, *manifest_fields(*fields), of=Workload)
+        return Form(shape, {**template_paths(()), **observed})
     old = kind is WorkloadKind.REPLICATION_CONTROLLER
     more: tuple[Field, ...] = (Field("selector", _MATCH_LABELS if old else selector.SHAPE),)
     if kind is not WorkloadKind.DAEMON_SET:
         more += (Field("replicas", _REPLICAS, default=1),)
     if kind is WorkloadKind.STATEFUL_SET:
-        more += (Field("serviceName", Text(_subdomain_objection), default=""),)
+        more += (
+            Field("serviceName", Text(_subdomain_objection), default=""),
+            Field("ordinals", _ORDINALS, "start"),
+        )
     paths = template_paths(("spec", "template"))
     paths |= {field.name: ("spec", field.name) for field in more}
     return Form(Shape(_manifest, *manifest_fields(*more), of=Workload), paths)

@@ -92,6 +92,8 @@ def purpose(table: str, chain: str, rules: Iterable[str]) -> str:
             return "lets the balancer's source ranges in; others fall through, to be dropped"
         case ["KUBE", "SEP"]:
             return _endpoint(texts)
+        case ["CNI", "DN"]:
+            return "leads the pod's host ports to it"
         case ["endpoint", _]:
             return _nft_endpoint(texts)
         case [prefix, *_]:

@@ -184,7 +184,8 @@ def test_a_deployment_becomes_its_pods() -> None:
     spec = load_lab_text(text).spec
     pods = own_pods(spec)
     assert [pod.full_name for pod in pods] == ["shop/web-1", "shop/web-2"]
-    assert dict(pods[0].labels) == {"app": "web"}
+    hashed = pods[0].labels["pod-template-hash"]
+    assert dict(pods[0].labels) == {"app": "web", "pod-template-hash": hashed}
     assert ports_of(pods[0].containers[0]) == (("", 80, "TCP"),)
 
 

@@ -10,7 +10,7 @@ from kns.kinds.placement import PlacedPod, expand_pods
 from kns.kinds.pod import ALWAYS
 from kns.kinds.scheduling import NO_MATCH
 from kns.kinds.sources import Sources
-from kns.kinds.workload import Workload, written_containers, written_ports
+from kns.kinds.workload import Workload, WorkloadKind, written_containers, written_ports
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
 
@@ -20,6 +20,9 @@ def warn_pods(sources: Sources) -> Iterator[Problem]:
     for part in sources.workloads:
         yield from _ports(part)
         yield from _init_containers(part.place)
+        if part.value.kind is WorkloadKind.POD and part.value.replicas == 0:
+            message = "the pod has ended: it is left out"
+            yield part.place.problem(("phase",), message, warning=True)
     pending: dict[int, list[PlacedPod]] = {}
     for item in expand_pods(sources.lab):
         if item.pending:
