@@ -16,13 +16,21 @@ import yaml
 
 from kns.addresses import IPNetwork
 from kns.cluster.manifests import ClusterObjects, load_objects
-from kns.cluster.model import DetectLocalMode, KubeProxyOptions, ProxyMode
+from kns.cluster.model import (
+    DetectLocalMode,
+    FeatureGates,
+    KubeProxyOptions,
+    NFTablesOptions,
+    ProxyMode,
+    Release,
+)
+from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.node import Node
 
 Item = dict[str, Any]
 
 CASES = Path(__file__).with_name("golden") / "kube-proxy"
-#: the release of kube-proxy whose rules kns writes
+#: the first release that was captured, in every mode
 RELEASE = "1.30"
 #: libyaml's own where it is there: under emulation the cases would take a minute to read
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -40,28 +48,38 @@ class CapturedState:
     options: KubeProxyOptions
 
     @property
+    def release(self) -> Release:
+        """The release of the kube-proxy that left it."""
+        return self.options.version
+
+    @property
     def is_step(self) -> bool:
         """True if it came about by a change of an earlier state."""
         return "/" in self.name
 
 
-def captured_states(mode: ProxyMode) -> Iterator[CapturedState]:
-    """Every captured state of the mode."""
-    for folder in sorted(CASES.glob(f"*/{mode}/{RELEASE}")):
-        yield from states_of_case(folder.parents[1], mode)
+def captured_states(mode: ProxyMode, release: str = RELEASE) -> Iterator[CapturedState]:
+    """Every captured state of the mode in a release."""
+    for folder in sorted(CASES.glob(f"*/{mode}/{release}")):
+        yield from states_of_case(folder.parents[1], mode, release)
 
 
-def states_of_case(case: Path, mode: ProxyMode) -> Iterator[CapturedState]:
+def captured_releases(mode: ProxyMode) -> list[str]:
+    """The releases that were captured in this mode."""
+    return sorted({folder.name for folder in CASES.glob(f"*/{mode}/*")})
+
+
+def states_of_case(case: Path, mode: ProxyMode, release: str = RELEASE) -> Iterator[CapturedState]:
     """The state for the case's objects, then the one after each step."""
     documents = {_key(item): item for item in _load(case / "objects.yaml")}
-    options = _options(case / "flags", mode)
-    yield _state(case.name, case / mode / RELEASE, documents, options)
+    options = _options(case / "flags", mode, Release(release))
+    yield _state(case.name, case / mode / release, documents, options)
     for step in sorted((case / "steps").glob("*.yaml")):
         (change,) = _load(step)
         documents |= {_key(item): item for item in change.get("apply", ())}
         for item in change.get("delete", ()):
             documents.pop((item["kind"], item.get("namespace", ""), item["name"]))
-        folder = case / mode / RELEASE / f"step-{step.stem}"
+        folder = case / mode / release / f"step-{step.stem}"
         yield _state(f"{case.name}/{step.stem}", folder, documents, options)
 
 
@@ -88,9 +106,10 @@ def _key(item: Item) -> tuple[str, str, str]:
     return item["kind"], meta.get("namespace", ""), meta["name"]
 
 
-def _options(flags: Path, mode: ProxyMode) -> KubeProxyOptions:
+def _options(flags: Path, mode: ProxyMode, release: Release) -> KubeProxyOptions:
     """What the case's flags mean; an unknown one is an error of the test."""
-    options = KubeProxyOptions(mode=mode, cluster_cidrs=(ip_network("10.244.0.0/16"),))
+    cidrs = (ip_network("10.244.0.0/16"),)
+    options = KubeProxyOptions(mode=mode, cluster_cidrs=cidrs, version=release)
     words = flags.read_text().split() if flags.exists() else []
     for word in words:
         name, _, value = word.removeprefix("--").partition("=")
@@ -109,18 +128,27 @@ def _with_flag(options: KubeProxyOptions, name: str, value: str) -> KubeProxyOpt
         case "pod-interface-name-prefix":
             return replace(options, pod_interface_name_prefix=value)
         case "masquerade-all":
-            return replace(options, masquerade_all=True)
+            return replace(options, masquerade_all=True, nftables=_nftables(options.version))
         case "iptables-localhost-nodeports":
             return replace(options, localhost_nodeports=value == "true")
-        case "nodeport-addresses" if value == "primary":
-            return replace(options, nodeport_addresses_primary=True)
         case "nodeport-addresses":
-            return replace(options, nodeport_addresses=_networks(value))
+            primary = value == "primary"
+            addresses = () if primary else _networks(value)
+            return replace(
+                options, nodeport_addresses=addresses, nodeport_addresses_primary=primary
+            )
         case "ipvs-scheduler":
             return replace(options, ipvs=replace(options.ipvs, scheduler=value))
+        case "feature-gates" if value == "AllowServiceExternalIPs=false":
+            return replace(options, feature_gates=FeatureGates(allow_service_external_ips=False))
         case _:
             msg = f"flag --{name} is not known here"
             raise ValueError(msg)
+
+
+def _nftables(release: Release) -> NFTablesOptions:
+    """What `--masquerade-all` does to the options of nftables mode."""
+    return NFTablesOptions(masquerade_all=has(release, ReleaseChange.ONE_MASQUERADE_ALL))
 
 
 def _networks(text: str) -> tuple[IPNetwork, ...]:

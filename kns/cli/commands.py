@@ -19,6 +19,7 @@ from kns.cli import registry, signals
 from kns.cli.exits import exit_code
 from kns.cli.registry import ELSEWHERE, VERBS
 from kns.errors import UsageError
+from kns.kinds.release import Release
 
 #: verbs that make many clusters in one process
 LONG_RUNNING = frozenset({"bench", "compare"})
@@ -101,7 +102,8 @@ def _debug_option(*, hidden: bool = False) -> click.Option:
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: object) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(f"kns {__version__}")
+        first, *_, last = Release
+        click.echo(f"kns {__version__} (kube-proxy {first} to {last})")
         ctx.exit()
 
 

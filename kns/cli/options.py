@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import click
 
-from kns.cluster.model import ProxyMode
+from kns.cluster.model import ProxyMode, Release
 from kns.errors import UsageError
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -31,6 +31,24 @@ def proxy_mode_option(function: Function) -> Function:
         type=click.Choice([str(mode) for mode in ProxyMode]),
         callback=one_mode,
         help="kube-proxy's mode, in place of the file's.",
+    )(function)
+
+
+def one_release(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> Release | None:
+    """A release of kube-proxy, where one is named."""
+    return Release(value) if value else None
+
+
+def release_option(function: Function) -> Function:
+    """`--kube-proxy-version V`: kube-proxy's release, in place of the file's."""
+    return click.option(
+        "--kube-proxy-version",
+        "release",
+        type=click.Choice([str(release) for release in Release]),
+        callback=one_release,
+        help="kube-proxy's release, in place of the file's.",
     )(function)
 
 

@@ -15,15 +15,29 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cli.output import print_text
 from kns.cli.streams import say_problems
 from kns.cluster.manifests import load_objects
-from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, ProxyMode
+from kns.cluster.model import (
+    NEWEST,
+    DetectLocalMode,
+    FeatureGates,
+    IPVSOptions,
+    KubeProxyOptions,
+    NfacctUse,
+    NFTablesOptions,
+    ProxyMode,
+    Release,
+)
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.host import as_host
+from kns.compile.proxy.release import ReleaseChange, has
 from kns.errors import UsageError
+from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE
 from kns.kinds.node import Node
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
 PRIMARY = "primary"
+EXTERNAL_IPS_GATE = "AllowServiceExternalIPs"
+_TRUTH = {"true": True, "false": False}
 FAMILIES = {"ipv4": IPFamily.IPV4, "ipv6": IPFamily.IPV6}
 
 
@@ -81,6 +95,21 @@ def _duration(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     return hours * 3600 + minutes * 60 + seconds
 
 
+def _feature_gates(
+    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
+) -> FeatureGates:
+    """`NAME=true|false`, separated by commas or in several options; the last one counts."""
+    gates = FeatureGates()
+    for item in _items(values):
+        name, _, value = item.partition("=")
+        if name != EXTERNAL_IPS_GATE:
+            raise click.BadParameter(f"{name} changes no rules: {EXTERNAL_IPS_GATE} does")
+        if value not in _TRUTH:
+            raise click.BadParameter(f"{item!r} is neither {name}=true nor {name}=false")
+        gates = FeatureGates(allow_service_external_ips=_TRUTH[value])
+    return gates
+
+
 class KubeProxyCommand(click.Command):
     """A command whose boolean options are written as kube-proxy's: `--flag` or `--flag=false`.
 
@@ -114,6 +143,11 @@ _BIT: Final = {"type": click.IntRange(0, 31), "default": 14}
 
 #: name, settings, help
 _FLAGS: Final[tuple[tuple[str, Mapping[str, Any], str], ...]] = (
+    (
+        "--feature-gates",
+        {"callback": _feature_gates, "multiple": True, "metavar": "NAME=BOOL,..."},
+        "AllowServiceExternalIPs=false: addresses in externalIPs are left alone.",
+    ),
     ("--cluster-cidr", _CIDR_PAIR, "The pods' CIDRs, one a family."),
     ("--masquerade-all", {**_BOOL, "default": False}, "Masquerade every client."),
     ("--detect-local-mode", _MODE, "How traffic of this node's pods is told."),
@@ -156,6 +190,20 @@ def _kube_proxy_options(function: Function) -> Function:
     help="kube-proxy's mode.",
 )
 @click.option(
+    "--kube-proxy-version",
+    type=click.Choice([str(release) for release in Release]),
+    default=str(NEWEST),
+    show_default=True,
+    help="kube-proxy's release.",
+)
+@click.option(
+    "--nfacct",
+    type=click.Choice([str(use) for use in NfacctUse]),
+    default=str(NfacctUse.AUTO),
+    show_default=True,
+    help="on: count packets as kube-proxy does where the kernel can (iptables, since 1.31).",
+)
+@click.option(
     "--family",
     type=click.Choice(list(FAMILIES)),
     help="One family's rules; default ipv4 (iptables) or both (nftables, ipvs).",
@@ -171,9 +219,10 @@ def _kube_proxy_options(function: Function) -> Function:
 def command(files: tuple[str, ...], **flags: Any) -> None:
     """Print the rules kube-proxy would write on a node for these Kubernetes objects.
 
-    FILE is what `kubectl get svc,endpointslices,nodes -A -o yaml` (or json) prints; `-` is stdin.
-    The output loads into an empty netns: by iptables-restore or ip6tables-restore, or by `nft -f`;
-    for ipvs each part by the program in its comment line. The options below are kube-proxy's own.
+    FILE is what `kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml` (or json) prints;
+    `-` is stdin. The output loads into an empty netns: by iptables-restore or ip6tables-restore, or
+    by `nft -f`; for ipvs each part by the program in its comment line. The first line says of which
+    release the rules are. The options below are kube-proxy's own.
     """
     options = _options(flags)
     objects = load_objects([(_shown(file), _content(file)) for file in files])
@@ -182,6 +231,7 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     mode = proxy(options.mode)
     family = flags["family"]
     families = mode.RENDERED_FAMILIES if family is None else (FAMILIES[family],)
+    print_text(f"# kube-proxy {options.version}, {options.mode} mode, node {node.name}\n")
     print_text(mode.render(objects, node, options, families))
 
 
@@ -214,6 +264,11 @@ def _node(nodes: tuple[Node, ...], name: str) -> Node:
 def _options(flags: Mapping[str, Any]) -> KubeProxyOptions:
     mode = DetectLocalMode(flags["detect_local_mode"])
     _require_interface(mode, flags)
+    release = Release(flags["kube_proxy_version"])
+    all_masqueraded = flags["masquerade_all"] and has(release, ReleaseChange.ONE_MASQUERADE_ALL)
+    if flags["feature_gates"] != FeatureGates() and release < EXTERNAL_IPS_GATE_SINCE:
+        hint = f"--kube-proxy-version {EXTERNAL_IPS_GATE_SINCE} is the first that has it"
+        raise UsageError(f"kube-proxy {release} has no gate {EXTERNAL_IPS_GATE}", hint=hint)
     addresses = flags["nodeport_addresses"]
     primary = addresses == PRIMARY
     return KubeProxyOptions(
@@ -228,6 +283,10 @@ def _options(flags: Mapping[str, Any]) -> KubeProxyOptions:
         nodeport_addresses_primary=primary,
         localhost_nodeports=flags["iptables_localhost_nodeports"],
         conntrack_tcp_be_liberal=flags["conntrack_tcp_be_liberal"],
+        version=release,
+        nfacct=NfacctUse(flags["nfacct"]),
+        feature_gates=flags["feature_gates"],
+        nftables=NFTablesOptions(masquerade_all=all_masqueraded),
         ipvs=IPVSOptions(
             scheduler=flags["ipvs_scheduler"],
             strict_arp=flags["ipvs_strict_arp"],

@@ -8,10 +8,10 @@ from typing import Self
 import click
 
 from kns.cli.lab_files import existing_file, lab_file_argument
-from kns.cli.options import proxy_mode_option
+from kns.cli.options import proxy_mode_option, release_option
 from kns.cli.output import coloured, print_text
 from kns.cli.streams import say, say_problems
-from kns.cluster.model import ProxyMode
+from kns.cluster.model import ProxyMode, Release
 from kns.engine import up
 from kns.report.up import changes_text, summary
 
@@ -19,8 +19,11 @@ from kns.report.up import changes_text, summary
 @click.command()
 @lab_file_argument
 @proxy_mode_option
+@release_option
 @click.option("--dry-run", is_flag=True, help="Print the plan as a shell script, change nothing.")
-def command(*, file: str, proxy_mode: ProxyMode | None, dry_run: bool) -> None:
+def command(
+    *, file: str, proxy_mode: ProxyMode | None, release: Release | None, dry_run: bool
+) -> None:
     """Create the lab that LAB.yaml describes, or converge it to the file.
 
     What is there already is left alone: running it again changes nothing, and running it after
@@ -28,13 +31,13 @@ def command(*, file: str, proxy_mode: ProxyMode | None, dry_run: bool) -> None:
     """
     path = existing_file(file)
     if dry_run:
-        planned = up.dry_run(path, proxy_mode)
+        planned = up.dry_run(path, proxy_mode, release)
         print_text(planned.script)
         if planned.is_empty:
             say("nothing differs: the lab is as its file says")
         return
     with _Checklist() as checklist:
-        result = up.up(path, proxy_mode=proxy_mode, report=checklist.step)
+        result = up.up(path, proxy_mode=proxy_mode, release=release, report=checklist.step)
     if result.changes:
         say_problems(result.warnings)
     for problem in result.problems:

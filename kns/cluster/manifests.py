@@ -1,25 +1,26 @@
 """The cluster model of Kubernetes objects that an API server has already defaulted and allocated.
 
-    files ──load_objects()──▶ ClusterObjects(nodes, services, endpoint_slices)
+    files ──load_objects()──▶ ClusterObjects(nodes, services, endpoint_slices, service_cidrs)
 
-That is what `kubectl get svc,endpointslices,nodes -o yaml` prints: cluster IPs, node ports and
-endpoints are in it, so nothing is allocated or selected here. Objects of other kinds, and fields
-that kns does not use, are passed over.
+That is what `kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml` prints: cluster IPs,
+node ports and endpoints are in it, so nothing is allocated or selected here. Objects of other
+kinds, and fields that kns does not use, are passed over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from kns.addresses import IPFamily
+from kns.addresses import IPFamily, IPNetwork
 from kns.errors import Problem, SpecError
-from kns.kinds import endpointslice, node, service
+from kns.kinds import endpointslice, node, service, servicecidr
 from kns.kinds.api import check_kind, is_own, was_removed
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, ServiceType
+from kns.kinds.servicecidr import ServiceCIDR
 from kns.labfile.document import Document
 from kns.labfile.objects import ObjectPlace, objects_in, parse_object_stream
 from kns.labfile.place import Place
@@ -36,6 +37,7 @@ class ClusterObjects:
     nodes: tuple[Node, ...] = ()
     services: tuple[Service, ...] = ()
     endpoint_slices: tuple[EndpointSlice, ...] = ()
+    service_cidrs: tuple[IPNetwork, ...] = ()
     #: what looks as if nobody had defaulted it, or as if it stood for something else
     warnings: tuple[Problem, ...] = ()
 
@@ -56,44 +58,62 @@ def load_objects(files: Iterable[tuple[str, str | bytes]]) -> ClusterObjects:
 
 
 def read_objects(documents: Iterable[Document]) -> tuple[ClusterObjects, tuple[Problem, ...]]:
-    """The Services, EndpointSlices and Nodes in `documents`, and every error in them.
+    """The Services, EndpointSlices, Nodes and ServiceCIDRs in `documents`, and every error in them.
 
     An object that comes twice counts as it comes last, as if both had been applied in turn.
     """
     problems: list[Problem] = []
-    services: dict[str, Service] = {}
-    slices: dict[tuple[str, str], EndpointSlice] = {}
-    warnings: list[Problem] = []
-    old: list[ObjectPlace] = []
-    nodes: dict[str, Node] = {}
+    found = _Found()
     for document in documents:
-        objects, found = objects_in(document)
-        problems += found
+        objects, wrong = objects_in(document)
+        problems += wrong
         for item in objects:
             problems += check_kind(item) if item.api_version else ()
-            match item.kind if is_own(item) and not was_removed(item) else "":
-                case "Service":
-                    for made in _read(item, service.FORM, problems):
-                        services[made.full_name] = _with_families(made)
-                        warnings += _undefaulted(item, made)
-                case "EndpointSlice" if item.data.get("addressType") != "FQDN":
-                    for part in _read(item, endpointslice.FORM, problems):
-                        slices[part.namespace, part.name] = part
-                case "Node":
-                    for host in _read(item, node.FORM, problems):
-                        nodes[host.name] = host
-                case "Endpoints":
-                    old.append(item)
-                case _:
-                    pass
-    warnings += _not_watched(old, slices.values())
+            if is_own(item) and not was_removed(item):
+                _collect(item, found, problems)
+    warnings = [*found.warnings, *_not_watched(found.old, found.slices.values())]
     result = ClusterObjects(
-        tuple(nodes.values()),
-        tuple(services.values()),
-        tuple(slices.values()),
+        tuple(found.nodes.values()),
+        tuple(found.services.values()),
+        tuple(found.slices.values()),
+        tuple(cidr for each in found.cidrs.values() for cidr in each.cidrs),
         tuple(sorted(warnings)),
     )
     return result, tuple(sorted(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The objects of each kind by their name."""
+
+    services: dict[str, Service] = field(default_factory=dict)
+    slices: dict[tuple[str, str], EndpointSlice] = field(default_factory=dict)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    cidrs: dict[str, ServiceCIDR] = field(default_factory=dict)
+    #: Endpoints, which kube-proxy does not watch
+    old: list[ObjectPlace] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def _collect(item: ObjectPlace, found: _Found, problems: list[Problem]) -> None:
+    match item.kind:
+        case "Service":
+            for made in _read(item, service.FORM, problems):
+                found.services[made.full_name] = _with_families(made)
+                found.warnings.extend(_undefaulted(item, made))
+        case "EndpointSlice" if item.data.get("addressType") != "FQDN":
+            for part in _read(item, endpointslice.FORM, problems):
+                found.slices[part.namespace, part.name] = part
+        case "Node":
+            for host in _read(item, node.FORM, problems):
+                found.nodes[host.name] = host
+        case "ServiceCIDR":
+            for ranges in _read(item, servicecidr.FORM, problems):
+                found.cidrs[ranges.name] = ranges
+        case "Endpoints":
+            found.old.append(item)
+        case _:
+            pass
 
 
 def _read(item: ObjectPlace, form: Form[T], problems: list[Problem]) -> list[T]:

@@ -20,9 +20,11 @@ from kns.kinds.networking import (
     DNSOptions,
     EgressGateway,
     EgressOptions,
+    FeatureGates,
     IPVSOptions,
     KubeProxyOptions,
     LoadBalancerOptions,
+    NfacctUse,
     NFTablesOptions,
     PodNetworkMode,
     ProxyMode,
@@ -30,14 +32,15 @@ from kns.kinds.networking import (
 from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.kinds.release import NEWEST, Release
 from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service, ServicePort
 
 #: the parts of a cluster's configuration that the lab file gives as they are
 __all__ = [
-    "Cluster", "DNSOptions", "DetectLocalMode", "EgressGateway", "EgressOptions", "IPVSOptions",
-    "InternetHost", "KubeProxyOptions", "LoadBalancerOptions", "NFTablesOptions", "Network",
-    "PodNetworkMode", "ProxyMode",
+    "NEWEST", "Cluster", "DNSOptions", "DetectLocalMode", "EgressGateway", "EgressOptions",
+    "FeatureGates", "IPVSOptions", "InternetHost", "KubeProxyOptions", "LoadBalancerOptions",
+    "NFTablesOptions", "Network", "NfacctUse", "PodNetworkMode", "ProxyMode", "Release",
 ]  # fmt: skip
 
 
@@ -81,6 +84,11 @@ class Cluster:
     network_policies: tuple[NetworkPolicy, ...] = ()
     #: pods for which no node will do: they have neither node nor address
     pending: tuple[Pod, ...] = ()
+
+    @property
+    def service_cidrs(self) -> tuple[IPNetwork, ...]:
+        """What the ServiceCIDR `kubernetes` holds, which every API server makes since 1.33."""
+        return self.network.service_cidrs
 
     def node(self, name: str) -> Node | None:
         """The node of that name."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster, ProxyMode, Release
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.engine import snapshot
@@ -37,16 +37,22 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class ModeOptions:
-    """Modes that are not the file's: `up --proxy-mode`, and what this machine can't do."""
+    """What is not the file's: `up`'s own options, and what this machine can't do."""
 
     proxy_mode: ProxyMode | None = None
     #: in the place of `loadBalancer.mode`; empty: as the file says
     balancer_mode: str = ""
+    #: `up --kube-proxy-version`
+    release: Release | None = None
 
     def to_json(self) -> dict[str, str]:
         """What `read_options` reads."""
-        proxy = {"proxyMode": self.proxy_mode.value} if self.proxy_mode is not None else {}
-        return {**proxy, **({"balancerMode": self.balancer_mode} if self.balancer_mode else {})}
+        written = {
+            "proxyMode": self.proxy_mode,
+            "balancerMode": self.balancer_mode,
+            "kubeProxyVersion": self.release,
+        }
+        return {key: str(value) for key, value in written.items() if value}
 
 
 def list_labs() -> tuple[str, ...]:
@@ -128,9 +134,12 @@ def resolved(spec: object, leases: Leases) -> Loaded:
 def in_modes(loaded: Loaded, options: ModeOptions) -> Loaded:
     """The same in the modes that are not the file's."""
     network = loaded.cluster.network
+    kube_proxy = network.kube_proxy
     if options.proxy_mode is not None:
-        kube_proxy = replace(network.kube_proxy, mode=options.proxy_mode)
-        network = replace(network, kube_proxy=kube_proxy)
+        kube_proxy = replace(kube_proxy, mode=options.proxy_mode)
+    if options.release is not None:
+        kube_proxy = replace(kube_proxy, version=options.release)
+    network = replace(network, kube_proxy=kube_proxy)
     if options.balancer_mode and network.load_balancer is not None:
         balancer = replace(network.load_balancer, mode=options.balancer_mode)
         network = replace(network, load_balancer=balancer)
@@ -149,9 +158,11 @@ def read_options(paths: LabPaths) -> ModeOptions:
     """The modes of the lab that are not its file's."""
     try:
         written = json.loads(paths.options.read_text(encoding="utf-8"))
-        mode = written.get("proxyMode")
+        mode, release = written.get("proxyMode"), written.get("kubeProxyVersion")
         return ModeOptions(
-            ProxyMode(mode) if mode else None, str(written.get("balancerMode") or "")
+            ProxyMode(mode) if mode else None,
+            str(written.get("balancerMode") or ""),
+            Release(release) if release else None,
         )
     except (OSError, ValueError, AttributeError):
         return ModeOptions()

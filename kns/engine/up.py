@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster, ProxyMode, Release
 from kns.compile import names
 from kns.compile.lab import LabState, compile_lab
 from kns.compile.own_rules import own_rules
@@ -85,7 +85,13 @@ def change_lines(lab: str, ops: Sequence[Op]) -> Iterator[str]:
         yield f"{op.netns.removeprefix(prefix)}: {shell.describe(op)}".replace(prefix, "")
 
 
-def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> DesiredLab:
+def desire(
+    path: Path,
+    proxy_mode: ProxyMode | None = None,
+    release: Release | None = None,
+    *,
+    fresh: bool = False,
+) -> DesiredLab:
     """The lab file as desired state; `fresh`: as on a machine that never saw the lab.
 
     Raises SpecError with everything that is wrong in the file.
@@ -97,7 +103,7 @@ def desire(path: Path, proxy_mode: ProxyMode | None, *, fresh: bool = False) -> 
     leases = Leases() if fresh else read_leases(LabPaths(spec.spec.name))
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
-    options = ModeOptions(proxy_mode, "l2" if why else "")
+    options = ModeOptions(proxy_mode, "l2" if why else "", release)
     loaded = in_modes(loaded, options)
     notes = (_fallback_warning(path, why),) if why else ()
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
@@ -118,12 +124,14 @@ def look(desired: DesiredLab) -> Observation:
     return observe(present, interests(desired.state.host, own_rules()))
 
 
-def script(path: Path, proxy_mode: ProxyMode | None = None) -> tuple[str, tuple[Problem, ...]]:
+def script(
+    path: Path, proxy_mode: ProxyMode | None = None, release: Release | None = None
+) -> tuple[str, tuple[Problem, ...]]:
     """A POSIX shell script that builds the lab's network on a machine that has none of it.
 
     With it, the warnings about the file.
     """
-    desired = desire(path, proxy_mode, fresh=True)
+    desired = desire(path, proxy_mode, release, fresh=True)
     ops, serving = plan(desired.state.host, HostState()), plan_serving(desired.state, None)
     return by_hand.script(desired.cluster, ops, serving), desired.loaded.warnings
 
@@ -142,9 +150,11 @@ class DryRun:
         return not self.ops and not self.serving
 
 
-def dry_run(path: Path, proxy_mode: ProxyMode | None = None) -> DryRun:
+def dry_run(
+    path: Path, proxy_mode: ProxyMode | None = None, release: Release | None = None
+) -> DryRun:
     """What `up` would do now. Touches nothing."""
-    desired = desire(path, proxy_mode)
+    desired = desire(path, proxy_mode, release)
     ops = plan(desired.state.host, look(desired).state)
     serving = plan_serving(desired.state, _agent_status(desired.cluster.name))
     return DryRun(ops, serving, by_hand.script(desired.cluster, ops, serving))
@@ -164,6 +174,7 @@ def up(
     path: Path,
     *,
     proxy_mode: ProxyMode | None = None,
+    release: Release | None = None,
     report: Report = lambda _line: None,
     on_op: Callable[[Op], None] | None = None,
 ) -> UpResult:
@@ -173,14 +184,14 @@ def up(
     was taken back.
     """
     start = time.monotonic()
-    desired = desire(path, proxy_mode)
+    desired = desire(path, proxy_mode, release)
     paths = LabPaths(desired.cluster.name)
     platform.require(desired.state.host, desired.cluster)
     certificates.check(desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
         if read_leases(paths) != desired.before:
             # another run has handed out addresses since the file was resolved
-            desired = desire(path, proxy_mode)
+            desired = desire(path, proxy_mode, release)
         try:
             return _converge(desired, paths, report, on_op, start)
         except OSError as error:

@@ -26,6 +26,7 @@ from kns.kinds.fields import (
     SECONDS,
     SUBDOMAIN,
 )
+from kns.kinds.release import NEWEST, Release
 from kns.labfile.reader import Choice, Field, Integer, ListOf, Shape
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -76,12 +77,33 @@ class IPVSOptions:
 class NFTablesOptions:
     """The `nftables` section of kube-proxy's configuration file.
 
-    `--masquerade-all` and `--iptables-masquerade-bit` set the `iptables` section only: nftables
-    mode does not see them (pkg/proxy/nftables of v1.30 reads `config.NFTables`).
+    `--iptables-masquerade-bit` sets the `iptables` section only, and so did `--masquerade-all`
+    once: nftables mode does not see them.
     """
 
     masquerade_all: bool = False
     masquerade_bit: int = 14
+
+
+class NfacctUse(StrEnum):
+    """Whether iptables mode counts packets by nfacct objects, as kube-proxy does since 1.31."""
+
+    #: where the kernel has them, as kube-proxy itself decides
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+#: the first release with the gate AllowServiceExternalIPs
+EXTERNAL_IPS_GATE_SINCE = Release.V1_36
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureGates:
+    """kube-proxy's feature gates that change rules."""
+
+    #: off: addresses in externalIPs of Services are left alone
+    allow_service_external_ips: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +125,15 @@ class KubeProxyOptions:
     #: `--nodeport-addresses=primary`: the node's own address of each family
     nodeport_addresses_primary: bool = False
     nftables: NFTablesOptions = field(default_factory=NFTablesOptions)
+    version: Release = NEWEST
+    nfacct: NfacctUse = NfacctUse.AUTO
+    feature_gates: FeatureGates = field(default_factory=FeatureGates)
+
+    @property
+    def masquerades_all(self) -> bool:
+        """True if the mode's section has every client of a cluster IP masqueraded."""
+        of_nftables = self.mode is ProxyMode.NFTABLES
+        return self.nftables.masquerade_all if of_nftables else self.masquerade_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,8 +264,16 @@ _NFTABLES = Shape(
     doc="The `nftables` section of kube-proxy's configuration.",
     patient=True,
 )
+_FEATURE_GATES = Shape(
+    FeatureGates,
+    Field("AllowServiceExternalIPs", FLAG, "allow_service_external_ips"),
+    title="FeatureGates",
+    doc="kube-proxy's feature gates. AllowServiceExternalIPs is one since 1.36.",
+    patient=True,
+)
 _KUBE_PROXY = Shape(
     _kube_proxy,
+    Field("version", Choice(Release)),
     Field("clusterCIDR", CIDRS, "cluster_cidrs"),
     Field("detectLocalMode", Choice(DetectLocalMode)),
     Field("podBridgeInterface", INTERFACE_NAME),
@@ -246,9 +285,11 @@ _KUBE_PROXY = Shape(
     Field("conntrackTCPBeLiberal", FLAG),
     Field("ipvs", _IPVS),
     Field("nftables", _NFTABLES, default=None),
+    Field("featureGates", _FEATURE_GATES),
     of=KubeProxyOptions,
     title="KubeProxy",
-    doc="kube-proxy's options that change rules, under the names of its configuration and flags.",
+    doc="kube-proxy's options that change rules, under the names of its configuration and flags. "
+    "`version` is its release.",
     patient=True,
 )
 _DNS = Shape(

@@ -4,7 +4,8 @@ Written from the API's documentation and apart from the compilers, so that the t
 kns/compile decides what is programmed, this module what must come of it.
 
     ready endpoints; none ready: those that are terminating and still serve
-    hints count only if every ready endpoint has one and one of them fits this node (zone)
+    hints count, as far as the release looks at them, only if every ready endpoint has one and one
+    of them fits this node (or its zone)
     policy Local: the same choice among this node's endpoints alone, without hints
 """
 
@@ -20,6 +21,7 @@ from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort
+from kns.promise.facts import HintUse
 from kns.promise.flow import Backend
 
 _Entry = tuple[Endpoint, Backend]
@@ -47,13 +49,14 @@ class PortEndpoints:
     """Every endpoint of one service port in one family."""
 
     entries: tuple[_Entry, ...]
+    hints: HintUse
 
     def at(self, node: Node) -> UsableEndpoints:
         """What the service port leads to for clients that enter at `node`."""
         ready = tuple(entry for entry in self.entries if _is_ready(entry[0]))
         here = tuple(entry for entry in self.entries if entry[0].node_name == node.name)
         return UsableEndpoints(
-            cluster=_backends(_hinted(ready, node) or _usable(self.entries)),
+            cluster=_backends(_hinted(ready, node, self.hints) or _usable(self.entries)),
             local=_backends(_usable(here)),
             local_ready=sum(_is_ready(entry[0]) for entry in here),
         )
@@ -68,6 +71,7 @@ def port_endpoints(
     slices: Iterable[EndpointSlice],
     port: ServicePort,
     family: IPFamily,
+    hints: HintUse,
     backend: Callable[[IPAddress, int, Protocol], Backend],
 ) -> PortEndpoints:
     """The endpoints of a service port in the service's slices, each once.
@@ -84,7 +88,7 @@ def port_endpoints(
             if (address, number) not in found:
                 who = backend(address, number, port.protocol)
                 found[address, number] = (endpoint, replace(who, node=endpoint.node_name))
-    return PortEndpoints(tuple(found.values()))
+    return PortEndpoints(tuple(found.values()), hints)
 
 
 def _number(item: EndpointSlice, port: ServicePort) -> int | None:
@@ -109,13 +113,14 @@ def _usable(entries: tuple[_Entry, ...]) -> tuple[_Entry, ...]:
     )
 
 
-def _hinted(ready: tuple[_Entry, ...], node: Node) -> tuple[_Entry, ...]:
+def _hinted(ready: tuple[_Entry, ...], node: Node, use: HintUse) -> tuple[_Entry, ...]:
     """The ready endpoints hinted at this node, else at its zone; nothing: hints don't count."""
-    if ready and all(endpoint.hint_nodes for endpoint, _ in ready):
+    if use.nodes and ready and all(endpoint.hint_nodes for endpoint, _ in ready):
         near = tuple(entry for entry in ready if node.name in entry[0].hint_nodes)
         if near:
             return near
-    if ready and node.zone and all(endpoint.hint_zones for endpoint, _ in ready):
+    use_zones = use.zones and bool(node.zone)
+    if use_zones and ready and all(endpoint.hint_zones for endpoint, _ in ready):
         return tuple(entry for entry in ready if node.zone in entry[0].hint_zones)
     return ()
 

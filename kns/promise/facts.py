@@ -1,13 +1,15 @@
-"""Where kube-proxy's modes differ, as data: a new mode or release is a row here.
+"""Where kube-proxy's modes and releases differ, as data: a new one is a row here.
 
 Source: pkg/proxy/{iptables,ipvs,nftables}/proxier.go and what their rules do on a kernel.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster, ProxyMode, Release
+from kns.kinds.service import Service
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,16 @@ class ProxyFacts:
     has_schedulers: bool
     #: what becomes of a flow to a service without endpoints
     without_endpoints: str
+    #: source ranges are looked at whether there are endpoints or not; else only if there are some
+    filters_sources_first: bool = False
+    #: and so for what the node itself sends
+    filters_own_sources_first: bool = False
+    #: without nodePortAddresses node ports are served on the node's own address only
+    has_primary_node_ports: bool = False
+    #: nodePortAddresses of the other family alone mean every address, not the node's own
+    opens_unlisted_family: bool = True
+    #: what goes to an address of the service subnet that no service has is dropped
+    drops_unallocated: bool = False
 
 
 _IPTABLES = ProxyFacts(
@@ -59,6 +71,16 @@ _NFTABLES = ProxyFacts(
     affinity_outlives_timeout=False,
     has_schedulers=False,
     without_endpoints="kube-proxy rejects",
+    filters_sources_first=True,
+    has_primary_node_ports=True,
+    opens_unlisted_family=False,
+)
+_NFTABLES_31 = replace(_NFTABLES, opens_unlisted_family=True)
+#: with the ServiceCIDR that the API server makes
+_NFTABLES_33 = replace(_NFTABLES_31, drops_unallocated=True)
+#: what the node sends is looked at after its translation
+_NFTABLES_34 = replace(
+    _NFTABLES_33, checks_local_for_own_packets=False, filters_own_sources_first=True
 )
 _IPVS = ProxyFacts(
     rejects_unknown_ports=True,
@@ -72,13 +94,48 @@ _IPVS = ProxyFacts(
     has_schedulers=True,
     without_endpoints="its virtual server has no real server",
 )
-_FACTS = {
-    ProxyMode.IPTABLES: _IPTABLES,
-    ProxyMode.NFTABLES: _NFTABLES,
-    ProxyMode.IPVS: _IPVS,
+#: the facts of a mode from a release on, the newest first
+_FACTS: Mapping[ProxyMode, tuple[tuple[Release, ProxyFacts], ...]] = {
+    ProxyMode.IPTABLES: ((Release.V1_30, _IPTABLES),),
+    ProxyMode.NFTABLES: (
+        (Release.V1_34, _NFTABLES_34),
+        (Release.V1_33, _NFTABLES_33),
+        (Release.V1_31, _NFTABLES_31),
+        (Release.V1_30, _NFTABLES),
+    ),
+    ProxyMode.IPVS: ((Release.V1_30, _IPVS),),
 }
 
 
 def proxy_facts(cluster: Cluster) -> ProxyFacts:
-    """The facts of the cluster's mode."""
-    return _FACTS[cluster.network.kube_proxy.mode]
+    """The facts of the cluster's mode and release."""
+    options = cluster.network.kube_proxy
+    return next(facts for first, facts in _FACTS[options.mode] if options.version >= first)
+
+
+# -- of every mode ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HintUse:
+    """Which of the hints of EndpointSlices count; those for nodes before those for zones."""
+
+    nodes: bool
+    zones: bool
+
+
+def hint_use(cluster: Cluster, service: Service) -> HintUse:
+    """In 1.30 a service has to ask for its zone hints by an annotation; since 1.34 nodes count."""
+    release = cluster.network.kube_proxy.version
+    names = ("topology-aware-hints", "topology-mode")
+    written = (service.annotations.get(f"service.kubernetes.io/{name}") for name in names)
+    asked = next((value for value in written if value is not None), "")
+    wanted = asked not in ("", "disabled", "Disabled")
+    return HintUse(release >= Release.V1_34, release >= Release.V1_31 or wanted)
+
+
+def serves_external_ips(cluster: Cluster) -> bool:
+    """False if the feature gate AllowServiceExternalIPs, which came with 1.36, is off."""
+    options = cluster.network.kube_proxy
+    gates = options.feature_gates
+    return gates.allow_service_external_ips or options.version < Release.V1_36

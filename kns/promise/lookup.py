@@ -14,6 +14,7 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort
 from kns.promise.endpoints import PortEndpoints, port_endpoints
+from kns.promise.facts import hint_use, serves_external_ips
 from kns.promise.flow import Backend, Frontend, FrontendKind
 from kns.promise.location import Location, label
 from kns.promise.networkpolicy import PolicyIndex
@@ -114,7 +115,7 @@ class Lookup:
         found: dict[_Key, Frontend] = {}
         for service in self.cluster.services:
             for port in service.ports:
-                for kind, address in _addresses(service):
+                for kind, address in _addresses(self.cluster, service):
                     key = (address, port.port, port.protocol)
                     found.setdefault(key, Frontend(kind, service, port, address, port.port))
         return found
@@ -135,7 +136,8 @@ class Lookup:
         found = self._endpoints.get(key)
         if found is None:
             slices = self.cluster.slices_of(service)
-            found = port_endpoints(slices, port, family, self.backend)
+            hints = hint_use(self.cluster, service)
+            found = port_endpoints(slices, port, family, hints, self.backend)
             self._endpoints[key] = found
         return found
 
@@ -155,10 +157,10 @@ class Lookup:
         return Backend(host.name if host is not None else str(address), address, port)
 
 
-def _addresses(service: Service) -> Iterator[tuple[FrontendKind, IPAddress]]:
+def _addresses(cluster: Cluster, service: Service) -> Iterator[tuple[FrontendKind, IPAddress]]:
     for address in service.cluster_ips:
         yield FrontendKind.CLUSTER_IP, address
-    for address in service.external_ips:
+    for address in service.external_ips if serves_external_ips(cluster) else ():
         yield FrontendKind.EXTERNAL_IP, address
     for point in service.load_balancer_ingress:
         if point.ip is not None:

@@ -90,7 +90,7 @@ def _is_in(address: IPAddress, cidrs: Iterable[IPNetwork]) -> bool:
 def through_cluster_ip(lookup: Lookup, entry: ProxyEntry, backend: Backend) -> IPAddress:
     """What the backend sees of a client that connects to the cluster IP."""
     family = IPFamily.of(backend.address)
-    if lookup.cluster.network.kube_proxy.masquerade_all and not (
+    if lookup.cluster.network.kube_proxy.masquerades_all and not (
         entry.pod is not None and backend.pod is None
     ):
         return from_node(lookup, entry.node, backend)

@@ -15,6 +15,7 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.balancer import BGP, PROXY, balancer_note, unanswered
 from kns.promise.deliver import deliver, owner
+from kns.promise.facts import proxy_facts
 from kns.promise.flow import (
     CLOSED,
     DROPPED,
@@ -45,7 +46,7 @@ def promise(lookup: Lookup, flow: Flow) -> Promise:
     if way.frontend is not None:
         return _to_service(lookup, flow, way)
     if way.entries:
-        return Promise(flow, stop=unknown_port(lookup), entries=way.entries)
+        return Promise(flow, stop=unknown_port(lookup, flow), entries=way.entries)
     return _straight(lookup, flow, way)
 
 
@@ -59,7 +60,7 @@ def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     note = ways[0][1].note
     if way.balancer is not None:
         note = balancer_note(way.balancer, tuple(entry.node for entry in way.entries))
-    leads = bool(answers or denied or way.balancer is not None)
+    leads = bool(answers or denied) or _filters_first(lookup, way)
     stop = source_ranges_stop(flow, way) if leads else None
     if stop is not None or not answers:
         if stop is None and denied:
@@ -83,6 +84,14 @@ def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         way.balancer is None or way.balancer.mode != BGP or len(way.entries) < 2,
         denied,
     )
+
+
+def _filters_first(lookup: Lookup, way: FlowRoute) -> bool:
+    """Whether it matters who asks, though nobody would answer."""
+    facts = proxy_facts(lookup.cluster)
+    own = any(entry.origin is Origin.NODE for entry in way.entries)
+    first = facts.filters_own_sources_first if own else facts.filters_sources_first
+    return way.balancer is not None or first
 
 
 def _denied(way: FlowRoute, denied: tuple[Denial, ...]) -> Stop:

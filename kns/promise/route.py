@@ -27,6 +27,7 @@ from kns.promise.balancer import (
     proxy_address,
     unanswered,
 )
+from kns.promise.facts import proxy_facts
 from kns.promise.flow import (
     NO_WAY,
     Flow,
@@ -100,7 +101,9 @@ def _from_inside(
     lookup: Lookup, flow: Flow, frontend: Frontend | None, entry: ProxyEntry
 ) -> FlowRoute | Stop:
     if frontend is None:
-        is_virtual = lookup.has_service(flow.destination) is not None
+        is_virtual = lookup.has_service(flow.destination) is not None or _is_unallocated(
+            lookup, flow.destination
+        )
         return FlowRoute(entry.client, entries=(entry,) if is_virtual else ())
     match frontend.kind:
         case FrontendKind.CLUSTER_IP | FrontendKind.EXTERNAL_IP:
@@ -112,6 +115,13 @@ def _from_inside(
             if point is None or point.ip_mode != "Proxy":
                 return FlowRoute(entry.client, frontend, (entry,))
             return _out_and_in(lookup, flow, frontend, entry)
+
+
+def _is_unallocated(lookup: Lookup, address: IPAddress) -> bool:
+    """True for an address of the service subnet if the proxy takes what goes to nobody there."""
+    cidrs = lookup.cluster.network.service_cidrs
+    inside = any(cidr.version == address.version and address in cidr for cidr in cidrs)
+    return inside and proxy_facts(lookup.cluster).drops_unallocated
 
 
 def _at_node(lookup: Lookup, flow: Flow, entry: ProxyEntry) -> ProxyEntry:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kns.addresses import IPAddress
+from kns.addresses import IPAddress, IPFamily
+from kns.kinds.node import Node
 from kns.kinds.service import TrafficPolicy
 from kns.promise.endpoints import UsableEndpoints, is_external
 from kns.promise.facts import ProxyFacts, proxy_facts
@@ -60,7 +61,7 @@ def translate(lookup: Lookup, flow: Flow, frontend: Frontend, entry: ProxyEntry)
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return _cluster_ip(lookup, frontend, entry, found)
     if frontend.kind is FrontendKind.NODE_PORT:
-        reason = _why_not_served(lookup, flow.destination)
+        reason = _why_not_served(lookup, entry.node, flow.destination)
         if reason:
             return Translation(stop=Stop(Stage.TRANSLATE, REFUSED, reason))
     match entry.origin:
@@ -73,9 +74,12 @@ def translate(lookup: Lookup, flow: Flow, frontend: Frontend, entry: ProxyEntry)
     return _or_refused(translation, "no ready endpoint")
 
 
-def unknown_port(lookup: Lookup) -> Stop:
-    """What becomes of a port of a cluster IP that no service has."""
+def unknown_port(lookup: Lookup, flow: Flow) -> Stop:
+    """What becomes of a port of a cluster IP that no service has, or of an address of none."""
     mode = lookup.cluster.network.kube_proxy.mode
+    if lookup.has_service(flow.destination) is None:
+        reason = f"{mode} mode drops what goes to an address of the service subnet that is nobody's"
+        return Stop(Stage.TRANSLATE, DROPPED, reason)
     if proxy_facts(lookup.cluster).rejects_unknown_ports:
         reason = f"{mode} mode rejects ports of a cluster IP that no service has"
         return Stop(Stage.TRANSLATE, REFUSED, reason)
@@ -115,7 +119,7 @@ def _cluster_ip(
 
 
 def _inside_note(lookup: Lookup, frontend: Frontend, facts: ProxyFacts) -> str:
-    if lookup.cluster.network.kube_proxy.masquerade_all:
+    if lookup.cluster.network.kube_proxy.masquerades_all:
         return "masqueradeAll hides the client"
     if frontend.policy is not TrafficPolicy.LOCAL:
         return ""
@@ -127,16 +131,22 @@ def _inside_note(lookup: Lookup, frontend: Frontend, facts: ProxyFacts) -> str:
 # -- outer addresses and node ports ----------------------------------------------------------------
 
 
-def _why_not_served(lookup: Lookup, address: IPAddress) -> str:
-    options = lookup.cluster.network.kube_proxy
+def _why_not_served(lookup: Lookup, node: Node, address: IPAddress) -> str:
+    options, facts = lookup.cluster.network.kube_proxy, proxy_facts(lookup.cluster)
     if address.is_loopback:
-        if not proxy_facts(lookup.cluster).has_localhost_node_ports or address.version == 6:
+        if not facts.has_localhost_node_ports or address.version == 6:
             return f"{options.mode} mode has no node ports on localhost"
         if not options.localhost_nodeports:
             return "localhostNodePorts is off"
-    chosen = options.nodeport_addresses
-    if chosen and not any(c.version == address.version and address in c for c in chosen):
-        return f"nodePortAddresses leaves out {address}"
+    chosen = [c for c in options.nodeport_addresses if c.version == address.version]
+    if chosen:
+        served = any(address in cidr for cidr in chosen)
+        return "" if served else f"nodePortAddresses leaves out {address}"
+    unlisted = facts.opens_unlisted_family and bool(options.nodeport_addresses)
+    primary = facts.has_primary_node_ports or options.nodeport_addresses_primary
+    own = node.address(IPFamily.of(address))
+    if primary and not unlisted and own is not None and address != own:
+        return f"node ports are served on {own} only"
     return ""
 
 

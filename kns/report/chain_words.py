@@ -58,10 +58,10 @@ _PURPOSES = {
     "firewall-check": "drops what a balancer's source ranges do not let in",
     "nodeport-endpoints-check": "refuses or drops what no endpoint can take, at node ports",
     "service-endpoints-check": "refuses or drops what no endpoint can take",
-    "cluster-ips-check": "refuses ports that no service has",
+    "cluster-ips-check": "refuses ports, and drops addresses, that no service has",
     "reject-chain": "refuses at once",
     "services": "finds the service by address, protocol and port",
-    "masquerading": "gives marked packets the node's address, so that the answer comes back",
+    "masquerading": "gives packets the node's address, so that the answer comes back",
     "mark-for-masquerade": "marks the packet, so that it gets the node's address",
 }
 _FILTER_PURPOSES = {

@@ -1,6 +1,6 @@
 """`kns get`: the cluster's objects in kubectl's columns, or as Kubernetes objects.
 
-Columns whose content a lab doesn't have (RESTARTS, VERSION, NOMINATED NODE …) are left out rather
+Columns whose content a lab doesn't have (RESTARTS, NOMINATED NODE …) are left out rather
 than invented; the others have kubectl's heads and forms.
 """
 
@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
-from kns.cluster.model import Cluster
+from kns.cluster.model import Cluster, Release
 from kns.engine.presence import Presence
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress
@@ -92,7 +92,7 @@ def get_table(
     match kind:
         case ListedKind.NODES:
             nodes = [node for node in cluster.nodes if selection.admits("", node.name)]
-            return _nodes_table(nodes, presence, wide=wide)
+            return _nodes_table(nodes, presence, cluster.network.kube_proxy.version, wide=wide)
         case ListedKind.PODS:
             pods = select_pods(cluster, selection)
             return _with_namespace(_pods_table(pods, presence, wide=wide), pods, selection)
@@ -159,12 +159,14 @@ def _with_namespace(
     return Table(("NAMESPACE", *table.heads), tuple((item.namespace, *row) for item, row in rows))
 
 
-def _nodes_table(nodes: Iterable[Node], presence: Presence, *, wide: bool) -> Table:
-    heads = ("NAME", "STATUS", "INTERNAL-IP", "POD-CIDR")
+def _nodes_table(
+    nodes: Iterable[Node], presence: Presence, release: Release, *, wide: bool
+) -> Table:
+    heads = ("NAME", "STATUS", "VERSION", "INTERNAL-IP", "POD-CIDR")
     rows = []
     for node in nodes:
         status = "Ready" if node.name in presence.nodes else "Missing"
-        row = (node.name, status, _join(node.addresses), _join(node.pod_cidrs))
+        row = (node.name, status, f"v{release}", _join(node.addresses), _join(node.pod_cidrs))
         rows.append((*row, labels_text(node.labels)) if wide else row)
     return Table((*heads, "LABELS") if wide else heads, tuple(rows))
 

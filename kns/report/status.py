@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kns.cluster.model import Cluster
 from kns.engine.status import LabStatus
 from kns.report.words import cluster_size, counted
 
@@ -14,7 +15,7 @@ def status_text(status: LabStatus) -> str:
     cluster = status.lab.cluster
     lines = [
         f"{status.lab.name}: {'healthy' if status.healthy else 'not as its file says'}",
-        f"  cluster  {cluster_size(cluster)}, kube-proxy in {cluster.network.kube_proxy.mode} mode",
+        f"  cluster  {cluster_size(cluster)}, kube-proxy {_kube_proxy(cluster)}",
         f"  kernel   {status.netns} netns, {_drift_size(status)}",
         f"  agent    {_agent(status)}",
         *_balancer(status),
@@ -24,6 +25,11 @@ def status_text(status: LabStatus) -> str:
         lines += [f"  {line}" for line in status.drift]
     lines += [f"server error: {line}" for line in _errors(status)]
     return "\n".join(lines) + "\n"
+
+
+def _kube_proxy(cluster: Cluster) -> str:
+    options = cluster.network.kube_proxy
+    return f"{options.version} in {options.mode} mode"
 
 
 def _drift_size(status: LabStatus) -> str:
@@ -62,6 +68,7 @@ def status_json(status: LabStatus) -> dict[str, object]:
         "lab": status.lab.name,
         "healthy": status.healthy,
         "proxy_mode": str(cluster.network.kube_proxy.mode),
+        "kube_proxy_version": str(cluster.network.kube_proxy.version),
         "nodes": len(cluster.nodes),
         "pods": len(cluster.pods),
         "services": len(cluster.services),

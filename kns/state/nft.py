@@ -22,7 +22,10 @@ from kns.state.model import NftChain, NftSet, NftTable
 
 FAMILIES = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
 #: an anonymous set of one element, other than a map
-LONE_ELEMENT = re.compile(r"(?<=saddr != )\{ (\S+) \}")
+LONE_ELEMENT = re.compile(r"(?<=addr )(!= )?\{ (\S+) \}")
+_OWN_MAP = re.compile(r" v?map \{ ")
+#: nft 1.0.6 leaves the parts out of what it prints, later ones do not; each reads both
+_PARTS = re.compile(r"(?<= dnat )(ip6?) addr \. port (?=to )")
 
 _ELEMENT = re.compile(r'((?:"[^"]*"|[^"])*?)(?: comment "([^"]*)")?(?: : (.*))?')
 
@@ -150,7 +153,7 @@ def _place(chain: NftChain) -> int:
     """
     if chain.hook:
         return 0
-    return 1 if any(" vmap { " in rule for rule in chain.rules) else 2
+    return 1 if any(_OWN_MAP.search(rule) for rule in chain.rules) else 2
 
 
 def _loadable(rule: str) -> str:
@@ -159,7 +162,7 @@ def _loadable(rule: str) -> str:
     Of several overlapping ranges one element may be left, in braces; a lone element in braces
     would be read as no set at all, and be printed without them. Named twice it stays a set.
     """
-    return LONE_ELEMENT.sub(r"{ \1, \1 }", rule)
+    return LONE_ELEMENT.sub(r"\1{ \2, \2 }", rule)
 
 
 def _name(table: NftTable) -> str:
@@ -261,7 +264,7 @@ def _parse_chain(name: str, body: Sequence[str]) -> NftChain:
         elif line.startswith("comment "):
             comment = _unquoted(line)
         elif line:
-            rules.append(line)
+            rules.append(_PARTS.sub(r"\1 ", line))
     return NftChain(name, hook, tuple(rules), comment)
 
 

@@ -83,7 +83,7 @@ def test_no_command_prints_the_help_as_a_usage_error() -> None:
 
 
 def test_version() -> None:
-    assert run_kns("--version").stdout == f"kns {__version__}\n"
+    assert run_kns("--version").stdout == f"kns {__version__} (kube-proxy 1.30 to 1.37)\n"
 
 
 @pytest.mark.parametrize("verb", VERBS)

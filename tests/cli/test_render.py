@@ -51,9 +51,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_nothing_but_rules_is_printed(objects: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = render(capsys, objects).splitlines()
-    assert lines[0] == "*nat"
+    assert lines[0] == "# kube-proxy 1.37, iptables mode, node node1"
+    assert lines[1] == "*nat"
     assert lines[-1] == "COMMIT"
-    assert {line[:1] for line in lines} == {"*", ":", "-", "C"}
+    assert {line[:1] for line in lines[1:]} == {"*", ":", "-", "C"}
     assert not any("CANARY" in line for line in lines)
 
 
@@ -152,6 +153,7 @@ def test_ipvs_prints_a_part_for_each_program(
 ) -> None:
     lines = render(capsys, "--proxy-mode=ipvs", objects).splitlines()
     assert [line for line in lines if line.startswith("#")] == [
+        "# kube-proxy 1.37, ipvs mode, node node1",
         "# sysctl -p -",
         "# ipset restore",
         "# iptables-restore",

@@ -15,7 +15,7 @@ from kns.addresses import IPFamily
 from kns.cluster.model import KubeProxyOptions
 from kns.compile.own_rules import own_rules
 from kns.compile.proxy.nftables import nft_tables
-from kns.compile.proxy.nftables_base import source_set_text
+from kns.compile.proxy.nftables_words import network_set_text
 from kns.errors import ApplyError
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context
@@ -193,11 +193,11 @@ def test_affinity_survives_a_change_of_another_service(space: str) -> None:
     ],
 )
 def test_source_set_comes_back_as_written(space: str, ranges: tuple[str, ...]) -> None:
-    """What kube-proxy writes is printed as `source_set_text` says, and loading that is stable."""
+    """What kube-proxy writes is printed as `network_set_text` says, and loading that is stable."""
     family = IPFamily.IPV6 if ":" in ranges[0] else IPFamily.IPV4
     ip = "ip6" if family is IPFamily.IPV6 else "ip"
     fed = f"{ip} saddr != {{ {', '.join(ranges)} }} drop"
-    normal = f"{ip} saddr != {source_set_text(ranges, ())} drop"
+    normal = f"{ip} saddr != {network_set_text([ip_network(text) for text in ranges])} drop"
     nftables.apply(space, NftChange(f"table {ip} kube-proxy {{\n chain fed {{\n{fed}\n}}\n}}\n"))
     expected = NftTable(family, "kube-proxy", chains=(NftChain("fed", rules=(normal,)),))
     assert nftables.observe(space, own_rules().nft_tables) == (expected,)

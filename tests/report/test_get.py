@@ -161,8 +161,8 @@ def test_pod_without_agent_is_not_ready() -> None:
 def test_nodes() -> None:
     table = get_table(ListedKind.NODES, CLUSTER, Selection(""), ALL_THERE, wide=True)
     assert table.rows == (
-        ("node1", "Ready", "172.18.0.2", "10.244.0.0/24", "<none>"),
-        ("node2", "Missing", "172.18.0.3", "10.244.1.0/24", "z=1"),
+        ("node1", "Ready", "v1.37", "172.18.0.2", "10.244.0.0/24", "<none>"),
+        ("node2", "Missing", "v1.37", "172.18.0.3", "10.244.1.0/24", "z=1"),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 from kns.addresses import IPFamily
+from kns.cluster.model import NEWEST, Release
 from kns.compile.proxy.nftables import nft_tables
 from kns.kinds.service import Service
 from kns.probe.rules import destinations
@@ -56,9 +58,10 @@ SERVERS = (
 )
 
 
-def nft(*services: Service) -> tuple[ChainListing, ...]:
+def nft(*services: Service, release: Release = NEWEST) -> tuple[ChainListing, ...]:
     """What packets to the first of the services meet."""
-    tables = nft_tables(services, (SLICE, OTHER), NODE, OPTIONS, IPFamily.IPV4)
+    options = replace(OPTIONS, version=release)
+    tables = nft_tables(services, (SLICE, OTHER), NODE, options, IPFamily.IPV4)
     slices = [item for item in (SLICE, OTHER) if item.service == services[0].name]
     asked = destinations(services[0], slices, NODE, IPFamily.IPV4)
     return in_order(Netns("node1", nftables=tuple(tables)), IPFamily.IPV4, asked)
@@ -78,16 +81,24 @@ def test_a_look_up_is_shown_with_the_services_elements_and_chains() -> None:
     other = cluster_ip(name="web-2", cluster_ips=(ip_address("10.96.10.2"),))
     found = nft(cluster_ip(), other)
     names = [chain.name.partition("-default")[0] for chain in heads(found)]
-    assert names[:5] == [
+    assert names[:3] == ["nat-prerouting", "services", "service-SUSTUHLJ"]
+    texts = [rule.text for _, rule in rules(found)]
+    assert not any("web-2" in text for text in texts)
+    assert any(text.startswith("10.96.10.1 . tcp . 80") for text in texts)
+    # the backends are in the map of the rule that translates
+    (translation,) = (text for text in texts if "dnat" in text and "map {" in text)
+    assert "10.244.1.10 . 8080" in translation
+
+
+def test_endpoints_with_chains_are_shown_by_their_chains() -> None:
+    found = nft(cluster_ip(), release=Release.V1_30)
+    assert [chain.name.partition("-default")[0] for chain in heads(found)][:5] == [
         "nat-prerouting",
         "services",
         "service-SUSTUHLJ",
         "mark-for-masquerade",
         "endpoint-FLXOMXXM",
     ]
-    texts = [rule.text for _, rule in rules(found)]
-    assert not any("web-2" in text for text in texts)
-    assert any(text.startswith("10.96.10.1 . tcp . 80") for text in texts)
 
 
 def test_refusals_are_found_by_their_port() -> None:

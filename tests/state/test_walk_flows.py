@@ -1,6 +1,7 @@
 """Flows through the rules of a compiled cluster: whom they reach, and who is masqueraded.
 
-Each flow enters node1, in every mode. Where the promise knows the same flow it must agree.
+Each flow enters node1, in every mode and in each release that changed its rules. Where the promise
+knows the same flow it must agree.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from ipaddress import ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, InternetHost, ProxyMode
+from kns.cluster.model import NEWEST, Cluster, InternetHost, ProxyMode, Release
 from kns.compile.lab import compile_host
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
@@ -38,6 +39,7 @@ from tests.clusters import SERVICE_CIDRS, make_cluster, make_network
 
 FAMILIES = (IPFamily.IPV4, IPFamily.IPV6)
 EXTERNAL_IP, BALANCER_IP = ip_address("198.51.100.7"), ip_address("198.51.100.8")
+FAR_IP, BARRED_IP = ip_address("198.51.100.9"), ip_address("198.51.100.10")
 #: pod1 and pod3 are on node1, where the packets enter, pod2 is on node2
 ALL = frozenset({"pod1", "pod2", "pod3"})
 HERE, ELSEWHERE = frozenset({"pod1", "pod3"}), frozenset({"pod2"})
@@ -45,6 +47,15 @@ NOBODY: frozenset[str] = frozenset()
 IPVS, OTHERS = (ProxyMode.IPVS,), (ProxyMode.IPTABLES, ProxyMode.NFTABLES)
 CLIENT, STRANGER, NODE = "203.0.113.10", "192.0.2.1", "172.18.0.2"
 CLIENT6, NODE6 = "2001:db8:203::a", "fc00:172:18::2"
+NFTABLES, IPTABLES = (ProxyMode.NFTABLES,), (ProxyMode.IPTABLES,)
+FAR, BARRED, UNALLOCATED = str(FAR_IP), str(BARRED_IP), "10.96.200.1"
+#: each mode in the releases that changed what its rules do, or how they do it
+PROXIES = (
+    (ProxyMode.IPTABLES, Release.V1_30),
+    (ProxyMode.IPTABLES, Release.V1_37),
+    (ProxyMode.IPVS, Release.V1_37),
+    *((ProxyMode.NFTABLES, release) for release in Release if release != Release.V1_35),
+)
 UDP, LOCAL = Protocol.UDP, TrafficPolicy.LOCAL
 
 
@@ -84,6 +95,23 @@ SERVICES = (
         ),
         ALL,
     ),
+    (
+        replace(
+            service("external-far", 23),
+            external_ips=(FAR_IP,),
+            external_traffic_policy=LOCAL,
+        ),
+        ELSEWHERE,
+    ),
+    (
+        replace(
+            service("barred", 24, node_port=30024),
+            type=ServiceType.LOAD_BALANCER,
+            load_balancer_ingress=(LoadBalancerIngress(BARRED_IP),),
+            load_balancer_source_ranges=("203.0.113.0/24",),
+        ),
+        NOBODY,
+    ),
 )
 
 
@@ -103,6 +131,18 @@ class Flow:
     protocol: Protocol = Protocol.TCP
     ends: Verdict = Verdict.ACCEPT
     modes: tuple[ProxyMode, ...] = tuple(ProxyMode)
+    #: the releases of which this is true
+    since: Release = Release.V1_30
+    until: Release = NEWEST
+
+    @property
+    def proxies(self) -> tuple[tuple[ProxyMode, Release], ...]:
+        """The proxies of which this is true."""
+        return tuple(
+            (mode, release)
+            for mode, release in PROXIES
+            if mode in self.modes and self.since <= release <= self.until
+        )
 
 
 FLOWS = (
@@ -127,12 +167,45 @@ FLOWS = (
     Flow("external IP from a pod", "pod1", "198.51.100.7", 80, ALL, ALL),
     Flow("in the source ranges", CLIENT, "198.51.100.8", 80, ALL, ALL),
     Flow("not in the source ranges", STRANGER, "198.51.100.8", 80, NOBODY, ends=Verdict.DROP),
-)
+    Flow("own node port, none local", NODE, NODE, 30019, ELSEWHERE, ELSEWHERE, modes=OTHERS),
+    Flow("own to external IP, none local", NODE, FAR, 80, ELSEWHERE, ELSEWHERE, modes=IPTABLES),
+    Flow(
+        "own to external IP, none local, checked before the DNAT",
+        NODE, FAR, 80, NOBODY, ends=Verdict.DROP, modes=NFTABLES, until=Release.V1_33,
+    ),
+    Flow(
+        "own to external IP, none local, checked after the DNAT",
+        NODE, FAR, 80, ELSEWHERE, ELSEWHERE, modes=NFTABLES, since=Release.V1_34,
+    ),
+    Flow("external IP from a pod, none local", "pod1", FAR, 80, ELSEWHERE, modes=OTHERS),
+    Flow("unknown port", "pod1", "web", 81, NOBODY, ends=Verdict.REJECT, modes=NFTABLES),
+    Flow("unknown port, own", NODE, "web", 81, NOBODY, ends=Verdict.REJECT, modes=NFTABLES),
+    Flow(
+        "unallocated cluster IP",
+        "pod1", UNALLOCATED, 80, NOBODY, ends=Verdict.DROP, modes=NFTABLES, since=Release.V1_33,
+    ),
+    Flow(
+        "unallocated cluster IP, own",
+        NODE, UNALLOCATED, 80, NOBODY, ends=Verdict.DROP, modes=NFTABLES, since=Release.V1_33,
+    ),
+    Flow("barred, nobody there", "pod1", BARRED, 80, NOBODY, ends=Verdict.DROP, modes=NFTABLES),
+    Flow("barred, nobody there", "pod1", BARRED, 80, NOBODY, ends=Verdict.REJECT, modes=IPTABLES),
+    Flow(
+        "own, barred, nobody there: endpoints first",
+        NODE, BARRED, 80, NOBODY, ends=Verdict.REJECT, modes=NFTABLES, until=Release.V1_33,
+    ),
+    Flow(
+        "own, barred, nobody there: sources first",
+        NODE, BARRED, 80, NOBODY, ends=Verdict.DROP, modes=NFTABLES, since=Release.V1_34,
+    ),
+)  # fmt: skip
 
 
 @cache
-def cluster_in(mode: ProxyMode) -> Cluster:
-    base = make_cluster(network=make_network(FAMILIES, mode=mode))
+def cluster_in(mode: ProxyMode, release: Release) -> Cluster:
+    network = make_network(FAMILIES, mode=mode)
+    options = replace(network.kube_proxy, version=release)
+    base = make_cluster(network=replace(network, kube_proxy=options))
     slices = tuple(
         EndpointSlice(
             namespace=item.namespace,
@@ -153,8 +226,8 @@ def cluster_in(mode: ProxyMode) -> Cluster:
 
 
 @cache
-def node1_in(mode: ProxyMode) -> Netns:
-    spaces = compile_host(cluster_in(mode)).netns
+def node1_in(mode: ProxyMode, release: Release) -> Netns:
+    spaces = compile_host(cluster_in(mode, release)).netns
     return next(item for item in spaces if item.name == "kns.test.node1")
 
 
@@ -174,15 +247,19 @@ def packet_of(flow: Flow, cluster: Cluster) -> Packet:
 
 def cases() -> list[object]:
     return [
-        pytest.param(flow, mode, id=f"{flow.name}-{mode}") for flow in FLOWS for mode in flow.modes
+        pytest.param(flow, proxy, id=f"{flow.name}-{'-'.join(proxy)}")
+        for flow in FLOWS
+        for proxy in flow.proxies
     ]
 
 
-@pytest.mark.parametrize(("flow", "mode"), cases())
-def test_flow_reaches_its_endpoints_and_is_masqueraded_to_some(flow: Flow, mode: ProxyMode) -> None:
-    cluster = cluster_in(mode)
+@pytest.mark.parametrize(("flow", "proxy"), cases())
+def test_flow_reaches_its_endpoints_and_is_masqueraded_to_some(
+    flow: Flow, proxy: tuple[ProxyMode, Release]
+) -> None:
+    cluster = cluster_in(*proxy)
     packet = packet_of(flow, cluster)
-    passages = walk(node1_in(mode), packet)
+    passages = walk(node1_in(*proxy), packet)
     names = {address: pod.name for pod in cluster.pods for address in pod.addresses}
     assert {item.verdict for item in passages} == {flow.ends}
     if flow.ends is not Verdict.ACCEPT:
@@ -204,10 +281,12 @@ ANNOUNCED_BY_NOBODY = [f for f in FLOWS if f.source == CLIENT and f.destination 
 PROMISED = [f for f in FLOWS if f.source != STRANGER and f not in ANNOUNCED_BY_NOBODY]
 
 
-@pytest.mark.parametrize("mode", list(ProxyMode))
+@pytest.mark.parametrize("proxy", PROXIES, ids="-".join)
 @pytest.mark.parametrize("flow", ANNOUNCED_BY_NOBODY, ids=lambda flow: flow.name)
-def test_promise_says_the_same_once_the_node_has_the_packet(flow: Flow, mode: ProxyMode) -> None:
-    cluster = cluster_in(mode)
+def test_promise_says_the_same_once_the_node_has_the_packet(
+    flow: Flow, proxy: tuple[ProxyMode, Release]
+) -> None:
+    cluster = cluster_in(*proxy)
     packet, lookup = packet_of(flow, cluster), Lookup(cluster)
     frontend = lookup.frontend(packet.destination, flow.port, flow.protocol)
     assert frontend is not None
@@ -222,12 +301,12 @@ def test_promise_says_the_same_once_the_node_has_the_packet(flow: Flow, mode: Pr
 
 
 @pytest.mark.parametrize(
-    ("flow", "mode"),
-    [(flow, mode) for flow in PROMISED for mode in flow.modes],
-    ids=lambda item: getattr(item, "name", item),
+    ("flow", "proxy"),
+    [(flow, proxy) for flow in PROMISED for proxy in flow.proxies],
+    ids=lambda item: item.name if isinstance(item, Flow) else "-".join(item),
 )
-def test_promise_says_the_same(flow: Flow, mode: ProxyMode) -> None:
-    cluster = cluster_in(mode)
+def test_promise_says_the_same(flow: Flow, proxy: tuple[ProxyMode, Release]) -> None:
+    cluster = cluster_in(*proxy)
     packet = packet_of(flow, cluster)
     ends: tuple[Pod | Node | InternetHost, ...] = (
         *cluster.pods,

@@ -41,7 +41,7 @@ from kns.compile.networkpolicy.access import (
     RuleName,
 )
 from kns.compile.networkpolicy.spans import Piece, Span, disjoint
-from kns.compile.proxy.nftables_base import address_text, span_text
+from kns.compile.proxy.nftables_words import address_text, span_text
 from kns.kinds.common import Protocol
 from kns.kinds.networkpolicy import PolicyType
 from kns.kinds.node import Node

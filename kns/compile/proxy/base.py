@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
-from kns.addresses import IPFamily
+from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.model import KubeProxyOptions, ProxyMode
 from kns.compile.proxy.on_node import reachable_on
-from kns.compile.proxy.release import DEFAULT, Release
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
@@ -28,9 +27,13 @@ class Objects(Protocol):
     def endpoint_slices(self) -> tuple[EndpointSlice, ...]:
         """Their EndpointSlices."""
 
+    @property
+    def service_cidrs(self) -> tuple[IPNetwork, ...]:
+        """The ranges of cluster IPs that ServiceCIDR objects name."""
+
 
 class Proxy(ABC):
-    """A mode of kube-proxy in one release. Its objects have no other state."""
+    """A mode of kube-proxy; `options.version` is the release. Its objects have no state."""
 
     MODE: ClassVar[ProxyMode]
     #: programs and kernel features that it uses, told by `kns doctor`
@@ -48,9 +51,6 @@ class Proxy(ABC):
     CONNECTIONS_OUTLIVE: ClassVar[bool] = True
     #: True if a real server that has left its service stays until its connections have ended
     DRAINS: ClassVar[bool] = False
-
-    def __init__(self, release: Release = DEFAULT) -> None:
-        self.release = release
 
     @abstractmethod
     def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:

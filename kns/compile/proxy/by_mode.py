@@ -10,18 +10,17 @@ from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.iptables import IptablesProxy
 from kns.compile.proxy.ipvs import IpvsProxy
 from kns.compile.proxy.nftables import NftablesProxy
-from kns.compile.proxy.release import DEFAULT, Release
 
-_PROXIES: Final[Mapping[ProxyMode, type[Proxy]]] = {
-    ProxyMode.IPTABLES: IptablesProxy,
-    ProxyMode.IPVS: IpvsProxy,
-    ProxyMode.NFTABLES: NftablesProxy,
+_PROXIES: Final[Mapping[ProxyMode, Proxy]] = {
+    ProxyMode.IPTABLES: IptablesProxy(),
+    ProxyMode.IPVS: IpvsProxy(),
+    ProxyMode.NFTABLES: NftablesProxy(),
 }
 
 
-def proxy(mode: ProxyMode, release: Release = DEFAULT) -> Proxy:
+def proxy(mode: ProxyMode) -> Proxy:
     """kube-proxy in that mode."""
-    return _PROXIES[mode](release)
+    return _PROXIES[mode]
 
 
 def proxies() -> Iterator[Proxy]:

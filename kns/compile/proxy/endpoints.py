@@ -6,8 +6,7 @@
         reachable    the union, in the order in which rules are written
 
 Source of the rules: pkg/proxy/topology.go CategorizeEndpoints, pkg/proxy/serviceport.go and
-pkg/proxy/endpointslicecache.go of Kubernetes, with the answers of v1.30 where releases differ:
-zone hints count only for a Service that asks for them.
+pkg/proxy/endpointslicecache.go of Kubernetes; `release.py` says where releases differ.
 """
 
 from __future__ import annotations
@@ -17,6 +16,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from kns.addresses import IPAddress, IPFamily
+from kns.cluster.model import KubeProxyOptions, Release
+from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
@@ -78,6 +79,8 @@ class ServicePortView:
     total_endpoints: int = 0
     #: every endpoint of the port on this node, unusable ones too: IPVS mode's hairpins
     all_local: tuple[ProxyEndpoint, ...] = ()
+    #: True if the service has external IPs, even if kube-proxy may not serve them
+    has_external_ips: bool = False
 
     @property
     def name(self) -> str:
@@ -98,7 +101,7 @@ class ServicePortView:
     @property
     def externally_accessible(self) -> bool:
         """True if anything but the cluster IP leads to it: node port, external or balancer IP."""
-        return bool(self.port.node_port or self.load_balancer_ips or self.external_ips)
+        return bool(self.port.node_port or self.load_balancer_ips or self.has_external_ips)
 
     @property
     def health_check_node_port(self) -> int:
@@ -112,6 +115,7 @@ def service_ports(
     services: Iterable[Service],
     slices: Iterable[EndpointSlice],
     node: Node,
+    options: KubeProxyOptions,
     family: IPFamily,
 ) -> tuple[ServicePortView, ...]:
     """Every service port that kube-proxy on `node` programs for `family`, sorted by name."""
@@ -120,7 +124,7 @@ def service_ports(
         view
         for service in services
         for view in ports_of_service(
-            service, by_service.get((service.namespace, service.name), ()), node, family
+            service, by_service.get((service.namespace, service.name), ()), node, options, family
         )
     ]
     return tuple(sorted(views, key=_order))
@@ -138,13 +142,17 @@ def slices_by_service(
 
 
 def ports_of_service(
-    service: Service, slices: tuple[EndpointSlice, ...], node: Node, family: IPFamily
+    service: Service,
+    slices: tuple[EndpointSlice, ...],
+    node: Node,
+    options: KubeProxyOptions,
+    family: IPFamily,
 ) -> tuple[ServicePortView, ...]:
     """The ports of one service, whose slices are `slices`, sorted by name."""
     cluster_ip = service.cluster_ip(family)
     if cluster_ip is None or _ignored(service):
         return ()
-    views = (_view(service, port, family, cluster_ip, slices, node) for port in service.ports)
+    views = (_view(service, port, cluster_ip, slices, node, options) for port in service.ports)
     return tuple(sorted(views, key=_order))
 
 
@@ -163,12 +171,13 @@ def _ignored(service: Service) -> bool:
 def _view(
     service: Service,
     port: ServicePort,
-    family: IPFamily,
     cluster_ip: IPAddress,
     slices: Iterable[EndpointSlice],
     node: Node,
+    options: KubeProxyOptions,
 ) -> ServicePortView:
-    endpoints = _endpoints(port, slices, node, family)
+    family, release = IPFamily.of(cluster_ip), options.version
+    endpoints = _endpoints(port, slices, node, family, release)
     external_ips = tuple(ip for ip in service.external_ips if ip.version == family.version)
     balancer_ips = tuple(
         entry.ip
@@ -179,23 +188,29 @@ def _view(
     internal_local = service.internal_traffic_policy is TrafficPolicy.LOCAL
     uses_cluster = external or not internal_local
     uses_local = internal_local or (external and _external_policy_local(service))
-    cluster = _cluster_endpoints(service, endpoints, node) if uses_cluster else ()
+    cluster = _cluster_endpoints(service, endpoints, node, release) if uses_cluster else ()
     local = _usable([e for e in endpoints if e.is_local]) if uses_local else ()
     return ServicePortView(
         service=service,
         port=port,
         family=family,
         cluster_ip=cluster_ip,
-        external_ips=external_ips,
+        external_ips=external_ips if _serves_external_ips(options) else (),
         load_balancer_ips=balancer_ips,
-        source_ranges=_source_ranges(service, family),
+        source_ranges=_source_ranges(service, family, release),
         cluster=cluster,
         local=local,
         reachable=_union(cluster, local),
         has_any=bool(_usable(endpoints)),
         total_endpoints=len(endpoints),
         all_local=tuple(e for e in endpoints if e.is_local),
+        has_external_ips=bool(external_ips),
     )
+
+
+def _serves_external_ips(options: KubeProxyOptions) -> bool:
+    gated = has(options.version, ReleaseChange.EXTERNAL_IPS_GATE)
+    return options.feature_gates.allow_service_external_ips or not gated
 
 
 def _external_policy_local(service: Service) -> bool:
@@ -206,13 +221,18 @@ def _external_policy_local(service: Service) -> bool:
 
 
 def _endpoints(
-    port: ServicePort, slices: Iterable[EndpointSlice], node: Node, family: IPFamily
+    port: ServicePort,
+    slices: Iterable[EndpointSlice],
+    node: Node,
+    family: IPFamily,
+    release: Release,
 ) -> tuple[ProxyEndpoint, ...]:
     """The port's endpoints, one for each `ip:port`, sorted by that text.
 
     A slice's port belongs to the service port of the same name and protocol. Of an endpoint's
-    several addresses only the first counts. Where two slices differ about an endpoint, the one
-    that puts it on this node wins.
+    several addresses only the first counts. An endpoint may be in two slices while it moves from
+    one to the other: then the one counts that does not terminate; before, the one that Go's map
+    gave last if both put it on this node, and here the last by name.
     """
     found: dict[str, ProxyEndpoint] = {}
     for item in slices:
@@ -224,9 +244,17 @@ def _endpoints(
             for endpoint in item.endpoints:
                 if endpoint.addresses and endpoint.addresses[0].version == family.version:
                     seen = _seen_from(endpoint, slice_port.port, node)
-                    if seen.is_local or seen.text not in found:
+                    known = found.get(seen.text)
+                    if known is None or _supersedes(seen, known, release):
                         found[seen.text] = seen
     return tuple(found[text] for text in sorted(found))
+
+
+def _supersedes(seen: ProxyEndpoint, known: ProxyEndpoint, release: Release) -> bool:
+    living_first = has(release, ReleaseChange.LIVING_ENDPOINTS_FIRST)
+    if living_first and seen.terminating is not known.terminating:
+        return known.terminating
+    return seen.is_local
 
 
 def _seen_from(endpoint: Endpoint, port: int, node: Node) -> ProxyEndpoint:
@@ -250,17 +278,18 @@ def _usable(endpoints: Iterable[ProxyEndpoint]) -> tuple[ProxyEndpoint, ...]:
 
 
 def _cluster_endpoints(
-    service: Service, endpoints: tuple[ProxyEndpoint, ...], node: Node
+    service: Service, endpoints: tuple[ProxyEndpoint, ...], node: Node, release: Release
 ) -> tuple[ProxyEndpoint, ...]:
     """The usable endpoints, narrowed by topology hints where those may be used."""
     usable = _usable(endpoints)
     if not usable or not usable[0].ready:
         return usable
-    if service.traffic_distribution:
+    if has(release, ReleaseChange.NODE_HINTS):
         here = _hinted([e.hint_nodes for e in usable], usable, node.name)
         if here:
             return here
-    elif not _asks_for_hints(service.annotations):
+    without_annotation = has(release, ReleaseChange.HINTS_WITHOUT_ANNOTATION)
+    if not without_annotation and not _asks_for_hints(service.annotations):
         return usable
     return _hinted([e.hint_zones for e in usable], usable, node.zone) or usable
 
@@ -289,10 +318,11 @@ def _union(
     return tuple(merged[text] for text in sorted(merged))
 
 
-def _source_ranges(service: Service, family: IPFamily) -> tuple[str, ...]:
+def _source_ranges(service: Service, family: IPFamily, release: Release) -> tuple[str, ...]:
     """The family's ranges as networks in text; what does not parse is left out, as kube-proxy does.
 
-    Blanks around a range, host bits and leading zeros (decimal, not octal) are tolerated.
+    Blanks around a range, host bits and leading zeros (decimal, not octal) are tolerated. One that
+    holds every address is like none at all, once the release sees it so.
     """
     result = []
     for text in service.load_balancer_source_ranges:
@@ -301,6 +331,8 @@ def _source_ranges(service: Service, family: IPFamily) -> tuple[str, ...]:
         except ValueError:
             continue
         if "/" in text and network.version == family.version:
+            if not network.prefixlen and has(release, ReleaseChange.ANY_SOURCE):
+                return ()
             result.append(str(network))
     return tuple(result)
 

@@ -4,7 +4,7 @@
     POSTROUTING ────────▶ nat KUBE-POSTROUTING: masquerade what KUBE-MARK-MASQ marked
     INPUT, FORWARD, OUTPUT ─▶ filter: KUBE-PROXY-FIREWALL, KUBE-FORWARD, KUBE-SERVICES (refusals)
 
-Source: pkg/proxy/iptables/proxier.go of Kubernetes v1.30, in the form in which `iptables-save`
+Source: pkg/proxy/iptables/proxier.go of Kubernetes, in the form in which `iptables-save`
 prints it back. kube-proxy inserts its jumps one by one, so they stand in reverse of its list.
 """
 
@@ -15,17 +15,18 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions, ProxyMode
+from kns.cluster.model import KubeProxyOptions, NfacctUse, ProxyMode
 from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
-from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination
+from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination, nfacct
 from kns.compile.proxy.on_node import (
     local_detector,
     localhost_node_ports,
     node_port_ips,
     proxy_node_ip,
 )
+from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service
@@ -222,7 +223,7 @@ def recompile(
         if part is not None and same_service and part.slices == own:
             found.append((service, own, part.views))
         else:
-            views = ports_of_service(service, own, before.node, before.family)
+            views = ports_of_service(service, own, before.node, before.options, before.family)
             found.append((service, own, views))
     setting = _setting(before, (views for _, _, views in found))
     parts = {
@@ -239,6 +240,8 @@ def _setting(start: Compilation, views: Iterable[tuple[ServicePortView, ...]]) -
         masquerade_all=start.options.masquerade_all,
         node_ip=proxy_node_ip(start.node, start.family),
         large_cluster=endpoints > LARGE_CLUSTER_ENDPOINTS,
+        counts_localhost=counts_packets(start.options)
+        and localhost_node_ports(start.options, start.node, start.family),
     )
 
 
@@ -319,7 +322,17 @@ def _forward_rules(options: KubeProxyOptions) -> tuple[str, ...]:
     rules = (marked, f"{known} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     if options.conntrack_tcp_be_liberal:
         return rules
-    return ("-m conntrack --ctstate INVALID -j DROP", *rules)
+    counted = f" {nfacct('ct_state_invalid_dropped_pkts')}" if counts_packets(options) else ""
+    return (f"-m conntrack --ctstate INVALID{counted} -j DROP", *rules)
+
+
+def counts_packets(options: KubeProxyOptions) -> bool:
+    """True if rules count packets by nfacct objects, which are there before the rules are loaded.
+
+    kube-proxy tries whether the kernel has them; here nothing is known of a kernel, and `auto`
+    means no.
+    """
+    return options.nfacct is NfacctUse.ON and has(options.version, ReleaseChange.NFACCT)
 
 
 def _martian_rules(options: KubeProxyOptions, node: Node, family: IPFamily) -> tuple[str, ...]:

@@ -9,7 +9,7 @@
 
 What can't be sent anywhere is answered in table filter: REJECT if the service has no endpoint at
 all, DROP if it has some but policy Local finds none here. Source: pkg/proxy/iptables/proxier.go
-syncProxyRules of Kubernetes v1.30.
+syncProxyRules of Kubernetes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from ipaddress import ip_network
 from kns.addresses import IPAddress
 from kns.compile.proxy.endpoints import ProxyEndpoint, ServicePortView
 from kns.compile.proxy.iptables_words import (
+    LOCALHOST,
     MARK_MASQ,
     chain_hash,
     comment,
     destination,
     from_pods,
+    nfacct,
     not_from_pods,
     probability,
     recent_mask,
@@ -45,6 +47,8 @@ class Setting:
     node_ip: IPAddress
     #: above 1000 endpoints kube-proxy leaves out the comments that only help a reader
     large_cluster: bool
+    #: node ports that are asked for on 127.0.0.1 are counted
+    counts_localhost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +197,11 @@ def _capture_node_port(rules: Rules, port: _Port) -> None:
     if not number:
         return
     if port.view.has_any:
-        match = port.proto_match(comment(port.name))
-        rules.nat_node_ports.append(f"{match} --dport {number} -j {port.ext}")
+        match = f"{port.proto_match(comment(port.name))} --dport {number}"
+        if port.setting.counts_localhost:
+            counted = f"{LOCALHOST} {match} {nfacct('localhost_nps_accepted_pkts')}"
+            rules.nat_node_ports.append(f"{counted} -j {port.ext}")
+        rules.nat_node_ports.append(f"{match} -j {port.ext}")
     if not port.has_external:
         note, target = port.refusal
         match = port.proto_match(note, "-m addrtype --dst-type LOCAL ")

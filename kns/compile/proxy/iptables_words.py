@@ -17,6 +17,7 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.compile.proxy.on_node import LocalDetector
 
 MARK_MASQ = "KUBE-MARK-MASQ"
+LOCALHOST = "-d 127.0.0.0/8"
 
 
 def chain_hash(text: str) -> str:
@@ -28,6 +29,11 @@ def chain_hash(text: str) -> str:
 def comment(text: str) -> str:
     """`-m comment`; quoted, as every text of kube-proxy's has a letter that calls for quotes."""
     return f'-m comment --comment "{text}"'
+
+
+def nfacct(name: str) -> str:
+    """The match that adds the packet to an accounting object, with iptables-save's two blanks."""
+    return f"-m nfacct --nfacct-name  {name}"
 
 
 def source(network: IPAddress | IPNetwork) -> str:

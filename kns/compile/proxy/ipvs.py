@@ -159,7 +159,7 @@ def ipvs_rules(
 ) -> IpvsRules:
     """What kube-proxy in IPVS mode makes on `node` for one family."""
     work = _Work(node, options, family)
-    for view in service_ports(services, slices, node, family):
+    for view in service_ports(services, slices, node, options, family):
         work.add(view)
     masquerading = Masquerading(
         bit=options.masquerade_bit,

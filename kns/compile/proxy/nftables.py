@@ -1,60 +1,36 @@
 """kube-proxy's nftables mode, pure: services and endpoints of one family → the table `kube-proxy`.
 
     services ── service-ips, service-nodeports ──▶ service-X    internalTrafficPolicy Cluster
-                                                   local-X      … Local
+                                                   local-X      … Local: DNAT by numgen and a map
                                                    external-X   from outside: mark or short cut
                                                       ▼         numgen random vmap
-                                                   endpoint-Y   hairpin mark, affinity, DNAT
+                                                   endpoint-Y   affinity, DNAT
     firewall-check ── firewall-ips ──▶ firewall-X               loadBalancerSourceRanges
     …-endpoints-check ── no-endpoint-… ──▶ reject-chain or drop
 
 X is HASH-namespace/name/protocol/port, Y the same with __address/port. A chain that no packet can
 reach any more is deleted by kube-proxy a second or more after it became empty; here it never is
-part of the table. Source: syncProxyRules in pkg/proxy/nftables/proxier.go of Kubernetes v1.30.
+part of the table. Without session affinity endpoints have chains up to 1.35 only
+(`nftables_generation.py`). Source: syncProxyRules in pkg/proxy/nftables/proxier.go.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from ipaddress import ip_network
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from kns.addresses import IPAddress, IPFamily
+from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.model import KubeProxyOptions, ProxyMode
 from kns.compile.proxy.base import Objects, Proxy, start_sysctls
-from kns.compile.proxy.endpoints import ProxyEndpoint, ServicePortView, service_ports
-from kns.compile.proxy.nftables_base import (
-    CLUSTER_IPS,
-    FIREWALL_IPS,
-    MARK,
-    NO_ENDPOINT_NODEPORTS,
-    NO_ENDPOINT_SERVICES,
-    REJECT,
-    SERVICE_IPS,
-    SERVICE_NODEPORTS,
-    TABLE,
-    TableDraft,
-    address_text,
-    base_table,
-    local_traffic,
-    source_set_text,
-)
-from kns.compile.proxy.on_node import proxy_node_ip
-from kns.compile.proxy.release import DEFAULT, Release, ReleaseChange
+from kns.compile.proxy.endpoints import ports_of_service, slices_by_service
+from kns.compile.proxy.nftables_base import TABLE, TableDraft, base_table, local_traffic
+from kns.compile.proxy.nftables_port import add_service_port
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
-from kns.kinds.service import Service, SessionAffinity
+from kns.kinds.service import Service
 from kns.state import nft
-from kns.state.model import Netns, NftTable, RuleNames
+from kns.state.model import Netns, NftChain, NftTable, RuleNames
 from kns.state.requirements import Feature, Need, Tool
-
-#: nft's NFT_NAME_MAXLEN is 256; knftables keeps 16 of it for the prefix
-NAME_BASE_MAX = 240
-#: what the kernel gives a set that rules add to, if none was asked for (nft_dynset)
-DYNAMIC_SET_SIZE = 65535
-
 
 #: what shows that the kernel has all that the rules use
 _NFT_PROOF = """\
@@ -107,8 +83,9 @@ class NftablesProxy(Proxy):
         families: Iterable[IPFamily],
     ) -> Iterator[NftTable]:
         services, slices = objects.services, objects.endpoint_slices
+        cidrs = objects.service_cidrs
         for family in families:
-            yield from nft_tables(services, slices, node, options, family, release=self.release)
+            yield from nft_tables(services, slices, node, options, family, service_cidrs=cidrs)
 
     def is_in(self, space: Netns) -> bool:
         """A table of that name."""
@@ -128,201 +105,56 @@ def nft_tables(
     options: KubeProxyOptions,
     family: IPFamily,
     *,
-    release: Release = DEFAULT,
+    service_cidrs: Sequence[IPNetwork] = (),
 ) -> tuple[NftTable, ...]:
-    """What kube-proxy on `node` keeps in nftables for `family`: always one table."""
-    draft = base_table(node, options, family)
-    local = local_traffic(node, options, family, release)
-    for view in service_ports(services, slices, node, family):
-        _ServiceWriter(draft, node, options, local, view, service_names(view), release).write()
-    return (draft.finish(),)
+    """What kube-proxy on `node` keeps in nftables for `family`: one table.
 
-
-# -- names -----------------------------------------------------------------------------------------
+    None if nft refuses what a release writes: a comment that is too long (kubernetes issue 139515).
+    """
+    start = NftCompilation(node, options, family, tuple(service_cidrs))
+    return recompile(start, services, slices).tables
 
 
 @dataclass(frozen=True, slots=True)
-class ServiceNames:
-    """The names of a service port's chains; they exist only as far as traffic can reach them."""
+class NftPart:
+    """What one service adds to the table, and what that was made from."""
 
-    base: str
-    cluster: str
-    local: str
-    external: str
-    firewall: str
-
-
-def service_names(view: ServicePortView) -> ServiceNames:
-    """Chain names of a service port, the same in both families."""
-    base = _port_path(view)
-    name = _hashed(base)
-    return ServiceNames(
-        base, f"service-{name}", f"local-{name}", f"external-{name}", f"firewall-{name}"
-    )
-
-
-def endpoint_names(base: str, endpoint: ProxyEndpoint) -> tuple[str, str]:
-    """The chain of an endpoint of the service port `base`, and its affinity set."""
-    # nft names may hold letters, digits and _./- only
-    address = str(endpoint.address).replace(":", ".")
-    name = _hashed(f"{base}__{address}/{endpoint.port}")
-    return f"endpoint-{name}", f"affinity-{name}"
-
-
-def _port_path(view: ServicePortView) -> str:
-    service, port = view.service, view.port
-    return f"{service.namespace}/{service.name}/{port.protocol.lower()}/{port.name}"
-
-
-def _hashed(path: str) -> str:
-    digest = base64.b32encode(hashlib.sha256(path.encode()).digest()).decode()
-    name = f"{digest[:8]}-{path}"
-    return name if len(name) <= NAME_BASE_MAX else name[: NAME_BASE_MAX - 3] + "..."
-
-
-def duration_text(seconds: int) -> str:
-    """A time span as nft prints it: `3h`, `1m30s`, `1d`."""
-    days, rest = divmod(seconds, 86400)
-    hours, rest = divmod(rest, 3600)
-    minutes, left = divmod(rest, 60)
-    parts = ((days, "d"), (hours, "h"), (minutes, "m"), (left, "s"))
-    return "".join(f"{value}{unit}" for value, unit in parts if value) or "0s"
-
-
-# -- one service port ------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _ServiceWriter:
-    """Adds one service port to a table that is being written."""
-
+    service: Service
+    slices: tuple[EndpointSlice, ...]
     draft: TableDraft
+    chains: tuple[NftChain, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NftCompilation:
+    """A table and the parts it is made of, so that the next one costs what has changed."""
+
     node: Node
     options: KubeProxyOptions
-    local: tuple[str, str] | None
-    view: ServicePortView
-    names: ServiceNames
-    release: Release
+    family: IPFamily
+    service_cidrs: tuple[IPNetwork, ...] = ()
+    parts: Mapping[tuple[str, str], NftPart] = field(default_factory=dict)
+    tables: tuple[NftTable, ...] = ()
 
-    def write(self) -> None:
-        self.draft.add_element(CLUSTER_IPS, address_text(self.view.cluster_ip))
-        self._write_internal()
-        if self.view.externally_accessible:
-            self._write_external()
-        self._write_firewall()
-        if self.view.cluster:
-            self._write_balancing(self.names.cluster, self.view.cluster)
-        if self.view.local:
-            self._write_balancing(self.names.local, self.view.local)
-        for endpoint in self.view.reachable:
-            self._write_endpoint(endpoint)
 
-    @property
-    def affinity(self) -> bool:
-        return self.view.service.session_affinity is SessionAffinity.CLIENT_IP
-
-    @property
-    def protocol(self) -> str:
-        return self.view.port.protocol.lower()
-
-    def _key(self, address: IPAddress) -> str:
-        return f"{address_text(address)} . {self.protocol} . {self.view.port.port}"
-
-    def _write_internal(self) -> None:
-        """What reaches the cluster IP."""
-        view = self.view
-        local = view.internal_policy_local
-        chain = self.names.local if local else self.names.cluster
-        key = self._key(view.cluster_ip)
-        if not (view.local if local else view.has_any):
-            verdict = "drop" if view.has_any else f"goto {REJECT}"
-            self.draft.add_element(NO_ENDPOINT_SERVICES, key, verdict, view.name)
-            return
-        self.draft.add_element(SERVICE_IPS, key, f"goto {chain}")
-        destination = (
-            f"{self.draft.ip} daddr {address_text(view.cluster_ip)}"
-            f" {self.protocol} dport {view.port.port}"
-        )
-        if self.options.nftables.masquerade_all:
-            self.draft.add_rules(chain, f"{destination} jump {MARK}")
-        elif self.local is not None:
-            # somebody outside routed the service range here: the answer must come back this way
-            self.draft.add_rules(chain, f"{destination} {self.local[1]} jump {MARK}")
-
-    def _write_external(self) -> None:
-        """What reaches external, load balancer and node port addresses."""
-        view, draft = self.view, self.draft
-        served = bool(view.local) if view.external_policy_local else view.has_any
-        refusal = "drop" if view.has_any else f"goto {REJECT}"
-        for address in (*view.external_ips, *view.load_balancer_ips):
-            key = self._key(address)
-            if view.has_any:
-                draft.add_element(SERVICE_IPS, key, f"goto {self.names.external}")
-            if not served:
-                draft.add_element(NO_ENDPOINT_SERVICES, key, refusal, view.name)
-        if view.port.node_port:
-            key = f"{self.protocol} . {view.port.node_port}"
-            if view.has_any:
-                draft.add_element(SERVICE_NODEPORTS, key, f"goto {self.names.external}")
-            if not served:
-                draft.add_element(NO_ENDPOINT_NODEPORTS, key, refusal, view.name)
-        if view.has_any:
-            draft.add_rules(self.names.external, *self._external_rules())
-
-    def _external_rules(self) -> tuple[str, ...]:
-        if not self.view.external_policy_local:
-            return f"jump {MARK}", f"goto {self.names.cluster}"
-        last = (f"goto {self.names.local}",) if self.view.local else ()
-        short_cut = f"goto {self.names.cluster} comment"
-        # the load balancer's address may be local to this node, and so the source of its packets
-        pods = (f'{self.local[0]} {short_cut} "short-circuit pod traffic"',) if self.local else ()
-        return (
-            *pods,
-            f'fib saddr type local jump {MARK} comment "masquerade local traffic"',
-            f'fib saddr type local {short_cut} "short-circuit local traffic"',
-            *last,
-        )
-
-    def _write_firewall(self) -> None:
-        """LoadBalancerSourceRanges; node ports are not subject to them."""
-        view = self.view
-        if not (view.load_balancer_ips and view.source_ranges):
-            return
-        own = proxy_node_ip(self.node, view.family)
-        # a node that holds the load balancer's address sends from it: allow that with the node
-        allowed = any(own in ip_network(text) for text in view.source_ranges)
-        sources = source_set_text(view.source_ranges, view.load_balancer_ips if allowed else ())
-        self.draft.add_rules(self.names.firewall, f"{self.draft.ip} saddr != {sources} drop")
-        silent = self.release.has(ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT)
-        comment = "" if silent else view.name
-        for address in view.load_balancer_ips:
-            verdict = f"goto {self.names.firewall}"
-            self.draft.add_element(FIREWALL_IPS, self._key(address), verdict, comment)
-
-    def _write_balancing(self, chain: str, endpoints: tuple[ProxyEndpoint, ...]) -> None:
-        """Clients that an endpoint knows first, then a random endpoint."""
-        names = [endpoint_names(self.names.base, endpoint) for endpoint in endpoints]
-        if self.affinity:
-            ip = self.draft.ip
-            self.draft.add_rules(chain, *(f"{ip} saddr @{s} goto {c}" for c, s in names))
-        targets = ", ".join(f"{i} : goto {c}" for i, (c, _) in enumerate(names))
-        self.draft.add_rules(chain, f"numgen random mod {len(names)} vmap {{ {targets} }}")
-
-    def _write_endpoint(self, endpoint: ProxyEndpoint) -> None:
-        chain, affinity_set = endpoint_names(self.names.base, endpoint)
-        ip = self.draft.ip
-        address = address_text(endpoint.address)
-        # a pod that reaches itself through the service would drop an answer from its own address
-        rules = [f"{ip} saddr {address} jump {MARK}"]
-        if self.affinity:
-            self.draft.add_set(
-                affinity_set,
-                f"type {self.draft.address_type}",
-                f"size {DYNAMIC_SET_SIZE}",
-                "flags dynamic,timeout",
-                f"timeout {duration_text(self.view.service.session_affinity_timeout)}",
-            )
-            rules.append(f"update @{affinity_set} {{ {ip} saddr }}")
-        target = f"[{address}]" if ip == "ip6" else address
-        rules.append(f"meta l4proto {self.protocol} dnat to {target}:{endpoint.port}")
-        self.draft.add_rules(chain, *rules)
+def recompile(
+    before: NftCompilation, services: Iterable[Service], slices: Iterable[EndpointSlice]
+) -> NftCompilation:
+    """The table for `services` and `slices`; the part of an unchanged service is taken as it is."""
+    by_service = slices_by_service(slices)
+    base = base_table(before.node, before.options, before.family, before.service_cidrs)
+    local = local_traffic(before.node, before.options, before.family)
+    parts: dict[tuple[str, str], NftPart] = {}
+    for service in sorted(services, key=lambda item: (item.namespace, item.name)):
+        key = (service.namespace, service.name)
+        own, part = by_service.get(key, ()), before.parts.get(key)
+        if part is None or part.service != service or part.slices != own:
+            draft = base.part()
+            views = ports_of_service(service, own, before.node, before.options, before.family)
+            for view in views:
+                add_service_port(draft, view, before.node, before.options, local)
+            part = NftPart(service, own, draft, draft.finished_chains())
+        base.include(part.draft)
+        parts[key] = part
+    chains = (chain for part in parts.values() for chain in part.chains)
+    return replace(before, parts=parts, tables=() if base.fails else (base.finish(chains),))

@@ -1,34 +1,36 @@
 """The part of kube-proxy's nft table that does not depend on the services.
 
-    prerouting   -110 filter-prerouting ─▶ firewall-check       sources a LoadBalancer refuses
-                 -100 nat-prerouting ─▶ services                 vmap by destination ─▶ DNAT
-    input        -110 filter-input ─▶ nodeport-endpoints-check, service-endpoints-check
-    forward      -110 filter-forward ─▶ service-endpoints-check, cluster-ips-check
-    output       -110 filter-output ─▶ service-endpoints-check, firewall-check
+    prerouting   -110 filter-prerouting-pre-dnat ─▶ firewall-check    what a LoadBalancer refuses
+                 -100 nat-prerouting ─▶ services                      by destination ─▶ DNAT
+    input           0 filter-input ─▶ nodeport-endpoints-check, service-endpoints-check
+    forward         0 filter-forward ─▶ service-endpoints-check, cluster-ips-check
+    output       -110 filter-output-pre-dnat ─▶ firewall-check
                  -100 nat-output ─▶ services
-                  -90 filter-output-post-dnat ─▶ cluster-ips-check
-    postrouting   100 nat-postrouting ─▶ masquerading            of what mark-for-masquerade marked
+                    0 filter-output ─▶ service-endpoints-check, cluster-ips-check
+    postrouting   100 nat-postrouting ─▶ masquerading                 what is marked, and hairpins
 
-Everything in the form in which `nft -s list` prints it. Source: setupNFTables in
-pkg/proxy/nftables/proxier.go of Kubernetes v1.30.
+`nftables_generation.py` has what was otherwise before. Everything in the form in which
+`nft -s list` prints it. Source: setupNFTables in pkg/proxy/nftables/proxier.go.
 """
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.model import KubeProxyOptions
+from kns.compile.proxy.nftables_generation import ClusterIPMasquerade, Generation, generation
+from kns.compile.proxy.nftables_words import address_text, network_set_text, network_text
 from kns.compile.proxy.on_node import local_detector
-from kns.compile.proxy.release import DEFAULT, Release, ReleaseChange
+from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.node import Node
 from kns.state.model import NftChain, NftSet, NftTable
 
 TABLE = "kube-proxy"
 MARK = "mark-for-masquerade"
 REJECT = "reject-chain"
+HAIRPINS = "hairpin-connections"
 
 CLUSTER_IPS = "cluster-ips"
 NODEPORT_IPS = "nodeport-ips"
@@ -38,31 +40,8 @@ FIREWALL_IPS = "firewall-ips"
 SERVICE_IPS = "service-ips"
 SERVICE_NODEPORTS = "service-nodeports"
 
-#: the base chains; -100 has the name dstnat in prerouting only, which is how nft prints it
-HOOKS = {
-    "filter-prerouting": "type filter hook prerouting priority dstnat - 10; policy accept;",
-    "filter-input": "type filter hook input priority -110; policy accept;",
-    "filter-forward": "type filter hook forward priority -110; policy accept;",
-    "filter-output": "type filter hook output priority -110; policy accept;",
-    "filter-output-post-dnat": "type filter hook output priority -90; policy accept;",
-    "nat-prerouting": "type nat hook prerouting priority dstnat; policy accept;",
-    "nat-output": "type nat hook output priority -100; policy accept;",
-    "nat-postrouting": "type nat hook postrouting priority srcnat; policy accept;",
-}
-#: chain, and where it jumps to
-JUMPS = (
-    ("filter-prerouting", "ct state new jump firewall-check"),
-    ("filter-input", "ct state new jump nodeport-endpoints-check"),
-    ("filter-input", "ct state new jump service-endpoints-check"),
-    ("filter-forward", "ct state new jump service-endpoints-check"),
-    ("filter-forward", "ct state new jump cluster-ips-check"),
-    ("filter-output", "ct state new jump service-endpoints-check"),
-    ("filter-output", "ct state new jump firewall-check"),
-    ("filter-output-post-dnat", "ct state new jump cluster-ips-check"),
-    ("nat-prerouting", "jump services"),
-    ("nat-output", "jump services"),
-    ("nat-postrouting", "jump masquerading"),
-)
+#: what nft takes of a comment, in bytes (NFTNL_UDATA_COMMENT_MAXLEN)
+COMMENT_MAX = 128
 
 
 @dataclass(slots=True)
@@ -74,6 +53,12 @@ class TableDraft:
     """
 
     family: IPFamily
+    structure: Generation
+    #: the bit that has a packet masqueraded, as nft prints it
+    mark: str
+    #: comments longer than nft takes are cut; else the kernel gets no table at all
+    cuts_comments: bool
+    fails: bool = False
     headers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     elements: dict[str, dict[str, str]] = field(default_factory=dict)
     chains: dict[str, list[str]] = field(default_factory=dict)
@@ -91,19 +76,54 @@ class TableDraft:
     def add_set(self, name: str, *header: str) -> None:
         """Declare a set or map; the header's type tells which."""
         self.headers[name] = header
-        self.elements[name] = {}
+        self.elements.setdefault(name, {})
 
     def add_element(self, name: str, key: str, verdict: str = "", comment: str = "") -> None:
         """Put an element into a set, or with a verdict into a map."""
+        if len(comment.encode()) > COMMENT_MAX:
+            self.fails |= not self.cuts_comments
+            comment = comment.encode()[:COMMENT_MAX].decode(errors="ignore")
         note = f' comment "{comment}"' if comment else ""
         value = f" : {verdict}" if verdict else ""
-        self.elements[name].setdefault(key, f"{key}{note}{value}")
+        self.elements.setdefault(name, {}).setdefault(key, f"{key}{note}{value}")
 
     def add_rules(self, chain: str, *rules: str) -> None:
         """Append rules to the chain, which comes into being with the first call."""
         self.chains.setdefault(chain, []).extend(rules)
 
-    def finish(self) -> NftTable:
+    def mark_rule(self, match: str) -> str:
+        """The rule, without comment, that has what `match` matches masqueraded."""
+        mark = f"meta mark set meta mark | {self.mark}"
+        return f"{match} {f'jump {MARK}' if self.structure.small_chains else mark}".lstrip()
+
+    def part(self) -> TableDraft:
+        """An empty draft for a part of this table: `include` puts it in."""
+        return TableDraft(self.family, self.structure, self.mark, self.cuts_comments)
+
+    def include(self, part: TableDraft) -> None:
+        """Take a part's sets and elements in; its chains are given to `finish`."""
+        self.fails |= part.fails
+        self.headers |= part.headers
+        for name, elements in part.elements.items():
+            own = self.elements.setdefault(name, {})
+            for key, text in elements.items():
+                own.setdefault(key, text)
+
+    def finished_chains(self) -> tuple[NftChain, ...]:
+        """The chains as values."""
+        return tuple(
+            NftChain(
+                name=name,
+                hook=self.structure.hooks.get(name, ""),
+                rules=tuple(rules),
+                comment="helper for @no-endpoint-services / @no-endpoint-nodeports"
+                if name == REJECT
+                else "",
+            )
+            for name, rules in self.chains.items()
+        )
+
+    def finish(self, more: Iterable[NftChain] = ()) -> NftTable:
         """The table in normal form: sets, elements, chains sorted, since order has no meaning."""
         sets = tuple(
             NftSet(
@@ -115,44 +135,75 @@ class TableDraft:
             )
             for name, header in sorted(self.headers.items())
         )
-        chains = tuple(
-            NftChain(
-                name=name,
-                hook=HOOKS.get(name, ""),
-                rules=tuple(rules),
-                comment="helper for @no-endpoint-services / @no-endpoint-nodeports"
-                if name == REJECT
-                else "",
-            )
-            for name, rules in sorted(self.chains.items())
-        )
-        return NftTable(self.family, TABLE, sets, chains, comment="rules for kube-proxy")
+        chains = sorted((*self.finished_chains(), *more), key=lambda chain: chain.name)
+        return NftTable(self.family, TABLE, sets, tuple(chains), comment="rules for kube-proxy")
 
 
-def base_table(node: Node, options: KubeProxyOptions, family: IPFamily) -> TableDraft:
+def base_table(
+    node: Node,
+    options: KubeProxyOptions,
+    family: IPFamily,
+    service_cidrs: Sequence[IPNetwork] = (),
+) -> TableDraft:
     """A table with every chain, set and map that is there without any service."""
-    draft = TableDraft(family)
-    for chain in HOOKS:
+    structure = generation(options.version)
+    mark = f"0x{1 << options.nftables.masquerade_bit:08x}"
+    draft = TableDraft(family, structure, mark, has(options.version, ReleaseChange.COMMENTS_CUT))
+    for chain in structure.hooks:
         draft.add_rules(chain)
-    for chain, rule in JUMPS:
+    for chain, rule in structure.jumps:
         draft.add_rules(chain, rule)
     _add_sets(draft)
-    mark = f"0x{1 << options.nftables.masquerade_bit:08x}"
-    draft.add_rules(MARK, f"meta mark set meta mark | {mark}")
+    _add_masquerading(draft)
+    _add_cluster_ips_check(draft, options, service_cidrs)
+    draft.add_rules(REJECT, "reject")
+    _add_dispatch(draft, node, options)
+    return draft
+
+
+def _add_masquerading(draft: TableDraft) -> None:
+    ip, mark = draft.ip, draft.mark
+    if draft.structure.small_chains:
+        draft.add_rules(MARK, f"meta mark set meta mark | {mark}")
+        draft.add_rules(
+            "masquerading",
+            f"meta mark & {mark} == 0x00000000 return",
+            f"meta mark set meta mark ^ {mark}",
+            "masquerade fully-random",
+        )
+        return
+    address = draft.address_type
+    draft.add_set(
+        HAIRPINS,
+        f"type {address} . {address} . inet_proto . inet_service",
+        'comment "service hairpin connections"',
+    )
     draft.add_rules(
         "masquerading",
-        f"meta mark & {mark} == 0x00000000 return",
-        f"meta mark set meta mark ^ {mark}",
-        "masquerade fully-random",
+        f"meta mark & {mark} != 0x00000000 meta mark set meta mark ^ {mark}"
+        " masquerade fully-random",
+        f"ct status dnat {ip} saddr . {ip} daddr . meta l4proto . th dport @{HAIRPINS}"
+        " masquerade fully-random",
     )
+
+
+def _add_cluster_ips_check(
+    draft: TableDraft, options: KubeProxyOptions, service_cidrs: Sequence[IPNetwork]
+) -> None:
+    """What comes here was not translated: no service has the address and port."""
     draft.add_rules(
         "cluster-ips-check",
         f"{draft.ip} daddr @{CLUSTER_IPS} reject"
         ' comment "Reject traffic to invalid ports of ClusterIPs"',
     )
-    draft.add_rules(REJECT, "reject")
-    _add_dispatch(draft, node, options)
-    return draft
+    own = [cidr for cidr in service_cidrs if cidr.version == draft.family.version]
+    if own and has(options.version, ReleaseChange.SERVICE_CIDRS):
+        # without it such a packet would loop between the node and its default gateway
+        draft.add_rules(
+            "cluster-ips-check",
+            f"{draft.ip} daddr {network_set_text(own)} drop"
+            ' comment "Drop traffic to unallocated ClusterIPs"',
+        )
 
 
 def _add_sets(draft: TableDraft) -> None:
@@ -182,19 +233,42 @@ def _add_dispatch(draft: TableDraft, node: Node, options: KubeProxyOptions) -> N
     """The vmap look-ups by destination, and which local addresses node ports answer on."""
     by_address = f"{draft.ip} daddr . meta l4proto . th dport vmap"
     addresses = nodeport_addresses(node, options, draft.family)
+    chosen, only_local = f"{draft.ip} daddr @{NODEPORT_IPS}", ""
     if addresses is None:
-        loopback = "ip daddr != 127.0.0.0/8" if draft.ip == "ip" else "ip6 daddr != ::1"
-        by_port = f"fib daddr type local {loopback} meta l4proto . th dport vmap"
+        chosen = "ip daddr != 127.0.0.0/8" if draft.ip == "ip" else "ip6 daddr != ::1"
+        only_local = "fib daddr type local "
     else:
-        by_port = f"{draft.ip} daddr @{NODEPORT_IPS} meta l4proto . th dport vmap"
         header = f"type {draft.address_type}", 'comment "IPs that accept NodePort traffic"'
         draft.add_set(NODEPORT_IPS, *header)
         for address in addresses:
             draft.add_element(NODEPORT_IPS, address_text(address))
+    by_port = f"{chosen} meta l4proto . th dport vmap"
+    # what is in input is local anyway
     draft.add_rules("nodeport-endpoints-check", f"{by_port} @{NO_ENDPOINT_NODEPORTS}")
     draft.add_rules("service-endpoints-check", f"{by_address} @{NO_ENDPOINT_SERVICES}")
     draft.add_rules("firewall-check", f"{by_address} @{FIREWALL_IPS}")
-    draft.add_rules("services", f"{by_address} @{SERVICE_IPS}", f"{by_port} @{SERVICE_NODEPORTS}")
+    draft.add_rules("services", *_masquerade_cluster_ips(draft, node, options))
+    draft.add_rules(
+        "services",
+        f"{by_address} @{SERVICE_IPS}",
+        f"{only_local}{by_port} @{SERVICE_NODEPORTS}",
+    )
+
+
+def _masquerade_cluster_ips(
+    draft: TableDraft, node: Node, options: KubeProxyOptions
+) -> tuple[str, ...]:
+    """Packets to cluster IPs whose answer must come back this way, where one rule tells them."""
+    if draft.structure.cluster_ip_masquerade is not ClusterIPMasquerade.AT_ONCE:
+        return ()
+    match = f"{draft.ip} daddr @{CLUSTER_IPS}"
+    if options.nftables.masquerade_all:
+        return (f'{draft.mark_rule(match)} comment "masquerade all clusterIP traffic"',)
+    local = local_traffic(node, options, draft.family)
+    if local is None:
+        return ()
+    comment = "masquerade clusterIP traffic from outside cluster"
+    return (f'{draft.mark_rule(f"{match} {local[1]}")} comment "{comment}"',)
 
 
 def nodeport_addresses(
@@ -202,12 +276,16 @@ def nodeport_addresses(
 ) -> tuple[IPAddress, ...] | None:
     """The addresses that node ports answer on, or None for every local one but loopback.
 
-    Without `--nodeport-addresses` of this family it is the node's own address only; a /0 means
-    every one. Loopback never: nftables mode has no localhost node ports.
+    Without `--nodeport-addresses` it is the node's own address only; a /0 means every one, and so
+    does a list without an address of the family, once the release sees it so. Loopback never:
+    nftables mode has no localhost node ports.
     """
     cidrs = [c for c in options.nodeport_addresses if c.version == family.version]
     if not cidrs:
+        everywhere = has(options.version, ReleaseChange.NODE_PORTS_WITHOUT_ADDRESS)
         own = node.address(family)
+        if everywhere and (own is None or options.nodeport_addresses):
+            return None
         return () if own is None else (own,)
     if any(cidr.prefixlen == 0 for cidr in cidrs):
         return None
@@ -216,12 +294,12 @@ def nodeport_addresses(
 
 
 def local_traffic(
-    node: Node, options: KubeProxyOptions, family: IPFamily, release: Release = DEFAULT
+    node: Node, options: KubeProxyOptions, family: IPFamily
 ) -> tuple[str, str] | None:
     """What matches traffic of this node's pods, and its negation; None if it can't be told.
 
-    v1.30 writes `iif "prefix*"` for InterfaceNamePrefix, which no kernel accepts: the transaction
-    fails and no service works. `iifname` is what it means, and what later releases write.
+    Before 1.33 kube-proxy writes `iif "prefix*"` for InterfaceNamePrefix, which no kernel accepts:
+    the transaction fails and no service works. `iifname` is what it means.
     """
     detector = local_detector(options, node, family)
     if detector is None:
@@ -232,61 +310,5 @@ def local_traffic(
         return f"{ip} saddr {cidr}", f"{ip} saddr != {cidr}"
     if detector.prefix:
         return f'iifname "{detector.interface}*"', f'iifname != "{detector.interface}*"'
-    word = "iifname" if release.has(ReleaseChange.INTERFACES_BY_NAME) else "iif"
+    word = "iifname" if has(options.version, ReleaseChange.INTERFACES_BY_NAME) else "iif"
     return f'{word} "{detector.interface}"', f'{word} != "{detector.interface}"'
-
-
-def address_text(address: IPAddress) -> str:
-    """The address as nft prints it, which is libc's inet_ntop: `::ffff:192.0.2.1`."""
-    if address.version == 4:
-        return str(address)
-    return socket.inet_ntop(socket.AF_INET6, address.packed)
-
-
-def network_text(network: IPNetwork) -> str:
-    """The network as nft prints it: without a prefix length if it is a single address."""
-    address = address_text(network.network_address)
-    return (
-        address if network.prefixlen == network.max_prefixlen else f"{address}/{network.prefixlen}"
-    )
-
-
-def source_set_text(ranges: tuple[str, ...], addresses: tuple[IPAddress, ...]) -> str:
-    """The anonymous set of these ranges and addresses as nft prints it after loading.
-
-    A lone element loses its braces when it is parsed. Several are a set of intervals, /32 ones
-    too because kube-proxy writes their length: sorted, neighbours and overlaps merged.
-    """
-    networks = [ip_network(text) for text in ranges]
-    networks += [ip_network(address) for address in addresses]
-    if len(networks) == 1:
-        return network_text(networks[0])
-    spans = _merged(sorted((int(n.network_address), int(n.broadcast_address)) for n in networks))
-    version = networks[0].version
-    return "{ " + ", ".join(span_text(first, last, version) for first, last in spans) + " }"
-
-
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged = [spans[0]]
-    for first, last in spans[1:]:
-        previous = merged[-1]
-        if first <= previous[1] + 1:
-            merged[-1] = previous[0], max(previous[1], last)
-        else:
-            merged.append((first, last))
-    return merged
-
-
-def span_text(first: int, last: int, version: int) -> str:
-    """The addresses from first to last as nft prints them: one, a prefix or a range."""
-    size = last - first + 1
-    bits = 32 if version == 4 else 128
-    low, high = _address(first, version), _address(last, version)
-    if size.bit_count() == 1 and first % size == 0:
-        prefix = bits - (size.bit_length() - 1)
-        return network_text(ip_network(f"{low}/{prefix}"))
-    return f"{address_text(low)}-{address_text(high)}"
-
-
-def _address(number: int, version: int) -> IPAddress:
-    return IPv4Address(number) if version == 4 else IPv6Address(number)

@@ -1,7 +1,7 @@
 """What kube-proxy's options mean on one node: which packets are local, which addresses node ports.
 
 Source: cmd/kube-proxy/app/server_linux.go (getLocalDetectors), pkg/proxy/util/localdetector.go and
-nodeport_addresses.go of Kubernetes v1.30.
+nodeport_addresses.go of Kubernetes.
 """
 
 from __future__ import annotations
@@ -63,11 +63,13 @@ def node_port_cidrs(
 ) -> tuple[IPNetwork, ...]:
     """The family's `--nodeport-addresses`; empty for every local address.
 
-    Of `primary`, the node's own address. A list with CIDRs of the other family alone means every
-    address in this one, and so does a list that holds 0.0.0.0/0 or ::/0.
+    Of `primary`, the node's own address, if it has one in the family. A list with CIDRs of the
+    other family alone means every address in this one, and so does a list that holds 0.0.0.0/0 or
+    ::/0.
     """
     if options.nodeport_addresses_primary:
-        return (ip_network(proxy_node_ip(node, family)),)
+        address = node.address(family)
+        return () if address is None else (ip_network(address),)
     own = tuple(c for c in options.nodeport_addresses if c.version == family.version)
     return () if any(c.prefixlen == 0 for c in own) else own
 

@@ -1,43 +1,62 @@
 """kube-proxy's releases: in which of them it began to write something otherwise.
 
-A difference is a row of `SINCE`; the code that writes the rules asks `release.has(…)` at the one
-place where it shows. What is proven is what the captured rules of a release prove.
+A difference is a row of `SINCE`; the code that writes the rules asks `has(…)` at the one place
+where it shows. Where the structure of a table changes, `nftables_generation.py` has it whole.
+What is proven is what the captured rules of a release prove. Backports are left aside: a row names
+the first minor release whose .0 has the change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE
+from kns.kinds.release import Release
 
 
 class ReleaseChange(StrEnum):
     """What a release of kube-proxy writes otherwise than those before it."""
 
     FIREWALL_ELEMENTS_WITHOUT_COMMENT = "nftables: the elements of firewall-ips have no comment"
+    NODE_PORTS_WITHOUT_ADDRESS = (
+        "nftables: in a family without an address of the node, or without a CIDR of"
+        " --nodeport-addresses, node ports answer on every local address"
+    )
+    HINTS_WITHOUT_ANNOTATION = "zone hints count without an annotation of the Service"
+    NFACCT = "iptables: packets are counted by nfacct objects"
     INTERFACES_BY_NAME = "nftables: iifname, which may be a prefix, in place of iif"
+    SERVICE_CIDRS = "nftables: what goes to an unallocated address of a ServiceCIDR is dropped"
+    ONE_MASQUERADE_ALL = "--masquerade-all sets the option of every mode, of nftables too"
+    UDP_RECONCILED = "conntrack entries of UDP are compared with the endpoints, not found by events"
+    NODE_HINTS = "hints for nodes count, before those for zones"
+    ANY_SOURCE = "0.0.0.0/0 among the source ranges is like no source ranges"
+    LIVING_ENDPOINTS_FIRST = "of an address in two slices the one that isn't terminating counts"
+    EXTERNAL_IPS_GATE = "the feature gate AllowServiceExternalIPs"
+    COMMENTS_CUT = "nftables: comments are cut at 128 bytes; before, nft refuses all of the table"
+    UDP_WITHOUT_ENDPOINTS = "conntrack entries of a UDP service without endpoints are deleted too"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Release:
-    """A minor release of Kubernetes: `1.30`."""
-
-    major: int
-    minor: int
-
-    def __str__(self) -> str:
-        return f"{self.major}.{self.minor}"
-
-    def has(self, change: ReleaseChange) -> bool:
-        """True if this release is one that writes so."""
-        return self >= SINCE[change]
+def has(release: Release, change: ReleaseChange) -> bool:
+    """True if kube-proxy of this release writes so."""
+    return release >= SINCE[change]
 
 
-#: the release whose rules are written unless another is asked for
-DEFAULT: Final = Release(1, 30)
 #: in the order of the releases
 SINCE: Final[Mapping[ReleaseChange, Release]] = {
-    ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release(1, 31),
-    ReleaseChange.INTERFACES_BY_NAME: Release(1, 33),
+    ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release.V1_31,
+    ReleaseChange.NODE_PORTS_WITHOUT_ADDRESS: Release.V1_31,
+    ReleaseChange.HINTS_WITHOUT_ANNOTATION: Release.V1_31,
+    ReleaseChange.NFACCT: Release.V1_31,
+    ReleaseChange.ONE_MASQUERADE_ALL: Release.V1_32,
+    ReleaseChange.UDP_RECONCILED: Release.V1_32,
+    ReleaseChange.INTERFACES_BY_NAME: Release.V1_33,
+    ReleaseChange.SERVICE_CIDRS: Release.V1_33,
+    ReleaseChange.NODE_HINTS: Release.V1_34,
+    ReleaseChange.ANY_SOURCE: Release.V1_34,
+    ReleaseChange.LIVING_ENDPOINTS_FIRST: Release.V1_36,
+    ReleaseChange.EXTERNAL_IPS_GATE: EXTERNAL_IPS_GATE_SINCE,
+    ReleaseChange.COMMENTS_CUT: Release.V1_37,
+    ReleaseChange.UDP_WITHOUT_ENDPOINTS: Release.V1_37,
 }

@@ -7,16 +7,19 @@ from collections.abc import Iterator
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
+from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.state.model import UdpFlow
 
 
 def udp_flows(cluster: Cluster, node: Node) -> Iterator[UdpFlow]:
-    """The flows of every UDP service port that has an endpoint.
+    """The flows of every UDP service port, and which endpoints they may still go to.
 
-    Without an endpoint new packets are refused, which tells a client at once; kube-proxy leaves
-    such entries to expire (CleanStaleEntries looks at services with a serving endpoint only).
+    Of a service without endpoints none may, and new packets are refused. But from 1.32 to 1.36
+    kube-proxy looks at services with a serving endpoint only, and a client that goes on sending
+    keeps its old entry alive (CleanStaleEntries in pkg/proxy/conntrack/cleanup.go; kubernetes
+    issue 139628).
     """
     services = [
         service
@@ -25,9 +28,13 @@ def udp_flows(cluster: Cluster, node: Node) -> Iterator[UdpFlow]:
     ]
     if not services:
         return
+    options = cluster.network.kube_proxy
+    empty_too = not has(options.version, ReleaseChange.UDP_RECONCILED) or has(
+        options.version, ReleaseChange.UDP_WITHOUT_ENDPOINTS
+    )
     for family in IPFamily:
-        for view in service_ports(services, cluster.endpoint_slices, node, family):
-            if view.port.protocol is Protocol.UDP and view.reachable:
+        for view in service_ports(services, cluster.endpoint_slices, node, options, family):
+            if view.port.protocol is Protocol.UDP and (view.reachable or empty_too):
                 yield from _flows(view)
 
 

@@ -8,7 +8,12 @@ from collections.abc import Iterator, Sequence
 from kns.addresses import IPAddress, IPNetwork
 from kns.errors import Problem
 from kns.kinds.internet import InternetHost
-from kns.kinds.networking import DetectLocalMode, Networking, PodNetworkMode
+from kns.kinds.networking import (
+    EXTERNAL_IPS_GATE_SINCE,
+    DetectLocalMode,
+    Networking,
+    PodNetworkMode,
+)
 from kns.kinds.networks import Networks, networks, node_mask_size
 from kns.kinds.node import Node
 from kns.kinds.sources import Sources
@@ -175,6 +180,12 @@ def _kube_proxy(sources: Sources) -> Iterator[Problem]:
     if options.nodeport_addresses_primary and options.nodeport_addresses:
         message = 'Invalid value: "primary": may not be combined with CIDRs'
         yield sources.place.problem((*path, "nodePortAddresses"), message)
+    gates = options.feature_gates
+    if not gates.allow_service_external_ips and options.version < EXTERNAL_IPS_GATE_SINCE:
+        message = f"Invalid value: kube-proxy {options.version} has no such feature gate"
+        hint = f"{EXTERNAL_IPS_GATE_SINCE} is the first that has it"
+        gate = (*path, "featureGates", "AllowServiceExternalIPs")
+        yield sources.place.problem(gate, message, hint)
 
 
 # -- nodes -----------------------------------------------------------------------------------------

@@ -18,6 +18,11 @@ from kns.state.iptables import parse_save
 from tests.kube_proxy_cases import CASES, RELEASE
 
 FLAGS = ("--cluster-cidr=10.244.0.0/16",)
+#: nfacct was usable where these were captured
+RELEASE_FLAGS = {
+    "1.30": ("--kube-proxy-version=1.30",),
+    "1.36": ("--kube-proxy-version=1.36", "--nfacct=on"),
+}
 NODE = "node1"
 UNORDERED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
 LAST_RULE = "NOTE: this must be the last rule in this chain"
@@ -46,26 +51,30 @@ class State:
         return comparable((self.folder / SAVED[family]).read_text(), family)
 
 
-def case_names() -> list[str]:
-    """Every case that was captured in this mode."""
-    return sorted(folder.parents[1].name for folder in CASES.glob(f"*/iptables/{RELEASE}"))
+def case_names(release: str = RELEASE) -> list[str]:
+    """Every case that was captured in this mode, of a release."""
+    return sorted(folder.parents[1].name for folder in CASES.glob(f"*/iptables/{release}"))
 
 
-def states(case: str) -> Iterator[State]:
+def states(case: str, release: str = RELEASE) -> Iterator[State]:
     """The case's first state and those after each of its steps."""
     folder = CASES / case
     flags_file = folder / "flags"
-    flags = FLAGS + (tuple(flags_file.read_text().split()) if flags_file.exists() else ())
+    flags = (
+        FLAGS
+        + RELEASE_FLAGS[release]
+        + (tuple(flags_file.read_text().split()) if flags_file.exists() else ())
+    )
     documents = list(yaml.safe_load_all((folder / "objects.yaml").read_text()))
     objects = {_key(item): item for item in documents if item}
-    yield State(case, tuple(objects.values()), flags, folder / "iptables" / RELEASE)
+    yield State(case, tuple(objects.values()), flags, folder / "iptables" / release)
     for step in sorted((folder / "steps").glob("*.yaml")):
         change = yaml.safe_load(step.read_text())
         for item in change.get("apply", ()):
             objects[_key(item)] = item
         for item in change.get("delete", ()):
             del objects[item["kind"], item["namespace"], item["name"]]
-        after = folder / "iptables" / RELEASE / f"step-{step.stem}"
+        after = folder / "iptables" / release / f"step-{step.stem}"
         yield State(f"{case}/{step.stem}", tuple(objects.values()), flags, after)
 
 

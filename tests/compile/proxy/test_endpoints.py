@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
+from kns.cluster.model import NEWEST, Release
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.node import Node
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, ServiceType, TrafficPolicy
 from tests.compile.proxy.services import (
     HTTP,
     NODE,
+    OPTIONS,
     cluster_ip,
     endpoint,
     endpoint_slice,
@@ -26,8 +29,11 @@ from tests.compile.proxy.services import (
 AUTO = {"service.kubernetes.io/topology-mode": "Auto"}
 
 
-def view_of(service: Service, *slices: EndpointSlice) -> ServicePortView:
-    (view,) = service_ports((service,), slices, NODE, IPFamily.IPV4)
+def view_of(
+    service: Service, *slices: EndpointSlice, release: Release = NEWEST, node: Node = NODE
+) -> ServicePortView:
+    options = replace(OPTIONS, version=release)
+    (view,) = service_ports((service,), slices, node, options, IPFamily.IPV4)
     return view
 
 
@@ -90,7 +96,7 @@ def test_slices_may_have_different_numbers_for_a_named_port() -> None:
 
 def test_ipv6_endpoints_are_written_in_brackets() -> None:
     item = endpoint_slice(endpoint("fd00:10:244:1::9"))
-    (view,) = service_ports((cluster_ip(),), (item,), NODE, IPFamily.IPV6)
+    (view,) = service_ports((cluster_ip(),), (item,), NODE, OPTIONS, IPFamily.IPV6)
     assert [item.text for item in view.cluster] == ["[fd00:10:244:1::9]:8080"]
 
 
@@ -208,8 +214,23 @@ def hinted(*zones: str, **changes: Any) -> EndpointSlice:
 def test_zone_hints_need_the_annotation_a_hint_each_and_one_for_here(
     annotations: dict[str, str], zones: tuple[str, ...], expected: list[str]
 ) -> None:
-    view = view_of(cluster_ip(annotations=annotations), hinted(*zones))
+    service = cluster_ip(annotations=annotations)
+    view = view_of(service, hinted(*zones), release=Release.V1_30)
     assert hosts(view.cluster) == expected
+
+
+@pytest.mark.parametrize("release", [r for r in Release if r > Release.V1_30], ids=str)
+@pytest.mark.parametrize(
+    "annotations", [{}, AUTO, {"service.kubernetes.io/topology-mode": "Disabled"}]
+)
+def test_zone_hints_need_no_annotation_since_1_31(
+    release: Release, annotations: dict[str, str]
+) -> None:
+    service = cluster_ip(annotations=annotations)
+    found = view_of(service, hinted("zone-a", "zone-b"), release=release)
+    assert hosts(found.cluster) == ["10.244.1.1"]
+    incomplete = view_of(service, hinted("zone-a", ""), release=release)
+    assert hosts(incomplete.cluster) == ["10.244.1.1", "10.244.1.2"]
 
 
 def test_endpoints_that_are_not_ready_need_no_hint() -> None:
@@ -228,12 +249,12 @@ def test_hints_leave_policy_local_alone() -> None:
 def test_a_node_without_zone_uses_no_hints() -> None:
     service = cluster_ip(annotations=AUTO)
     node = replace(NODE, labels={})
-    (view,) = service_ports((service,), (hinted("zone-a", "zone-b"),), node, IPFamily.IPV4)
+    view = view_of(service, hinted("zone-a", "zone-b"), node=node)
     assert hosts(view.cluster) == ["10.244.1.1", "10.244.1.2"]
 
 
-def test_traffic_distribution_uses_node_hints_before_zone_hints() -> None:
-    service = cluster_ip(traffic_distribution="PreferSameNode")
+def test_node_hints_count_before_zone_hints() -> None:
+    service = cluster_ip()
     items = (
         endpoint("10.244.1.1", hint_zones=("zone-a",), hint_nodes=("node1",)),
         endpoint("10.244.2.1", "node2", hint_zones=("zone-a",), hint_nodes=("node2",)),
@@ -244,9 +265,68 @@ def test_traffic_distribution_uses_node_hints_before_zone_hints() -> None:
     assert hosts(view.cluster) == ["10.244.1.1", "10.244.2.1"]
 
 
-def test_prefer_close_uses_zone_hints() -> None:
-    service = cluster_ip(traffic_distribution="PreferClose")
-    assert hosts(view_of(service, hinted("zone-a", "zone-b")).cluster) == ["10.244.1.1"]
+@pytest.mark.parametrize("release", list(Release), ids=str)
+def test_node_hints_count_since_1_34_whatever_the_service_says(release: Release) -> None:
+    service = cluster_ip(traffic_distribution="PreferSameNode")
+    items = (
+        endpoint("10.244.1.1", hint_zones=("zone-a",), hint_nodes=("node1",)),
+        endpoint("10.244.2.1", "node2", hint_zones=("zone-a",), hint_nodes=("node2",)),
+    )
+    for asked in (service, cluster_ip()):
+        found = hosts(view_of(asked, endpoint_slice(*items), release=release).cluster)
+        both = ["10.244.1.1", "10.244.2.1"]
+        assert found == (both if release < Release.V1_34 else ["10.244.1.1"])
+
+
+#: which of two endpoints on different nodes are hinted at nodes, and which are used on node1
+NODE_HINTS = [
+    ("none here: the zone", (("node2",), ("node2",)), ("zone-a", "zone-b"), ["10.244.1.1"]),
+    ("none here, no zone", (("node2",), ("node2",)), ("", ""), ["10.244.1.1", "10.244.2.1"]),
+    ("one without", (("node1",), ()), ("zone-a", "zone-b"), ["10.244.1.1"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "zones", "expected"),
+    [case[1:] for case in NODE_HINTS],
+    ids=[c[0] for c in NODE_HINTS],
+)
+def test_node_hints_that_do_not_fit_leave_it_to_the_zones(
+    nodes: tuple[tuple[str, ...], ...], zones: tuple[str, ...], expected: list[str]
+) -> None:
+    items = (
+        endpoint("10.244.1.1", hint_nodes=nodes[0], hint_zones=(zones[0],) if zones[0] else ()),
+        endpoint(
+            "10.244.2.1", "node2", hint_nodes=nodes[1], hint_zones=(zones[1],) if zones[1] else ()
+        ),
+    )
+    assert hosts(view_of(cluster_ip(), endpoint_slice(*items)).cluster) == expected
+
+
+def test_node_hints_leave_endpoints_out_that_are_not_ready() -> None:
+    here = endpoint("10.244.1.1", hint_nodes=("node1",))
+    elsewhere = endpoint("10.244.2.1", "node2", hint_nodes=("node2",))
+    without_hint = replace(NOT_READY, hint_nodes=())
+    found = view_of(cluster_ip(), endpoint_slice(here, elsewhere, without_hint))
+    assert hosts(found.cluster) == ["10.244.1.1"]
+    gone = replace(here, ready=False, serving=False)
+    found = view_of(cluster_ip(), endpoint_slice(gone, elsewhere))
+    assert hosts(found.cluster) == ["10.244.2.1"]
+
+
+@pytest.mark.parametrize("release", [Release.V1_35, Release.V1_36], ids=str)
+def test_of_an_address_in_two_slices_the_living_one_counts_since_1_36(release: Release) -> None:
+    living = endpoint("10.244.1.1")
+    dying = replace(living, ready=False, terminating=True)
+    remote = endpoint("10.244.2.1", "node2")
+    slices = (endpoint_slice(living, remote, name="web-a"), endpoint_slice(dying, name="web-b"))
+    expected = ["10.244.2.1"] if release < Release.V1_36 else ["10.244.1.1", "10.244.2.1"]
+    assert hosts(view_of(cluster_ip(), *slices, release=release).cluster) == expected
+    swapped = (slices[0], replace(slices[1], name="web-0"))
+    assert hosts(view_of(cluster_ip(), *swapped, release=release).cluster) == [
+        "10.244.1.1",
+        "10.244.2.1",
+    ]
 
 
 # -- services --------------------------------------------------------------------------------------
@@ -264,7 +344,7 @@ def test_prefer_close_uses_zone_hints() -> None:
     ids=["headless", "external-name", "other-proxy", "labelled-headless", "other-family"],
 )
 def test_some_services_make_no_rules(service: Service) -> None:
-    assert service_ports((service,), (endpoint_slice(READY),), NODE, IPFamily.IPV4) == ()
+    assert service_ports((service,), (endpoint_slice(READY),), NODE, OPTIONS, IPFamily.IPV4) == ()
 
 
 @pytest.mark.parametrize(
@@ -282,7 +362,7 @@ def test_slices_belong_to_a_service_of_their_namespace() -> None:
 def test_ports_are_sorted_by_name() -> None:
     ports = (replace(HTTP, name="b"), replace(HTTP, name="a", port=81))
     services = (cluster_ip(name="z"), cluster_ip(ports=ports))
-    views = service_ports(services, (), NODE, IPFamily.IPV4)
+    views = service_ports(services, (), NODE, OPTIONS, IPFamily.IPV4)
     assert [view.name for view in views] == ["default/web:a", "default/web:b", "default/z:http"]
 
 
@@ -311,5 +391,5 @@ def test_source_ranges_are_read_leniently() -> None:
         "2001:db8::/32",
         "0.0.0.0/0",
     )
-    view = view_of(load_balancer(load_balancer_source_ranges=ranges))
+    view = view_of(load_balancer(load_balancer_source_ranges=ranges), release=Release.V1_33)
     assert view.source_ranges == ("198.51.100.0/24", "10.1.0.0/16", "0.0.0.0/0")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import DetectLocalMode, KubeProxyOptions
+from kns.cluster.model import DetectLocalMode, KubeProxyOptions, Release
 from kns.compile.proxy.iptables import Compilation, iptables_tables, recompile
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
@@ -217,7 +217,8 @@ def test_source_ranges_that_hold_the_node_allow_the_balancers_address() -> None:
 
 
 def test_a_range_of_all_addresses_needs_no_match() -> None:
-    found = rules(load_balancer(load_balancer_source_ranges=("0.0.0.0/0",)))
+    service = load_balancer(load_balancer_source_ranges=("0.0.0.0/0",))
+    found = rules(service, options=with_options(version=Release.V1_33))
     note = '-m comment --comment "default/web:http loadbalancer IP"'
     assert found[FW][0] == f"{note} -j {EXT}"
 

@@ -1,4 +1,4 @@
-"""`kns render` prints what the real kube-proxy left, in every captured case."""
+"""`kns render` prints what the real kube-proxies left, in every captured case."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from click.testing import CliRunner
 
 from kns.addresses import IPFamily
 from kns.cli.render import command as render
-from tests.compile.proxy.captured_iptables import NODE, case_names, comparable, states
+from tests.compile.proxy.captured_iptables import (
+    NODE,
+    RELEASE_FLAGS,
+    case_names,
+    comparable,
+    states,
+)
 
 
 def rendered(objects: str, flags: tuple[str, ...], family: IPFamily) -> str:
@@ -17,10 +23,13 @@ def rendered(objects: str, flags: tuple[str, ...], family: IPFamily) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("case", case_names())
+@pytest.mark.parametrize(
+    ("release", "case"),
+    [(release, case) for release in RELEASE_FLAGS for case in case_names(release)],
+)
 @pytest.mark.parametrize("family", IPFamily)
-def test_rendered_rules_equal_kube_proxys(case: str, family: IPFamily) -> None:
-    for state in states(case):
+def test_rendered_rules_equal_kube_proxys(release: str, case: str, family: IPFamily) -> None:
+    for state in states(case, release):
         actual = comparable(rendered(state.text, state.flags, family), family)
         assert actual == state.captured(family), state.label
 
@@ -28,5 +37,6 @@ def test_rendered_rules_equal_kube_proxys(case: str, family: IPFamily) -> None:
 def test_every_case_is_compared() -> None:
     """A reader that finds nothing would compare nothing."""
     assert len(case_names()) >= 32
+    assert len(case_names("1.36")) >= 26
     labels = [state.label for case in case_names() for state in states(case)]
     assert len(labels) == len(case_names()) + 5

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions
+from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, Release
 from kns.compile.proxy.ipvs import DEVICE, ipvs_rules
 from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.compile.proxy.ipvs_sets import SetName
@@ -266,7 +266,8 @@ def test_source_ranges_with_the_node_let_it_in() -> None:
 )
 def test_source_ranges_are_written_as_ipset_prints_them(written: str, entries: list[str]) -> None:
     """`ipset save` prints a single address bare, and no set of networks can hold 0.0.0.0/0."""
-    rules = rules_of(balanced(load_balancer_source_ranges=(written,)))
+    options = replace(OPTIONS, version=Release.V1_33)
+    rules = rules_of(balanced(load_balancer_source_ranges=(written,)), options=options)
     (found,) = (item for item in rules.ipsets if item.name == "KUBE-LOAD-BALANCER-SOURCE-CIDR")
     assert [entry.rpartition(",")[2] for entry in found.entries] == entries
 

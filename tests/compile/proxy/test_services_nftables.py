@@ -1,15 +1,18 @@
-"""kube-proxy's nftables mode, rule by rule; whole captured tables are in tests/end_to_end."""
+"""kube-proxy's nftables mode of 1.30, rule by rule; test_release.py has what changed since."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import DetectLocalMode, KubeProxyOptions, NFTablesOptions
-from kns.compile.proxy.nftables import duration_text, nft_tables
-from kns.compile.proxy.nftables_base import nodeport_addresses, source_set_text
+from kns.cluster.model import DetectLocalMode, KubeProxyOptions, NFTablesOptions, Release
+from kns.compile.proxy.nftables import NftCompilation, nft_tables, recompile
+from kns.compile.proxy.nftables_base import nodeport_addresses
+from kns.compile.proxy.nftables_port import duration_text
+from kns.compile.proxy.nftables_words import network_set_text
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
@@ -22,6 +25,7 @@ from kns.kinds.service import (
     TrafficPolicy,
 )
 from kns.state.model import NftTable
+from kns.state.nft import change as nft_change
 
 NODE = Node(
     "node1",
@@ -30,7 +34,8 @@ NODE = Node(
     host_addresses=(ip_address("10.244.1.1"),),
 )
 OPTIONS = KubeProxyOptions(
-    cluster_cidrs=(ip_network("10.244.0.0/16"), ip_network("fd00:10:244::/56"))
+    version=Release.V1_30,
+    cluster_cidrs=(ip_network("10.244.0.0/16"), ip_network("fd00:10:244::/56")),
 )
 #: names as kube-proxy made them for default/web, port http/TCP (captured rules)
 SERVICE = "service-SUSTUHLJ-default/web/tcp/http"
@@ -94,7 +99,8 @@ def table(
     family: IPFamily = IPFamily.IPV4,
     node: Node = NODE,
 ) -> NftTable:
-    (result,) = nft_tables(services, slices, node, options, family)
+    chosen = replace(options, version=Release.V1_30)
+    (result,) = nft_tables(services, slices, node, chosen, family)
     return result
 
 
@@ -290,7 +296,7 @@ def test_source_ranges_of_the_other_family_mean_none() -> None:
 )
 def test_source_set_is_what_nft_prints(ranges: tuple[str, ...], expected: str) -> None:
     """The same rows are loaded into the kernel in tests/end_to_end."""
-    assert source_set_text(ranges, ()) == expected
+    assert network_set_text([ip_network(text) for text in ranges]) == expected
 
 
 @pytest.mark.parametrize(
@@ -305,7 +311,8 @@ def test_source_set_is_what_nft_prints(ranges: tuple[str, ...], expected: str) -
     ],
 )
 def test_node_ports_answer_on(addresses: tuple[str, ...], expected: tuple[str, ...]) -> None:
-    options = KubeProxyOptions(nodeport_addresses=tuple(map(ip_network, addresses)))
+    cidrs = tuple(map(ip_network, addresses))
+    options = KubeProxyOptions(nodeport_addresses=cidrs, version=Release.V1_30)
     found = nodeport_addresses(NODE, options, IPFamily.IPV4)
     assert found == tuple(map(ip_address, expected))
 
@@ -424,3 +431,27 @@ def test_two_services_with_one_external_address_keep_the_first() -> None:
 )
 def test_duration_is_what_nft_prints(seconds: int, expected: str) -> None:
     assert duration_text(seconds) == expected
+
+
+# -- one change after another ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", list(Release), ids=str)
+def test_one_endpoints_change_touches_the_changed_service_alone(release: Release) -> None:
+    options = replace(OPTIONS, version=release)
+    other = replace(web(), name="other", cluster_ips=(ip_address("10.96.10.2"),))
+    elsewhere = replace(REMOTE, name="other-aaaaa", service="other")
+    start = NftCompilation(NODE, options, IPFamily.IPV4)
+    first = recompile(start, (web(), other), (BOTH, elsewhere))
+    changed = replace(BOTH, endpoints=(*BOTH.endpoints, endpoint("10.244.2.11")))
+    second = recompile(first, (web(), other), (changed, elsewhere))
+    assert second.tables == nft_tables(
+        (web(), other), (changed, elsewhere), NODE, options, IPFamily.IPV4
+    )
+    assert second.parts["default", "other"] is first.parts["default", "other"]
+    text = nft_change(first.tables[0], second.tables[0]).text
+    assert "default/other" not in text
+    assert "10.244.2.11" in text
+    # the chain of the service, and up to 1.35 the new endpoint's
+    chains = [line for line in text.splitlines() if line.startswith("\tchain ")]
+    assert len(chains) == (2 if release < Release.V1_36 else 1)
