@@ -13,25 +13,25 @@ from pathlib import Path
 
 import pytest
 
-from kns.addresses import IPFamily
 from kns.cluster.model import DetectLocalMode, ProxyMode
 from kns.compile.own_rules import own_rules
-from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context
 from kns.state.model import NftTable
-from kns.state.nft import change, parse_tables, table_text
-from tests.kube_proxy_cases import CASES, RELEASE, CapturedState, captured_states, states_of_case
+from kns.state.nft import change, table_text
+from tests.compile.proxy.test_captured_nftables import CAPTURED, FAILED, STATES, tables_of
+from tests.kube_proxy_cases import CASES, CapturedState, states_of_case
 
 pytestmark = pytest.mark.kernel
 
-CAPTURED = "ruleset.nft"
 CASES_WITH_STEPS = [
-    path.parents[2] for path in sorted(CASES.glob(f"*/nftables/{RELEASE}/step-1-*"))
+    (path.parents[2], path.parent.name) for path in sorted(CASES.glob("*/nftables/*/step-1-*"))
 ]
-STATES = {state.name: state for state in captured_states(ProxyMode.NFTABLES)}
-#: here kube-proxy's own transaction failed: it writes `iif "veth*"`, which no kernel takes
-FAILED = {"flag-detect-prefix"}
+LOADABLE = [state for state in STATES if state.name not in FAILED]
+
+
+def named(state: CapturedState) -> str:
+    return f"{state.release}-{state.name}"
 
 
 @contextmanager
@@ -56,17 +56,6 @@ def second_space() -> Iterator[str]:
     """The name of another one."""
     with new_netns("t-nft-golden-2") as name:
         yield name
-
-
-def tables_of(state: CapturedState) -> tuple[NftTable, ...]:
-    objects = state.objects
-    return tuple(
-        table
-        for family in IPFamily
-        for table in nft_tables(
-            objects.services, objects.endpoint_slices, state.node, state.options, family
-        )
-    )
 
 
 def prepare(space: str, state: CapturedState) -> None:
@@ -116,39 +105,26 @@ def line(kind: str, body: object) -> str:
     return json.dumps({kind: body}, sort_keys=True)
 
 
-@pytest.mark.parametrize("name", sorted(STATES.keys() - FAILED))
-def test_loaded_table_is_the_captured_one(space: str, name: str) -> None:
-    state = STATES[name]
+@pytest.mark.parametrize("state", LOADABLE, ids=named)
+def test_loaded_table_is_the_captured_one_and_is_observed_as_desired(
+    space: str, state: CapturedState
+) -> None:
     prepare(space, state)
-    run_nft(space, "-f", "-", text="".join(map(table_text, tables_of(state))))
+    desired = tables_of(state)
+    run_nft(space, "-f", "-", text="".join(map(table_text, desired)))
     loaded = normalized(run_nft(space, "-j", "list", "ruleset"))
+    assert nftables.observe(space, own_rules().nft_tables) == desired
     assert loaded == captured(space, state)
 
 
-@pytest.mark.parametrize("name", sorted(STATES))
-def test_observed_table_is_the_desired_one(space: str, name: str) -> None:
-    state = STATES[name]
-    prepare(space, state)
-    desired = tables_of(state)
-    for table in desired:
-        nftables.apply(space, change(None, table))
-    assert nftables.observe(space, own_rules().nft_tables) == desired
-
-
-@pytest.mark.parametrize("name", sorted(n for n, state in STATES.items() if not state.is_step))
-def test_captured_text_reads_as_the_desired_table(name: str) -> None:
-    if name in FAILED:
-        pytest.skip("kube-proxy's own transaction failed here")
-    state = STATES[name]
-    assert parse_tables((state.folder / CAPTURED).read_text()) == tables_of(state)
-
-
-@pytest.mark.parametrize("case", CASES_WITH_STEPS, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    ("case", "release"), CASES_WITH_STEPS, ids=lambda part: getattr(part, "name", part)
+)
 def test_steps_by_partial_transactions_lead_to_the_captured_tables(
-    space: str, second_space: str, case: Path
+    space: str, second_space: str, case: Path, release: str
 ) -> None:
     before: tuple[NftTable | None, ...] = (None, None)
-    for state in states_of_case(case, ProxyMode.NFTABLES):
+    for state in states_of_case(case, ProxyMode.NFTABLES, release):
         desired = tables_of(state)
         for old, new in zip(before, desired, strict=True):
             nftables.apply(space, change(old, new))

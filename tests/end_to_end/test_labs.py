@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import ProxyMode
+from kns.cluster.model import NEWEST, ProxyMode, Release
 from kns.engine.down import down
 from kns.engine.status import status
 from kns.engine.up import up
@@ -59,9 +59,9 @@ def test_lab_keeps_its_promises_and_leaves_nothing(file: Path, mode: ProxyMode) 
     prove(file, mode)
 
 
-def prove(file: Path, mode: ProxyMode) -> None:
+def prove(file: Path, mode: ProxyMode, release: Release = NEWEST) -> None:
     before = fingerprint()
-    result = up(file, proxy_mode=mode)
+    result = up(file, proxy_mode=mode, release=release)
     assert result.lab == file.stem
     try:
         assert (result.created, result.problems) == (True, ())
@@ -72,7 +72,7 @@ def prove(file: Path, mode: ProxyMode) -> None:
             for check in broken_promises(report, result.cluster, lab_paths)
         ] == []
         assert report.passed > 50
-        again = up(file, proxy_mode=mode)
+        again = up(file, proxy_mode=mode, release=release)
         assert (again.ops, again.agent_started) == ((), False)
         assert status(result.lab).healthy
     finally:

@@ -1,0 +1,143 @@
+"""What is promised by mode and release: rows of `facts`, each seen in a flow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from kns.addresses import IPFamily
+from kns.cluster.model import Cluster, FeatureGates, InternetHost, ProxyMode, Release
+from kns.kinds.node import Node
+from kns.kinds.pod import Pod
+from kns.kinds.service import TrafficPolicy
+from kns.promise.facts import hint_use
+from kns.promise.flow import DROPPED, NO_WAY, REFUSED, Flow
+from kns.promise.location import Location
+from kns.promise.lookup import Lookup
+from kns.promise.promise import promise
+from tests.probe.scenes import four_paths, pod, service, with_service
+from tests.promise.test_expectations import changed, with_options
+
+EVERY_RELEASE = pytest.mark.parametrize("release", list(Release), ids=str)
+EXTERNAL = ip_address("198.51.100.9")
+
+
+def scene(mode: ProxyMode, release: Release) -> Cluster:
+    return with_options(four_paths(mode), version=release)
+
+
+def outcomes(cluster: Cluster, source: str, address: str, port: int = 80) -> tuple[str, ...]:
+    ends: tuple[Pod | Node | InternetHost, ...]
+    ends = (*cluster.pods, *cluster.nodes, *cluster.internet)
+    end = next(item for item in ends if item.name == source)
+    found = promise(Lookup(cluster), Flow(Location(end), ip_address(address), port))
+    return tuple(found.outcomes) if found.stop is not None else ("CONNECTED",)
+
+
+@EVERY_RELEASE
+def test_the_node_itself_is_served_at_an_external_ip_since_1_34(release: Release) -> None:
+    """Policy Local and no endpoint on node1: nftables mode used to look before it translated."""
+    for mode in (ProxyMode.IPTABLES, ProxyMode.NFTABLES):
+        cluster = changed(
+            scene(mode, release),
+            "svc-a",
+            external_ips=(EXTERNAL,),
+            external_traffic_policy=TrafficPolicy.LOCAL,
+        )
+        cluster = with_service(cluster, service(cluster, "svc-a"), (pod(cluster, "pod2"),))
+        dropped = mode is ProxyMode.NFTABLES and release < Release.V1_34
+        expected = DROPPED if dropped else ("CONNECTED",)
+        assert outcomes(cluster, "node1", str(EXTERNAL)) == expected
+
+
+@EVERY_RELEASE
+def test_unallocated_cluster_ips_are_dropped_in_nftables_mode_since_1_33(release: Release) -> None:
+    for mode in ProxyMode:
+        cluster = scene(mode, release)
+        nobodys = str(cluster.network.service_cidrs[0].network_address + 4000)
+        drops = mode is ProxyMode.NFTABLES and release >= Release.V1_33
+        for source in ("pod1", "node1"):
+            assert outcomes(cluster, source, nobodys) == (DROPPED if drops else NO_WAY)
+        # from outside there is no way in at all
+        assert outcomes(cluster, cluster.internet[0].name, nobodys) == NO_WAY
+
+
+@EVERY_RELEASE
+def test_node_ports_of_nftables_mode_are_on_the_primary_address(release: Release) -> None:
+    for mode in (ProxyMode.IPTABLES, ProxyMode.NFTABLES):
+        cluster = scene(mode, release)
+        first, *others = cluster.nodes
+        second = ip_address("192.0.2.7")
+        nodes = (replace(first, host_addresses=(*first.host_addresses, second)), *others)
+        cluster = replace(cluster, nodes=nodes)
+        number = next(p.node_port for s in cluster.services for p in s.ports if p.node_port)
+        primary = mode is ProxyMode.NFTABLES
+        assert outcomes(cluster, "node1", str(first.addresses[0]), number) == ("CONNECTED",)
+        served = outcomes(cluster, "node1", str(second), number)
+        assert served == (REFUSED if primary else ("CONNECTED",))
+        # CIDRs of the other family alone: every address, but up to 1.30 in nftables mode
+        six = with_options(cluster, nodeport_addresses=(ip_network("fd00::/8"),))
+        closed = primary and release < Release.V1_31
+        served = outcomes(six, "node1", str(second), number)
+        assert served == (REFUSED if closed else ("CONNECTED",))
+        listed = with_options(cluster, nodeport_addresses=(ip_network("192.0.2.0/24"),))
+        assert outcomes(listed, "node1", str(second), number) == ("CONNECTED",)
+        assert outcomes(listed, "node1", str(first.addresses[0]), number) == REFUSED
+
+
+@EVERY_RELEASE
+def test_external_ips_are_nobodys_with_the_gate_off(release: Release) -> None:
+    gates = FeatureGates(allow_service_external_ips=False)
+    cluster = changed(scene(ProxyMode.NFTABLES, release), "svc-a", external_ips=(EXTERNAL,))
+    assert outcomes(cluster, "pod1", str(EXTERNAL)) == ("CONNECTED",)
+    closed = with_options(cluster, feature_gates=gates)
+    expected = NO_WAY if release >= Release.V1_36 else ("CONNECTED",)
+    assert outcomes(closed, "pod1", str(EXTERNAL)) == expected
+
+
+@EVERY_RELEASE
+@pytest.mark.parametrize(
+    ("annotation", "zones_since"),
+    [
+        (None, Release.V1_31),
+        ("", Release.V1_31),
+        ("Disabled", Release.V1_31),
+        ("Auto", Release.V1_30),
+    ],
+)
+def test_hints_that_count(release: Release, annotation: str | None, zones_since: Release) -> None:
+    cluster = scene(ProxyMode.IPTABLES, release)
+    name = "service.kubernetes.io/topology-mode"
+    item = replace(
+        service(cluster, "svc-a"), annotations={} if annotation is None else {name: annotation}
+    )
+    use = hint_use(cluster, item)
+    assert use.nodes is (release >= Release.V1_34)
+    assert use.zones is (release >= zones_since)
+
+
+@EVERY_RELEASE
+def test_endpoints_near_a_node_are_chosen_as_the_release_reads_hints(release: Release) -> None:
+    cluster = scene(ProxyMode.IPTABLES, release)
+    hinted = tuple(
+        replace(
+            item,
+            endpoints=tuple(replace(e, hint_nodes=(e.node_name,)) for e in item.endpoints),
+        )
+        for item in cluster.endpoint_slices
+    )
+    cluster = replace(cluster, endpoint_slices=hinted)
+    item = service(cluster, "svc-a")
+    found = Lookup(cluster).endpoints(item, item.ports[0], IPFamily.IPV4).at(cluster.nodes[0])
+    nodes = {backend.node for backend in found.cluster}
+    assert nodes == ({"node1"} if release >= Release.V1_34 else {"node1", "node2"})
+
+
+@EVERY_RELEASE
+def test_masquerade_all_of_the_modes_own_section_counts(release: Release) -> None:
+    """In nftables mode its own section says so, and the flag of the others does not."""
+    cluster = with_options(scene(ProxyMode.NFTABLES, release), masquerade_all=True)
+    assert not cluster.network.kube_proxy.masquerades_all
+    assert with_options(cluster, mode=ProxyMode.IPTABLES).network.kube_proxy.masquerades_all
