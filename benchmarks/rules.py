@@ -1,39 +1,51 @@
-"""kube-proxy's rules in iptables mode: the first sync of many services, and one endpoint's change.
+"""kube-proxy's rules: the first sync of many services, and one endpoint's change.
 
-    python -m benchmarks.rules [--services 1000] [--endpoints 10] [--rounds 3]
+    python -m benchmarks.rules [--services 1000] [--endpoints 10] [--rounds 3] [--only NAME]
 
 In a netns of its own each round: compile and load everything into an empty netns, then give one
-service another endpoint, compile what that changes and load only those chains, as kube-proxy does.
-The real kube-proxy (v1.30.3, iptables-nft 1.8.9, two cores, 1,000 services with ten endpoints each)
-took 6.2 to 7.2 s for the first and 0.10 to 0.16 s for the other.
+service another endpoint, compile what that changes and load only that, as kube-proxy does. In
+iptables mode, and in nftables mode in each structure that its table has had.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import statistics
 import sys
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions
-from kns.compile.proxy.iptables import Compilation, recompile
-from kns.kernel import iptables, netns
+from kns.cluster.model import KubeProxyOptions, Release
+from kns.compile.proxy import iptables as iptables_mode
+from kns.compile.proxy import nftables as nftables_mode
+from kns.kernel import iptables, netns, nftables, processes
+from kns.kernel.processes import Context
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service, ServicePort
-from kns.plan.ops import RestoreIptables
-from kns.state.iptables import table_changes
+from kns.state.iptables import restore_text, table_changes
 from kns.state.model import IptablesTable
+from kns.state.nft import change
 
 NETNS = "bench-rules"
 PODS = IPv4Network("10.244.0.0/16")
 NODE = Node("node1", (IPv4Address("172.18.0.2"),), (IPv4Network("10.244.0.0/24"),))
-#: seconds of the real kube-proxy, the best of its runs: first sync, one endpoint
-KUBE_PROXY = (6.2, 0.10)
+#: seconds of the real kube-proxy (v1.30.3, two cores, 1,000 services with ten endpoints each), the
+#: best of its runs on another day: first sync, one endpoint
+KUBE_PROXY = {
+    "iptables-nft": (6.2, 0.10),
+    "iptables-legacy": (0.7, 0.16),
+    "nftables@1.30": (1.7, 1.5),
+}
+#: the first release of each structure of nftables mode's table
+GENERATIONS = (Release.V1_30, Release.V1_34, Release.V1_36, Release.V1_37)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +61,20 @@ def main() -> int:
     if os.geteuid() != 0:
         sys.exit("error: this needs root\nhint: make bench")
     services, slices = objects(options.services, options.endpoints)
-    rounds = [run(services, slices) for _ in range(options.rounds)]
-    full = statistics.median(item.full for item in rounds)
-    change = statistics.median(item.change for item in rounds)
     print(
-        f"iptables rules: {options.services} services x {options.endpoints} endpoints,"
-        f" medians of {options.rounds}\n"
+        f"{options.services} services x {options.endpoints} endpoints, medians of"
+        f" {options.rounds}, seconds\n\n{'':16}{'first sync':>12}{'one endpoint':>14}"
+        f"{'the real kube-proxy':>24}"
     )
-    print(f"first sync: compile and load   {full:8.2f} s")
-    print(f"one endpoint's change          {change:8.2f} s   {change / full:.2f} of the first sync")
-    if (options.services, options.endpoints) == (1000, 10):
-        print(
-            f"the real kube-proxy            {KUBE_PROXY[0]:8.2f} s   and {KUBE_PROXY[1]:.2f} s"
-            "   (on another day)"
-        )
+    for name, contestant in CONTESTANTS.items():
+        if options.only and name not in options.only:
+            continue
+        rounds = [contestant(services, slices) for _ in range(options.rounds)]
+        full = statistics.median(item.full for item in rounds)
+        one = statistics.median(item.change for item in rounds)
+        same = (options.services, options.endpoints) == (1000, 10)
+        real = "{:.2f} {:.2f}".format(*KUBE_PROXY[name]) if same and name in KUBE_PROXY else ""
+        print(f"{name:16}{full:12.2f}{one:14.3f}{real:>24}", flush=True)
     print()
     return 0
 
@@ -72,6 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--services", type=int, default=1000)
     parser.add_argument("--endpoints", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", type=lambda text: text.split(","), help="names, with commas")
     return parser.parse_args()
 
 
@@ -104,31 +117,76 @@ def slice_of(service: str, addresses: list[IPv4Address]) -> EndpointSlice:
     )
 
 
-def run(services: tuple[Service, ...], slices: tuple[EndpointSlice, ...]) -> Round:
+def with_another_endpoint(slices: tuple[EndpointSlice, ...]) -> tuple[EndpointSlice, ...]:
+    """The first service's first endpoint moves."""
+    moved = replace(slices[0].endpoints[0], addresses=(IPv4Address("10.244.255.250"),))
+    return replace(slices[0], endpoints=(moved, *slices[0].endpoints[1:])), *slices[1:]
+
+
+@contextmanager
+def new_netns() -> Iterator[None]:
     netns.prepare_folder()
     netns.in_thread(netns.create_here, NETNS)
     try:
-        empty = Compilation(
-            NODE, KubeProxyOptions(cluster_cidrs=(PODS,)), IPFamily.IPV4, canaries=True
-        )
-        start = time.perf_counter()
-        first = recompile(empty, services, slices)
-        load(first.tables, ())
-        full = time.perf_counter() - start
-        moved = replace(slices[0].endpoints[0], addresses=(IPv4Address("10.244.255.250"),))
-        changed = replace(slices[0], endpoints=(moved, *slices[0].endpoints[1:]))
-        start = time.perf_counter()
-        second = recompile(first, services, (changed, *slices[1:]))
-        load(second.tables, first.tables)
-        return Round(full, time.perf_counter() - start)
+        yield
     finally:
         netns.delete(NETNS)
         netns.remove_folder_if_empty()
 
 
-def load(desired: tuple[IptablesTable, ...], observed: tuple[IptablesTable, ...]) -> None:
-    op = RestoreIptables(NETNS, IPFamily.IPV4, table_changes(desired, observed))
-    netns.call_in(NETNS, iptables.apply_here, op)
+def by_iptables(
+    program: str, services: tuple[Service, ...], slices: tuple[EndpointSlice, ...]
+) -> Round:
+    options = KubeProxyOptions(cluster_cidrs=(PODS,))
+    empty = iptables_mode.Compilation(NODE, options, IPFamily.IPV4, canaries=True)
+    with new_netns():
+        start = time.perf_counter()
+        first = iptables_mode.recompile(empty, services, slices)
+        restore(program, first.tables, ())
+        full = time.perf_counter() - start
+        changed = with_another_endpoint(slices)
+        start = time.perf_counter()
+        second = iptables_mode.recompile(first, services, changed)
+        restore(program, second.tables, first.tables)
+        return Round(full, time.perf_counter() - start)
+
+
+def restore(
+    program: str, desired: tuple[IptablesTable, ...], observed: tuple[IptablesTable, ...]
+) -> None:
+    text = restore_text(table_changes(desired, observed))
+    done = processes.run(
+        [program, *iptables.ARGUMENTS], context=Context(NETNS), timeout=3600, input=text
+    )
+    if done.failure:
+        sys.exit(f"error: {program}: {done.failure}")
+
+
+def by_nftables(
+    release: Release, services: tuple[Service, ...], slices: tuple[EndpointSlice, ...]
+) -> Round:
+    options = KubeProxyOptions(cluster_cidrs=(PODS,), version=release)
+    empty = nftables_mode.NftCompilation(NODE, options, IPFamily.IPV4)
+    with new_netns():
+        start = time.perf_counter()
+        first = nftables_mode.recompile(empty, services, slices)
+        nftables.apply(NETNS, change(None, first.tables[0]))
+        full = time.perf_counter() - start
+        changed = with_another_endpoint(slices)
+        start = time.perf_counter()
+        second = nftables_mode.recompile(first, services, changed)
+        nftables.apply(NETNS, change(first.tables[0], second.tables[0]))
+        return Round(full, time.perf_counter() - start)
+
+
+CONTESTANTS: Mapping[str, Callable[..., Round]] = {
+    **{
+        f"iptables-{variant}": partial(by_iptables, f"iptables-{variant}-restore")
+        for variant in ("nft", "legacy")
+        if shutil.which(f"iptables-{variant}-restore")
+    },
+    **{f"nftables@{release}": partial(by_nftables, release) for release in GENERATIONS},
+}
 
 
 if __name__ == "__main__":
