@@ -48,8 +48,13 @@ _INDENT = 11
 #: columns for a link's name and for a place's; longer ones have a line of their own
 _LINK_MAX, _PLACE_MAX = 28, 16
 _BAR, _TURN = "│ ", "▶ "
+#: a space at which no line is folded
+_FIXED = "\N{NO-BREAK SPACE}"
 _TRANSLATES = re.compile(r"-j (?:DNAT|REDIRECT)|\bdnat |\bredirect ")
 _ENTERED = ("prerouting", "output", "ingress")
+#: IPVS takes what arrived at INPUT, after the filter; what it sends meets OUTPUT and POSTROUTING
+#: (net/netfilter/ipvs/ip_vs_core.c ip_vs_ops4)
+_BEFORE_IPVS = ("prerouting", "ingress", "input")
 
 
 def trace_text(trace: Trace, *, colour: bool = False, width: int = 80) -> str:
@@ -86,6 +91,11 @@ class _Teller:
             yield ""
             yield self._heading(self.trace.lost, "a later packet that was lost")
             yield from self._way_back(self.trace.lost)
+        if self.trace.onward is not None:
+            yield ""
+            yield self._heading(self.trace.onward, "the proxy's own connection")
+            yield from self._way(self.trace.onward)
+            yield self._end(self.trace.onward.end)
         yield from self._memory()
         yield from self._remarks()
 
@@ -151,20 +161,29 @@ class _Teller:
 
     def _before(self, hop: Hop) -> Iterator[str]:
         """Rules and changes in the order in which the kernel does them."""
-        early = tuple(item for item in hop.rules if item.hook in _ENTERED)
-        late = tuple(item for item in hop.rules if item.hook not in _ENTERED)
         of = {change.kind: change for change in hop.changes}
+        ruled = any(_translates(item) for item in hop.rules)
+        ipvs = ChangeKind.DNAT in of and self.trace.mode is ProxyMode.IPVS and not ruled
+        hooks = {item.hook for item in hop.rules}
+        arrived = "prerouting" in hooks or "input" in hooks
+        before = _BEFORE_IPVS if ipvs and arrived else _ENTERED
+        early = tuple(item for item in hop.rules if item.hook in before)
+        late = tuple(item for item in hop.rules if item.hook not in before)
         if ChangeKind.DECAPSULATED in of:
             yield self._turn("unwrapped: what the tunnel carried comes out")
         after = max((n for n, item in enumerate(early, 1) if _translates(item)), default=len(early))
         yield from self._rules(early[:after])
         yield from self._nat(of, ChangeKind.DNAT, ChangeKind.UNDO_SNAT)
-        ruled = any(_translates(item) for item in hop.rules)
-        if ChangeKind.DNAT in of and self.trace.mode is ProxyMode.IPVS and not ruled:
-            yield self._bar("no rule did that: IPVS took a real server of the virtual server")
+        if ipvs:
+            hook = "INPUT (the address is the node's own)" if arrived else "OUTPUT"
+            yield from self._note(
+                "", f"no rule did that: IPVS, at {hook}, took a real server of the virtual server"
+            )
         yield from self._rules(early[after:])
         if hop.route:
-            yield from self._note("route ", hop.route)
+            networks = " or ".join(map(str, hop.not_in))
+            why = f": {hop.packet.destination} is not in {networks}" if networks else ""
+            yield from self._note("route ", f"{hop.route}{why}")
         if ChangeKind.ROUTED in of:
             change = of[ChangeKind.ROUTED]
             yield self._bar(f"forwarded: TTL {change.before} becomes {change.after}, MACs are new")
@@ -173,6 +192,8 @@ class _Teller:
         yield from (self._bar(question_words(item)) for item in hop.asked)
         if ChangeKind.ENCAPSULATED in of:
             yield self._turn("wrapped into UDP: the network between the nodes knows no pods")
+        if hop.bridge:
+            yield from self._note("", hop.bridge)
 
     def _nat(self, of: dict[ChangeKind, HopChange], *kinds: ChangeKind) -> Iterator[str]:
         for kind in kinds:
@@ -247,14 +268,17 @@ class _Teller:
         places = max((len(h.place) for h in journey.hops if len(h.place) <= _PLACE_MAX), default=0)
         for place, found in groupby(journey.hops, key=lambda hop: hop.place):
             hops = tuple(found)
-            links = ", ".join(f"{'out' if h.outgoing else 'in'} {link_words(h)}" for h in hops)
+            links = ", ".join(
+                f"{'out' if h.outgoing else 'in'}{_FIXED}{link_words(h)}" for h in hops
+            )
             when = self.paint(f"{time_words(hops[0].microseconds):>9}", Style.QUIET)
             head = f"{when}  {self.paint(f'{place:<{places}}', Style.NAME)}  "
             if len(place) > places:
                 yield head
                 head = f"{'':{_INDENT + places + 2}}"
             room = self.width - _INDENT - places - 2
-            for number, line in enumerate(wrapped(links, room)):
+            folds = [line.replace(_FIXED, " ") for line in wrapped(links, room)]
+            for number, line in enumerate(folds):
                 yield f"{'':{_INDENT + places + 2}}{line}" if number else f"{head}{line}"
             for hop in hops:
                 of = {change.kind: change for change in hop.changes}

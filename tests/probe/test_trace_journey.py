@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -12,7 +12,7 @@ from kns.probe.trace.correlate import Sighting, flow_of
 from kns.probe.trace.fate import answered, end_of
 from kns.probe.trace.model import ChangeKind, End, EndKind, Journey, Traversal
 from kns.probe.trace.packet import CapturedPacket, Question
-from kns.probe.trace.stitch import Heard, Kernel, RouteLookup, Scene, stitch
+from kns.probe.trace.stitch import Heard, Kernel, LinkLookup, RouteLookup, Scene, stitch
 from tests.probe.trace_scenes import (
     ANSWER,
     ASKED,
@@ -152,7 +152,7 @@ IN_THE_SWITCH = tuple(
         ),
         (TAKEN_IN, (), {}, EndKind.LOST, "no rule dropped it"),
         (REQUEST[:4], (), {}, EndKind.LOST, "left node1 by eth0"),
-        (IN_THE_SWITCH, (), {"mtus": {"node2": 1400}}, EndKind.LOST, "1500 bytes"),
+        (IN_THE_SWITCH, (), {"links": {"node2": LinkLookup(1400)}}, EndKind.LOST, "1500 bytes"),
     ],
 )
 def test_ends(
@@ -220,3 +220,34 @@ def test_kernel_is_asked_about_the_translated_address() -> None:
     found = scene(REQUEST[:2], (DNAT, replace(FORWARD, packet=SENT_ON)), asked)
     journey(found)
     assert questions[-1] == "node1 10.244.1.2 veth1"
+
+
+def test_a_default_route_says_why_it_is_taken() -> None:
+    """A pod sends to its gateway what is in none of its link's networks."""
+    routes = {
+        "pod1": RouteLookup("default via 10.244.0.1 dev eth0", "eth0", "10.244.0.1"),
+        "node1": RouteLookup("10.244.1.0/24 via 172.18.0.3 dev eth0", "eth0", "172.18.0.3"),
+    }
+    networks = ip_network("10.244.0.0/24"), ip_network("fd00::/64")
+    asked = kernel(routes, links={"eth0": LinkLookup(1500, networks=networks)})
+    found = journey(scene(REQUEST, (DNAT,), asked))
+    assert [hop.not_in for hop in found.hops if hop.route] == [networks[:1], ()]
+
+
+def test_a_bridge_says_which_port_the_mac_address_is_behind() -> None:
+    """What comes in by one port of cni0 and goes out by another is shown to iptables."""
+    mac = "0a:58:0a:f4:00:03"
+    here = replace(SENT_ON, destination_mac=mac)
+    way = (
+        seen("pod1 eth0 out", 0, ASKED),
+        seen("node1 veth1 in", 2, ASKED),
+        seen("node1 veth2 out", 9, here),
+        seen("pod2 eth0 in", 12, here),
+    )
+    ports = {"veth1": LinkLookup(1500, "cni0"), "veth2": LinkLookup(1500, "cni0")}
+    found = journey(scene(way, (DNAT,), kernel(links=ports)))
+    told = f"bridge cni0: {mac} is behind veth2; br_netfilter shows it to iptables"
+    assert [hop.bridge for hop in found.hops] == ["", "", told, ""]
+    off = {"bridge/bridge-nf-call-iptables": "0"}
+    quiet = journey(scene(way, (DNAT,), kernel(links=ports, sysctls=off)))
+    assert quiet.hops[2].bridge == f"bridge cni0: {mac} is behind veth2"

@@ -10,7 +10,7 @@ from kns.probe.trace.atlas import Atlas
 from kns.probe.trace.correlate import Sighting
 from kns.probe.trace.model import RuleMet, Traversal
 from kns.probe.trace.packet import CapturedPacket, IPAddress
-from kns.probe.trace.stitch import Kernel, RouteLookup, Scene
+from kns.probe.trace.stitch import Kernel, LinkLookup, RouteLookup, Scene
 
 CLIENT, SERVICE, POD = (ip_address(a) for a in ("10.244.0.2", "10.96.0.1", "10.244.1.2"))
 ATLAS = Atlas(
@@ -77,7 +77,7 @@ def kernel(
     routes: Mapping[str, RouteLookup] | None = None,
     sysctls: Mapping[str, str] | None = None,
     silent: tuple[IPAddress, ...] = (),
-    mtus: Mapping[str, int] | None = None,
+    links: Mapping[str, LinkLookup] | None = None,
 ) -> Kernel:
     """Answers by netns; by default hosts take what comes, and nodes forward."""
     known = {
@@ -90,7 +90,7 @@ def kernel(
         route=lambda netns, _source, _destination, _link: known.get(netns, RouteLookup("", "eth0")),
         sysctl=lambda _netns, key: values.get(key, ""),
         is_silent=lambda _netns, address: address in silent,
-        mtus=lambda _netns: dict(mtus or {}),
+        links=lambda _netns: dict(links or {}),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
+from kns.cluster.model import ProxyMode
 from kns.kernel.connections import Connection, Tuple
 from kns.probe.model import Attempt, ProbeResult
 from kns.probe.trace.model import (
@@ -211,3 +212,42 @@ def test_json_has_everything() -> None:
     ]
     rules = request["hops"][2]["rules"][0]["rules"]
     assert [rule["chain"] for rule in rules][-2:] == ["KUBE-SERVICES", SVC]
+
+
+def test_ipvs_stands_between_the_hooks_before_it_and_after_it() -> None:
+    """It takes what arrived at INPUT, after the filter; what it sends meets POSTROUTING."""
+    rule = RuleMet("X", "-j ACCEPT", "accept")
+    met = [
+        Traversal("kns.x.node1", hook, 2, table, hook.upper(), ASKED, (rule,), "accept")
+        for hook, table in (("prerouting", "nat"), ("input", "filter"), ("postrouting", "nat"))
+    ]
+    hops = (REQUEST.hops[0], replace(REQUEST.hops[2], rules=tuple(met)))
+    trace = replace(TRACE, request=replace(REQUEST, hops=hops), mode=ProxyMode.IPVS)
+    lines = [line.strip(" │▶") for line in trace_text(trace, width=100).splitlines()]
+    order = [
+        "nat PREROUTING",
+        "filter INPUT",
+        "DNAT: 10.96.0.1:80 becomes 10.244.1.2:8080 (pod2)",
+        "no rule did that: IPVS, at INPUT (the address is the node's own), took a real server of",
+        "nat POSTROUTING",
+    ]
+    assert [line for line in lines if line in order] == order
+
+
+def test_why_the_gateway_and_which_port_of_the_bridge_are_told() -> None:
+    first, *rest = REQUEST.hops
+    told = replace(first, not_in=(ip_network("10.244.0.0/24"),))
+    bridged = replace(rest[0], outgoing=True, bridge="bridge cni0: 0a:58 is behind veth1")
+    trace = replace(TRACE, request=replace(REQUEST, hops=(told, bridged)))
+    text = trace_text(trace)
+    assert max(map(len, text.splitlines())) <= 80
+    joined = " ".join(text.replace("│", " ").split())
+    assert "via 10.244.0.1 dev eth0: 10.96.0.1 is not in 10.244.0.0/24" in joined
+    assert "bridge cni0: 0a:58 is behind veth1" in joined
+
+
+def test_the_connection_behind_a_proxy_is_told_hop_by_hop() -> None:
+    text = trace_text(replace(TRACE, onward=REQUEST))
+    assert "the proxy's own connection: SYN   4 hops" in text
+    assert replace(TRACE, onward=REQUEST).to_json()["onward"] is not None
+    assert TRACE.to_json()["onward"] is None

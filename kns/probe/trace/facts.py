@@ -6,9 +6,10 @@ import contextlib
 import functools
 import json
 import socket
-from collections.abc import Iterable
-from ipaddress import ip_address
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address, ip_interface
 from pathlib import Path
+from typing import Any
 
 from kns.addresses import IPFamily
 from kns.errors import KnsError
@@ -18,7 +19,7 @@ from kns.kernel.processes import Context
 from kns.probe.trace.model import ChainKey
 from kns.probe.trace.packet import IPAddress
 from kns.probe.trace.rules import Ruleset
-from kns.probe.trace.stitch import Kernel, RouteLookup
+from kns.probe.trace.stitch import Kernel, LinkLookup, RouteLookup
 from kns.state.iptables import SAVE, parse_save
 from kns.state.nft import parse_tables
 
@@ -34,7 +35,7 @@ def kernel() -> Kernel:
         route=functools.cache(route),
         sysctl=functools.cache(sysctl),
         is_silent=functools.cache(is_silent),
-        mtus=mtus,
+        links=functools.cache(links),
     )
 
 
@@ -118,12 +119,21 @@ def is_silent(name: str, address: IPAddress) -> bool:
     return isinstance(states, list) and bool({"FAILED", "INCOMPLETE"} & set(states))
 
 
-def mtus(name: str) -> dict[str, int]:
-    """The MTU of each link of the netns that is up."""
-    done = processes.run(["ip", "-json", "link", "show", "up"], context=Context(name), timeout=5)
-    with contextlib.suppress(ValueError):
-        return {str(link["ifname"]): int(link["mtu"]) for link in json.loads(done.stdout or "[]")}
+def links(name: str) -> dict[str, LinkLookup]:
+    """Each link of the netns that is up."""
+    done = processes.run(["ip", "-json", "addr", "show", "up"], context=Context(name), timeout=5)
+    with contextlib.suppress(ValueError, KeyError):
+        return {str(link["ifname"]): _link(link) for link in json.loads(done.stdout or "[]")}
     return {}
+
+
+def _link(found: Mapping[str, Any]) -> LinkLookup:
+    networks = (
+        ip_interface(f"{item['local']}/{item['prefixlen']}").network
+        for item in found.get("addr_info", ())
+        if item.get("scope") == "global"
+    )
+    return LinkLookup(int(found["mtu"]), str(found.get("master", "")), tuple(networks))
 
 
 def free_port(name: str, kind: socket.SocketKind, version: int) -> int:

@@ -148,8 +148,8 @@ def _too_big(scene: Scene, way: Way) -> str:
     """Which links of the place, if any, are too narrow for the packet."""
     last = way.sightings[-1]
     size = last.packet.length + (20 if last.packet.source.version == 4 else 40)
-    mtus = scene.kernel.mtus(last.netns)
-    narrow = {link: mtu for link, mtu in mtus.items() if mtu < size}
+    known = scene.kernel.links(last.netns)
+    narrow = {name: link.mtu for name, link in known.items() if link.mtu < size}
     if not narrow:
         return ""
     links = ", ".join(f"{link} ({mtu})" for link, mtu in narrow.items())

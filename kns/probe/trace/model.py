@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kns.addresses import IPNetwork
 from kns.cluster.model import ProxyMode
 from kns.kernel.connections import Connection, Tuple
 from kns.probe.model import ProbeResult
@@ -96,6 +97,10 @@ class Hop:
     asked: tuple[Asked, ...] = ()
     #: the route that led out by this link, as `ip route` writes it
     route: str = ""
+    #: networks on the link that the destination is in none of, where it leads to a gateway
+    not_in: tuple[IPNetwork, ...] = ()
+    #: the bridge that chose the link, in a plain sentence
+    bridge: str = ""
 
 
 class EndKind(StrEnum):
@@ -169,6 +174,8 @@ class Trace:
     answer: Journey | None = None
     #: a later packet that did not arrive, where the first two did
     lost: Journey | None = None
+    #: the first packet of the connection that a proxy opened to who answered
+    onward: Journey | None = None
     #: packets of the flow that the source sent and got
     packets: int = 0
     remembered: tuple[Remembered, ...] = ()
@@ -195,6 +202,7 @@ class Trace:
             "request": _journey_json(self.request),
             "answer": _journey_json(self.answer),
             "lost": _journey_json(self.lost),
+            "onward": _journey_json(self.onward),
             "packets": self.packets,
             "conntrack": [_remembered_json(item) for item in self.remembered],
             "notes": list(self.notes),

@@ -162,15 +162,17 @@ def _told(atlas: Atlas, recording: Recording[_Probed], home: str, port: int) -> 
     answer = _answer(scene, flow, request)
     journeys = [journey for journey in (request, answer) if journey is not None]
     lost = None if result.ok else _lost(scene, flow, journeys, home)
-    journeys += [lost] if lost is not None else []
+    onward = _onward(scene, request, result) if result.ok else None
+    journeys += [journey for journey in (lost, onward) if journey is not None]
     return replace(
         base,
         request=request,
         answer=answer,
         lost=lost,
+        onward=onward,
         packets=_count(flow, home),
         remembered=_remembered(atlas, flow, met),
-        notes=(*base.notes, *_proxied(atlas, request, result)),
+        notes=(*base.notes, *_proxied(atlas, request, result, onward)),
         chains=_chains(ruleset, [item for journey in journeys for item in journey.traversals]),
     )
 
@@ -290,13 +292,44 @@ def _chains(ruleset: Ruleset, met: Sequence[Traversal]) -> dict[ChainKey, tuple[
     return {key: ruleset.texts[key] for key in sorted(chains_met(met)) if key in ruleset.texts}
 
 
-def _proxied(atlas: Atlas, request: Journey, result: ProbeResult) -> tuple[str, ...]:
-    """Who answered is not always who took the packet."""
+def _behind_proxy(atlas: Atlas, request: Journey, result: ProbeResult) -> str:
+    """Who answered, if that is not who took the packet."""
     who = next((attempt.backend for attempt in result.attempts if attempt.backend), "")
+    took = request.end.place in (who, atlas.homes.get(who))
+    return who if request.delivered and not took else ""
+
+
+def _onward(scene: Scene, request: Journey, result: ProbeResult) -> Journey | None:
+    """The first packet of a proxy's own connection to who answered."""
+    who = _behind_proxy(scene.atlas, request, result)
+    if not who or not request.hops:
+        return None
+    last = request.hops[-1]
+    arrived = scene.start + int(last.microseconds * 1000)
+    opened = dict.fromkeys(
+        item.packet
+        for item in scene.sightings
+        if (item.netns, item.outgoing, item.packet.flags) == (last.netns, True, ("SYN",))
+        and item.nanoseconds >= arrived
+    )
+    for packet in opened:
+        flow = flow_of(scene.sightings, packet)
+        if flow.request is not None:
+            journey = _journey(scene, flow.request, routes=True)
+            if journey.end.place in (who, scene.atlas.homes.get(who)):
+                return journey
+    return None
+
+
+def _proxied(
+    atlas: Atlas, request: Journey, result: ProbeResult, onward: Journey | None
+) -> tuple[str, ...]:
+    """That who answered is not who took the packet."""
+    who = _behind_proxy(atlas, request, result)
     place = request.end.place
-    if not request.delivered or place in (who, atlas.homes.get(who)) or not who:
+    if not who:
         return ()
-    more = "" if place == CLOUD_LB else f" (kns trace {place} {who})"
+    more = "" if place == CLOUD_LB or onward is not None else f" (kns trace {place} {who})"
     return (
         f"{place} took the connection and is a proxy: it asked {who}, which answered, over a"
         f" connection of its own{more}",

@@ -12,8 +12,9 @@ the bridge hands it up: cni0 then sees the translated address.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from kns.addresses import IPNetwork
 from kns.probe.trace.atlas import Atlas
 from kns.probe.trace.correlate import Sighting, Way, header_key
 from kns.probe.trace.model import (
@@ -51,6 +52,20 @@ class RouteLookup:
     is_local: bool = False
     error: str = ""
 
+    @property
+    def is_default(self) -> bool:
+        """True of the route that is taken for want of a better one."""
+        return self.text.startswith("default ")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLookup:
+    """What `ip addr` says of a link: its MTU, the bridge that it is a port of, its networks."""
+
+    mtu: int
+    master: str = ""
+    networks: tuple[IPNetwork, ...] = ()
+
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
@@ -64,8 +79,8 @@ class Kernel:
     sysctl: Callable[[str, str], str]
     #: True if the netns asked for the MAC address of a neighbor, and nobody answered
     is_silent: Callable[[str, IPAddress], bool]
-    #: the MTU of each link that is up
-    mtus: Callable[[str], Mapping[str, int]]
+    #: each link of a netns that is up
+    links: Callable[[str], Mapping[str, LinkLookup]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +124,8 @@ def stitch(scene: Scene, way: Way, *, routes: bool) -> Stitched:
             source = previous.source if arrived_by else item.packet.source
             route = scene.kernel.route(item.netns, source, item.packet.destination, arrived_by)
         asked = _asked(scene, item, route, clock) if leaves else ()
-        hops.append(_hop(scene, item, changes, met.get(number, ()), asked, route))
+        hop = _hop(scene, item, changes, met.get(number, ()), asked, route)
+        hops.append(replace(hop, bridge=_bridge(scene, item, hops[-1] if hops else None)))
         arrived_by = arrived_by if item.outgoing else item.link
         previous, clock = item.packet, item.nanoseconds
     rules = met.get(len(way.sightings), ())
@@ -149,7 +165,30 @@ def _hop(
         rules=rules,
         asked=asked,
         route=route.text if route is not None and used else "",
+        not_in=_networks(scene, item) if route is not None and used and route.is_default else (),
     )
+
+
+def _networks(scene: Scene, item: Sighting) -> tuple[IPNetwork, ...]:
+    """The networks of the packet's family on the link."""
+    link = scene.kernel.links(item.netns).get(item.link)
+    destination = item.packet.destination
+    found = link.networks if link is not None else ()
+    return tuple(network for network in found if network.version == destination.version)
+
+
+def _bridge(scene: Scene, item: Sighting, before: Hop | None) -> str:
+    """Which bridge chose the link for the packet; empty if it is no port of one."""
+    links = scene.kernel.links(item.netns)
+    link = links.get(item.link)
+    if not item.outgoing or link is None or not link.master:
+        return ""
+    text = f"bridge {link.master}: {item.packet.destination_mac} is behind {item.link}"
+    came = links.get(before.link) if before is not None and before.netns == item.netns else None
+    bridged = came is not None and came.master == link.master
+    if bridged and item.netns in scene.atlas.nodes and _bridge_calls(scene, item):
+        return f"{text}; br_netfilter shows it to iptables"
+    return text
 
 
 def _after(
