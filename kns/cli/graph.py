@@ -10,10 +10,15 @@ from kns.cli.lab_files import complete_files, load
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
 from kns.cli.output import print_text
 from kns.cluster.resolve import resolve
+from kns.compile.name_servers import DNS_NAMESPACE
 from kns.engine.labs import running
-from kns.report.graph import Picture, dot, mermaid, picture
+from kns.kinds.ingress import CONTROLLER_NAMESPACE
+from kns.report.graph import Picture, picture
 from kns.report.graph_svg import html, svg
+from kns.report.graph_text import dot, mermaid
 
+#: namespaces of what a cluster itself brings
+SYSTEM = (DNS_NAMESPACE, CONTROLLER_NAMESPACE)
 FORMS: dict[str, Callable[[Picture], str]] = {
     "svg": svg,
     "html": html,
@@ -40,11 +45,22 @@ FORMS: dict[str, Callable[[Picture], str]] = {
     shell_complete=complete_files,
     help="Draw this file; no lab needs to run.",
 )
-def command(lab_name: str | None, lab: str | None, form: str, file: str | None) -> None:
-    """Draw a lab: internet, fabric, nodes, pods, and the pods behind each service.
+@click.option("-n", "--namespace", metavar="NAMESPACE", help="What is in this namespace alone.")
+@click.option("--no-system", is_flag=True, help="Without kube-system and the Ingress controller.")
+def command(
+    *,
+    lab_name: str | None,
+    lab: str | None,
+    form: str,
+    file: str | None,
+    namespace: str | None,
+    no_system: bool,
+) -> None:
+    """Draw a lab: internet, router, nodes with their bridges, pods, and who is behind a service.
 
     \b
       kns graph > lab.svg
+      kns graph --no-system --format html > lab.html
       kns graph -f labs/four-paths.yaml --format mermaid
       kns graph --format dot | dot -Tpng > lab.png
     """
@@ -52,4 +68,8 @@ def command(lab_name: str | None, lab: str | None, form: str, file: str | None) 
         cluster = resolve(load(file).spec).cluster
     else:
         cluster = running(one_lab(lab_name, lab)).cluster
-    print_text(FORMS[form](picture(cluster)))
+
+    def shown(name: str) -> bool:
+        return namespace in (None, name) and not (no_system and name in SYSTEM)
+
+    print_text(FORMS[form](picture(cluster, shown)))

@@ -1,19 +1,28 @@
-"""`kns graph`: what is in the picture of a lab, and the picture as Mermaid and Graphviz text.
+"""`kns graph`: what is in the picture of a lab. Pure: from the Cluster alone.
 
-Pure: from the Cluster alone. `kns.report.graph_svg` draws it.
+`kns.report.graph_svg` draws it, `kns.report.graph_text` writes it for Mermaid and Graphviz.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby, takewhile
 
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
-from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.ingress import Ingress
+from kns.kinds.node import Node
 from kns.kinds.pod import ContainerPort, Pod
-from kns.kinds.service import Service
+from kns.kinds.service import Service, ServiceType
 from kns.report.get import ports_text
+
+#: what is noted at a service without them
+NO_ENDPOINTS = "no endpoints"
+#: the label that a Deployment gives its pods, with the hash in their names
+TEMPLATE_HASH = "pod-template-hash"
+#: pods of the same kind on a node become one box if there are more than this in the picture
+MOST_ALONE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +35,47 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeBox:
-    """A node and the pods on it."""
+class PodBox:
+    """A pod, or so many equal ones; `in_node`: it has the node's netns, and so no link of its own.
+
+    `members` are their names.
+    """
 
     box: Box
-    pods: tuple[Box, ...]
+    members: tuple[str, ...]
+    in_node: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NodeBox:
+    """A node, its bridge, and the pods on it."""
+
+    box: Box
+    bridge: str
+    pods: tuple[PodBox, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceBox:
-    """A service and the ids of the pods behind it."""
+    """A service, and the ids of the pods behind it.
+
+    `addresses` are those outside the cluster; `outer` is true if it is reached from there, by them
+    or by node ports. `note` says why there is nobody behind it.
+    """
 
     box: Box
     backends: tuple[str, ...]
-    #: reachable from outside the cluster
+    addresses: tuple[str, ...] = ()
     outer: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IngressBox:
+    """An Ingress, and the ids of the services that it leads to."""
+
+    box: Box
+    services: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,54 +85,117 @@ class Picture:
     lab: str
     title: str
     internet: tuple[Box, ...]
-    fabric: Box
+    internet_network: str
+    underlay: str
+    router: str
     nodes: tuple[NodeBox, ...]
     services: tuple[ServiceBox, ...]
+    ingresses: tuple[IngressBox, ...]
 
 
-def picture(cluster: Cluster) -> Picture:
-    """What the cluster looks like."""
-    ids = {pod.full_name: f"p{number}" for number, pod in enumerate(cluster.pods)}
+def picture(cluster: Cluster, shown: Callable[[str], bool] = lambda _namespace: True) -> Picture:
+    """What the cluster looks like; of pods, Services and Ingresses those in shown namespaces."""
+    services = tuple(item for item in cluster.services if shown(item.namespace))
+    behind = {service.full_name: _backends(cluster, service) for service in services}
+    groups = _groups(tuple(pod for pod in cluster.pods if shown(pod.namespace)), behind)
+    ids = {pod.full_name: f"p{n}" for n, group in enumerate(groups) for pod in group}
     nodes = tuple(
         NodeBox(
-            Box(
-                f"n{number}",
-                node.name,
-                (f"eth0 {_joined(node.addresses)}", f"pods {_joined(node.pod_cidrs)}"),
-            ),
-            tuple(_pod_box(ids, pod) for pod in cluster.pods if pod.node == node.name),
+            Box(f"n{number}", node.name, (f"eth0 {_joined(node.addresses)}",)),
+            f"cni0 {_joined(_bridge_addresses(node))}",
+            tuple(_pod_box(ids, group) for group in groups if group[0].node == node.name),
         )
         for number, node in enumerate(cluster.nodes)
     )
-    services = tuple(
-        ServiceBox(
-            Box(f"s{number}", _short(service), _service_lines(service)),
-            _backends(service, cluster.endpoint_slices, ids),
-            any(port.node_port for port in service.ports) or bool(service.external_ips),
-        )
-        for number, service in enumerate(cluster.services)
+    boxes = tuple(
+        _service_box(f"s{number}", service, behind[service.full_name], ids)
+        for number, service in enumerate(services)
     )
-    mode = cluster.network.kube_proxy.mode
+    numbers = {service.full_name: box.box.id for service, box in zip(services, boxes, strict=True)}
+    network = cluster.network
     return Picture(
         lab=cluster.name,
-        title=f"{cluster.name}: kube-proxy in {mode} mode, {cluster.network.pod_network}",
+        title=f"{cluster.name}: kube-proxy in {network.kube_proxy.mode} mode,"
+        f" {network.pod_network}",
         internet=tuple(
-            Box(f"i{number}", host.name, (_joined(host.addresses),))
+            Box(f"i{number}", host.name, tuple(map(str, host.addresses)))
             for number, host in enumerate(cluster.internet)
         ),
-        fabric=Box("fabric", "fabric", (_joined(cluster.network.node_cidrs),)),
+        internet_network=_joined(network.internet_cidrs),
+        underlay=_joined(network.node_cidrs),
+        router=_joined(
+            next(cidr.hosts()) for cidr in (*network.internet_cidrs, *network.node_cidrs)
+        ),
         nodes=nodes,
-        services=services,
+        services=boxes,
+        ingresses=tuple(
+            _ingress_box(f"g{number}", item, numbers)
+            for number, item in enumerate(cluster.ingresses)
+            if shown(item.namespace)
+        ),
     )
 
 
-def _pod_box(ids: dict[str, str], pod: Pod) -> Box:
-    ports = [
-        f"{container.name} {_port(port)}"
-        for container in pod.containers
-        for port in container.ports
-    ]
-    return Box(ids[pod.full_name], _short(pod), (_joined(pod.addresses), *ports))
+def _bridge_addresses(node: Node) -> Iterator[str]:
+    for cidr in node.pod_cidrs:
+        yield f"{next(cidr.hosts())}/{cidr.prefixlen}"
+
+
+# -- pods ------------------------------------------------------------------------------------------
+
+
+def _groups(
+    pods: tuple[Pod, ...], behind: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[Pod, ...], ...]:
+    """The pods one by one, or (where they are many) those of a node that differ in name alone."""
+    if len(pods) <= MOST_ALONE:
+        return tuple((pod,) for pod in pods)
+    services: dict[str, list[str]] = {}
+    for service, names in behind.items():
+        for name in names:
+            services.setdefault(name, []).append(service)
+
+    def key(pod: Pod) -> tuple[object, ...]:
+        own = tuple(services.get(pod.full_name, ()))
+        ports = tuple(_ports(pod))
+        return pod.node, pod.namespace, tuple(sorted(pod.labels.items())), ports, own
+
+    return tuple(tuple(group) for _, group in groupby(sorted(pods, key=lambda p: str(key(p))), key))
+
+
+def _pod_box(ids: Mapping[str, str], group: tuple[Pod, ...]) -> PodBox:
+    first, last = group[0], group[-1]
+    addresses = _joined(first.addresses)
+    if first is not last and first.addresses:
+        addresses = f"{first.addresses[0]} … {_end(last)}"
+    name = first.name
+    if len(group) > 1:
+        name = f"{_common_name(group) or name} × {len(group)}"
+    space = () if first.namespace == "default" else (first.namespace,)
+    box = Box(ids[first.full_name], name, (addresses, *space, *_ports(first)))
+    return PodBox(box, tuple(_short(pod) for pod in group), first.host_network)
+
+
+def _end(pod: Pod) -> str:
+    """The last part of its address: of a node's pods only that differs."""
+    address = str(pod.addresses[0])
+    separator = ":" if ":" in address else "."
+    return separator + address.rpartition(separator)[2]
+
+
+def _common_name(group: tuple[Pod, ...]) -> str:
+    """How all the names begin, without the hash that a Deployment gives its pods."""
+    names = sorted(pod.name for pod in group)
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(names[0], names[-1], strict=False))
+    common = "".join(letter for letter, _ in pairs)
+    common = common.rstrip("-" if common.endswith("-") else "0123456789").rstrip("-")
+    return common.removesuffix(f"-{group[0].labels.get(TEMPLATE_HASH, '')}").rstrip("-")
+
+
+def _ports(pod: Pod) -> Iterator[str]:
+    for container in pod.containers:
+        for port in container.ports:
+            yield f"{container.name} {_port(port)}"
 
 
 def _port(port: ContainerPort) -> str:
@@ -105,87 +203,48 @@ def _port(port: ContainerPort) -> str:
     return f":{port.port}{protocol}"
 
 
-def _service_lines(service: Service) -> tuple[str, ...]:
-    address = _joined(service.cluster_ips) or service.external_name or "headless"
-    return str(service.type), address, ports_text(service)
+# -- services and Ingresses ------------------------------------------------------------------------
 
 
-def _backends(
-    service: Service, slices: tuple[EndpointSlice, ...], ids: dict[str, str]
-) -> tuple[str, ...]:
+def _backends(cluster: Cluster, service: Service) -> tuple[str, ...]:
+    """The full names of the pods that are ready behind it."""
     found = (
-        ids[endpoint.pod]
-        for item in slices
-        if (item.namespace, item.service) == (service.namespace, service.name)
+        endpoint.pod
+        for item in cluster.slices_of(service)
         for endpoint in item.endpoints
-        if endpoint.ready is not False and endpoint.pod in ids
+        if endpoint.ready is not False and endpoint.pod
     )
     return tuple(dict.fromkeys(found))
 
 
-def _short(item: Pod | Service) -> str:
+def _service_box(
+    name: str, service: Service, backends: tuple[str, ...], ids: Mapping[str, str]
+) -> ServiceBox:
+    note = "" if backends else NO_ENDPOINTS
+    address = _joined(service.cluster_ips) or "headless"
+    lines: tuple[str, ...] = (str(service.type), address, ports_text(service))
+    if service.type is ServiceType.EXTERNAL_NAME:
+        lines = (str(service.type),)
+        note = f"another name for {service.external_name}"
+    found = dict.fromkeys(ids[pod] for pod in backends if pod in ids)
+    balancer = (item.ip for item in service.load_balancer_ingress if item.ip is not None)
+    addresses = tuple(map(str, dict.fromkeys((*balancer, *service.external_ips))))
+    outer = bool(addresses) or any(port.node_port for port in service.ports)
+    return ServiceBox(Box(name, _short(service), lines), tuple(found), addresses, outer, note)
+
+
+def _ingress_box(name: str, ingress: Ingress, services: Mapping[str, str]) -> IngressBox:
+    backends = [path.backend for rule in ingress.rules for path in rule.paths]
+    backends += [ingress.default_backend] if ingress.default_backend else []
+    found = dict.fromkeys(f"{ingress.namespace}/{item.service}" for item in backends)
+    hosts = tuple(dict.fromkeys(rule.host or "any host" for rule in ingress.rules))
+    box = Box(name, _short(ingress), ("Ingress", *hosts))
+    return IngressBox(box, tuple(services[item] for item in found if item in services))
+
+
+def _short(item: Pod | Service | Ingress) -> str:
     return item.name if item.namespace == "default" else item.full_name
 
 
-def _joined(items: tuple[object, ...]) -> str:
+def _joined(items: Iterable[object]) -> str:
     return " ".join(map(str, items))
-
-
-# -- text forms ------------------------------------------------------------------------------------
-
-
-def mermaid(drawn: Picture) -> str:
-    """The picture as a Mermaid flowchart, which GitHub and many editors draw."""
-    return "\n".join(_mermaid_lines(drawn)) + "\n"
-
-
-def _mermaid_lines(drawn: Picture) -> Iterator[str]:
-    yield "flowchart TB"
-    yield f"  {drawn.fabric.id}([{_mermaid_label(drawn.fabric)}])"
-    for host in drawn.internet:
-        yield f"  {host.id}[{_mermaid_label(host)}] --- {drawn.fabric.id}"
-    for node in drawn.nodes:
-        yield f"  subgraph {node.box.id}[{_mermaid_label(node.box)}]"
-        yield from (f"    {pod.id}[{_mermaid_label(pod)}]" for pod in node.pods)
-        yield "  end"
-        yield f"  {drawn.fabric.id} --- {node.box.id}"
-    for service in drawn.services:
-        yield f"  {service.box.id}{{{{{_mermaid_label(service.box)}}}}}"
-        yield from (f"  {service.box.id} -.-> {backend}" for backend in service.backends)
-
-
-def _mermaid_label(box: Box) -> str:
-    return '"' + "<br/>".join((f"<b>{box.name}</b>", *box.lines)) + '"'
-
-
-def dot(drawn: Picture) -> str:
-    """The picture in Graphviz' language: `kns graph --format dot | dot -Tsvg`."""
-    return "\n".join(_dot_lines(drawn)) + "\n"
-
-
-def _dot_lines(drawn: Picture) -> Iterator[str]:
-    yield f'graph "{drawn.lab}" {{'
-    yield f'  label="{drawn.title}"; labelloc=t; compound=true; fontname="monospace"'
-    yield '  node [shape=box, fontname="monospace", fontsize=10]'
-    yield f'  {drawn.fabric.id} [label="{_dot_label(drawn.fabric)}", shape=oval]'
-    for host in drawn.internet:
-        yield f'  {host.id} [label="{_dot_label(host)}"]'
-        yield f"  {host.id} -- {drawn.fabric.id}"
-    for node in drawn.nodes:
-        yield f"  subgraph cluster_{node.box.id} {{"
-        yield '    label=""; style=rounded'
-        yield f'    {node.box.id} [label="{_dot_label(node.box)}", shape=plaintext]'
-        for pod in node.pods:
-            yield f'    {pod.id} [label="{_dot_label(pod)}"]'
-            yield f"    {node.box.id} -- {pod.id}"
-        yield "  }"
-        yield f"  {drawn.fabric.id} -- {node.box.id} [lhead=cluster_{node.box.id}]"
-    for service in drawn.services:
-        yield f'  {service.box.id} [label="{_dot_label(service.box)}", shape=hexagon]'
-        for backend in service.backends:
-            yield f"  {service.box.id} -- {backend} [style=dashed, dir=forward]"
-    yield "}"
-
-
-def _dot_label(box: Box) -> str:
-    return "\\n".join((box.name, *box.lines))
