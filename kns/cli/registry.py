@@ -15,6 +15,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Look": {
         "get": "nodes, pods, services … in kubectl's columns",
+        "policy": "who may connect to whom by network policies, and why",
         "rules": "the rules of a service, as a packet meets them",
         "dns": "every query a resolver sends for a name",
         "graph": "the lab as a picture: svg, html, mermaid, dot",

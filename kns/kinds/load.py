@@ -23,6 +23,7 @@ from kns.kinds.networkpolicy import located
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import Workload
 from kns.labfile.document import MAX_BYTES, Document, parse_stream
+from kns.labfile.objects import parse_object_stream
 from kns.labfile.place import Located
 
 T = TypeVar("T")
@@ -73,6 +74,11 @@ def load_lab_text(text: str | bytes, file: str = "lab.yaml") -> LoadedLab:
 def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:
     """In file order, each said once."""
     return tuple(sorted(set(problems)))
+
+
+def is_lab_text(text: str | bytes, file: str) -> bool:
+    """True if one of the text's documents is a Lab, or was meant as one."""
+    return any(map(_is_lab, parse_object_stream(text, file).documents))
 
 
 # -- which document is the lab ---------------------------------------------------------------------

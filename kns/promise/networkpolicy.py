@@ -167,12 +167,20 @@ class PolicyIndex:
                     return Ruling(direction, pod, remote, port, policies, allowing)
         return Ruling(direction, pod, remote, port, policies)
 
+    def fits(
+        self, allowing: AllowingRule, remote: RemoteEnd, port: DestinationPort
+    ) -> tuple[bool, bool]:
+        """Whether the rule's peers have the other end, and whether its ports have the port."""
+        rule, namespace = allowing.rule, allowing.policy.namespace
+        return self._is_among(rule, namespace, remote), _has_port(rule, port)
+
     def _fits(
         self, rule: NetworkPolicyRule, namespace: str, remote: RemoteEnd, port: DestinationPort
     ) -> bool:
-        return (not rule.ports or any(_is_port(item, port) for item in rule.ports)) and (
-            not rule.peers or any(self._is_peer(peer, namespace, remote) for peer in rule.peers)
-        )
+        return _has_port(rule, port) and self._is_among(rule, namespace, remote)
+
+    def _is_among(self, rule: NetworkPolicyRule, namespace: str, remote: RemoteEnd) -> bool:
+        return not rule.peers or any(self._is_peer(peer, namespace, remote) for peer in rule.peers)
 
     def _is_peer(self, peer: NetworkPolicyPeer, namespace: str, remote: RemoteEnd) -> bool:
         block, address = peer.ip_block, remote.address
@@ -196,6 +204,10 @@ class PolicyIndex:
         else:
             in_namespace = peer.namespace_selector.matches(self._labels.get(pod.namespace, {}))
         return in_namespace and (peer.pod_selector is None or peer.pod_selector.matches(pod.labels))
+
+
+def _has_port(rule: NetworkPolicyRule, port: DestinationPort) -> bool:
+    return not rule.ports or any(_is_port(item, port) for item in rule.ports)
 
 
 def _is_port(wanted: NetworkPolicyPort, port: DestinationPort) -> bool:

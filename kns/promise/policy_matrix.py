@@ -1,0 +1,164 @@
+"""Which pods may connect to which, by the network policies alone. Pure.
+
+    Contact    a source, a destination with a port, and what is decided at either end
+
+Services, routes and listening servers play no part: whether a rule lets it through is all that is
+asked. A pod's first address counts, of the family that both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from kns.addresses import IPAddress
+from kns.cluster.policy_objects import PolicyObjects
+from kns.kinds.common import Protocol
+from kns.kinds.networkpolicy import NetworkPolicy, PolicyType
+from kns.kinds.pod import Pod
+from kns.promise.location import label
+from kns.promise.networkpolicy import (
+    AllowingRule,
+    DestinationPort,
+    PolicyIndex,
+    RemoteEnd,
+    Ruling,
+    named_ports,
+)
+
+#: what a pod without an address is taken to have: it is in no block that somebody would write
+_NOWHERE = ip_address("0.0.0.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A connection between two ends, and the rulings of those that are isolated."""
+
+    source: RemoteEnd
+    destination: RemoteEnd
+    port: DestinationPort
+    rulings: tuple[Ruling, ...]
+
+    @property
+    def allowed(self) -> bool:
+        """True if no side denies it."""
+        return all(ruling.rule is not None for ruling in self.rulings)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its ends and port in words, by which contacts of two sets of objects are compared."""
+        return end_label(self.source), end_label(self.destination), self.port.words
+
+    def ruling(self, direction: PolicyType) -> Ruling | None:
+        """What is decided in that direction; None: nobody is isolated."""
+        return next((item for item in self.rulings if item.direction is direction), None)
+
+
+def end_label(end: RemoteEnd) -> str:
+    """A pod by its name, anybody else by the address."""
+    return str(end.address) if end.pod is None else label(end.pod)
+
+
+class PolicyMatrix:
+    """The objects with their indexes."""
+
+    def __init__(self, objects: PolicyObjects) -> None:
+        self.objects = objects
+        self._index = PolicyIndex(objects.pods, objects.namespaces, objects.policies)
+
+    def contacts(self, port: int | str | None, protocol: Protocol) -> Iterator[Contact]:
+        """Every pair of different pods: at that port, or without one at each that is declared.
+
+        A destination without such a port is asked for an echo.
+        """
+        for source in self.objects.pods:
+            for target in self.objects.pods:
+                if source is not target:
+                    for wanted in ports_of(target, port, protocol):
+                        yield self.contact(
+                            RemoteEnd(_own(source, target), source),
+                            RemoteEnd(_own(target, source), target),
+                            wanted,
+                        )
+
+    def contact(self, source: RemoteEnd, target: RemoteEnd, port: DestinationPort) -> Contact:
+        """What is decided of one connection."""
+        return Contact(source, target, port, tuple(self._rulings(source, target, port)))
+
+    def isolating(self, pod: Pod, direction: PolicyType) -> tuple[NetworkPolicy, ...]:
+        """The policies that isolate the pod."""
+        return self._index.isolating(pod, direction)
+
+    def fits(self, ruling: Ruling, allowing: AllowingRule) -> tuple[bool, bool]:
+        """Whether a rule's peers have the other end, and whether its ports have the port."""
+        return self._index.fits(allowing, ruling.remote, ruling.port)
+
+    def _rulings(
+        self, source: RemoteEnd, target: RemoteEnd, port: DestinationPort
+    ) -> Iterator[Ruling]:
+        if _is_own_node(source.pod, target.pod):
+            return
+        sides = (
+            (PolicyType.EGRESS, source.pod, target),
+            (PolicyType.INGRESS, target.pod, source),
+        )
+        for direction, pod, remote in sides:
+            if pod is None:
+                continue
+            seen = remote
+            if remote.pod is not None and remote.pod.host_network:
+                seen = RemoteEnd(remote.address)
+            found = self._index.ruling(direction, pod, seen, port)
+            if found is not None:
+                yield found
+
+
+def ports_of(pod: Pod, port: int | str | None, protocol: Protocol) -> tuple[DestinationPort, ...]:
+    """The ports of a pod that are meant: a number, a name there, or all that it declares."""
+    match port:
+        case int(number):
+            return (DestinationPort(number, protocol, pod),)
+        case str(name):
+            numbers = sorted(named_ports(pod, name, protocol))
+            return tuple(DestinationPort(number, protocol, pod) for number in numbers)
+        case None:
+            declared = dict.fromkeys(
+                (item.port, item.protocol) for c in pod.containers for item in c.ports
+            )
+            found = tuple(DestinationPort(number, proto, pod) for number, proto in declared)
+            return found or (DestinationPort(None, protocol, pod),)
+
+
+def _own(pod: Pod, other: Pod) -> IPAddress:
+    """The pod's address of a family that the other has, too."""
+    versions = {address.version for address in other.addresses}
+    shared = (address for address in pod.addresses if address.version in versions)
+    return next(shared, next(iter(pod.addresses), _NOWHERE))
+
+
+def _is_own_node(source: Pod | None, target: Pod | None) -> bool:
+    """Between a node, in whose network one of the two is, and its own pods everything passes."""
+    if source is None or target is None or not source.node or source.node != target.node:
+        return False
+    return source.host_network or target.host_network
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A connection that two sets of objects decide differently."""
+
+    before: Contact
+    after: Contact
+
+
+def changes(
+    before: PolicyMatrix, after: PolicyMatrix, port: int | str | None, protocol: Protocol
+) -> tuple[Changed, ...]:
+    """The connections of pods that both sets have, where one allows and the other denies."""
+    known = {contact.key: contact for contact in before.contacts(port, protocol)}
+    return tuple(
+        Changed(known[contact.key], contact)
+        for contact in after.contacts(port, protocol)
+        if contact.key in known and known[contact.key].allowed is not contact.allowed
+    )

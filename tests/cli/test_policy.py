@@ -1,0 +1,177 @@
+"""`kns policy`: a truth table of files and kubectl's output, explained and compared."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from kns.cli.main import main
+from tests.readme_console import PROJECT
+
+LAB = str(PROJECT / "labs/network-policy.yaml")
+
+
+def pod(name: str, address: str, spec: str = "", *, ports: str = "", phase: str = "Running") -> str:
+    return f"""\
+- apiVersion: v1
+  kind: Pod
+  metadata: {{name: {name}, namespace: x, labels: {{app: {name}}}}}
+  spec: {{nodeName: n1, {spec}containers: [{{name: c, image: i, ports: [{ports}]}}]}}
+  status: {{phase: {phase}, podIP: {address}, podIPs: [{{ip: {address}}}]}}
+"""
+
+
+PODS = "".join((
+    pod("a", "10.0.0.1", ports="{name: http, containerPort: 80, protocol: TCP}"),
+    pod("b", "10.0.0.2"),
+    pod("done", "10.0.0.3", phase="Succeeded"),
+    pod("agent", "192.0.2.1", "hostNetwork: true, "),
+))  # fmt: skip
+OBJECTS = f"""\
+apiVersion: v1
+kind: List
+items:
+- {{apiVersion: v1, kind: Namespace, metadata: {{name: x, labels: {{team: a}}}}}}
+{PODS}\
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {{name: p, namespace: x}}
+  spec:
+    podSelector: {{matchLabels: {{app: a}}}}
+    policyTypes: [Ingress]
+    ingress:
+    - from: [{{podSelector: {{matchLabels: {{app: client}}}}}}]
+      ports: [{{protocol: TCP, port: http}}]
+"""
+LINES = OBJECTS.splitlines()
+POLICY = LINES.index("- apiVersion: networking.k8s.io/v1") + 1
+RULE = LINES.index("    ingress:") + 2
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> str:
+    file = tmp_path / "objects.yaml"
+    file.write_text(OBJECTS, encoding="utf-8")
+    return str(file)
+
+
+def policy(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert main(["policy", *arguments]) == code
+    captured = capsys.readouterr()
+    return captured.out if code == 0 else captured.err
+
+
+def test_the_table_of_a_lab_file(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = csv.DictReader(io.StringIO(policy(capsys, "matrix", LAB, "-o", "csv")))
+    allowed = {(r["source"], r["destination"]) for r in rows if r["allowed"] == "true"}
+    shop = {pair for pair in allowed if all(name.startswith("shop/") for name in pair)}
+    assert shop == {("shop/frontend", "shop/api"), ("shop/api", "shop/db")}
+    assert {source for source, to in allowed if to == "shop/db"} == {"shop/api", "ops/monitor"}
+    assert ("ops/batch", "ops/monitor") in allowed
+    lines = policy(capsys, "matrix", LAB).splitlines()
+    assert lines[0].split()[:3] == ["shop/frontend", "shop/api", "shop/db"]
+    assert lines[5].split()[:4] == ["ops/batch", "X", "X", "X"]
+    assert lines[-1] == ". allowed, X denied"
+
+
+def test_what_kubectl_prints(objects: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(policy(capsys, "matrix", objects, "-o", "json"))["contacts"]
+    by_pair = {(item["source"], item["destination"]): item for item in found}
+    assert set(by_pair) == {
+        (one, other) for one in ("x/a", "x/b", "x/agent") for other in ("x/a", "x/b", "x/agent")
+        if one != other
+    }  # fmt: skip
+    denied = by_pair["x/b", "x/a"]
+    assert (denied["allowed"], denied["port"], denied["protocol"]) == (False, 80, "TCP")
+    assert denied["egress"] is None
+    assert denied["ingress"] == {
+        "isolatedBy": [{"name": "x/p", "place": f"{objects}:{POLICY}"}],
+        "allowedBy": None,
+    }
+    # a pod in the node's network, and the node's own pods
+    assert by_pair["x/agent", "x/a"]["allowed"] is True
+
+
+def test_a_port_of_its_own_and_csv(objects: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = policy(capsys, "matrix", objects, "--port", "53", "--proto", "udp", "-o", "csv")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    (row,) = [row for row in rows if (row["source"], row["destination"]) == ("x/b", "x/a")]
+    assert (row["port"], row["protocol"], row["allowed"]) == ("53", "UDP", "false")
+    assert row["reason"].endswith("and no rule allows x/b on UDP 53")
+
+
+def test_explain_tells_what_is_missing(objects: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = policy(capsys, "explain", "x/b", "x/a:81", "-f", objects)
+    assert out == (
+        "x/b -> x/a TCP 81: denied\n"
+        "egress: no policy isolates x/b, so everything passes\n"
+        "ingress: x/a is isolated\n"
+        f"  x/p ({objects}:{POLICY})\n"
+        f"    ingress[0] ({objects}:{RULE}) does not: from has no x/b and ports has no TCP 81\n"
+        "  no rule allows it\n"
+    )
+
+
+def test_explain_tells_the_rule_that_allows(capsys: pytest.CaptureFixture[str]) -> None:
+    out = policy(capsys, "explain", "shop/frontend", "shop/api:http", "-f", LAB)
+    assert out.startswith("shop/frontend -> shop/api TCP 9000: allowed\n")
+    lines = [line.strip() for line in out.splitlines() if line.endswith("allows it")]
+    assert [line.partition(" ")[0] for line in lines] == ["egress[0]", "ingress[0]"]
+    assert all(LAB in line for line in lines)
+
+
+def test_explain_an_address_outside(capsys: pytest.CaptureFixture[str]) -> None:
+    out = policy(capsys, "explain", "shop/api", "203.0.113.10", "--port", "443", "-f", LAB)
+    assert out.startswith("shop/api -> 203.0.113.10 TCP 443: allowed\n")
+    assert "ingress: 203.0.113.10 is no pod, and no policy is about it\n" in out
+    looked = json.loads(
+        policy(capsys, "explain", "shop/db", "203.0.113.10:443", "-f", LAB, "-o", "json")
+    )
+    assert (looked[0]["allowed"], looked[0]["rules"][0]["policy"]) == (False, "shop/allow-dns")
+
+
+def test_diff_lists_what_changes(
+    objects: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert policy(capsys, "diff", objects, objects) == "no pair of pods is decided differently\n"
+    other = tmp_path / "after.yaml"
+    other.write_text(OBJECTS.replace("{app: client}", "{}"), encoding="utf-8")
+    out = policy(capsys, "diff", objects, str(other))
+    allowed = f"ingress of x/a allowed by x/p ingress[0] ({other}:{RULE})"
+    assert out == f"+ x/b -> x/a TCP 80  ({allowed})\n"
+    assert policy(capsys, "diff", str(other), objects).startswith("- x/b -> x/a TCP 80  (")
+    (change,) = json.loads(policy(capsys, "diff", objects, str(other), "-o", "json"))["changes"]
+    assert (change["before"]["allowed"], change["after"]["allowed"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("matrix", "no-such-file.yaml"), "no-such-file.yaml: no such file"),
+        (("explain", "x/nobody", "x/a", "-f", "FILE"), "there is no pod 'x/nobody'"),
+        (("explain", "198.51.100.1", "192.0.2.2", "-f", "FILE"), "neither is a pod"),
+        (("explain", "x/a", "192.0.2.2", "-f", "FILE"), "which port of 192.0.2.2?"),
+        (("explain", "x/b", "x/a:https", "-f", "FILE"), "x/a has no TCP port 'https'"),
+        (("matrix", "FILE", "--port", "70000"), "70000 is no port"),
+        (("matrix", "FILE", "--prove"), "--prove tries a running lab"),
+        (("matrix", LAB, "FILE"), "a lab file stands alone"),
+    ],
+)
+def test_mistakes_are_told(
+    arguments: tuple[str, ...], message: str, objects: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [objects if word == "FILE" else word for word in arguments]
+    error = policy(capsys, *words, code=2)
+    assert f"error: {message}" in error
+
+
+def test_a_broken_object_is_a_problem_of_its_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(OBJECTS.replace("[Ingress]", "[Inwards]"), encoding="utf-8")
+    assert 'Unsupported value: "Inwards"' in policy(capsys, "matrix", str(file), code=2)
