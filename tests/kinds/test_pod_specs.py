@@ -252,3 +252,44 @@ def test_wrong_variables(variable: str, expected: str) -> None:
     (problem,) = problems(f"pods: [{{name: web, containers: [{{name: c, env: [{variable}]}}]}}]")
     assert problem.startswith("pods[0].containers[0].env[0]")
     assert expected in problem
+
+
+# -- what has no effect ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ("securityContext: {sysctls: [{name: net.ipv4.ip_forward, value: '1'}]}", "sysctls"),
+        ("topologySpreadConstraints: [{maxSkew: 1}]", "topologySpreadConstraints"),
+        ("affinity: {podAntiAffinity: {x: []}}", "podAntiAffinity"),
+        ("affinity: {podAffinity: {x: []}}", "podAffinity"),
+        (
+            "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{}]}}",
+            "preferredDuringSchedulingIgnoredDuringExecution",
+        ),
+        ("setHostnameAsFQDN: true", "setHostnameAsFQDN"),
+        ("readinessGates: [{conditionType: x}]", "readinessGates"),
+        ("schedulingGates: [{name: x}]", "schedulingGates"),
+        ("runtimeClassName: gvisor", "runtimeClassName"),
+        ("setHostnameAsFQDN: false", ""),
+        ("hostUsers: false, shareProcessNamespace: true, volumes: [{name: v}]", ""),
+        ("terminationGracePeriodSeconds: 5, priorityClassName: x, hostPID: true", ""),
+    ],
+)
+def test_a_field_without_effect_is_warned_of_once(spec: str, path: str) -> None:
+    template = f"{{metadata: {{labels: {{a: b}}}}, spec: {{{spec}, containers: [{{name: c}}]}}}}"
+    body = (
+        "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n"
+        f"spec: {{replicas: 2, selector: {{matchLabels: {{a: b}}}}, template: {template}}}\n"
+    )
+    found = [warning.path for warning in lab(body).warnings]
+    assert [where.rpartition(".")[2] for where in found] == ([path] if path else [])
+    assert all(where.startswith("spec.template.spec.") for where in found)
+
+
+def test_annotations_for_others_are_warned_of() -> None:
+    annotations = "{k8s.v1.cni.cncf.io/networks: macvlan, sidecar.istio.io/inject: 'true', a: b}"
+    body = HEAD + f"kind: Pod\nmetadata: {{name: a, annotations: {annotations}}}\n"
+    found = lab(body + "spec: {containers: [{name: c, image: x}]}\n").warnings
+    assert [warning.message.partition(":")[0] for warning in found] == ["no effect here"] * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kns.errors import Problem
+from kns.kinds.checks.pod_ignored import warn_ignored
 from kns.kinds.common import Protocol
 from kns.kinds.placement import PlacedPod, expand_pods
 from kns.kinds.pod import ALWAYS
@@ -20,6 +21,7 @@ def warn_pods(sources: Sources) -> Iterator[Problem]:
     for part in sources.workloads:
         yield from _ports(part)
         yield from _init_containers(part.place)
+        yield from warn_ignored(part)
         if part.value.kind is WorkloadKind.POD and part.value.replicas == 0:
             message = "the pod has ended: it is left out"
             yield part.place.problem(("phase",), message, warning=True)
