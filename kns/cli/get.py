@@ -11,7 +11,7 @@ from kns.engine.labs import running
 from kns.engine.presence import presence_of
 from kns.errors import UsageError
 from kns.labfile.dump import dump_yaml
-from kns.report.get import ALIASES, ListedKind, Selection, get_table
+from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
 from kns.report.table import render_table
 
@@ -40,14 +40,16 @@ def _complete_kind(
 @click.argument("names", nargs=-1)
 @click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
+@click.option("--show-labels", is_flag=True, help="A column with the objects' labels.")
 @output_option("wide", "json", "yaml")
 @lab_option
-def command(
+def command(  # noqa: PLR0913 - one parameter an option
     *,
     kind: ListedKind,
     names: tuple[str, ...],
     namespace: str,
     all_namespaces: bool,
+    show_labels: bool,
     output: str | None,
     lab: str | None,
 ) -> None:
@@ -62,15 +64,15 @@ def command(
     cluster, presence = running_lab.cluster, presence_of(running_lab)
     in_namespaces = kind.is_namespaced and not all_namespaces
     selection = Selection(namespace if in_namespaces else "", names)
-    if output in {"json", "yaml"}:
-        objects = get_objects(kind, cluster, selection, presence)
-        print_json(objects) if output == "json" else print_text(dump_yaml(objects))
-        return
-    table = get_table(kind, cluster, selection, presence, wide=output == "wide")
+    table = get_table(kind, cluster, selection, presence, Columns(output == "wide", show_labels))
     if names and len(table.rows) < len(set(names)):
         found = {cell for row in table.rows for cell in row[:2]}
         missing = [name for name in names if name not in found]
         raise UsageError(f"{kind} not found: {', '.join(missing)}", hint=f"kns get {kind} -A")
+    if output in {"json", "yaml"}:
+        objects = get_objects(kind, cluster, selection, presence)
+        print_json(objects) if output == "json" else print_text(dump_yaml(objects))
+        return
     if not table.rows:
         where = f" in namespace {namespace}" if in_namespaces else ""
         click.echo(f"no {kind}{where}", err=True)

@@ -1,12 +1,12 @@
 """`kns get`: the cluster's objects in kubectl's columns, or as Kubernetes objects.
 
-Columns whose content a lab doesn't have (RESTARTS, NOMINATED NODE …) are left out rather
-than invented; the others have kubectl's heads and forms.
+Nodes and pods are as old as their netns; of the other objects nothing tells when they came, and
+their AGE is the lab's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
 from kns.cluster.model import Cluster, Release
 from kns.engine.presence import Presence
+from kns.kinds.common import Labels
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress
 from kns.kinds.namespace import Namespace
@@ -80,43 +81,103 @@ class Selection:
 # -- tables ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns besides the usual ones: those of `-o wide`, and the labels."""
+
+    wide: bool = False
+    labels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One object: its cells, those that `-o wide` adds, and what every table has of it."""
+
+    cells: tuple[str, ...]
+    labels: Labels
+    namespace: str = ""
+    wide: tuple[str, ...] = ()
+
+
 def get_table(
     kind: ListedKind,
     cluster: Cluster,
     selection: Selection,
     presence: Presence,
-    *,
-    wide: bool = False,
+    columns: Columns = Columns(),
 ) -> Table:
-    """The selected objects in kubectl's columns; `wide` as with `-o wide`."""
+    """The selected objects in kubectl's columns."""
+    heads, wide = _HEADS[kind]
+    rows = tuple(_rows(kind, cluster, selection, presence))
+    every = kind.is_namespaced and not selection.namespace
+    return Table(
+        (
+            *(("NAMESPACE",) if every else ()),
+            *heads,
+            *(wide if columns.wide else ()),
+            *(("LABELS",) if columns.labels else ()),
+        ),
+        tuple(
+            (
+                *((row.namespace,) if every else ()),
+                *row.cells,
+                *(row.wide if columns.wide else ()),
+                *((labels_text(row.labels),) if columns.labels else ()),
+            )
+            for row in rows
+        ),
+    )
+
+
+#: the columns of each kind, and those that `-o wide` adds. kubectl's, but for a node's POD-CIDR,
+#: which tells whose addresses it has
+_HEADS: Mapping[ListedKind, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    ListedKind.NODES: (
+        ("NAME", "STATUS", "ROLES", "AGE", "VERSION"),
+        ("INTERNAL-IP", "EXTERNAL-IP", "POD-CIDR"),
+    ),
+    ListedKind.PODS: (
+        ("NAME", "READY", "STATUS", "RESTARTS", "AGE"),
+        ("IP", "NODE", "NOMINATED NODE", "READINESS GATES"),
+    ),
+    ListedKind.SERVICES: (
+        ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"),
+        ("SELECTOR",),
+    ),
+    ListedKind.ENDPOINTS: (("NAME", "ENDPOINTS", "AGE"), ()),
+    ListedKind.INGRESSES: (("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE"), ()),
+    ListedKind.NETWORK_POLICIES: (("NAME", "POD-SELECTOR", "AGE"), ()),
+    ListedKind.NAMESPACES: (("NAME", "STATUS", "AGE"), ()),
+}
+
+
+def _rows(
+    kind: ListedKind, cluster: Cluster, selection: Selection, presence: Presence
+) -> Iterator[_Row]:
+    age = _age(presence.lab_age)
     match kind:
         case ListedKind.NODES:
-            nodes = [node for node in cluster.nodes if selection.admits("", node.name)]
-            return _nodes_table(nodes, presence, cluster.network.kube_proxy.version, wide=wide)
+            release = cluster.network.kube_proxy.version
+            nodes = (node for node in cluster.nodes if selection.admits("", node.name))
+            yield from (_node_row(node, presence, release) for node in nodes)
         case ListedKind.PODS:
             pods = select_pods(cluster, selection)
-            return _with_namespace(_pods_table(pods, presence, wide=wide), pods, selection)
+            yield from (_pod_row(pod, presence) for pod in pods)
         case ListedKind.SERVICES:
             services = select_services(cluster, selection)
-            return _with_namespace(_services_table(services, wide=wide), services, selection)
+            yield from (_service_row(service, age) for service in services)
         case ListedKind.ENDPOINTS:
-            services = [
-                service
-                for service in select_services(cluster, selection)
-                if service.type is not ServiceType.EXTERNAL_NAME  # has no Endpoints object
-            ]
-            slices = cluster.endpoint_slices
-            rows = tuple((service.name, endpoints_text(service, slices)) for service in services)
-            return _with_namespace(Table(("NAME", "ENDPOINTS"), rows), services, selection)
+            services = select_services(cluster, selection)
+            yield from _endpoints_rows(services, cluster.endpoint_slices, age)
         case ListedKind.INGRESSES:
             ingresses = select_ingresses(cluster, selection)
-            return _with_namespace(_ingresses_table(ingresses, cluster), ingresses, selection)
+            yield from (_ingress_row(item, cluster, age) for item in ingresses)
         case ListedKind.NETWORK_POLICIES:
             policies = select_policies(cluster, selection)
-            selectors = tuple((item.name, str(item.pod_selector) or NONE) for item in policies)
-            return _with_namespace(Table(("NAME", "POD-SELECTOR"), selectors), policies, selection)
+            yield from (_policy_row(policy, age) for policy in policies)
         case ListedKind.NAMESPACES:
-            return _namespaces_table(select_namespaces(cluster, selection), wide=wide)
+            found = select_namespaces(cluster, selection)
+            yield from (_Row((item.name, "Active", age), item.labels) for item in found)
 
 
 def select_pods(cluster: Cluster, selection: Selection) -> list[Pod]:
@@ -147,45 +208,24 @@ def select_namespaces(cluster: Cluster, selection: Selection) -> list[Namespace]
     return [item for item in cluster.namespaces if selection.admits("", item.name)]
 
 
-def _with_namespace(
-    table: Table,
-    objects: Sequence[Pod | Service | Ingress | NetworkPolicy],
-    selection: Selection,
-) -> Table:
-    """kubectl's `-A` puts a NAMESPACE column first."""
-    if selection.namespace:
-        return table
-    rows = zip(objects, table.rows, strict=True)
-    return Table(("NAMESPACE", *table.heads), tuple((item.namespace, *row) for item, row in rows))
+def _node_row(node: Node, presence: Presence, release: Release) -> _Row:
+    status = "Ready" if node.name in presence.nodes else "Missing"
+    age = _age(presence.node_ages.get(node.name))
+    cells = (node.name, status, roles_text(node), age, f"v{release}")
+    wide = (_join(node.addresses), NONE, _join(node.pod_cidrs))
+    return _Row(cells, node.labels, wide=wide)
 
 
-def _nodes_table(
-    nodes: Iterable[Node], presence: Presence, release: Release, *, wide: bool
-) -> Table:
-    heads = ("NAME", "STATUS", "VERSION", "INTERNAL-IP", "POD-CIDR")
-    rows = []
-    for node in nodes:
-        status = "Ready" if node.name in presence.nodes else "Missing"
-        row = (node.name, status, f"v{release}", _join(node.addresses), _join(node.pod_cidrs))
-        rows.append((*row, labels_text(node.labels)) if wide else row)
-    return Table((*heads, "LABELS") if wide else heads, tuple(rows))
-
-
-def _pods_table(pods: Iterable[Pod], presence: Presence, *, wide: bool) -> Table:
-    heads = ("NAME", "READY", "STATUS", "AGE")
-    more = ("IP", "NODE", "LABELS")
-    rows = []
-    for pod in pods:
-        age = presence.ages.get(pod.full_name)
-        row = (
-            pod.name,
-            f"{_ready_containers(pod, presence)}/{len(pod.containers)}",
-            _pod_status(pod, presence),
-            age_text(age) if age is not None else "<unknown>",
-        )
-        wide_row = (*row, _join(pod.addresses), pod.node or NONE, labels_text(pod.labels))
-        rows.append(wide_row if wide else row)
-    return Table((*heads, *more) if wide else heads, tuple(rows))
+def _pod_row(pod: Pod, presence: Presence) -> _Row:
+    cells = (
+        pod.name,
+        f"{_ready_containers(pod, presence)}/{len(pod.containers)}",
+        _pod_status(pod, presence),
+        str(presence.restarts.get(pod.full_name, 0)),
+        _age(presence.ages.get(pod.full_name)),
+    )
+    wide = (_join(pod.addresses), pod.node or NONE, NONE, NONE)
+    return _Row(cells, pod.labels, pod.namespace, wide)
 
 
 def _ready_containers(pod: Pod, presence: Presence) -> int:
@@ -201,47 +241,57 @@ def _pod_status(pod: Pod, presence: Presence) -> str:
     return "Terminating" if pod.terminating else "Running"
 
 
-def _services_table(services: Iterable[Service], *, wide: bool) -> Table:
-    heads = ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)")
-    rows = []
-    for service in services:
-        row = (
-            service.name,
-            str(service.type),
-            _join(service.cluster_ips) if service.cluster_ips else "None",
-            external_ip_text(service),
-            ports_text(service),
-        )
-        if service.type is ServiceType.EXTERNAL_NAME:
-            row = (row[0], row[1], NONE, row[3], row[4])
-        rows.append((*row, labels_text(service.selector or {})) if wide else row)
-    return Table((*heads, "SELECTOR") if wide else heads, tuple(rows))
-
-
-def _namespaces_table(namespaces: Iterable[Namespace], *, wide: bool) -> Table:
-    """kubectl has the labels by --show-labels; here `-o wide` is the one way to see more."""
-    heads = ("NAME", "STATUS")
-    if not wide:
-        return Table(heads, tuple((item.name, "Active") for item in namespaces))
-    rows = tuple((item.name, "Active", labels_text(item.labels)) for item in namespaces)
-    return Table((*heads, "LABELS"), rows)
-
-
-def _ingresses_table(ingresses: Iterable[Ingress], cluster: Cluster) -> Table:
-    rows = tuple(
-        (
-            item.name,
-            item.ingress_class or NONE,
-            hosts_text(item),
-            ingress_address(item, cluster),
-            "80, 443" if item.tls else "80",
-        )
-        for item in ingresses
+def _service_row(service: Service, age: str) -> _Row:
+    cluster_ip = _join(service.cluster_ips) if service.cluster_ips else "None"
+    cells = (
+        service.name,
+        str(service.type),
+        NONE if service.type is ServiceType.EXTERNAL_NAME else cluster_ip,
+        external_ip_text(service),
+        ports_text(service),
+        age,
     )
-    return Table(("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS"), rows)
+    wide = (labels_text(service.selector or {}),)
+    return _Row(cells, service.labels, service.namespace, wide)
+
+
+def _endpoints_rows(
+    services: Iterable[Service], slices: Sequence[EndpointSlice], age: str
+) -> Iterator[_Row]:
+    for service in services:
+        if service.type is not ServiceType.EXTERNAL_NAME:  # has no Endpoints object
+            cells = (service.name, endpoints_text(service, slices), age)
+            yield _Row(cells, service.labels, service.namespace)
+
+
+def _policy_row(policy: NetworkPolicy, age: str) -> _Row:
+    return _Row((policy.name, str(policy.pod_selector) or NONE, age), {}, policy.namespace)
+
+
+def _ingress_row(ingress: Ingress, cluster: Cluster, age: str) -> _Row:
+    cells = (
+        ingress.name,
+        ingress.ingress_class or NONE,
+        hosts_text(ingress),
+        ingress_address(ingress, cluster),
+        "80, 443" if ingress.tls else "80",
+        age,
+    )
+    return _Row(cells, {}, ingress.namespace)
 
 
 # -- cells -----------------------------------------------------------------------------------------
+
+
+def roles_text(node: Node) -> str:
+    """kubectl's ROLES: what follows `node-role.kubernetes.io/` in the labels."""
+    prefix = "node-role.kubernetes.io/"
+    roles = sorted(key[len(prefix) :] for key in node.labels if key.startswith(prefix))
+    return ",".join(role for role in roles if role) or NONE
+
+
+def _age(seconds: float | None) -> str:
+    return "<unknown>" if seconds is None else age_text(seconds)
 
 
 def external_ip_text(service: Service) -> str:

@@ -28,7 +28,10 @@ from kns.report.get import (
 def get_objects(
     kind: ListedKind, cluster: Cluster, selection: Selection, presence: Presence
 ) -> Object:
-    """A Kubernetes List of the selected objects; endpoints are the services' EndpointSlices."""
+    """A Kubernetes List of the selected objects; of one name, the object itself.
+
+    Endpoints are the services' EndpointSlices, of which a service may have several: a List always.
+    """
     items: list[JSON]
     match kind:
         case ListedKind.NODES:
@@ -52,6 +55,9 @@ def get_objects(
             items = [networkpolicy.write(item) for item in select_policies(cluster, selection)]
         case ListedKind.NAMESPACES:
             items = [namespace.write(item) for item in select_namespaces(cluster, selection)]
+    only = items[0] if len(selection.names) == len(items) == 1 else None
+    if isinstance(only, dict) and kind is not ListedKind.ENDPOINTS:
+        return only
     return {"apiVersion": "v1", "kind": "List", "items": items}
 
 

@@ -121,7 +121,10 @@ def test_drift_is_named_and_up_repairs_exactly_that(lab: Path) -> None:
 
 def test_get_pods_has_kubectls_columns() -> None:
     lines = kns("get", "pods", "-o", "wide", "-l", LAB).stdout.splitlines()
-    assert lines[0].split() == ["NAME", "READY", "STATUS", "AGE", "IP", "NODE", "LABELS"]
+    assert lines[0].split() == [
+        *("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"),
+        *("NOMINATED", "NODE", "READINESS", "GATES"),
+    ]
     assert lines[1].split()[:3] == ["pod1", "2/2", "Running"]
 
 

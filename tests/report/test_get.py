@@ -38,6 +38,7 @@ from kns.kinds.service import (
 )
 from kns.kinds.service import write as write_service
 from kns.report.get import (
+    Columns,
     ListedKind,
     Selection,
     age_text,
@@ -46,6 +47,7 @@ from kns.report.get import (
     get_table,
     hosts_text,
     ports_text,
+    roles_text,
 )
 from kns.report.objects import get_objects
 from kns.report.table import Table, render_table
@@ -114,7 +116,10 @@ ALL_THERE = Presence(
     nodes=frozenset({"node1"}),
     pods=frozenset({"default/pod1", "default/pod2", "kube-system/dns"}),
     ages={"default/pod1": 61.0},
+    node_ages={"node1": 62.0},
+    restarts={"default/pod1": 3},
 )
+WIDE, LABELLED = Columns(wide=True), Columns(labels=True)
 
 
 def test_table_pads_columns_and_strips_line_ends() -> None:
@@ -124,10 +129,10 @@ def test_table_pads_columns_and_strips_line_ends() -> None:
 
 def test_pods_of_one_namespace() -> None:
     table = get_table(ListedKind.PODS, CLUSTER, Selection(), ALL_THERE)
-    assert table.heads == ("NAME", "READY", "STATUS", "AGE")
+    assert table.heads == ("NAME", "READY", "STATUS", "RESTARTS", "AGE")
     assert table.rows == (
-        ("pod1", "2/2", "Running", "61s"),
-        ("pod2", "0/2", "Running", "<unknown>"),
+        ("pod1", "2/2", "Running", "3", "61s"),
+        ("pod2", "0/2", "Running", "0", "<unknown>"),
     )
 
 
@@ -140,16 +145,21 @@ def test_pods_of_all_namespaces_have_a_column_more() -> None:
     ]
 
 
-def test_pods_wide_has_address_node_and_sorted_labels() -> None:
-    table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE, wide=True)
-    assert table.rows == (
-        ("pod1", "2/2", "Running", "61s", "10.244.0.2", "node1", "a=first,app=a"),
-    )
+def test_pods_wide_has_address_and_node() -> None:
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE, WIDE)
+    assert table.heads[5:] == ("IP", "NODE", "NOMINATED NODE", "READINESS GATES")
+    assert [row[5:] for row in table.rows] == [("10.244.0.2", "node1", "<none>", "<none>")]
+
+
+def test_labels_are_sorted() -> None:
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE, LABELLED)
+    assert table.heads[-1] == "LABELS"
+    assert [row[-1] for row in table.rows] == ["a=first,app=a"]
 
 
 def test_pod_whose_netns_is_gone_is_missing() -> None:
     table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), Presence())
-    assert table.rows == (("pod1", "0/2", "Missing", "<unknown>"),)
+    assert table.rows == (("pod1", "0/2", "Missing", "0", "<unknown>"),)
 
 
 def test_pod_without_agent_is_not_ready() -> None:
@@ -159,11 +169,22 @@ def test_pod_without_agent_is_not_ready() -> None:
 
 
 def test_nodes() -> None:
-    table = get_table(ListedKind.NODES, CLUSTER, Selection(""), ALL_THERE, wide=True)
+    table = get_table(ListedKind.NODES, CLUSTER, Selection(""), ALL_THERE, WIDE)
+    assert table.heads[:5] == ("NAME", "STATUS", "ROLES", "AGE", "VERSION")
+    assert table.heads[5:] == ("INTERNAL-IP", "EXTERNAL-IP", "POD-CIDR")
     assert table.rows == (
-        ("node1", "Ready", "v1.37", "172.18.0.2", "10.244.0.0/24", "<none>"),
-        ("node2", "Missing", "v1.37", "172.18.0.3", "10.244.1.0/24", "z=1"),
+        ("node1", "Ready", "<none>", "62s", "v1.37", "172.18.0.2", "<none>", "10.244.0.0/24"),
+        (
+            *("node2", "Missing", "<none>", "<unknown>", "v1.37"),
+            *("172.18.0.3", "<none>", "10.244.1.0/24"),
+        ),
     )
+
+
+def test_roles_are_what_the_labels_say() -> None:
+    prefix = "node-role.kubernetes.io"
+    node = Node("n", (), labels={f"{prefix}/worker": "", f"{prefix}/control-plane": "", "a": "b"})
+    assert roles_text(node) == "control-plane,worker"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +214,8 @@ def test_external_ip(item: Service, expected: str) -> None:
 def test_headless_service_has_none_as_cluster_ip() -> None:
     cluster = Cluster("t", NETWORK, (), services=(service(cluster_ips=()),))
     table = get_table(ListedKind.SERVICES, cluster, Selection(), Presence())
-    assert table.rows == (("svc-a", "ClusterIP", "None", "<none>", "80/TCP"),)
+    assert table.heads == ("NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE")
+    assert table.rows == (("svc-a", "ClusterIP", "None", "<none>", "80/TCP", "<unknown>"),)
 
 
 def test_ports_show_node_ports() -> None:
@@ -238,44 +260,43 @@ def test_age_is_kubectls(seconds: float, expected: str) -> None:
 
 
 def test_pod_objects() -> None:
-    listed = get_objects(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE)
-    assert listed == {
+    selected = Selection(names=("pod1", "pod2"))
+    listed = get_objects(ListedKind.PODS, CLUSTER, selected, ALL_THERE)
+    assert (listed["apiVersion"], listed["kind"]) == ("v1", "List")
+    assert isinstance(listed["items"], list)
+    only = get_objects(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), ALL_THERE)
+    assert listed["items"][0] == only
+    assert only == {
         "apiVersion": "v1",
-        "kind": "List",
-        "items": [
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": "pod1",
-                    "namespace": "default",
-                    "labels": {"app": "a", "a": "first"},
+        "kind": "Pod",
+        "metadata": {
+            "name": "pod1",
+            "namespace": "default",
+            "labels": {"app": "a", "a": "first"},
+        },
+        "spec": {
+            "nodeName": "node1",
+            "dnsPolicy": "ClusterFirst",
+            "enableServiceLinks": True,
+            "containers": [
+                {
+                    "name": "web",
+                    "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
                 },
-                "spec": {
-                    "nodeName": "node1",
-                    "dnsPolicy": "ClusterFirst",
-                    "enableServiceLinks": True,
-                    "containers": [
-                        {
-                            "name": "web",
-                            "ports": [{"name": "http", "containerPort": 8080, "protocol": "TCP"}],
-                        },
-                        {"name": "sidecar", "ports": [{"containerPort": 9090, "protocol": "TCP"}]},
-                    ],
-                },
-                "status": {
-                    "phase": "Running",
-                    "conditions": [{"type": "Ready", "status": "True"}],
-                    "hostIP": "172.18.0.2",
-                    "podIP": "10.244.0.2",
-                    "podIPs": [{"ip": "10.244.0.2"}],
-                    "containerStatuses": [
-                        {"name": "web", "ready": True},
-                        {"name": "sidecar", "ready": True},
-                    ],
-                },
-            }
-        ],
+                {"name": "sidecar", "ports": [{"containerPort": 9090, "protocol": "TCP"}]},
+            ],
+        },
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "hostIP": "172.18.0.2",
+            "podIP": "10.244.0.2",
+            "podIPs": [{"ip": "10.244.0.2"}],
+            "containerStatuses": [
+                {"name": "web", "ready": True},
+                {"name": "sidecar", "ready": True},
+            ],
+        },
     }
 
 
@@ -352,8 +373,8 @@ def test_hosts_are_kubectls(hosts: tuple[str, ...], expected: str) -> None:
 def test_ingress_that_nobody_serves_has_no_address() -> None:
     cluster = replace(CLUSTER, ingresses=(ingress("a.example.com", tls=True),))
     table = get_table(ListedKind.INGRESSES, cluster, Selection(), Presence())
-    assert table.heads == ("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS")
-    assert table.rows == (("shop", "nginx", "a.example.com", "", "80, 443"),)
+    assert table.heads == ("NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS", "AGE")
+    assert table.rows == (("shop", "nginx", "a.example.com", "", "80, 443", "<unknown>"),)
 
 
 def test_ingress_object_keeps_what_the_api_has() -> None:
@@ -389,24 +410,22 @@ def test_network_policies_have_kubectls_columns_and_read_back() -> None:
     )
     cluster = replace(CLUSTER, network_policies=policies)
     table = get_table(ListedKind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)
-    assert table.heads == ("NAMESPACE", "NAME", "POD-SELECTOR")
+    assert table.heads == ("NAMESPACE", "NAME", "POD-SELECTOR", "AGE")
     assert table.rows == (
-        ("default", "deny", "<none>"),
-        ("shop", "db", "app in (a,b),tier=db"),
+        ("default", "deny", "<none>", "62s"),
+        ("shop", "db", "app in (a,b),tier=db", "62s"),
     )
     (only,) = get_table(ListedKind.NETWORK_POLICIES, cluster, Selection(), ALL_THERE).rows
-    assert only == ("deny", "<none>")
+    assert only == ("deny", "<none>", "62s")
     items = get_objects(ListedKind.NETWORK_POLICIES, cluster, Selection(""), ALL_THERE)["items"]
     assert items == [write_policy(item) for item in policies]
 
 
-def test_namespaces_show_their_labels_when_wide() -> None:
+def test_namespaces_show_their_labels() -> None:
     labels = {"team": "a", NAME_LABEL: "shop"}
     cluster = replace(CLUSTER, namespaces=(*CLUSTER.namespaces, Namespace("shop", labels)))
-    table = get_table(ListedKind.NAMESPACES, cluster, Selection(""), ALL_THERE, wide=True)
-    assert table.heads == ("NAME", "STATUS", "LABELS")
-    assert table.rows[-1] == ("shop", "Active", "kubernetes.io/metadata.name=shop,team=a")
-    items = get_objects(ListedKind.NAMESPACES, cluster, Selection("", ("shop",)), ALL_THERE)[
-        "items"
-    ]
-    assert items == [write_namespace(Namespace("shop", labels))]
+    table = get_table(ListedKind.NAMESPACES, cluster, Selection(""), ALL_THERE, LABELLED)
+    assert table.heads == ("NAME", "STATUS", "AGE", "LABELS")
+    assert table.rows[-1] == ("shop", "Active", "62s", "kubernetes.io/metadata.name=shop,team=a")
+    item = get_objects(ListedKind.NAMESPACES, cluster, Selection("", ("shop",)), ALL_THERE)
+    assert item == write_namespace(Namespace("shop", labels))
