@@ -11,10 +11,12 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
+from kns.cli.main import main
 from kns.cluster.model import ProxyMode
 from kns.compile.paths import LabPaths
 from kns.engine import agent, labs
@@ -26,8 +28,9 @@ from kns.engine.up import UpResult, dry_run, up
 from kns.errors import ApplyError, LockedError, UsageError
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
+from kns.plan.diff import plan
 from kns.plan.ops import Add, Op
-from kns.state.model import Route
+from kns.state.model import NextHop, Route
 from tests.end_to_end.labfiles import fingerprint, leftovers, small_lab, write_lab
 
 pytestmark = pytest.mark.kernel
@@ -313,6 +316,21 @@ def test_signal_while_converging_goes_back_to_what_was(lab: Path, tmp_path: Path
                                          "pod3")
     )  # fmt: skip
     assert dry_run(lab).is_empty
+
+
+def test_what_the_kernel_says_of_a_refusal_is_the_hint(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its extended acknowledgement tells more than the number of the error."""
+    destination, nowhere = ip_network("198.51.100.0/24"), NextHop(ip_address("192.0.2.1"))
+    bad = Add(f"kns.{LAB}.node1", Route(destination, (nowhere,)))
+    monkeypatch.setattr("kns.engine.up.plan", lambda *states: (*plan(*states), bad))
+    assert main(["up", str(lab)]) == 4
+    assert capfd.readouterr().err == (
+        f"error: kns.{LAB}.node1: route add 198.51.100.0/24 via 192.0.2.1: Network is unreachable\n"
+        "hint: Nexthop has invalid gateway\n"
+    )
+    assert leftovers(LAB) == {}
 
 
 def test_kernel_refusing_takes_back_what_the_run_made(
