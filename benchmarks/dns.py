@@ -29,10 +29,11 @@ import dns.message
 
 from kns.addresses import IPFamily
 from kns.agent.serve.dns import DNSServer
-from kns.cluster.model import Cluster, DNSOptions, Network
+from kns.cluster.model import Cluster, Network
 from kns.cluster.zone import ClusterZone
 from kns.kernel import netns, processes, sockets
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import DNSOptions
 from kns.kinds.service import Service, ServicePort
 
 ENDPOINTS = 10

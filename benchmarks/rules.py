@@ -22,13 +22,14 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions, Release
 from kns.compile.proxy import iptables as iptables_mode
 from kns.compile.proxy import nftables as nftables_mode
 from kns.kernel import iptables, netns, nftables, processes
 from kns.kernel.processes import Context
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 from kns.kinds.service import Service, ServicePort
 from kns.state.iptables import restore_text, table_changes
 from kns.state.model import IptablesTable

@@ -6,7 +6,9 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from kns.cluster.model import Cluster, InternetHost, LoadBalancerOptions
+from kns.cluster.model import Cluster
+from kns.kinds.internet import InternetHost
+from kns.kinds.networking import LoadBalancerOptions
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, ServiceType, TrafficPolicy
 from tests.clusters import make_cluster
 from tests.probe.scenes import with_service

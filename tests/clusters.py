@@ -5,15 +5,10 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.cluster.model import (
-    Cluster,
-    InternetHost,
-    KubeProxyOptions,
-    Network,
-    PodNetworkMode,
-    ProxyMode,
-)
+from kns.cluster.model import Cluster, Network
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.internet import InternetHost
+from kns.kinds.networking import KubeProxyOptions, PodNetworkMode, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import Service, ServicePort

@@ -16,16 +16,16 @@ import yaml
 
 from kns.addresses import IPNetwork
 from kns.cluster.manifests import ClusterObjects, load_objects
-from kns.cluster.model import (
+from kns.compile.proxy.release import ReleaseChange, has
+from kns.kinds.networking import (
     DetectLocalMode,
     FeatureGates,
     KubeProxyOptions,
     NFTablesOptions,
     ProxyMode,
-    Release,
 )
-from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 
 Item = dict[str, Any]
 

@@ -8,10 +8,10 @@ import click
 
 from kns.cli.options import modes_option
 from kns.cli.output import output_option, print_json, print_text
-from kns.cluster.model import ProxyMode
 from kns.errors import PlatformError
 from kns.experiment.bench.model import BenchOptions
 from kns.experiment.bench.services import bench_services
+from kns.kinds.networking import ProxyMode
 from kns.report.bench import bench_svg, bench_table
 
 

@@ -8,9 +8,9 @@ from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_files import existing_file, lab_file_argument
 from kns.cli.options import modes_option
 from kns.cli.output import output_option, print_json, print_text
-from kns.cluster.model import ProxyMode
 from kns.errors import PlatformError
 from kns.experiment.compare import compare
+from kns.kinds.networking import ProxyMode
 from kns.report.compare import compare_text
 
 

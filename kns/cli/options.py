@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import click
 
-from kns.cluster.model import ProxyMode, Release
 from kns.errors import UsageError
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
 
 Function = TypeVar("Function", bound=Callable[..., object])
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}

@@ -15,8 +15,12 @@ from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cli.output import print_text
 from kns.cli.streams import say_problems
 from kns.cluster.manifests import load_objects
-from kns.cluster.model import (
-    NEWEST,
+from kns.compile.proxy.by_mode import proxy
+from kns.compile.proxy.host import as_host
+from kns.compile.proxy.release import ReleaseChange, has
+from kns.errors import UsageError
+from kns.kinds.networking import (
+    EXTERNAL_IPS_GATE_SINCE,
     DetectLocalMode,
     FeatureGates,
     IPVSOptions,
@@ -24,14 +28,9 @@ from kns.cluster.model import (
     NfacctUse,
     NFTablesOptions,
     ProxyMode,
-    Release,
 )
-from kns.compile.proxy.by_mode import proxy
-from kns.compile.proxy.host import as_host
-from kns.compile.proxy.release import ReleaseChange, has
-from kns.errors import UsageError
-from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE
 from kns.kinds.node import Node
+from kns.kinds.release import NEWEST, Release
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -11,8 +11,9 @@ from kns.cli.lab_files import existing_file, lab_file_argument
 from kns.cli.options import proxy_mode_option, release_option
 from kns.cli.output import coloured, print_text
 from kns.cli.streams import say, say_problems
-from kns.cluster.model import ProxyMode, Release
 from kns.engine import up
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
 from kns.report.up import changes_text, summary
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from kns.cluster.model import Cluster, EgressGateway
+from kns.cluster.model import Cluster
 from kns.cluster.selectors import matches
+from kns.kinds.networking import EgressGateway
 from kns.kinds.pod import Pod
 
 

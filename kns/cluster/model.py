@@ -16,32 +16,17 @@ from kns.kinds.ingress import Ingress, IngressClass, IngressController
 from kns.kinds.internet import InternetHost
 from kns.kinds.namespace import NAME_LABEL, Namespace
 from kns.kinds.networking import (
-    DetectLocalMode,
     DNSOptions,
-    EgressGateway,
     EgressOptions,
-    FeatureGates,
-    IPVSOptions,
     KubeProxyOptions,
     LoadBalancerOptions,
-    NfacctUse,
-    NFTablesOptions,
     PodNetworkMode,
-    ProxyMode,
 )
 from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.kinds.release import NEWEST, Release
 from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service, ServicePort
-
-#: the parts of a cluster's configuration that the lab file gives as they are
-__all__ = [
-    "NEWEST", "Cluster", "DNSOptions", "DetectLocalMode", "EgressGateway", "EgressOptions",
-    "FeatureGates", "IPVSOptions", "InternetHost", "KubeProxyOptions", "LoadBalancerOptions",
-    "NFTablesOptions", "Network", "NfacctUse", "PodNetworkMode", "ProxyMode", "Release",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

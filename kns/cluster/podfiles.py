@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from kns.addresses import IPAddress
 from kns.cluster.internet_dns import upstream_servers
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.cluster.words import word, word_with_colons
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import DNSConfig, DNSPolicy, Pod
 

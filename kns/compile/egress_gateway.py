@@ -20,9 +20,10 @@ from ipaddress import ip_network
 
 from kns.addresses import IPFamily, IPNetwork
 from kns.cluster.egress import pods_by_gateway
-from kns.cluster.model import Cluster, EgressGateway
+from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.podnetwork.by_mode import pod_network
+from kns.kinds.networking import EgressGateway
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.state.model import Chain, IptablesTable, Netns, PolicyRule, Route

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from ipaddress import ip_interface
 
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.compile import load_balancer, names
 from kns.compile.cables import (
     default_routes,
@@ -22,6 +22,7 @@ from kns.compile.cables import (
     router_sysctls,
     uplink,
 )
+from kns.kinds.internet import InternetHost
 from kns.state.model import Address, Bridge, Link, Netns, Sysctl, VethPeer, loopback
 
 UNDERLAY = "underlay"

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
 from kns.compile.name_servers import (
@@ -25,6 +25,7 @@ from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.on_node import wildcards
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kns.cluster.model import InternetHost
 from kns.cluster.podfiles import pod_hostname
 from kns.compile.names import (
     fabric_netns,
@@ -21,6 +20,7 @@ from kns.engine.labs import RunningLab
 from kns.errors import UsageError
 from kns.kernel import processes
 from kns.kernel.processes import Context
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, ProxyMode, Release
+from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.engine import snapshot
 from kns.engine.private import require_private
 from kns.errors import Problem, SpecError, UsageError
 from kns.kernel import netns, processes
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
 
 
 @dataclass(frozen=True, slots=True)

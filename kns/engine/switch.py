@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kns.addresses import IPNetwork
-from kns.cluster.model import ProxyMode
 from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.by_mode import proxies
 from kns.kernel import conntrack, netns
+from kns.kinds.networking import ProxyMode
 from kns.state.model import HostState, Netns
 
 

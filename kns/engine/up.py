@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kns.cluster.leases import Leases
-from kns.cluster.model import Cluster, ProxyMode, Release
+from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.lab import LabState, compile_lab
 from kns.compile.own_rules import own_rules
@@ -31,6 +31,8 @@ from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, 
 from kns.kernel import processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
 from kns.plan import shell
 from kns.plan.diff import plan
 from kns.plan.ops import CreateNetns, Op

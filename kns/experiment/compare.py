@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
 from kns.compile.lab import compile_node
 from kns.compile.names import netns_with
 from kns.compile.paths import LabPaths
@@ -26,6 +26,7 @@ from kns.experiment.bench.scenario import without_rules
 from kns.experiment.bench.sync import timed_sync
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.networking import ProxyMode
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.plan.size import RulesetSize, ruleset_size

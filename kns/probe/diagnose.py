@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
+from kns.kinds.networking import ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.errors import UsageError
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service

@@ -13,9 +13,10 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kinds.common import Protocol
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType

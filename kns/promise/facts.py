@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kns.cluster.model import Cluster, ProxyMode, Release
+from kns.cluster.model import Cluster
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
 from kns.kinds.service import Service
 
 

@@ -19,9 +19,10 @@ from urllib.parse import quote, unquote
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import Entrance, entrance, served
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.ingress import Ingress, IngressPath, PathType
+from kns.kinds.internet import InternetHost
 from kns.promise import sampling
 from kns.promise.check import (
     Check,

@@ -8,8 +8,9 @@ from functools import cached_property
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import controller_service
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.cluster.model import DetectLocalMode
+from kns.kinds.networking import DetectLocalMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.addresses import bridge_address, overlay_address

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import InternetHost
 from kns.kinds.common import Protocol
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise import sampling

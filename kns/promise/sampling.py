@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.endpoints import workloads

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kns.cluster.model import ProxyMode
 from kns.experiment.bench.model import PLACES, BenchPoint, BenchReport, Latency
+from kns.kinds.networking import ProxyMode
 from kns.report.plot import Line, Panel, plot_svg
 from kns.report.table import Table, render_table
 

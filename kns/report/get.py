@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
-from kns.cluster.model import Cluster, Release
+from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
 from kns.kinds.common import Labels
 from kns.kinds.endpointslice import EndpointSlice
@@ -21,6 +21,7 @@ from kns.kinds.namespace import Namespace
 from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.kinds.release import Release
 from kns.kinds.service import Service, ServiceType
 from kns.report.table import Table
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from kns.cluster.model import ProxyMode
+from kns.kinds.networking import ProxyMode
 from kns.probe.trace.model import (
     ChangeKind,
     End,

@@ -7,7 +7,7 @@ import pytest
 
 from kns.cli.bench import command, numbers, services
 from kns.cli.options import several_modes
-from kns.cluster.model import ProxyMode
+from kns.kinds.networking import ProxyMode
 
 CONTEXT = click.Context(command)
 PARAMETER = services.params[0]

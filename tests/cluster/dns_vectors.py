@@ -9,11 +9,12 @@ from ipaddress import IPv4Network, ip_address
 from typing import Any
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, DNSOptions, Network
+from kns.cluster.model import Cluster, Network
 from kns.cluster.zone_index import ZoneOptions
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.namespace import Namespace
+from kns.kinds.networking import DNSOptions
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, DNSOptions, InternetHost, Network
+from kns.cluster.model import Cluster, Network
 from kns.cluster.podfiles import (
     ResolvConf,
     internet_files,
@@ -17,6 +17,8 @@ from kns.cluster.podfiles import (
     pod_hostname,
     pod_resolv_conf,
 )
+from kns.kinds.internet import InternetHost
+from kns.kinds.networking import DNSOptions
 from kns.kinds.node import Node
 from kns.kinds.pod import DNSConfig, DNSOption, DNSPolicy, Pod
 

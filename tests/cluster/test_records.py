@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, DNSOptions, Network
+from kns.cluster.model import Cluster, Network
 from kns.cluster.records import (
     Rcode,
     ZoneAnswer,
@@ -26,6 +26,7 @@ from kns.cluster.zone_index import ZoneOptions
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.namespace import Namespace
+from kns.kinds.networking import DNSOptions
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
 

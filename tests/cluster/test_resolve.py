@@ -8,16 +8,11 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.leases import Leases
-from kns.cluster.model import (
-    Cluster,
-    DetectLocalMode,
-    LoadBalancerOptions,
-    NFTablesOptions,
-    ProxyMode,
-)
+from kns.cluster.model import Cluster
 from kns.cluster.resolve import Resolution, resolve
 from kns.errors import SpecError
 from kns.kinds.common import Protocol
+from kns.kinds.networking import DetectLocalMode, LoadBalancerOptions, NFTablesOptions, ProxyMode
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
 from tests.kinds.labs import NODES, lab

@@ -6,8 +6,9 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.cluster.model import Cluster, EgressGateway, EgressOptions, PodNetworkMode
+from kns.cluster.model import Cluster
 from kns.compile import egress, egress_gateway
+from kns.kinds.networking import EgressGateway, EgressOptions, PodNetworkMode
 from kns.kinds.pod import Pod
 from kns.state.model import Chain, NextHop, PolicyRule, Route
 from tests.clusters import make_cluster, make_network

@@ -8,14 +8,7 @@ from pathlib import Path
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import (
-    Cluster,
-    DNSOptions,
-    InternetHost,
-    KubeProxyOptions,
-    Network,
-    ProxyMode,
-)
+from kns.cluster.model import Cluster, Network
 from kns.compile.listeners import (
     Identity,
     Listener,
@@ -34,6 +27,8 @@ from kns.compile.proxy.by_mode import proxy
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.env import EnvVar
+from kns.kinds.internet import InternetHost
+from kns.kinds.networking import DNSOptions, KubeProxyOptions, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from kns.cluster.model import InternetHost
+from kns.kinds.internet import InternetHost
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.places import Places
 from kns.promise.location import Location

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from kns.cluster.model import ProxyMode
 from kns.engine.labs import lab_netns
 from kns.errors import UsageError
 from kns.experiment.bench.model import PLACES, BenchOptions
@@ -12,6 +11,7 @@ from kns.experiment.bench.scenario import Scenario, without_rules
 from kns.experiment.bench.services import LAB, bench_services
 from kns.experiment.bench.sync import only
 from kns.kernel import netns
+from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan
 from kns.plan.ops import LoadNft, RestoreIptables
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import ProxyMode
 from kns.engine.down import down
 from kns.engine.labs import lab_netns
 from kns.engine.up import up
 from kns.errors import UsageError
 from kns.experiment.compare import compare
+from kns.kinds.networking import ProxyMode
 
 pytestmark = pytest.mark.kernel
 

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from kns.cli.main import main
-from kns.cluster.model import ProxyMode
 from kns.compile.paths import LabPaths
 from kns.engine import agent, labs
 from kns.engine.down import down
@@ -28,6 +27,7 @@ from kns.engine.up import UpResult, dry_run, up
 from kns.errors import ApplyError, LockedError, UsageError
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
+from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan
 from kns.plan.ops import Add, Op
 from kns.state.model import NextHop, Route

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from kns.cluster.model import ProxyMode
 from kns.compile.own_rules import own_rules
 from kns.compile.proxy.ipvs import DEVICE
 from kns.compile.proxy.ipvs_rules import IpvsRules
@@ -19,6 +18,7 @@ from kns.kernel import netns, processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Interest, Observation, observe
 from kns.kernel.processes import Context
+from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan
 from kns.state.ipset import parse_save as parse_ipset
 from kns.state.iptables import SAVE

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import DetectLocalMode, ProxyMode
 from kns.compile.own_rules import own_rules
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context
+from kns.kinds.networking import DetectLocalMode, ProxyMode
 from kns.state.model import NftTable
 from kns.state.nft import change, table_text
 from tests.compile.proxy.test_captured_nftables import CAPTURED, FAILED, STATES, tables_of

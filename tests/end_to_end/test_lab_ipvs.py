@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import ProxyMode
 from kns.engine import draining
 from kns.engine.down import down
 from kns.engine.labs import running
 from kns.engine.up import dry_run, up
 from kns.kernel import ipvs, netns, processes
 from kns.kernel.processes import Context
+from kns.kinds.networking import ProxyMode
 from kns.plan.ops import Add, CleanConntrack, RestoreIpsets, SetVirtualServers
 from kns.probe.ask.places import places_of
 from kns.probe.verify import verify

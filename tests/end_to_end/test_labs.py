@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import NEWEST, ProxyMode, Release
 from kns.engine.down import down
 from kns.engine.status import status
 from kns.engine.up import up
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import NEWEST, Release
 from kns.probe.ask.places import places_of
 from kns.probe.verify import verify
 from tests.end_to_end.labfiles import broken_promises, fingerprint, leftovers

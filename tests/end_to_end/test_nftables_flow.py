@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Release
 from kns.compile.proxy.nftables import nft_tables
 from kns.kernel import nftables
 from kns.kinds.endpointslice import Endpoint
+from kns.kinds.release import Release
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
 from kns.state.model import NftTable
 from kns.state.nft import change

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import ProxyMode, Release
 from kns.engine.down import down
 from kns.engine.status import status
 from kns.engine.up import dry_run, up
 from kns.kernel import processes
 from kns.kernel.processes import Context
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
 from kns.probe.ask.places import places_of
 from kns.probe.verify import verify
 from tests.end_to_end.labfiles import broken_promises, write_lab

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from kns.cluster.leases import Leases
-from kns.cluster.model import ProxyMode
 from kns.compile.paths import LabPaths
 from kns.engine import labs, platform, up
 from kns.engine.files import write_lab
 from kns.engine.labs import ModeOptions
 from kns.errors import PlatformError
 from kns.kernel import processes
+from kns.kinds.networking import ProxyMode
 from tests.balanced import balanced
 
 LAB = """\

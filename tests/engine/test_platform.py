@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, DNSOptions, Network
+from kns.cluster.model import Cluster, Network
 from kns.engine import platform
 from kns.errors import PlatformError
+from kns.kinds.networking import DNSOptions
 from kns.state.model import HostState
 
 NETWORK = Network((IPFamily.IPV4,), (), (), (), ())

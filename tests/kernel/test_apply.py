@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, PodNetworkMode, ProxyMode
+from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host
 from kns.compile.names import lab_prefix
 from kns.compile.own_rules import own_rules
@@ -15,6 +15,7 @@ from kns.kernel import netns
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
 from kns.kernel.processes import Context, run
+from kns.kinds.networking import PodNetworkMode, ProxyMode
 from kns.plan.diff import plan
 from kns.plan.ops import Op
 from kns.plan.shell import script

@@ -14,7 +14,6 @@ from ipaddress import ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import ProxyMode
 from kns.compile.proxy.ipvs import ipvs_rules
 from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.compile.proxy.ipvs_text import render_parts
@@ -22,6 +21,7 @@ from kns.errors import ApplyError
 from kns.kernel import ipvs, netns, processes
 from kns.kernel.processes import Context
 from kns.kernel.sockets import listen
+from kns.kinds.networking import ProxyMode
 from kns.plan.ops import SetVirtualServers
 from kns.state.ipset import parse_save as parse_ipset
 from kns.state.ipvs import parse_save, save_text, sort_key, steps

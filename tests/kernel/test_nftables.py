@@ -12,7 +12,6 @@ from ipaddress import IPv4Address, ip_address, ip_network
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions
 from kns.compile.own_rules import own_rules
 from kns.compile.proxy.nftables import nft_tables
 from kns.compile.proxy.nftables_words import network_set_text
@@ -20,6 +19,7 @@ from kns.errors import ApplyError
 from kns.kernel import netns, nftables, processes
 from kns.kernel.processes import Context
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
 from kns.kinds.service import (
     LoadBalancerIngress,

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from kns.cluster.model import PodNetworkMode, ProxyMode
 from kns.compile.lab import compile_host
 from kns.compile.names import lab_prefix
 from kns.compile.own_rules import own_rules
@@ -21,6 +20,7 @@ from kns.engine.up import desire
 from kns.kernel import netns
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
+from kns.kinds.networking import PodNetworkMode, ProxyMode
 from kns.plan.diff import plan
 from kns.state.model import HostState, Netns
 

@@ -8,8 +8,9 @@ from ipaddress import ip_address
 from typing import Any
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import ProxyMode
 from kns.kinds.pod import Container, ContainerPort, Pod
 from kns.kinds.service import Service, ServicePort
 from kns.promise.location import Location

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kns.cluster.model import Cluster, EgressOptions, ProxyMode
+from kns.cluster.model import Cluster
+from kns.kinds.networking import EgressOptions, ProxyMode
 from kns.kinds.service import TrafficPolicy
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose import explain

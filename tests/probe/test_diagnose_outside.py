@@ -7,7 +7,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from kns.cluster.model import Cluster, EgressGateway, EgressOptions
+from kns.cluster.model import Cluster
+from kns.kinds.networking import EgressGateway, EgressOptions
 from kns.probe.addresses import owners
 from kns.probe.diagnose import explain
 from kns.probe.model import Attempt

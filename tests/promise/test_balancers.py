@@ -7,8 +7,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from kns.cluster.model import (
-    Cluster,
+from kns.cluster.model import Cluster
+from kns.kinds.networking import (
     EgressGateway,
     EgressOptions,
     IPVSOptions,

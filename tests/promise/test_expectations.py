@@ -9,16 +9,16 @@ from ipaddress import ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import (
-    Cluster,
+from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
+from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import (
     DetectLocalMode,
     EgressOptions,
     KubeProxyOptions,
     PodNetworkMode,
     ProxyMode,
 )
-from kns.kinds.common import Protocol
-from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.pod import Container
 from kns.kinds.service import (
     LoadBalancerIngress,

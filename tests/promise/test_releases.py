@@ -8,9 +8,12 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, FeatureGates, InternetHost, ProxyMode, Release
+from kns.cluster.model import Cluster
+from kns.kinds.internet import InternetHost
+from kns.kinds.networking import FeatureGates, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.kinds.release import Release
 from kns.kinds.service import TrafficPolicy
 from kns.promise.facts import hint_use
 from kns.promise.flow import DROPPED, NO_WAY, REFUSED, Flow

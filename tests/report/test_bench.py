@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from kns.cluster.model import ProxyMode
 from kns.experiment.bench.latency import summarize
 from kns.experiment.bench.model import (
     PLACES,
@@ -15,6 +14,7 @@ from kns.experiment.bench.model import (
     SyncTime,
     Unmeasured,
 )
+from kns.kinds.networking import ProxyMode
 from kns.plan.size import RulesetSize
 from kns.report.bench import bench_svg, bench_table
 from kns.report.plot import Line, Panel, number_text, plot_svg

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, ip_network
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, Network, ProxyMode
+from kns.cluster.model import Cluster, Network
 from kns.experiment.bench.model import Latency, SyncTime
 from kns.experiment.compare import (
     CompareReport,
@@ -18,6 +18,7 @@ from kns.experiment.compare import (
 )
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, TrafficPolicy

@@ -11,9 +11,9 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.manifests import ClusterObjects, load_objects
-from kns.cluster.model import ProxyMode
 from kns.compile.proxy.iptables import iptables_tables
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.networking import ProxyMode
 from kns.kinds.service import Service, TrafficPolicy
 from kns.probe.rules import destinations
 from kns.report.chain_words import hook_purpose, purpose

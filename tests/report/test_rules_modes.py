@@ -6,8 +6,8 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 from kns.addresses import IPFamily
-from kns.cluster.model import NEWEST, Release
 from kns.compile.proxy.nftables import nft_tables
+from kns.kinds.release import NEWEST, Release
 from kns.kinds.service import Service
 from kns.probe.rules import destinations
 from kns.report.chain_words import hook_purpose, purpose

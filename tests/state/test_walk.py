@@ -7,8 +7,9 @@ from ipaddress import ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host
+from kns.kinds.networking import ProxyMode
 from kns.state.model import Chain, IptablesTable, Netns, NftChain, NftSet, NftTable
 from kns.state.packet import Packet, Passage, Verdict
 from kns.state.walk import destinations, walk

@@ -13,12 +13,15 @@ from ipaddress import ip_address
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import NEWEST, Cluster, InternetHost, ProxyMode, Release
+from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.internet import InternetHost
+from kns.kinds.networking import ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.kinds.release import NEWEST, Release
 from kns.kinds.service import (
     LoadBalancerIngress,
     Service,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from kns.cluster.model import PodNetworkMode
 from kns.compile.podnetwork.base import PodNetwork
 from kns.compile.podnetwork.host_gw import HostGateway
 from kns.compile.podnetwork.vxlan import VxlanNetwork
+from kns.kinds.networking import PodNetworkMode
 
 POD_NETWORKS: Final[Mapping[PodNetworkMode, PodNetwork]] = {
     PodNetworkMode.HOST_GW: HostGateway(),

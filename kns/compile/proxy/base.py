@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.cluster.model import KubeProxyOptions, ProxyMode
 from kns.compile.proxy.on_node import reachable_on
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.networking import KubeProxyOptions, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.service import Service
 from kns.state.model import Netns, RuleNames, Sysctl

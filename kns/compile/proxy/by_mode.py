@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from kns.cluster.model import ProxyMode
 from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.iptables import IptablesProxy
 from kns.compile.proxy.ipvs import IpvsProxy
 from kns.compile.proxy.nftables import NftablesProxy
+from kns.kinds.networking import ProxyMode
 
 _PROXIES: Final[Mapping[ProxyMode, Proxy]] = {
     ProxyMode.IPTABLES: IptablesProxy(),

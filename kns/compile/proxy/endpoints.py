@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from kns.addresses import IPAddress, IPFamily
-from kns.cluster.model import KubeProxyOptions, Release
 from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 from kns.kinds.service import Service, ServicePort, ServiceType, TrafficPolicy
 
 #: another proxy serves it: kube-proxy's informers leave out Services and slices with this label

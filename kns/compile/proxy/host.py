@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kns.addresses import IPAddress
-from kns.cluster.model import KubeProxyOptions
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
 
 

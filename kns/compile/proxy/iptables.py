@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions, NfacctUse, ProxyMode
 from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
@@ -28,6 +27,7 @@ from kns.compile.proxy.on_node import (
 )
 from kns.compile.proxy.release import ReleaseChange, has
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.networking import KubeProxyOptions, NfacctUse, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.service import Service
 from kns.state.iptables import save_text

@@ -20,7 +20,6 @@ from dataclasses import replace
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.cluster.model import IPVSOptions, KubeProxyOptions, ProxyMode
 from kns.compile import names
 from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
@@ -30,6 +29,7 @@ from kns.compile.proxy.ipvs_sets import NODE_PORTS, SetName, Sets, ip_port, node
 from kns.compile.proxy.ipvs_text import render_text
 from kns.compile.proxy.on_node import local_detector, node_port_cidrs, proxy_node_ip
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.networking import IPVSOptions, KubeProxyOptions, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity
 from kns.state.model import (

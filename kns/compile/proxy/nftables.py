@@ -20,12 +20,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.cluster.model import KubeProxyOptions, ProxyMode
 from kns.compile.proxy.base import Objects, Proxy, start_sysctls
 from kns.compile.proxy.endpoints import ports_of_service, slices_by_service
 from kns.compile.proxy.nftables_base import TABLE, TableDraft, base_table, local_traffic
 from kns.compile.proxy.nftables_port import add_service_port
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.networking import KubeProxyOptions, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.service import Service
 from kns.state import nft

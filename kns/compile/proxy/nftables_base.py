@@ -19,11 +19,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.cluster.model import KubeProxyOptions
 from kns.compile.proxy.nftables_generation import ClusterIPMasquerade, Generation, generation
 from kns.compile.proxy.nftables_words import address_text, network_set_text, network_text
 from kns.compile.proxy.on_node import local_detector
 from kns.compile.proxy.release import ReleaseChange, has
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
 from kns.state.model import NftChain, NftSet, NftTable
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from kns.addresses import IPAddress
-from kns.cluster.model import KubeProxyOptions
 from kns.compile.proxy.endpoints import ProxyEndpoint, ServicePortView
 from kns.compile.proxy.nftables_base import (
     CLUSTER_IPS,
@@ -28,6 +27,7 @@ from kns.compile.proxy.nftables_generation import ClusterIPMasquerade
 from kns.compile.proxy.nftables_words import address_text, network_set_text
 from kns.compile.proxy.on_node import proxy_node_ip
 from kns.compile.proxy.release import ReleaseChange, has
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
 from kns.kinds.service import SessionAffinity
 

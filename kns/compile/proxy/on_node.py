@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import assert_never
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.cluster.model import DetectLocalMode, KubeProxyOptions
+from kns.kinds.networking import DetectLocalMode, KubeProxyOptions
 from kns.kinds.node import Node
 
 _LOOPBACK: Mapping[IPFamily, IPAddress] = {

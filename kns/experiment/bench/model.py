@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kns.cluster.model import ProxyMode
+from kns.kinds.networking import ProxyMode
 from kns.plan.size import RulesetSize
 
 #: the services that are called, by their place among all in the order of their names

@@ -14,10 +14,11 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from kns.addresses import IPFamily
-from kns.cluster.model import Cluster, KubeProxyOptions, Network, ProxyMode
+from kns.cluster.model import Cluster, Network
 from kns.compile import names
 from kns.compile.lab import compile_host, compile_node
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import KubeProxyOptions, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from kns.cluster.model import ProxyMode
 from kns.compile.own_rules import own_rules
 from kns.engine import down, platform
 from kns.engine.labs import lab_netns
@@ -29,6 +28,7 @@ from kns.experiment.bench.scenario import PORT, TARGET_PORT, Scenario, without_r
 from kns.experiment.bench.sync import only, timed_sync
 from kns.kernel.apply import apply
 from kns.kernel.observe import interests, observe
+from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan
 from kns.plan.size import ruleset_size
 from kns.state.model import HostState, Netns

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kns.addresses import IPNetwork
-from kns.cluster.model import ProxyMode
 from kns.kernel.connections import Connection, Tuple
+from kns.kinds.networking import ProxyMode
 from kns.probe.model import ProbeResult
 from kns.probe.trace.packet import CapturedPacket, IPAddress
 

@@ -11,8 +11,9 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.agent.serve.draining import Draining
-from kns.cluster.model import Cluster, KubeProxyOptions, Network, ProxyMode
+from kns.cluster.model import Cluster, Network
 from kns.engine import draining
+from kns.kinds.networking import KubeProxyOptions, ProxyMode
 
 INTERVAL = 0.01
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import LoadBalancerOptions
 from kns.compile.programs import bird
+from kns.kinds.networking import LoadBalancerOptions
 from tests.balanced import POOL, balanced
 from tests.clusters import make_cluster, make_network
 

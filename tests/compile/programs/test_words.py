@@ -8,11 +8,12 @@ from ipaddress import ip_address
 
 import pytest
 
-from kns.cluster.model import Cluster, InternetHost
+from kns.cluster.model import Cluster
 from kns.cluster.podfiles import internet_files, node_files, pod_files
 from kns.cluster.words import word, word_with_colons
 from kns.compile.programs import bird, haproxy
 from kns.compile.programs.corefile import coredns_files
+from kns.kinds.internet import InternetHost
 from kns.kinds.pod import DNSConfig, DNSOption, Pod
 from kns.kinds.service import ServicePort
 from tests.balanced import balanced

@@ -7,9 +7,9 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from kns.addresses import IPFamily
-from kns.cluster.model import KubeProxyOptions
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, ServiceType
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import ProxyMode
 from kns.compile.proxy.nftables import nft_tables
+from kns.kinds.networking import ProxyMode
 from kns.state.model import NftTable
 from kns.state.nft import parse_tables
 from tests.kube_proxy_cases import CapturedState, captured_releases, captured_states

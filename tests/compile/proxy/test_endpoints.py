@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import NEWEST, Release
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
+from kns.kinds.release import NEWEST, Release
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort, ServiceType, TrafficPolicy
 from tests.compile.proxy.services import (
     HTTP,

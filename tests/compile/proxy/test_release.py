@@ -8,15 +8,6 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import (
-    NEWEST,
-    DetectLocalMode,
-    FeatureGates,
-    KubeProxyOptions,
-    NFTablesOptions,
-    ProxyMode,
-    Release,
-)
 from kns.compile.proxy.by_mode import proxies
 from kns.compile.proxy.iptables import iptables_tables
 from kns.compile.proxy.nftables import nft_tables
@@ -24,6 +15,14 @@ from kns.compile.proxy.nftables_base import local_traffic, nodeport_addresses
 from kns.compile.proxy.release import SINCE, ReleaseChange, has
 from kns.compile.proxy.udp_flows import udp_flows
 from kns.kinds.common import Protocol
+from kns.kinds.networking import (
+    DetectLocalMode,
+    FeatureGates,
+    KubeProxyOptions,
+    NFTablesOptions,
+    ProxyMode,
+)
+from kns.kinds.release import NEWEST, Release
 from kns.kinds.service import ServicePort, SessionAffinity
 from kns.state.model import IptablesTable, NftTable
 from tests.clusters import make_cluster

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import DetectLocalMode, KubeProxyOptions, Release
 from kns.compile.proxy.iptables import Compilation, iptables_tables, recompile
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.networking import DetectLocalMode, KubeProxyOptions
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
 from kns.state.iptables import save_text, table_changes
 from tests.compile.proxy.services import (

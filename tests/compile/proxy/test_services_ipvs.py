@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import DetectLocalMode, IPVSOptions, KubeProxyOptions, Release
 from kns.compile.proxy.ipvs import DEVICE, ipvs_rules
 from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.compile.proxy.ipvs_sets import SetName
 from kns.compile.proxy.ipvs_text import render_text
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import DetectLocalMode, IPVSOptions, KubeProxyOptions
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 from kns.kinds.service import (
     LoadBalancerIngress,
     Service,

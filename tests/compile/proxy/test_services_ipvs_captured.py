@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kns.cluster.model import ProxyMode
+from kns.kinds.networking import ProxyMode
 from tests.compile.proxy.ipvs_captured import captured_rules, compiled_rules
 from tests.kube_proxy_cases import CASES, RELEASE, captured_states
 

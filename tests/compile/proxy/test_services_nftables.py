@@ -8,14 +8,15 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from kns.addresses import IPFamily
-from kns.cluster.model import DetectLocalMode, KubeProxyOptions, NFTablesOptions, Release
 from kns.compile.proxy.nftables import NftCompilation, nft_tables, recompile
 from kns.compile.proxy.nftables_base import nodeport_addresses
 from kns.compile.proxy.nftables_port import duration_text
 from kns.compile.proxy.nftables_words import network_set_text
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.networking import DetectLocalMode, KubeProxyOptions, NFTablesOptions
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 from kns.kinds.service import (
     LoadBalancerIngress,
     Service,
