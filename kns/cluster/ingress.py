@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
@@ -197,8 +198,6 @@ def endpoints(cluster: Cluster, namespace: str, backend: IngressBackend) -> tupl
 
 
 def _socket(family: IPFamily, number: int, port: int) -> str:
-    from ipaddress import IPv4Address, IPv6Address
-
     if family is IPFamily.IPV4:
         return f"{IPv4Address(number)}:{port}"
     return f"[{IPv6Address(number)}]:{port}"

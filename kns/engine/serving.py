@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from kns.compile.lab import LabState
 from kns.compile.listeners import Listener
-from kns.compile.names import lab_prefix
 from kns.compile.programs.program import Program
 from kns.engine.orders import AgentStatus, ContainerStatus
 
@@ -105,14 +104,3 @@ def _program_ops(
             yield ProgramOp(ProgramVerb.RESTART, key, netns, found.pid, program)
         elif found.files_digest != program.files_digest:
             yield ProgramOp(ProgramVerb.RELOAD, key, netns, found.pid, program)
-
-
-def serving_lines(lab: str, ops: Sequence[ServingOp]) -> Iterator[str]:
-    """The operations in words, without the lab's prefix."""
-    for op in ops:
-        where = op.netns.removeprefix(lab_prefix(lab))
-        if isinstance(op, ProgramOp):
-            yield f"{where}: {op.verb} {op.key.removeprefix(f'{lab}/')}"
-        else:
-            subject = f" for {op.subject}" if op.subject else ""
-            yield f"{where}: {op.verb} {op.socket.partition(' ')[2]}{subject}"

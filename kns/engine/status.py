@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from kns.compile.lab import compile_lab
 from kns.compile.own_rules import own_rules
 from kns.engine import agent
+from kns.engine.change_lines import change_lines, serving_lines
 from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
 from kns.engine.orders import AgentStatus, GetStatus, Refused
-from kns.engine.serving import plan_serving, serving_lines
-from kns.engine.up import change_lines
+from kns.engine.serving import plan_serving
 from kns.errors import KnsError
 from kns.kernel.observe import interests, observe
 from kns.plan.diff import plan

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,19 +21,20 @@ from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
 from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
 from kns.engine import script as by_hand
+from kns.engine.change_lines import change_lines, serving_lines
 from kns.engine.down import remove
 from kns.engine.interruption import cancelled_by_signals
 from kns.engine.labs import Loaded, ModeOptions, in_modes, lab_netns, read_leases, resolved
 from kns.engine.lock import locked
 from kns.engine.orders import AgentStatus, Converge, Converged, GetStatus, Refused
-from kns.engine.serving import ServingOp, plan_serving, serving_lines
+from kns.engine.serving import ServingOp, plan_serving
 from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
+from kns.kinds.load import load_lab_text, read_lab
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
-from kns.plan import shell
 from kns.plan.diff import plan
 from kns.plan.ops import CreateNetns, Op
 from kns.state.model import HostState
@@ -80,13 +81,6 @@ class DesiredLab:
         return self.loaded.cluster
 
 
-def change_lines(lab: str, ops: Sequence[Op]) -> Iterator[str]:
-    """The ops in words, without the lab's prefix."""
-    prefix = names.lab_prefix(lab)
-    for op in ops:
-        yield f"{op.netns.removeprefix(prefix)}: {shell.describe(op)}".replace(prefix, "")
-
-
 def desire(
     path: Path,
     proxy_mode: ProxyMode | None = None,
@@ -98,8 +92,6 @@ def desire(
 
     Raises SpecError with everything that is wrong in the file.
     """
-    from kns.kinds.load import load_lab_text, read_lab
-
     content = read_lab(path)
     spec = load_lab_text(content, file=str(path))
     leases = Leases() if fresh else read_leases(LabPaths(spec.spec.name))

@@ -1,8 +1,5 @@
 """The connections that a netns remembers (ctnetlink): who asked whom, and who answers whom.
 
-An entry holds two tuples. Where they are not each other's mirror image, NAT is at work: the
-answer comes from another address than was asked, or goes to another than asked.
-
 Source: linux/netfilter/nfnetlink_conntrack.h, nf_conntrack_common.h, nf_conntrack_tcp.h.
 """
 
@@ -11,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from pyroute2.netlink import NETLINK_NETFILTER, NLM_F_DUMP
@@ -27,6 +23,7 @@ from kns.addresses import IPAddress, IPFamily
 from kns.kernel import netns
 from kns.kernel.netlink import BODY, Socket, attributes, wanted
 from kns.kernel.shapes import encoded, request
+from kns.state.connection import Connection, Tuple
 
 #: a message's type is its subsystem's number, then its own
 SUBSYSTEM = NFNL_SUBSYS_CTNETLINK << 8
@@ -59,36 +56,6 @@ _GET = {
     )
     for family in IPFamily
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Tuple:
-    """One direction of a connection. Of ICMP both ports are the echo's id."""
-
-    source: IPAddress
-    source_port: int
-    destination: IPAddress
-    destination_port: int
-
-    @property
-    def reverse(self) -> Tuple:
-        """The same seen from the other end."""
-        return Tuple(self.destination, self.destination_port, self.source, self.source_port)
-
-
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """An entry: `original` as the first packet came in, `reply` as its answers are expected."""
-
-    protocol: str
-    original: Tuple
-    reply: Tuple
-    #: of TCP alone
-    state: str = ""
-    answered: bool = False
-    #: seconds until it is forgotten
-    timeout: int = 0
-    family: IPFamily = IPFamily.IPV4
 
 
 def list_connections(name: str) -> tuple[Connection, ...]:

@@ -16,10 +16,11 @@ from pyroute2.netlink import NETLINK_NETFILTER, nlmsg
 from pyroute2.netlink.nfnetlink.nfctsocket import IPCTNL_MSG_CT_DELETE, nfct_msg
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.kernel.connections import SUBSYSTEM, Connection, list_here
+from kns.kernel.connections import SUBSYSTEM, list_here
 from kns.kernel.netlink import Socket
 from kns.kernel.shapes import Port, filled, request
 from kns.plan.ops import CleanConntrack
+from kns.state.connection import Connection
 from kns.state.model import UdpFlow
 
 

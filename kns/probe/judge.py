@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -210,8 +211,6 @@ def _wrong_variables(groups: Sequence[Variables], body: str) -> Iterator[str]:
 
 
 def _wrong_health(promised: int, body: str) -> Iterator[str]:
-    import json
-
     try:
         counted = json.loads(body)["localEndpoints"]
     except (ValueError, KeyError, TypeError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
@@ -197,8 +198,6 @@ def _request(goal: Target, options: ProbeOptions, trusted: str) -> curl.CurlRequ
         request = replace(request, connect_to=(f"::{in_url(goal.address)}:{goal.port}",))
     elif goal.url and goal.address and not goal.hostname:
         # a URL by the name of an object: pinned to its address, since no resolver knows it
-        from urllib.parse import urlsplit
-
         host = urlsplit(goal.url).hostname
         request = replace(request, resolve=(f"{host}:{goal.port}:{goal.address}",))
     return request

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kns.kernel.connections import Tuple
 from kns.probe.trace.model import Asked, Hop, Remembered, endpoint
+from kns.state.connection import Tuple
 
 
 def link_words(hop: Hop) -> str:

@@ -9,8 +9,9 @@ import pytest
 from kns.compile.lab import LabState
 from kns.compile.listeners import Identity, Listener, ListenSocket
 from kns.compile.programs.program import Program
+from kns.engine.change_lines import serving_lines
 from kns.engine.orders import AgentStatus, ContainerState, ContainerStatus
-from kns.engine.serving import plan_serving, serving_lines
+from kns.engine.serving import plan_serving
 from kns.state.model import HostState
 
 WEB = Listener(ListenSocket("kns.lab.b", "0.0.0.0", 80), Identity("b", "default", "b", "n", "web"))

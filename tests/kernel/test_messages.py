@@ -17,12 +17,12 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 from kns.engine.up import desire
 from kns.kernel import conntrack, ipvs, links
 from kns.kernel.apply import _Worker
-from kns.kernel.connections import Connection, Tuple
 from kns.kernel.netlink import wanted
 from kns.kernel.shapes import Mac, Port, encoded, filled, request
 from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan
 from kns.plan.ops import Add, Change, CreateNetns, Delete, Entry, Op, SetVirtualServers, VethPair
+from kns.state.connection import Connection, Tuple
 from kns.state.ipvs import steps
 from kns.state.model import (
     Address,

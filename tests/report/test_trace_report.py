@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
-from kns.cluster.model import ProxyMode
-from kns.kernel.connections import Connection, Tuple
+from kns.kinds.networking import ProxyMode
 from kns.probe.model import Attempt, ProbeResult
 from kns.probe.trace.model import (
     Asked,
@@ -24,6 +23,7 @@ from kns.probe.trace.model import (
 from kns.probe.trace.packet import CapturedPacket, Outer
 from kns.promise.flow import Outcome
 from kns.report.trace import trace_text
+from kns.state.connection import Connection, Tuple
 
 CLIENT, SERVICE, POD = (ip_address(a) for a in ("10.244.0.2", "10.96.0.1", "10.244.1.2"))
 ASKED = CapturedPacket("tcp", CLIENT, SERVICE, 40000, 80, ttl=64, flags=("SYN",))

@@ -98,7 +98,7 @@ class Asker:
 
     def _resolve(self, source: Location, ask: Resolve) -> DNSTrace:
         # dnspython takes as long to import as everything else: only where names are asked for
-        from kns.probe.ask.dns import DNSSource, trace_name
+        from kns.probe.ask.dns import DNSSource, trace_name  # noqa: PLC0415
 
         name = self.places.netns_of(source)
         where = DNSSource.at(source.label, name, self.places.etc_of(source))

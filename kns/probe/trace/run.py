@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 
 from kns.cluster.model import Cluster
 from kns.compile.load_balancer import CLOUD_LB
@@ -58,6 +59,7 @@ from kns.probe.trace.rules import Ruleset, chains_met, traversals
 from kns.probe.trace.stitch import Heard, Scene, Stitched, stitch
 from kns.promise.flow import Outcome
 from kns.promise.location import Location
+from kns.state.connection import Connection
 
 NUMBERS = {"tcp": TCP, "udp": UDP, "sctp": SCTP}
 #: up to so many netns all are watched; in larger labs the nodes and the pods that may be met
@@ -281,7 +283,7 @@ def _remembered(
     )
 
 
-def _original(entry: connections.Connection) -> Ends:
+def _original(entry: Connection) -> Ends:
     sent = entry.original
     return Ends(
         entry.protocol, sent.source, sent.source_port, sent.destination, sent.destination_port
@@ -374,8 +376,6 @@ def _stayed_home(
 
 def _never_seen(scene: Scene, result: ProbeResult, home: str) -> Journey | None:
     """Not even a rule saw it: a routing table, or an unanswered ARP question, kept it."""
-    from ipaddress import ip_address
-
     if not result.address or result.outcome is Outcome.DNS:
         return None
     address = ip_address(result.address)
