@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,7 +40,16 @@ from kns.plan.ops import (
     Write,
 )
 from kns.plan.shell import describe
-from kns.state.model import Address, FdbEntry, Link, Neighbor, PolicyRule, Route, VethPeer
+from kns.state.model import (
+    Address,
+    Deviation,
+    FdbEntry,
+    Link,
+    Neighbor,
+    PolicyRule,
+    Route,
+    VethPeer,
+)
 
 #: the kernel's own fallback devices, which every new netns may hold, take the first indexes
 FIRST_INDEX = 16
@@ -155,6 +165,9 @@ class _Worker:
             case Write():
                 self._flush()
                 self._write_sysctl(op)
+            case Undo(deviation=Deviation(message=b"")):
+                self._flush()
+                _run(op)
             case _:
                 self._queue(op)
 
@@ -292,6 +305,14 @@ def _deleted(item: Link | Entry, table: Mapping[str, int]) -> bytes | None:
             return links.delete_fdb(item, table[item.ifname])
         case _:
             assert_never(item)
+
+
+def _run(op: Undo) -> None:
+    """Undo by the command itself."""
+    words = shlex.split(op.deviation.command)
+    done = processes.run(words, context=processes.Context(op.netns), timeout=processes.patience())
+    if done.failure:
+        raise ApplyError(done.failure, op=describe(op), netns=op.netns)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from kns.plan.ops import RestoreIptables
 from kns.state import iptables
 from kns.state.model import IptablesTable
 
+#: what the nft variant calls its tables, in nft's families ip and ip6
+TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
 #: -w: wait for the lock that the legacy variant takes
 ARGUMENTS = ("-w", "5", "--noflush", "--counters")
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pyroute2.netlink import NLM_F_DUMP
 from pyroute2.netlink.rtnl import RTM_GETLINK
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 
-from kns.kernel import values
+from kns.kernel import settings, values
 from kns.kernel.netlink import BODY, Socket, attributes, wanted
+from kns.kernel.settings import Settings
 from kns.kernel.shapes import encoded, request
 from kns.state.model import (
     Bridge,
@@ -37,7 +38,9 @@ _LINK = wanted(
     "IFLA_LINK_NETNSID",
     "IFLA_MASTER",
     "IFLA_MTU",
+    "IFLA_OPERSTATE",
 )
+_EVERY = {**_LINK, **settings.LINK, **settings.XDP}
 _INFO = wanted(ifinfmsg.ifinfo, "IFLA_INFO_KIND", "IFLA_INFO_DATA", "IFLA_INFO_SLAVE_DATA")
 _PORT = wanted(ifinfmsg.ifinfo.bridge_slave_data, "IFLA_BRPORT_MODE")
 _VXLAN = wanted(
@@ -53,7 +56,21 @@ _FAMILIES = {2: "inet", 10: "inet6"}
 _INET6 = {1: "flags", 2: "conf", 8: "addr_gen_mode"}
 #: net/if_inet6.h IF_READY: addrconf has set the link up
 _IF_READY = 0x80000000
+#: where the MTU stands among IPv6's values (linux/ipv6.h DEVCONF_MTU6 is 2, each has four bytes)
+_MTU6 = 8
 _GET_LINKS = encoded(request(ifinfmsg, RTM_GETLINK, NLM_F_DUMP))
+
+
+@dataclass(frozen=True, slots=True)
+class Conf:
+    """The values of a link's own sysctls of each family, as one string of bytes each.
+
+    `mtu` of IPv6 is apart: it follows the link's; 0 where there is no IPv6.
+    """
+
+    ipv4: bytes = b""
+    ipv6: bytes = b""
+    mtu: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,8 @@ class FoundLink:
     peer_nsid: int | None = None
     ipv6: bool = False
     eui64: bool = False
+    settings: Settings = field(default_factory=Settings)
+    conf: Conf = field(default_factory=Conf)
 
 
 def read(sock: Socket, fallback: Collection[str] = ()) -> list[FoundLink]:
@@ -87,7 +106,7 @@ def read(sock: Socket, fallback: Collection[str] = ()) -> list[FoundLink]:
 
 def _raw_link(data: bytes) -> tuple[int, int, dict[str, bytes]]:
     _family, _type, index, flags, _change = _IFINFO.unpack_from(data, BODY)
-    return index, flags, attributes(data, _LINK, BODY + _IFINFO.size)
+    return index, flags, attributes(data, _EVERY, BODY + _IFINFO.size)
 
 
 def _link(
@@ -95,9 +114,16 @@ def _link(
 ) -> FoundLink | None:
     name = names[index]
     up = bool(flags & IFF_UP)
-    ipv6, eui64 = _ipv6(parts)
+    families = attributes(parts.get("IFLA_AF_SPEC", b""), _FAMILIES)
+    inet6 = attributes(families.get("inet6", b""), _INET6)
+    common = {
+        "ipv6": bool(values.number(inet6.get("flags", b"")) & _IF_READY),
+        "eui64": not values.number(inet6.get("addr_gen_mode", b"")),
+    }
+    set_to = settings.read(flags, parts, lo=name == "lo")
+    conf = _conf(families, inet6)
     if name == "lo":
-        return FoundLink(loopback(up=up), index, ipv6=ipv6, eui64=eui64)
+        return FoundLink(loopback(up=up), index, settings=set_to, conf=conf, **common)
     info = attributes(parts.get("IFLA_LINKINFO", b""), _INFO)
     kind = _kind(info, names)
     if kind is None:
@@ -113,19 +139,20 @@ def _link(
         alias=values.text(parts.get("IFLA_IFALIAS", b"")),
         up=up,
     )
-    if link.peer is None:
-        return FoundLink(link, index, ipv6=ipv6, eui64=eui64)
-    nsid = values.number(parts["IFLA_LINK_NETNSID"]) if "IFLA_LINK_NETNSID" in parts else None
-    far = values.number(parts.get("IFLA_LINK", b""))
-    return FoundLink(link, index, far, nsid, ipv6=ipv6, eui64=eui64)
+    far, nsid = 0, None
+    if link.peer is not None:
+        far = values.number(parts.get("IFLA_LINK", b""))
+        if "IFLA_LINK_NETNSID" in parts:
+            nsid = values.number(parts["IFLA_LINK_NETNSID"])
+    return FoundLink(link, index, far, nsid, settings=set_to, conf=conf, **common)
 
 
-def _ipv6(parts: Mapping[str, bytes]) -> tuple[bool, bool]:
-    """Whether the kernel has set IPv6 up on the link, and if it makes addresses of its MAC."""
-    families = attributes(parts.get("IFLA_AF_SPEC", b""), _FAMILIES)
-    inet6 = attributes(families.get("inet6", b""), _INET6)
-    ready = values.number(inet6.get("flags", b"")) & _IF_READY
-    return bool(ready), not values.number(inet6.get("addr_gen_mode", b""))
+def _conf(families: Mapping[str, bytes], inet6: Mapping[str, bytes]) -> Conf:
+    """The arrays of both families' values."""
+    v4 = attributes(families.get("inet", b""), {1: "conf"}).get("conf", b"")
+    v6 = inet6.get("conf", b"")
+    mtu = values.number(v6[_MTU6 : _MTU6 + 4])
+    return Conf(v4, v6[:_MTU6] + v6[_MTU6 + 4 :], mtu)
 
 
 def _kind(info: Mapping[str, bytes], names: Mapping[int, str]) -> LinkKind | None:

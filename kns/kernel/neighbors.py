@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from pyroute2.netlink import NLM_F_DUMP
-from pyroute2.netlink.rtnl import RTM_GETNEIGH
-from pyroute2.netlink.rtnl.ndmsg import NTF_SELF, NUD_PERMANENT, ndmsg
+from pyroute2.netlink.rtnl import RTM_DELNEIGH, RTM_GETNEIGH
+from pyroute2.netlink.rtnl.ndmsg import (
+    NTF_MASTER,
+    NTF_PROXY,
+    NTF_SELF,
+    NUD_NOARP,
+    NUD_PERMANENT,
+    ndmsg,
+)
 
 from kns.kernel import values
-from kns.kernel.netlink import BODY, Socket, attributes, wanted
+from kns.kernel.link_dumps import FoundLink
+from kns.kernel.netlink import BODY, Socket, attributes, readdressed, wanted
 from kns.kernel.shapes import encoded, request
-from kns.state.model import FdbEntry, Neighbor
+from kns.state.model import Bridge, Deviation, FdbEntry, Link, Neighbor, Vxlan
 
 _NEIGHBOR = struct.Struct("=BxxxiHBB")
-_NEIGHBOR_PARTS = wanted(ndmsg, "NDA_DST", "NDA_LLADDR")
+_PARTS = wanted(
+    ndmsg, "NDA_DST", "NDA_IFINDEX", "NDA_LLADDR", "NDA_MASTER", "NDA_PORT", "NDA_VLAN", "NDA_VNI"
+)
 _GET_NEIGHBORS = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP))
+_GET_PROXIES = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP, flags=NTF_PROXY))
 _GET_FDB = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP, family=socket.AF_BRIDGE))
+#: what stays as somebody has set it: in a bridge's table static entries are NOARP
+_SET_BY_HAND = NUD_PERMANENT | NUD_NOARP
+#: struct ndmsg: where the flags stand
+_FLAGS_AT = 10
 
 
 def neighbors(sock: Socket, names: Mapping[int, str]) -> tuple[Neighbor, ...]:
@@ -28,20 +43,61 @@ def neighbors(sock: Socket, names: Mapping[int, str]) -> tuple[Neighbor, ...]:
         family, index, state, _flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
         if not state & NUD_PERMANENT or family not in (socket.AF_INET, socket.AF_INET6):
             continue
-        parts = attributes(data, _NEIGHBOR_PARTS, BODY + _NEIGHBOR.size)
+        parts = attributes(data, _PARTS, BODY + _NEIGHBOR.size)
         if index in names and "NDA_LLADDR" in parts:
             address = values.ip(parts["NDA_DST"])
             found.append(Neighbor(names[index], address, values.mac(parts["NDA_LLADDR"])))
     return tuple(found)
 
 
-def fdb(sock: Socket, devices: set[int], names: Mapping[int, str]) -> tuple[FdbEntry, ...]:
-    """Forwarding entries of the VXLAN devices with the indexes `devices`."""
-    found = []
+def proxies(sock: Socket, names: Mapping[int, str]) -> Iterator[Deviation]:
+    """What takes away every address that a link answers for in somebody else's place."""
+    for data in sock.dump(_GET_PROXIES):
+        family, index, _state, _flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
+        parts = attributes(data, _PARTS, BODY + _NEIGHBOR.size)
+        if family in (socket.AF_INET, socket.AF_INET6) and index in names and "NDA_DST" in parts:
+            command = f"ip neigh del proxy {values.ip(parts['NDA_DST'])} dev {names[index]}"
+            yield Deviation(command, readdressed(data[BODY:], RTM_DELNEIGH))
+
+
+def fdb(
+    sock: Socket, found: Collection[FoundLink]
+) -> tuple[tuple[FdbEntry, ...], tuple[Deviation, ...]]:
+    """Forwarding entries of the VXLAN devices, and what undoes all others that somebody made.
+
+    A bridge's own are the MAC addresses of its ports and of itself.
+    """
+    by_index = {item.index: item.link for item in found}
+    entries: list[FdbEntry] = []
+    undone: list[Deviation] = []
     for data in sock.dump(_GET_FDB):
-        _family, index, _state, flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
-        parts = attributes(data, _NEIGHBOR_PARTS, BODY + _NEIGHBOR.size)
-        if index in devices and flags & NTF_SELF and "NDA_DST" in parts:
-            mac = values.mac(parts["NDA_LLADDR"])
-            found.append(FdbEntry(names[index], mac, values.ip(parts["NDA_DST"])))
-    return tuple(found)
+        _family, index, state, flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
+        link = by_index.get(index)
+        parts = attributes(data, _PARTS, BODY + _NEIGHBOR.size)
+        if link is None or not state & _SET_BY_HAND:
+            continue
+        mac = values.mac(parts["NDA_LLADDR"])
+        if isinstance(link.kind, Vxlan) and flags & NTF_SELF:
+            if "NDA_DST" in parts and not parts.keys() & {"NDA_IFINDEX", "NDA_PORT", "NDA_VNI"}:
+                entries.append(FdbEntry(link.name, mac, values.ip(parts["NDA_DST"])))
+            else:
+                undone.append(_entry(data, link, mac, parts, "self"))
+        elif not flags & NTF_SELF and "NDA_MASTER" in parts and mac not in _own(link, found):
+            where = "self" if isinstance(link.kind, Bridge) else "master"
+            undone.append(_entry(data, link, mac, parts, where))
+    return tuple(entries), tuple(undone)
+
+
+def _own(link: Link, found: Iterable[FoundLink]) -> Iterator[str]:
+    """The MAC addresses that a bridge itself enters for its port, or for itself."""
+    yield link.mac
+    yield from (item.link.mac for item in found if item.link.name == link.master)
+
+
+def _entry(data: bytes, link: Link, mac: str, parts: Mapping[str, bytes], where: str) -> Deviation:
+    vlan = f" vlan {values.number(parts['NDA_VLAN'])}" if "NDA_VLAN" in parts else ""
+    far = f" dst {values.ip(parts['NDA_DST'])}" if "NDA_DST" in parts else ""
+    body = bytearray(data[BODY:])
+    body[_FLAGS_AT] = NTF_SELF if where == "self" else NTF_MASTER
+    command = f"bridge fdb del {mac} dev {link.name}{far} {where}{vlan}"
+    return Deviation(command, readdressed(bytes(body), RTM_DELNEIGH))

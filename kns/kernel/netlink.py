@@ -101,6 +101,11 @@ def readdressed(body: bytes, kind: int, flags: int = 0) -> bytes:
     return header + body
 
 
+def attribute(number: int, raw: bytes) -> bytes:
+    """One attribute, padded."""
+    return (_ATTRIBUTE.pack(4 + len(raw), number) + raw).ljust((len(raw) + 7) & ~3, b"\0")
+
+
 def without(body: bytes, numbers: Collection[int], offset: int) -> bytes:
     """The body of a message without the attributes of these numbers, which begin at `offset`."""
     kept = bytearray(body[:offset])

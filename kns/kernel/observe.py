@@ -10,53 +10,30 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from threading import Event
 
-from kns.addresses import IPNetwork
 from kns.kernel import (
-    addresses,
+    contents,
     iptables,
     ipvs,
     link_dumps,
-    neighbors,
     netns,
     nftables,
-    policy_rules,
     routes,
 )
-from kns.kernel.fresh import fresh
+from kns.kernel.contents import Interest
 from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import Socket
 from kns.kernel.peers import veth_peers
 from kns.state.model import (
-    FdbEntry,
+    Bridge,
     HostState,
     Link,
     Netns,
     Route,
     RuleNames,
-    Sysctl,
     VethPeer,
-    Vxlan,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """What is worth reading in one netns besides its links, addresses and routes.
-
-    `rules` names what is read of nft and ipset where `nft` and `ipvs` ask for them; `counters`: of
-    iptables and IPVS, what they have counted.
-    """
-
-    sysctls: tuple[str, ...] = ()
-    iptables: bool = False
-    nft: bool = False
-    ipvs: bool = False
-    counters: bool = False
-    rules: RuleNames = field(default_factory=RuleNames)
-    learned: tuple[IPNetwork, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +56,8 @@ def interests(state: HostState, rules: RuleNames) -> Mapping[str, Interest]:
 def _interest(space: Netns, rules: RuleNames) -> Interest:
     node = bool(space.iptables or space.nftables or space.ipsets)
     return Interest(
-        sysctls=tuple(sysctl.key for sysctl in space.sysctls),
+        sysctls=space.sysctls,
+        whole=node or any(isinstance(link.kind, Bridge) for link in space.links),
         iptables=node,
         nft=node,
         ipvs=node,
@@ -153,45 +131,14 @@ def _read_rules(name: str, interest: Interest, stop: Event) -> _RuleReader:
 def _read_all(
     names: Iterable[str], interests: Mapping[str, Interest]
 ) -> dict[str, tuple[Netns, list[FoundLink]]]:
+    # what a netns that nobody wants was like at first does not matter
+    other = next(iter(interests.values()), Interest())
     found = {}
     for name in names:
         netns.enter(name)
-        sock = Socket()
-        try:
-            found[name] = _read_netns(name, sock, interests.get(name, Interest()))
-        finally:
-            sock.close()
+        with contextlib.closing(Socket()) as sock:
+            found[name] = contents.read(name, sock, interests.get(name, other))
     return found
-
-
-def _read_netns(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[FoundLink]]:
-    links = link_dumps.read(sock, fresh().links)
-    names = {item.index: item.link.name for item in links}
-    rules, undone = policy_rules.sort_out(policy_rules.bodies(sock), fresh().rules)
-    found = addresses.read(sock, links)
-    ways, lost = routes.read(sock, names, found, _ready(links), interest.learned)
-    fdb: tuple[FdbEntry, ...] = ()
-    if any(isinstance(item.link.kind, Vxlan) for item in links):
-        devices = {item.index for item in links if isinstance(item.link.kind, Vxlan)}
-        fdb = neighbors.fdb(sock, devices, names)
-    space = Netns(
-        name=name,
-        links=(),
-        addresses=found.given,
-        routes=ways,
-        rules=rules,
-        neighbors=neighbors.neighbors(sock, names),
-        fdb=fdb,
-        sysctls=_sysctls(interest.sysctls),
-        deviations=(*undone, *found.undone, *lost),
-    )
-    return space, links
-
-
-def _ready(links: Iterable[FoundLink]) -> frozenset[str]:
-    """The links on which the kernel keeps routes of its own, as `routes.read` takes them."""
-    up = {item.link.name for item in links if item.link.up}
-    return frozenset(up | {f"{item.link.name}/6" for item in links if item.ipv6 and item.link.up})
 
 
 def bird_routes_here() -> tuple[Route, ...]:
@@ -216,13 +163,3 @@ def _joined(found: Mapping[str, tuple[Netns, list[FoundLink]]]) -> Observation:
             complete.append(link)
         spaces.append(replace(space, links=tuple(complete)))
     return Observation(HostState(tuple(spaces)), indexes)
-
-
-def _sysctls(keys: Iterable[str]) -> tuple[Sysctl, ...]:
-    """Read in the calling thread's netns; a key that this kernel lacks is left out."""
-    found = []
-    for key in keys:
-        with contextlib.suppress(OSError):
-            value = Path("/proc/sys/net", key).read_text(encoding="ascii")
-            found.append(Sysctl(key, "\t".join(value.split())))
-    return tuple(found)

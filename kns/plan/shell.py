@@ -83,7 +83,10 @@ def commands(op: Op) -> Iterator[str]:
             yield _delete(op.netns, op.item)
         case Undo():
             program, _, words = op.deviation.command.partition(" ")
-            yield f"{program} -n {quote(op.netns)} {words}"
+            if op.deviation.message:
+                yield f"{program} -n {quote(op.netns)} {words}"
+            else:
+                yield f"ip netns exec {quote(op.netns)} {op.deviation.command}"
         case _:
             yield from _rule_commands(op)
 

@@ -8,7 +8,8 @@ from kns.addresses import IPFamily
 from kns.compile.names import netns_of_node
 from kns.compile.own_rules import own_rules
 from kns.engine.labs import RunningLab
-from kns.kernel.observe import Interest, observe
+from kns.kernel.contents import Interest
+from kns.kernel.observe import observe
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.service import Service

@@ -202,11 +202,11 @@ class Deviation:
     """Something that no lab has, or what the kernel made of itself and is gone.
 
     Only ever observed, and told by what sets it right: a shell command without its netns, and the
-    rtnetlink request that does the same.
+    rtnetlink request that does the same; where there is none, the command itself is run.
     """
 
     command: str
-    message: bytes = field(repr=False)
+    message: bytes = field(default=b"", repr=False)
 
 
 # -- rules -----------------------------------------------------------------------------------------

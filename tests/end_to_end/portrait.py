@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 from kns.compile.names import lab_prefix
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
+
+#: lines by netns
+Portrait = dict[str, frozenset[str]]
 
 COMMANDS = (
     "ip rule",
@@ -23,44 +27,42 @@ COMMANDS = (
     "nft -s list ruleset",
     "sysctl -a -r ^net\\.",
 )
-#: what changes by itself: timers, counters, keys made at random, what is learned
+#: What changes by itself: timers, counters, what is learned. And what `ip` can't make as the kernel
+#: does, and no packet sees: an own address without duplicate address detection, a local route with
+#: the metric that IPv6 gives by itself.
 _MOVING = re.compile(
     r"(_timer|valid_lft|preferred_lft|gc_timer) +[\d.]+|link-netnsid \d+|promiscuity \d+"
-    r"|allmulti \d+|@if\d+|^\d+: |_netgroup \d+| proto (static|boot|kernel|kernel_ll|kernel_lo)\b"
-    # what `ip` can't make as the kernel does, and no packet sees: an own address with no
-    # duplicate address detection, a local route with the metric that IPv6 gives by itself
+    r"|allmulti \d+|@if\d+|(?<=: )\d+: |_netgroup \d+"
+    r"| proto (static|boot|kernel|kernel_ll|kernel_lo)\b"
     r"| nodad|metric (0|1024) (?=pref)"
     r"|LOWER_UP,?|state (UP|DOWN|UNKNOWN)|NO-CARRIER,?| linkdown| dead"
 )
 _SKIPPED = re.compile(
-    r"nf_conntrack_count|tcp_fastopen_key|random|nf_conntrack_max|stable_secret|expires|"
-    r"fdb.*(?<!permanent)(?<!static)$|_hash_entries|^fdb .*self permanent|^::1 dev lo metric"
+    r"nf_conntrack_count|tcp_fastopen_key|random|nf_conntrack_max|stable_secret|expires"
+    r"|_hash_entries|^bridge fdb show: .*((?<!permanent)(?<!static)|self permanent)$"
+    r"|: ::1 dev lo metric"
 )
 
 
-def portrait(lab: str) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The lines of each command in each netns of the lab, sorted, without what moves by itself."""
-    return {
-        (name.removeprefix(lab_prefix(lab)), command): _lines(name, command)
-        for name in netns.list_netns(lab_prefix(lab))
-        for command in COMMANDS
-    }
+def portrait(lab: str) -> Portrait:
+    """The lines of all commands in each netns of the lab, without what moves by itself."""
+    names = netns.list_netns(lab_prefix(lab))
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        return dict(zip(names, pool.map(_lines, names), strict=True))
 
 
-def _lines(name: str, command: str) -> tuple[str, ...]:
-    done = run(command.split(), context=Context(name), timeout=60)
-    word = "fdb " if " fdb " in command else ""
-    lines = (word + _MOVING.sub("", line).strip() for line in done.stdout.splitlines())
-    return tuple(sorted(line for line in lines if not _SKIPPED.search(line)))
+def _lines(name: str) -> frozenset[str]:
+    script = "\n".join(f"{command} | sed 's/^/{command.split(' -')[0]}: /'" for command in COMMANDS)
+    done = run(["sh", "-c", script], context=Context(name), timeout=60)
+    lines = (_MOVING.sub("", line).strip() for line in done.stdout.splitlines())
+    return frozenset(line for line in lines if not _SKIPPED.search(line))
 
 
-def differences(
-    before: dict[tuple[str, str], tuple[str, ...]], after: dict[tuple[str, str], tuple[str, ...]]
-) -> list[str]:
+def differences(before: Portrait, after: Portrait) -> list[str]:
     """The lines that only one of the two has."""
     return [
-        f"{name}: {command}: {sign}{line}"
-        for name, command in before.keys() | after.keys()
+        f"{name.rpartition('.')[2]}: {sign}{line}"
+        for name in before.keys() | after.keys()
         for sign, one, other in (("-", before, after), ("+", after, before))
-        for line in set(one.get((name, command), ())) - set(other.get((name, command), ()))
+        for line in one.get(name, frozenset()) - other.get(name, frozenset())
     ]

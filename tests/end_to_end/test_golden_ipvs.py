@@ -16,7 +16,8 @@ from kns.compile.proxy.ipvs import DEVICE
 from kns.compile.proxy.ipvs_rules import IpvsRules
 from kns.kernel import netns, processes
 from kns.kernel.apply import apply
-from kns.kernel.observe import Interest, Observation, observe
+from kns.kernel.contents import Interest
+from kns.kernel.observe import Observation, observe
 from kns.kernel.processes import Context
 from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan

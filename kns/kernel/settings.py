@@ -1,0 +1,249 @@
+"""What links are set to beyond a Link's fields, held against a link that was just made.
+
+Flags, limits, a bridge's and a port's attributes: the kernel gives a link dozens of them, and a lab
+leaves them all as they are. What `ip link` calls them follows from their netlink names.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from pyroute2.netlink import nla
+from pyroute2.netlink.rtnl import RTM_NEWLINK
+from pyroute2.netlink.rtnl.ifinfmsg import (
+    IFF_ALLMULTI,
+    IFF_DYNAMIC,
+    IFF_MULTICAST,
+    IFF_NOARP,
+    IFF_PROMISC,
+    ifinfmsg,
+)
+
+from kns.kernel import values
+from kns.kernel.netlink import attribute, attributes, readdressed, wanted
+from kns.state.model import Deviation
+
+_IFINFO = struct.Struct("=BxHiII")
+_BRIDGE_TABLE = ifinfmsg.ifinfo.data_map["bridge"]
+_PORT_TABLE = ifinfmsg.ifinfo.bridge_slave_data
+_INFO = wanted(ifinfmsg.ifinfo, "IFLA_INFO_KIND", "IFLA_INFO_DATA", "IFLA_INFO_SLAVE_DATA")
+
+#: flags by the word of `ip link set` that turns them on; NOARP is turned on by `arp off`
+_FLAGS = {
+    "promisc": IFF_PROMISC,
+    "allmulticast": IFF_ALLMULTI,
+    "multicast": IFF_MULTICAST,
+    "arp": IFF_NOARP,
+    "dynamic": IFF_DYNAMIC,
+}
+_EVERY_FLAG = IFF_PROMISC | IFF_ALLMULTI | IFF_MULTICAST | IFF_NOARP | IFF_DYNAMIC
+
+#: attributes of every link by the words of `ip link set`
+_LINK_WORDS = {
+    "IFLA_BROADCAST": "broadcast",
+    "IFLA_TXQLEN": "txqueuelen",
+    "IFLA_GROUP": "group",
+    "IFLA_LINKMODE": "mode",
+    "IFLA_PROTO_DOWN": "protodown",
+    "IFLA_GSO_MAX_SIZE": "gso_max_size",
+    "IFLA_GSO_MAX_SEGS": "gso_max_segs",
+    "IFLA_GRO_MAX_SIZE": "gro_max_size",
+}
+#: linux/if_link.h: younger than pyroute2's table
+_YOUNGER = {63: "gso_ipv4_max_size", 64: "gro_ipv4_max_size"}
+LINK = {
+    **{number: _LINK_WORDS[name] for number, name in wanted(ifinfmsg, *_LINK_WORDS).items()},
+    **_YOUNGER,
+}
+_MTU = dict.fromkeys(wanted(ifinfmsg, "IFLA_MTU"), "mtu")
+XDP = wanted(ifinfmsg, "IFLA_XDP")
+_XDP_ATTACHED, _XDP_FD = 2, 1
+
+#: of a bridge: what it counts, measures and elects by itself
+_BRIDGE_MOVES = (
+    "UNSPEC",
+    "PAD",
+    "TIMER",
+    "ROOT",
+    "BRIDGE_ID",
+    "TOPOLOGY",
+    "FLUSH",
+    "VLAN_PROTOCOL",
+)
+_PORT_MOVES = (
+    "UNSPEC",
+    "PAD",
+    "TIMER",
+    "ROOT",
+    "BRIDGE_ID",
+    "TOPOLOGY",
+    "FLUSH",
+    "DESIGNATED",
+    "PENDING",
+    "_ID",
+    "PORT_NO",
+    "SYNC",
+    "RING_OPEN",
+    "IN_OPEN",
+    "_CNT",
+    "N_GROUPS",
+    "MODE",
+    "_NHID",
+    "EHT",
+)
+#: words that differ from the attributes' names
+_OTHER_WORDS = {
+    "last_member_cnt": "last_member_count",
+    "startup_query_cnt": "startup_query_count",
+    "intvl": "interval",
+    "group_addr": "group_address",
+    "fast_leave": "fastleave",
+    "unicast_flood": "flood",
+    "protect": "root_block",
+    "proxyarp": "proxy_arp",
+    "multicast_router": "mcast_router",
+    "mcast_to_ucast": "mcast_to_unicast",
+}
+#: of a port: switches, which `ip link` calls on and off
+_SWITCHES = frozenset(
+    {
+        "guard", "root_block", "fastleave", "learning", "flood", "proxy_arp", "proxy_arp_wifi",
+        "mcast_flood", "bcast_flood", "mcast_to_unicast", "vlan_tunnel", "neigh_suppress",
+        "neigh_vlan_suppress", "isolated", "locked", "mab",
+    }
+)  # fmt: skip
+
+
+def _words(table: type[nla], moving: tuple[str, ...]) -> dict[int, str]:
+    """The attributes that stay as they are set, by number, in the words of `ip link`."""
+    found = {}
+    for row in table.nla_map:
+        name = next(part for part in row if isinstance(part, str))
+        if any(part in name for part in moving):
+            continue
+        (number,) = wanted(table, name)
+        word = name.split("_", 2)[2].lower()
+        for old, new in _OTHER_WORDS.items():
+            word = word.replace(old, new)
+        found[number] = word
+    return found
+
+
+#: linux/if_link.h IFLA_BR_FDB_MAX_LEARNED
+BRIDGE = {**_words(_BRIDGE_TABLE, _BRIDGE_MOVES), 49: "fdb_max_learned"}
+PORT = _words(_PORT_TABLE, _PORT_MOVES)
+#: linux/if_bridge.h BR_STATE_FORWARDING
+_FORWARDING = b"\3"
+#: linux/if.h IF_OPER_UP
+_UP = 6
+
+_LINKINFO, _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA, _NESTED = 18, 1, 2, 4, 5, 0x8000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one link is set to, by the words of `ip link`."""
+
+    flags: int = 0
+    link: Mapping[str, bytes] = field(default_factory=dict)
+    bridge: Mapping[str, bytes] = field(default_factory=dict)
+    port: Mapping[str, bytes] = field(default_factory=dict)
+    xdp: bool = False
+
+
+def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> Settings:
+    """The settings in a link's message, of whose attributes `parts` has LINK's and more.
+
+    The MTU, elsewhere a link's own field, is one of `lo`'s.
+    """
+    info = attributes(parts.get("IFLA_LINKINFO", b""), _INFO)
+    bridge = values.text(info.get("IFLA_INFO_KIND", b"")) == "bridge"
+    port = attributes(info.get("IFLA_INFO_SLAVE_DATA", b""), PORT)
+    state = port.pop("state", _FORWARDING)
+    # a port is not forwarding for as long as its link has no carrier, and until the kernel has
+    # learned of it; what somebody sets by hand stays
+    if state != _FORWARDING and (state != b"\0" or values.number(parts["IFLA_OPERSTATE"]) == _UP):
+        port["state"] = state
+    xdp = attributes(parts.get("IFLA_XDP", b""), {_XDP_ATTACHED: "attached"})
+    link = {word: parts[word] for word in LINK.values() if word in parts}
+    if lo:
+        link["mtu"] = parts["IFLA_MTU"]
+    return Settings(
+        flags=flags & _EVERY_FLAG,
+        link=link,
+        bridge=attributes(info["IFLA_INFO_DATA"], BRIDGE) if bridge else {},
+        port=port,
+        xdp=bool(values.number(xdp.get("attached", b""))),
+    )
+
+
+def deviations(name: str, index: int, found: Settings, usual: Settings) -> Iterator[Deviation]:
+    """What sets the link back to what is usual."""
+    for word, flag in _FLAGS.items():
+        if (found.flags ^ usual.flags) & flag:
+            on = bool(usual.flags & flag) != (flag == IFF_NOARP)
+            command = f"ip link set {name} {word} {'on' if on else 'off'}"
+            yield Deviation(command, _request(index, flags=usual.flags & flag, change=flag))
+    for word, raw in _differences(found.link, usual.link):
+        number = _number(LINK | _MTU, word)
+        command = f"ip link set {name} {word} {_shown(word, raw)}"
+        yield Deviation(command, _request(index, attribute(number, raw)))
+    for word, raw in _differences(found.bridge, usual.bridge):
+        yield _bridge(name, index, word, raw)
+    for word, raw in _differences(found.port, {**usual.port, "state": _FORWARDING}):
+        yield _port(name, index, word, raw)
+    if found.xdp:
+        (number,) = XDP
+        detach = attribute(number | _NESTED, attribute(_XDP_FD, struct.pack("=i", -1)))
+        yield Deviation(f"ip link set {name} xdp off", _request(index, detach))
+
+
+def _differences(
+    found: Mapping[str, bytes], usual: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """The usual values of what differs. A backup port, which only some have, has 0 as its usual."""
+    for word, raw in found.items():
+        want = usual.get(word, bytes(len(raw)))
+        if raw != want:
+            yield word, want
+
+
+def _number(table: Mapping[int, str], word: str) -> int:
+    return next(number for number, known in table.items() if known == word)
+
+
+def _bridge(name: str, index: int, word: str, raw: bytes) -> Deviation:
+    number = _number(BRIDGE, word)
+    data = attribute(_KIND, b"bridge\0") + attribute(_DATA | _NESTED, attribute(number, raw))
+    shown = values.mac(raw) if word == "group_address" else values.number(raw)
+    command = f"ip link set {name} type bridge {word} {shown}"
+    return Deviation(command, _request(index, attribute(_LINKINFO | _NESTED, data)))
+
+
+def _port(name: str, index: int, word: str, raw: bytes) -> Deviation:
+    number = _number(PORT, word)
+    data = attribute(_SLAVE_KIND, b"bridge\0")
+    data += attribute(_SLAVE_DATA | _NESTED, attribute(number, raw))
+    value = str(values.number(raw))
+    if word in _SWITCHES:
+        value = "on" if raw[0] else "off"
+    command = f"ip link set {name} type bridge_slave {word} {value}"
+    if word == "backup_port":
+        command = f"ip link set {name} type bridge_slave nobackup_port"
+    return Deviation(command, _request(index, attribute(_LINKINFO | _NESTED, data)))
+
+
+def _shown(word: str, raw: bytes) -> str:
+    if word == "broadcast":
+        return values.mac(raw)
+    if word == "protodown":
+        return "on" if raw[0] else "off"
+    if word == "mode":
+        return "dormant" if raw[0] else "default"
+    return str(values.number(raw))
+
+
+def _request(index: int, attributes: bytes = b"", *, flags: int = 0, change: int = 0) -> bytes:
+    return readdressed(_IFINFO.pack(0, 0, index, flags, change) + attributes, RTM_NEWLINK)

@@ -1,0 +1,111 @@
+"""Files below /proc/sys/net of the calling thread's netns, read and held against a fresh netns'."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from kns.state.model import Sysctl
+
+FOLDER = Path("/proc/sys/net")
+#: what moves by itself, is made at random, is another name of something else, or acts when written
+_SKIPPED = (
+    "netfilter/nf_conntrack_count",
+    "ipv4/tcp_fastopen_key",
+    "ipv4/conf/all/forwarding",
+    "ipv4/route/flush",
+    "ipv6/route/flush",
+    "ipv6/conf/all/stable_secret",
+)
+_MODE = 0o600
+
+#: What is read of netns that come by the thousand: reading all takes 5 ms each. These decide what
+#: becomes of a packet; the links' own come with their dump.
+CHIEF = tuple(
+    f"ipv4/{name}"
+    for name in (
+        "icmp_echo_ignore_all",
+        "icmp_ratelimit",
+        "ip_default_ttl",
+        "ip_forward",
+        "ip_local_port_range",
+        "ip_local_reserved_ports",
+        "ip_no_pmtu_disc",
+        "ip_nonlocal_bind",
+        "ip_unprivileged_port_start",
+        "ping_group_range",
+        "tcp_congestion_control",
+        "tcp_ecn",
+        "tcp_mtu_probing",
+        "tcp_retries2",
+        "tcp_rmem",
+        "tcp_syn_retries",
+        "tcp_syncookies",
+        "tcp_timestamps",
+        "tcp_window_scaling",
+        "tcp_wmem",
+        "conf/all/accept_local",
+        "conf/all/arp_announce",
+        "conf/all/arp_filter",
+        "conf/all/arp_ignore",
+        "conf/all/proxy_arp",
+        "conf/all/route_localnet",
+        "conf/all/rp_filter",
+        "conf/all/src_valid_mark",
+    )
+) + tuple(
+    f"ipv6/{name}"
+    for name in (
+        "icmp/echo_ignore_all",
+        "ip_nonlocal_bind",
+        "conf/all/disable_ipv6",
+        "conf/all/forwarding",
+        "conf/all/hop_limit",
+    )
+)
+
+
+def every() -> tuple[str, ...]:
+    """The keys of all that can be read and written, but for what belongs to single links."""
+    return tuple(sorted(key for key in _walk(FOLDER) if key not in _SKIPPED))
+
+
+def of_link(family: str, ifname: str) -> tuple[str, ...]:
+    """The keys of a link's own, of `ipv4` or `ipv6`."""
+    return tuple(
+        f"{family}/conf/{ifname}/{path.name}"
+        for path in sorted((FOLDER / family / "conf" / ifname).iterdir())
+        if path.name not in {"mtu", "stable_secret"}
+    )
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        path = Path(entry.path)
+        if not entry.is_dir():
+            if entry.stat().st_mode & _MODE == _MODE:
+                yield str(path.relative_to(FOLDER))
+        elif folder.name not in {"conf", "neigh"} or entry.name == "all":
+            yield from _walk(path)
+
+
+def read(keys: Iterable[str]) -> dict[str, str]:
+    """The values, white space as a tab each; a key that this kernel lacks is left out."""
+    found = {}
+    for key in keys:
+        with contextlib.suppress(OSError):
+            file = os.open(f"{FOLDER}/{key}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                found[key] = "\t".join(os.read(file, 1 << 16).decode().split())
+            finally:
+                os.close(file)
+    return found
+
+
+def deviations(found: Mapping[str, str], usual: Mapping[str, str]) -> Iterator[Sysctl]:
+    """The usual values of what differs."""
+    for key, value in usual.items():
+        if found.get(key, value) != value:
+            yield Sysctl(key, value)
