@@ -143,7 +143,7 @@ _LINKINFO, _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA, _NESTED = 18, 1, 2, 4, 5, 0x8
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class LinkSettings:
     """What one link is set to, by the words of `ip link`."""
 
     flags: int = 0
@@ -153,7 +153,7 @@ class Settings:
     xdp: bool = False
 
 
-def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> Settings:
+def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> LinkSettings:
     """The settings in a link's message, of whose attributes `parts` has LINK's and more.
 
     The MTU, elsewhere a link's own field, is one of `lo`'s.
@@ -170,7 +170,7 @@ def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> Settings:
     link = {word: parts[word] for word in LINK.values() if word in parts}
     if lo:
         link["mtu"] = parts["IFLA_MTU"]
-    return Settings(
+    return LinkSettings(
         flags=flags & _EVERY_FLAG,
         link=link,
         bridge=attributes(info["IFLA_INFO_DATA"], BRIDGE) if bridge else {},
@@ -179,7 +179,9 @@ def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> Settings:
     )
 
 
-def deviations(name: str, index: int, found: Settings, usual: Settings) -> Iterator[Deviation]:
+def deviations(
+    name: str, index: int, found: LinkSettings, usual: LinkSettings
+) -> Iterator[Deviation]:
     """What sets the link back to what is usual."""
     for word, flag in _FLAGS.items():
         if (found.flags ^ usual.flags) & flag:

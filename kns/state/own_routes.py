@@ -10,6 +10,7 @@ addrconf_add_mroute.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from ipaddress import IPv6Network, ip_network
 
@@ -30,8 +31,13 @@ def key(route: Route) -> Key:
     return route.destination, route.hops[0].ifname if route.hops else "", route.table
 
 
-def required(address: Address) -> Iterator[Route]:
+@functools.lru_cache(1 << 14)
+def required(address: Address) -> tuple[Route, ...]:
     """The routes that must be there while the address is, and its link is up."""
+    return tuple(_required(address))
+
+
+def _required(address: Address) -> Iterator[Route]:
     interface, ifname = address.interface, address.ifname
     network = interface.network
     v4 = interface.version == 4
