@@ -34,6 +34,7 @@ def find(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> Locati
     """The one object of these kinds that `text` names; UsageError if there is none or several."""
     found = search(cluster, text, kinds)
     if not found:
+        _refuse_pending(cluster, text, kinds)
         raise UsageError(
             f"there is no {_alternatives(kinds)} {text!r}", hint=_hint(cluster, text, kinds)
         )
@@ -45,6 +46,16 @@ def find(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> Locati
             hint=f"write {spellings}",
         )
     return found[0]
+
+
+def _refuse_pending(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> None:
+    """A pod that no node will do for is nowhere to be found, but known."""
+    wanted = text.partition("/")[2] if text.partition("/")[0] in _KIND_WORDS else text
+    if LocationKind.POD in kinds and wanted in {label(pod) for pod in cluster.pending}:
+        raise UsageError(
+            f"pod {wanted} is Pending: it runs on no node",
+            hint="kns validate with the lab's file says why",
+        )
 
 
 def search(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> tuple[Location, ...]:

@@ -41,6 +41,8 @@ from kns.promise.steps import SHORT_PATIENCE
 
 def pod_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     """Every check that needs no service, in the order of the report."""
+    for pod in lookup.cluster.pending:
+        yield Skip(label(pod), "it is Pending: no node will do for it")
     yield from _addressing(lookup)
     yield from _containers(lookup)
     for family in lookup.cluster.network.families:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from kns.cluster.resolve import resolve
+from kns.errors import UsageError
 from kns.kinds.load import LoadedLab
+from kns.probe.names import find
+from kns.promise.checks import cluster_checks
+from kns.promise.location import LocationKind
 from tests.kinds.labs import lab, problems
 
 NODES = """\
@@ -96,6 +100,16 @@ def test_a_pod_that_fits_no_node_is_pending(wish: str, expected: str) -> None:
     loaded = lab(f"pods: [{{name: a, {wish}}}]", nodes=NODES)
     (warning,) = loaded.warnings
     assert f"{warning.path}: {warning.message}" == expected
+
+
+def test_a_pending_pod_is_told_of() -> None:
+    cluster = resolve(lab("pods: [{name: a, nodeSelector: {x: y}}]", nodes=NODES).spec).cluster
+    skips = [(skip.what, skip.reason) for skip in cluster_checks(cluster).skips]
+    assert ("a", "it is Pending: no node will do for it") in skips
+    for text in ("a", "pod/a"):
+        with pytest.raises(UsageError) as caught:
+            find(cluster, text, (LocationKind.POD, LocationKind.NODE))
+        assert caught.value.message == "pod a is Pending: it runs on no node"
 
 
 def test_who_names_its_node_takes_its_ports_first() -> None:
