@@ -6,7 +6,7 @@ import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_option, source_argument
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, width
 from kns.engine.labs import running
 from kns.probe.ask.dns import DNSSource, trace_name
 from kns.probe.ask.dns_model import question_of
@@ -42,5 +42,5 @@ def command(source: str, name: str, rdtype: str, output: str | None, lab: str | 
     if output == "json":
         print_json(trace.to_json())
     else:
-        print_text(render_trace(trace))
+        print_text(render_trace(trace, width()))
     return 0 if trace.ok else EXIT_FAILED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.engine.doctor import examine
 from kns.errors import PlatformError
 from kns.report.doctor import doctor_json, doctor_text
@@ -21,5 +21,5 @@ def command(output: str | None) -> int:
     if output == "json":
         print_json(doctor_json(diagnosis))
     else:
-        print_text(doctor_text(diagnosis))
+        print_text(doctor_text(diagnosis, terminal_width()))
     return 0 if diagnosis.ok else PlatformError.exit_code

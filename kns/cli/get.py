@@ -6,7 +6,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kns.cli.lab_options import lab_option
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.engine.labs import running
 from kns.engine.presence import presence_of
 from kns.errors import UsageError
@@ -77,4 +77,4 @@ def command(  # noqa: PLR0913 - one parameter an option
         where = f" in namespace {namespace}" if in_namespaces else ""
         click.echo(f"no {kind}{where}", err=True)
         return
-    print_text(render_table(table))
+    print_text(render_table(table, terminal_width()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from kns.cli.lab_files import complete_shipped
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.errors import UsageError
 from kns.labfile.shipped import ShippedLab, shipped_lab, shipped_labs
 from kns.report.table import Table, render_table
@@ -25,7 +25,7 @@ def command(name: str | None, output: str | None) -> None:
         print_json([_json(lab) for lab in shipped_labs()])
     else:
         rows = tuple((lab.name, lab.about) for lab in shipped_labs())
-        print_text(render_table(Table(("NAME", "ABOUT"), rows)))
+        print_text(render_table(Table(("NAME", "ABOUT"), rows), terminal_width()))
 
 
 def _named(name: str) -> ShippedLab:

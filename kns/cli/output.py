@@ -40,3 +40,8 @@ def width(without_terminal: int = 100, widest: int | None = _WIDEST) -> int:
     """Columns for a line."""
     columns = shutil.get_terminal_size((without_terminal, 24)).columns
     return columns if widest is None else min(columns, widest)
+
+
+def terminal_width() -> int | None:
+    """Columns of the terminal; None if it is none: a program finds a line an object."""
+    return width(widest=None) if coloured() else None

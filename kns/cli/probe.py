@@ -110,5 +110,5 @@ def _watch(lab: RunningLab, ends: tuple[str, str], wanted: Watch, output: str | 
     if output == "json":
         print_json(result.to_json())
     else:
-        print_text(watch_text(result, colour=coloured()))
+        print_text(watch_text(result, colour=coloured(), width=width()))
     return 0 if result.ok else EXIT_FAILED

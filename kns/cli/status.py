@@ -6,7 +6,7 @@ import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.engine.status import status
 from kns.report.printable import printable
 from kns.report.status import status_json, status_text
@@ -25,5 +25,5 @@ def command(lab_name: str | None, lab: str | None, output: str | None) -> int:
     if output == "json":
         print_json(status_json(found))
     else:
-        print_text(printable(status_text(found)))
+        print_text(printable(status_text(found, terminal_width())))
     return 0 if found.healthy else EXIT_FAILED

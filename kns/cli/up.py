@@ -14,6 +14,7 @@ from kns.cli.streams import say, say_problems
 from kns.engine import up
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
+from kns.report.paint import BAD_MARK, GOOD_MARK
 from kns.report.up import changes_text, summary
 
 
@@ -62,7 +63,9 @@ class _Checklist:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._end(click.style("✔", fg="green") if kind is None else click.style("✘", fg="red"))
+        self._end(
+            click.style(GOOD_MARK, fg="green") if kind is None else click.style(BAD_MARK, fg="red")
+        )
 
     def step(self, text: str) -> None:
         """A step begins; the one before it is done."""
@@ -70,7 +73,7 @@ class _Checklist:
             if not self._terminal:
                 click.echo(text)
                 return
-            self._end(click.style("✔", fg="green"))
+            self._end(click.style(GOOD_MARK, fg="green"))
             self._current = text
             click.echo(f"… {text}", nl=False)
 

@@ -350,7 +350,7 @@ def _describe_rules(op: RuleOp) -> str:
             changes = len(ipvs.steps(op.desired, op.observed, op.exclude))
             return f"ipvs: {changes} changes to {len(op.desired)} virtual servers"
         case CleanConntrack():
-            return "conntrack: drop UDP entries of vanished backends"
+            return "conntrack: drop UDP entries of vanished endpoints"
         case _:
             assert_never(op)
 

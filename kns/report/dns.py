@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome, ResolverOptions
-from kns.report.table import Table, render_table
+from kns.report.rule_words import wrapped
+from kns.report.table import GAP, Table, render_table
 
 #: records of one answer that are shown; the rest is counted
 SHOWN = 3
@@ -18,17 +19,34 @@ _WORDS = {
 }
 
 
-def render_trace(trace: DNSTrace) -> str:
+def render_trace(trace: DNSTrace, width: int = 100) -> str:
     """The resolver's files, every query with its answer, and what it came to."""
-    parts = [f"{trace.source} asks for {trace.name} {'+'.join(trace.types)}\n", _resolver(trace)]
+    title = f"{trace.source} asks for {trace.name} {'+'.join(trace.types)}"
+    parts = [*(f"{line}\n" for line in wrapped(title, width)), _resolver(trace)]
     if trace.queries:
         heads = ("#", "QUERY", "TYPE", "SERVER", "ANSWER", "TIME")
         rows = tuple(
             (str(number), query.name, query.type, _server(query), answer(query), _time(query))
             for number, query in enumerate(trace.queries, 1)
         )
-        parts += ["\n", render_table(Table(heads, rows))]
-    return "".join([*parts, "\n", _conclusion(trace), "\n", *_advice(trace)])
+        parts += ["\n", _queries(Table(heads, rows), width)]
+    ends = (_conclusion(trace), *_advice(trace))
+    return "".join([*parts, "\n", *(f"{line}\n" for end in ends for line in wrapped(end, width))])
+
+
+def _queries(table: Table, width: int) -> str:
+    """A line a query; where that is too long, the answer stands below its question."""
+    text = render_table(table)
+    if max(map(len, text.splitlines())) <= width:
+        return text
+    heads = ("#", "QUERY", "TYPE", "TIME")
+    asked = Table(heads, tuple((*row[:3], row[5]) for row in table.rows))
+    first, *lines = render_table(asked).splitlines()
+    indent = " " * (max(len(row[0]) for row in table.rows) + len(GAP))
+    told = [first]
+    for line, (*_, server, found, _time) in zip(lines, table.rows, strict=True):
+        told += [line, *wrapped(f"{indent}{server}: {found}", width, f"{indent}  ")]
+    return "".join(f"{line}\n" for line in told)
 
 
 def answer(query: DNSQuery) -> str:
@@ -78,5 +96,5 @@ def _advice(trace: DNSTrace) -> list[str]:
         return []
     ndots = ResolverOptions.of(trace.conf).ndots
     return [
-        f"{wasted} of them for the search list, because of ndots:{ndots}; {as_is} asks only once\n"
+        f"{wasted} of them for the search list, because of ndots:{ndots}; {as_is} asks only once"
     ]

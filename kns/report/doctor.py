@@ -9,9 +9,9 @@ from kns.report.table import Table, render_table
 from kns.state.requirements import Need
 
 
-def doctor_text(diagnosis: Diagnosis) -> str:
+def doctor_text(diagnosis: Diagnosis, width: int | None = None) -> str:
     """A table for each area, then what to do about what is missing, the required first."""
-    parts = [_area_text(area, diagnosis) for area in AREAS]
+    parts = [_area_text(area, diagnosis, width) for area in AREAS]
     parts = [part for part in parts if part]
     missing = [fact for fact in diagnosis.facts if not fact.ok]
     required = [fact for fact in missing if fact.need is Need.REQUIRED]
@@ -24,13 +24,13 @@ def doctor_text(diagnosis: Diagnosis) -> str:
     return "\n".join(parts)
 
 
-def _area_text(area: str, diagnosis: Diagnosis) -> str:
+def _area_text(area: str, diagnosis: Diagnosis, width: int | None) -> str:
     rows = tuple(
         (_mark(fact), fact.name, fact.found, fact.use)
         for fact in diagnosis.facts
         if fact.area == area
     )
-    return render_table(Table(("", area.upper(), "FOUND", "FOR"), rows)) if rows else ""
+    return render_table(Table(("", area.upper(), "FOUND", "FOR"), rows), width) if rows else ""
 
 
 def _mark(fact: Fact) -> str:

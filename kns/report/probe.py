@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kns.probe.model import Attempt, PingResult, ProbeResult
 from kns.promise.flow import Outcome
-from kns.report.paint import Painter, Style
+from kns.report.paint import BAD_MARK, GOOD_MARK, Painter, Part, Style, packed
 from kns.report.printable import shown
 
-BAR_WIDTH = 28
+#: columns of a bar, and how few they may become where a line has no room
+BAR_WIDTH, BAR_LEAST = 28, 6
+_NEVER = "never answered"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _LABEL = 10
 _TOOLS = {"tcp": "curl", "udp": "udp", "sctp": "sctp", "icmp": "ping"}
@@ -26,11 +28,12 @@ def probe_text(result: ProbeResult, *, colour: bool = False, width: int = 100) -
 def _lines(result: ProbeResult, paint: Painter, width: int) -> Iterator[str]:
     title = f"{result.source} → {result.target}"
     yield f"{paint(title, Style.TITLE)}   {paint(result.path, Style.NAME)}"
+    room = width - _LABEL - 2
     if result.ping is not None and result.protocol != "icmp":
-        yield _field("ping", _ping(result.ping, paint))
-    yield from _name(result, paint)
-    yield _field(_TOOLS[result.protocol], _outcome(result, paint))
-    yield from _who(result, paint)
+        yield from _fields("ping", packed(_ping(result.ping), room, paint))
+    yield from _fields("resolver", packed(_name(result), room, paint))
+    yield from _fields(_TOOLS[result.protocol], packed(_outcome(result), room, paint))
+    yield from _who(result, paint, width)
     yield from _fold("seen", "; ".join(result.notes), width)
     if result.reason:
         yield from _fold("look at", result.reason, width)
@@ -48,61 +51,63 @@ def _fold(label: str, text: str, width: int) -> Iterator[str]:
         yield _field("" if number else label, line)
 
 
-def _name(result: ProbeResult, paint: Painter) -> Iterator[str]:
+def _fields(label: str, lines: Sequence[str]) -> Iterator[str]:
+    for number, line in enumerate(lines):
+        yield _field("" if number else label, line)
+
+
+def _name(result: ProbeResult) -> Iterator[Part]:
     """The name's resolution, as the first thing that a connection by name needs."""
     if not result.hostname or not result.attempts:
         return
     first = result.attempts[0]
     ok = first.outcome is not Outcome.DNS
-    took = paint(f"  {first.lookup_ms:.2f} ms", Style.QUIET) if ok and first.lookup_ms else ""
-    words = f"{result.hostname} is {result.address}" if ok else f"{result.hostname} has no address"
-    yield _field("resolver", f"{_mark(ok, paint)} {words}{took}")
+    yield _mark(ok)
+    yield f"{result.hostname} {f'is {result.address}' if ok else 'has no address'}", None
+    if ok and first.lookup_ms:
+        yield f"{first.lookup_ms:.2f} ms", Style.QUIET
 
 
-def _mark(ok: bool, paint: Painter) -> str:  # noqa: FBT001 - the mark is the flag
-    return paint("✔", Style.GOOD) if ok else paint("✘", Style.BAD)
+def _mark(ok: bool) -> Part:  # noqa: FBT001 - the mark is the flag
+    return (GOOD_MARK, Style.GOOD) if ok else (BAD_MARK, Style.BAD)
 
 
-def _ping(ping: PingResult, paint: Painter) -> str:
+def _ping(ping: PingResult) -> Iterator[Part]:
     ok = ping.outcome is Outcome.CONNECTED
-    if ok and ping.average_ms is not None:
-        words = f"{ping.address} answers in {ping.average_ms:.3f} ms"
-    elif ok:
-        words = f"{ping.address} answers"
-    else:
-        words = f"{ping.address}: {ping.outcome}{f' ({ping.detail})' if ping.detail else ''}"
-    return f"{_mark(ok, paint)} {words}"
+    yield _mark(ok)
+    if ok:
+        took = "" if ping.average_ms is None else f" in {ping.average_ms:.3f} ms"
+        yield f"{ping.address} answers{took}", None
+        return
+    yield f"{ping.address}: {ping.outcome}{f' ({ping.detail})' if ping.detail else ''}", None
 
 
-def _outcome(result: ProbeResult, paint: Painter) -> str:
+def _outcome(result: ProbeResult) -> Iterator[Part]:
     counts = Counter(attempt.outcome for attempt in result.attempts)
-    style = Style.GOOD if result.ok else Style.BAD
+    yield _mark(result.ok)
+    yield str(result.outcome), Style.GOOD if result.ok else Style.BAD
     total = len(result.attempts)
-    words = paint(str(result.outcome), style)
     if total > 1:
         parts = [f"{count} {outcome}" for outcome, count in counts.most_common()]
-        words += f"  {', '.join(parts)} of {total}" if len(counts) > 1 else f"  {total} of {total}"
-    return f"{_mark(result.ok, paint)} {words}{_where(result)}{_latency(result, paint)}"
+        yield f"{', '.join(parts) if len(counts) > 1 else total} of {total}", None
+    if result.address:
+        host = f"[{result.address}]" if ":" in result.address and result.port else result.address
+        yield f"{host}:{result.port}" if result.port else host, None
+    if latency := _latency(result):
+        yield latency, Style.QUIET
 
 
-def _where(result: ProbeResult) -> str:
-    if not result.address:
-        return ""
-    host = f"[{result.address}]" if ":" in result.address and result.port else result.address
-    return f"  {host}:{result.port}" if result.port else f"  {host}"
-
-
-def _latency(result: ProbeResult, paint: Painter) -> str:
+def _latency(result: ProbeResult) -> str:
     found = [attempt.latency_ms for attempt in result.attempts if attempt.latency_ms is not None]
     if not found:
         return ""
     if len(found) == 1:
-        return paint(f"  {found[0]:.2f} ms", Style.QUIET)
+        return f"{found[0]:.2f} ms"
     spread = f"{min(found):.2f} to {max(found):.2f}"
-    return paint(f"  median {sorted(found)[len(found) // 2]:.2f} ms ({spread})", Style.QUIET)
+    return f"median {sorted(found)[len(found) // 2]:.2f} ms ({spread})"
 
 
-def _who(result: ProbeResult, paint: Painter) -> Iterator[str]:
+def _who(result: ProbeResult, paint: Painter, width: int) -> Iterator[str]:
     """One line a backend; with several attempts or candidates a bar for its share."""
     counts = result.backends
     names = [*counts, *(name for name in result.candidates if name not in counts)]
@@ -110,23 +115,26 @@ def _who(result: ProbeResult, paint: Painter) -> Iterator[str]:
     if len(result.attempts) < 2 or not names or is_nameless:
         for attempt in result.attempts[:1]:
             if attempt.outcome is Outcome.CONNECTED:
-                yield _field("answered", _answered(attempt))
+                yield from _fold("answered", _answered(attempt), width)
         return
     longest = max(len(name) for name in names)
     total = sum(counts.values())
     by_name = {attempt.backend: attempt for attempt in result.attempts}
-    for number, name in enumerate(names):
+    places = [by_name[name].server_address if name in by_name else _NEVER for name in names]
+    # label, name, count and share with the blanks between them, and who has the address
+    others = 2 + _LABEL + longest + 2 + 1 + 5 + 2 + 4 + 2 + max(map(len, places))
+    size = min(max(width - others, BAR_LEAST), BAR_WIDTH)
+    for number, (name, where) in enumerate(zip(names, places, strict=True)):
         count = counts.get(name, 0)
         share = count / total if total else 0.0
-        bar = paint(f"{_bar(share):<{BAR_WIDTH}}", Style.GOOD)
+        bar = paint(f"{_bar(share, size):<{size}}", Style.GOOD)
         text = f"{name:<{longest}}  {bar} {count:>5}  {share:>4.0%}"
-        where = by_name[name].server_address if name in by_name else "never answered"
         line = _field("" if number else "answered", f"{text}  {paint(where, Style.QUIET)}")
         yield line.rstrip()
 
 
-def _bar(share: float) -> str:
-    eighths = round(share * BAR_WIDTH * 8)
+def _bar(share: float, size: int) -> str:
+    eighths = round(share * size * 8)
     whole, rest = divmod(eighths, 8)
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
 

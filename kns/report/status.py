@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from kns.cluster.model import Cluster
 from kns.engine.status import LabStatus
+from kns.report.rule_words import wrapped
 from kns.report.words import cluster_size, counted
 
 #: LoadBalancer addresses on one line
 ADDRESSES_SHOWN = 5
 
 
-def status_text(status: LabStatus) -> str:
-    """What there is, whether it is as the file says, and what `up` would change."""
+def status_text(status: LabStatus, width: int | None = None) -> str:
+    """What there is, whether it is as the file says, and what `up` would change.
+
+    With a width, what goes on in the next line stands further in than where it began.
+    """
     cluster = status.lab.cluster
     lines = [
         f"{status.lab.name}: {'healthy' if status.healthy else 'not as its file says'}",
@@ -24,7 +28,14 @@ def status_text(status: LabStatus) -> str:
         lines += ["drift, and what kns up does about it:"]
         lines += [f"  {line}" for line in status.drift]
     lines += [f"server error: {line}" for line in _errors(status)]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{text}\n" for line in lines for text in _folded(line, width))
+
+
+def _folded(line: str, width: int | None) -> list[str]:
+    if width is None:
+        return [line]
+    indent = len(line) - len(line.lstrip())
+    return wrapped(line, width, " " * (indent + 4))
 
 
 def _kube_proxy(cluster: Cluster) -> str:

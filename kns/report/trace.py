@@ -31,7 +31,7 @@ from kns.probe.trace.model import (
     source_of,
 )
 from kns.report.chain_words import purpose
-from kns.report.paint import Painter, Style
+from kns.report.paint import BAD_MARK, GOOD_MARK, Painter, Style
 from kns.report.printable import shown
 from kns.report.rule_words import folded, short, wrapped
 from kns.report.trace_words import (
@@ -102,7 +102,7 @@ class _Teller:
     def _title(self) -> Iterator[str]:
         probe = self.trace.probe
         title = self.paint(f"{probe.source} → {probe.target}", Style.TITLE)
-        mark, style = ("✓", Style.GOOD) if probe.ok else ("✗", Style.BAD)
+        mark, style = (GOOD_MARK, Style.GOOD) if probe.ok else (BAD_MARK, Style.BAD)
         outcome = self.paint(f"{mark} {probe.outcome}", style)
         yield f"{title}   {self.paint(probe.path, Style.NAME)}   {outcome}"
         for attempt in probe.attempts[:1]:
@@ -289,7 +289,7 @@ class _Teller:
 
     def _end(self, end: End, came_from: str = "") -> str:
         good = end.kind is EndKind.DELIVERED
-        mark = self.paint("✓", Style.GOOD) if good else self.paint("✗", Style.BAD)
+        mark = self.paint(*((GOOD_MARK, Style.GOOD) if good else (BAD_MARK, Style.BAD)))
         plain = good and came_from and end.text.endswith(" takes it")
         seen = f", from {came_from}{self._owner(came_from)}" if plain else ""
         room = self.width - _INDENT

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kns.probe.verify import CheckResult, VerifyReport
+from kns.report.paint import BAD_MARK, GOOD_MARK
 from kns.report.printable import shown
 
 #: what Kubernetes promises on each path, in one sentence
@@ -132,7 +133,7 @@ def _print_failures(
         console.print()
     _print(console, Text("Failed:", "bold"))
     for check in failures:
-        _print(console, Text(f"✘ {check.id}", "bold red"))
+        _print(console, Text(f"{BAD_MARK} {check.id}", "bold red"))
         fields = (
             ("expected", check.expected),
             ("seen", check.actual),
@@ -190,7 +191,7 @@ def _heading(
 ) -> Text:
     """The path, how many promises it kept, the promise in a sentence, how long it took."""
     ok = all(check.ok for check in checks)
-    mark = Text("✔ ", "green") if ok else Text("✘ ", "bold red")
+    mark = Text(f"{GOOD_MARK} ", "green") if ok else Text(f"{BAD_MARK} ", "bold red")
     took = max(check.started + check.seconds for check in checks) - min(c.started for c in checks)
     time = f"  {took:.1f} s"
     name, count = f"{path:<{widths[0]}}", f"  {_count(checks):>{widths[1]}}"
@@ -272,7 +273,7 @@ def _name(check: CheckResult) -> str:
 def _row(check: CheckResult) -> tuple[Text, Text, Text, Text]:
     name = _name(check)
     if check.ok:
-        mark = Text("✔", "green")
+        mark = Text(GOOD_MARK, "green")
         return mark, Text(name), Text(check.expected, "dim"), Text(check.evidence)
     evidence = Text.assemble((check.actual, "bold red"), f"\n{check.evidence}")
-    return Text("✘", "bold red"), Text(name, "bold red"), Text(check.expected), evidence
+    return Text(BAD_MARK, "bold red"), Text(name, "bold red"), Text(check.expected), evidence

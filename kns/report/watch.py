@@ -5,33 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kns.probe.watch_model import Sample, WatchResult
-from kns.report.paint import Painter, Style
+from kns.report.paint import Painter, Style, packed
 from kns.report.printable import shown
 
-#: columns of the timeline
-COLUMNS = 60
+#: columns of the timeline, and what stands beside it
+COLUMNS, _BESIDE = 60, 12 + len("  0.00 s a column")
 _ALL, _SOME, _NONE = "█", "▒", "·"
 
 
-def watch_text(result: WatchResult, *, colour: bool = False) -> str:
+def watch_text(result: WatchResult, *, colour: bool = False, width: int = 100) -> str:
     """The whole answer, lines with a newline each."""
-    return "".join(f"{line}\n" for line in _lines(shown(result), Painter(colour)))
+    return "".join(f"{line}\n" for line in _lines(shown(result), Painter(colour), width))
 
 
-def _lines(result: WatchResult, paint: Painter) -> Iterator[str]:
+def _lines(result: WatchResult, paint: Painter, width: int) -> Iterator[str]:
     host = f"[{result.address}]" if ":" in result.address else result.address
-    title = paint(f"{result.source} → {result.target}", Style.TITLE)
-    yield (
-        f"{title}   {paint(result.path, Style.NAME)}   {host}:{result.port},"
-        f" {result.rate:g} a second for {result.seconds:.1f} s"
+    yield from packed(
+        (
+            (f"{result.source} → {result.target}", Style.TITLE),
+            (result.path, Style.NAME),
+            (f"{host}:{result.port}, {result.rate:g} a second for {result.seconds:.1f} s", None),
+        ),
+        width,
+        paint,
+        gap=3,
     )
     style = Style.GOOD if result.ok else Style.BAD
     median, p99, slowest = result.latencies()
     share = result.answered / len(result.samples) if result.samples else 0.0
-    words = paint(f"{result.answered:,} of {len(result.samples):,}", style)
+    counts = f"{result.answered:,} of {len(result.samples):,}"
     times = f"median {median:.2f} ms, 99% {p99:.2f} ms, slowest {slowest:.1f} ms"
-    yield f"  answered  {words} ({share:.1%})  {paint(times, Style.QUIET)}"
-    yield f"  timeline  {_timeline(result, paint)}  {result.seconds / COLUMNS:.2f} s a column"
+    parts = ((f"{counts} ({share:.1%})", style), (times, Style.QUIET))
+    for number, line in enumerate(packed(parts, width - 12, paint)):
+        yield f"  {'' if number else 'answered':<10}{line}"
+    columns = max(min(COLUMNS, width - _BESIDE), 10)
+    a_column = f"{result.seconds / columns:.2f} s a column"
+    yield f"  timeline  {_timeline(result, columns, paint)}  {a_column}"
     for window in result.windows:
         yield (
             f"  lost      {window.lost} of {window.sent} between {window.start:.2f} s and"
@@ -44,12 +53,12 @@ def _lines(result: WatchResult, paint: Painter) -> Iterator[str]:
         yield f"  wrong     {paint(f'{name} answered {count} times and is no backend', Style.BAD)}"
 
 
-def _timeline(result: WatchResult, paint: Painter) -> str:
-    columns: list[list[bool]] = [[] for _ in range(COLUMNS)]
+def _timeline(result: WatchResult, size: int, paint: Painter) -> str:
+    columns: list[list[bool]] = [[] for _ in range(size)]
     for sample in result.samples:
         # a request on the border of two columns is the later one's, whatever floats make of it
-        column = int(sample.at / (result.seconds or 1.0) * COLUMNS + 1e-9)
-        columns[min(column, COLUMNS - 1)].append(sample.answered)
+        column = int(sample.at / (result.seconds or 1.0) * size + 1e-9)
+        columns[min(column, size - 1)].append(sample.answered)
     return "".join(_column(column, paint) for column in columns)
 
 

@@ -115,7 +115,7 @@ TRACE = Trace(
     ),
 )
 TEXT = """\
-pod1 → svc-a   pod-to-service   ✓ CONNECTED
+pod1 → svc-a   pod-to-service   ✔ CONNECTED
 pod2 answered after 1.50 ms
 
 the first packet: SYN   4 hops in 1.5 ms
@@ -138,12 +138,12 @@ node1
            ▶ wrapped into UDP: the network between the nodes knows no pods
    1.5 ms  out  eth0          10.244.0.2:40000 → 10.244.1.2:8080
                 in VXLAN 1: 10.244.0.2 → 10.244.1.2
-         ✓ node1 takes it
+         ✔ node1 takes it
 
 the answer: SYN   2 hops in 2 µs
      0 µs  pod1   out eth0
      2 µs  node1  in veth1 (pod1)
-         ✓ node1 takes it, from 10.244.0.2:40000
+         ✔ node1 takes it, from 10.244.0.2:40000
 
 node1 remembers: tcp TIME_WAIT, for 119 s more
            asked     10.244.0.2:40000 → 10.96.0.1:80
@@ -189,7 +189,7 @@ def test_the_probes_guess_is_left_out_where_the_cause_was_seen() -> None:
     lost = End(EndKind.LOST, "node1", "node1 took it in and sent nothing on to 10.244.1.2")
     texts = [trace_text(Trace(probe, replace(REQUEST, end=end))) for end in (dropped, lost)]
     assert ["look for the route" in text for text in texts] == [False, True]
-    assert "✗ node1 dropped it by a rule of filter FORWARD\n\nno answer came\n" in texts[0]
+    assert "✘ node1 dropped it by a rule of filter FORWARD\n\nno answer came\n" in texts[0]
 
 
 def test_a_name_that_does_not_resolve_sends_nothing() -> None:
