@@ -45,10 +45,11 @@ test-kernel: setup-test ## the tests on the running kernel, in throw-away netns
 test-bare: ## make test in a bare Debian root with a fresh clone of what is committed
 	@scripts/bare-machine make test
 
-bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server
+bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server; network policies
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.run $(BENCH)
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.rules
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.dns
+	@scripts/in-throwaway .venv/bin/python -m benchmarks.policies
 
 vm: setup-test ## a shell in a VM with Debian's kernel (IPVS, netem, dummy)
 	@scripts/test vm-shell

@@ -61,3 +61,25 @@ def test_bench_runs_and_writes_its_numbers(tmp_path: Path) -> None:
     assert set(told["medians"]["kns"]["3"]) == {"up", "again", "probe", "down", "agent_mb"}
     assert told["medians"]["kns"]["3"]["up"] > told["medians"]["floor"]["3"]["up"] > 0
     assert list(Path("/run/netns").glob("kns.bench.*")) == []
+
+
+@pytest.mark.kernel
+def test_policies_are_measured(tmp_path: Path) -> None:
+    file = tmp_path / "policies.json"
+    options = ["--pods", "8", "--sizes", "0,3", "--json", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.policies", *options],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert set(json.loads(file.read_text(encoding="utf-8"))) == {
+        "connect, 0 policies",
+        "connect, 3 policies",
+        "up again, nothing changed",
+        "up again, one label changed",
+    }
+    assert list(Path("/run/netns").glob("kns.bench.*")) == []

@@ -12,9 +12,11 @@ from itertools import groupby, takewhile
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.ingress import Ingress
+from kns.kinds.networkpolicy import PolicyType
 from kns.kinds.node import Node
 from kns.kinds.pod import ContainerPort, Pod
 from kns.kinds.service import Service, ServiceType
+from kns.promise.networkpolicy import PolicyIndex
 from kns.report.get import ports_text
 
 #: what is noted at a service without them
@@ -38,12 +40,13 @@ class Box:
 class PodBox:
     """A pod, or so many equal ones; `in_node`: it has the node's netns, and so no link of its own.
 
-    `members` are their names.
+    `members` are their names; `isolated`: by network policies, which its last line tells.
     """
 
     box: Box
     members: tuple[str, ...]
     in_node: bool = False
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +102,16 @@ def picture(cluster: Cluster, shown: Callable[[str], bool] = lambda _namespace: 
     behind = {service.full_name: _backends(cluster, service) for service in services}
     groups = _groups(tuple(pod for pod in cluster.pods if shown(pod.namespace)), behind)
     ids = {pod.full_name: f"p{n}" for n, group in enumerate(groups) for pod in group}
+    policies = PolicyIndex(cluster.pods, cluster.namespaces, cluster.network_policies)
     nodes = tuple(
         NodeBox(
             Box(f"n{number}", node.name, (f"eth0 {_joined(node.addresses)}",)),
             f"cni0 {_joined(_bridge_addresses(node))}",
-            tuple(_pod_box(ids, group) for group in groups if group[0].node == node.name),
+            tuple(
+                _pod_box(ids, group, _isolation(policies, group[0]))
+                for group in groups
+                if group[0].node == node.name
+            ),
         )
         for number, node in enumerate(cluster.nodes)
     )
@@ -163,7 +171,13 @@ def _groups(
     return tuple(tuple(group) for _, group in groupby(sorted(pods, key=lambda p: str(key(p))), key))
 
 
-def _pod_box(ids: Mapping[str, str], group: tuple[Pod, ...]) -> PodBox:
+def _isolation(policies: PolicyIndex, pod: Pod) -> tuple[str, ...]:
+    """`isolated: ingress`, in which directions policies isolate it; nothing if in none."""
+    found = [direction.lower() for direction in PolicyType if policies.isolating(pod, direction)]
+    return (f"isolated: {', '.join(found)}",) if found else ()
+
+
+def _pod_box(ids: Mapping[str, str], group: tuple[Pod, ...], isolation: tuple[str, ...]) -> PodBox:
     first, last = group[0], group[-1]
     addresses = _joined(first.addresses)
     if first is not last and first.addresses:
@@ -172,8 +186,9 @@ def _pod_box(ids: Mapping[str, str], group: tuple[Pod, ...]) -> PodBox:
     if len(group) > 1:
         name = f"{_common_name(group) or name} × {len(group)}"
     space = () if first.namespace == "default" else (first.namespace,)
-    box = Box(ids[first.full_name], name, (addresses, *space, *_ports(first)))
-    return PodBox(box, tuple(_short(pod) for pod in group), first.host_network)
+    box = Box(ids[first.full_name], name, (addresses, *space, *_ports(first), *isolation))
+    members = tuple(_short(pod) for pod in group)
+    return PodBox(box, members, first.host_network, bool(isolation))
 
 
 def _end(pod: Pod) -> str:

@@ -48,6 +48,7 @@ rect { stroke: var(--soft); fill: var(--pod); rx: 6px }
 .line { stroke-width: 2.2; stroke-linejoin: round }
 .empty { stroke: var(--bad) !important; stroke-dasharray: 3 4 }
 .service { stroke-width: 2 }
+.isolated { stroke: var(--bad); stroke-width: 2 }
 """
 HOVER = """\
 body { margin: 0; background: #ffffff }
@@ -152,7 +153,8 @@ def _pod(placed: PodPlace) -> Iterator[str]:
     box = pod.box
     if pod.in_node:
         box = Box(box.id, box.name, ("host network", *box.lines[1:]))
-    yield from _box(placed.place, box, "pod", pod.members)
+    kind = "pod isolated" if pod.isolated else "pod"
+    yield from _box(placed.place, box, kind, pod.members)
 
 
 # -- services --------------------------------------------------------------------------------------

@@ -246,3 +246,14 @@ def test_an_external_address_is_told_and_where_ingresses_lead() -> None:
             line = next(lines)
             assert touches(place, line[0])
             assert touches(places[goal], line[-1])
+
+
+def test_isolated_pods_are_marked() -> None:
+    text = f"{TEXT}networkPolicies: [{{name: p, podSelector: {{matchLabels: {{app: a}}}}}}]\n"
+    drawn = picture(resolve(load_lab_text(text).spec).cluster)
+    marked = {pod.members for node in drawn.nodes for pod in node.pods if pod.isolated}
+    assert marked == {("a",), ("b",)}
+    for form in (svg(drawn), mermaid(drawn), dot(drawn)):
+        assert form.count("isolated: ingress") == 2
+    plain = picture(resolve(load_lab_text(TEXT).spec).cluster)
+    assert not any(pod.isolated for node in plain.nodes for pod in node.pods)
