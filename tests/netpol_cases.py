@@ -80,6 +80,8 @@ class Layout:
     mode: str = "iptables"
     pod_network: str = "host-gw"
     name: str = "netpol"
+    #: all of the vectors' pods in every case: in a lab that stays up they keep their addresses
+    every_pod: bool = False
 
 
 def lab_text(step: Step, layout: Layout) -> str:
@@ -103,7 +105,7 @@ def _lab(step: Step, layout: Layout) -> str:
             "labels": labels.get(full_name, model[full_name]["labels"]),
             "containers": [{"name": "server", "ports": model[full_name]["ports"]}],
         }
-        for number, full_name in enumerate(sorted(step.pods))
+        for number, full_name in enumerate(sorted(model if layout.every_pod else step.pods))
     ]
     extra = step.raw.get("extraNamespaceLabels", {})
     namespaces = [
