@@ -22,13 +22,14 @@ from pathlib import Path
 
 from benchmarks.contestants import KNS, timed
 from kns.addresses import IPNetwork
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host
 from kns.engine import down
 from kns.experiment.bench.latency import listening, measure
 from kns.experiment.bench.model import Latency
 from kns.experiment.bench.scenario import Scenario
 from kns.kernel.apply import apply
+from kns.kinds.networking import ProxyMode
 from kns.kinds.networkpolicy import (
     IPBlock,
     NetworkPolicy,

@@ -13,7 +13,7 @@ from kns.addresses import IPAddress, IPFamily
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.addresses import bridge_address
-from kns.promise.flow import Backend, Flow
+from kns.promise.flow import Backend, Flow, Origin, ProxyEntry
 from kns.promise.location import label
 from kns.promise.lookup import Lookup
 
@@ -47,6 +47,15 @@ def _answers_at(host_ip: IPAddress | None, address: IPAddress) -> bool:
     if host_ip.version != address.version:
         return False
     return host_ip.is_unspecified or host_ip == address
+
+
+def host_port_entry(lookup: Lookup, flow: Flow, client: IPAddress, backend: Backend) -> ProxyEntry:
+    """Where the port is translated; `client` is the address with which the flow comes there."""
+    node, sender = lookup.nodes[backend.node], lookup.sender(flow.source)
+    if isinstance(sender, Pod) and sender.node == node.name:
+        own = sender.address(flow.family)
+        return ProxyEntry(node, Origin.POD, own or client, sender)
+    return ProxyEntry(node, Origin.NODE if sender is node else Origin.OUTSIDE, client)
 
 
 def host_port_source(lookup: Lookup, flow: Flow, client: IPAddress, backend: Backend) -> IPAddress:

@@ -30,7 +30,7 @@ from kns.promise.flow import (
     Stage,
     Stop,
 )
-from kns.promise.hostport import host_port, host_port_source
+from kns.promise.hostport import host_port, host_port_entry, host_port_source
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
 from kns.promise.policy import denial, rulings, source_ranges_stop
@@ -162,11 +162,12 @@ def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     if isinstance(backend, Stop):
         return Promise(flow, stop=backend)
     source, note = _straight_source(lookup, flow, way, backend)
-    mapped = host_port(lookup, flow)
+    mapped, entry = host_port(lookup, flow), None
     if mapped is not None:
+        entry = host_port_entry(lookup, flow, source, mapped)
         source, note = host_port_source(lookup, flow, source, mapped), "a host port"
         backend = mapped
-    found = rulings(lookup, flow, None, backend, source)
+    found = rulings(lookup, flow, entry, backend, source)
     denying = denial(found)
     if denying is not None:
         kept_out = Stop(Stage.POLICY, DROPPED, denying.reason)

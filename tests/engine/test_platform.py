@@ -11,7 +11,7 @@ from kns.cluster.model import Cluster, Network
 from kns.engine import platform
 from kns.errors import PlatformError
 from kns.kinds.networking import DNSOptions
-from kns.state.model import HostState
+from kns.state.model import HostState, Netns, NftTable
 
 NETWORK = Network((IPFamily.IPV4,), (), (), (), ())
 
@@ -25,6 +25,17 @@ def _bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def with_dns(options: DNSOptions) -> Cluster:
     return Cluster("lab", replace(NETWORK, dns=options), ())
+
+
+def test_network_policies_say_that_they_need_nftables() -> None:
+    tables = (NftTable(IPFamily.IPV4, "network-policy"),)
+    with pytest.raises(PlatformError) as caught:
+        platform.require(HostState((Netns("node1", nftables=tables),)), with_dns(DNSOptions()))
+    assert caught.value.message == (
+        "NetworkPolicies are enforced by nftables, also beside iptables:"
+        " the program nft is not installed"
+    )
+    assert caught.value.hint == "apt-get install nftables"
 
 
 def test_coredns_is_asked_for_before_anything_is_built() -> None:

@@ -236,6 +236,20 @@ def test_a_pod_in_the_host_network_is_its_node() -> None:
     assert flow(cluster, "client", "agent", 8080).stop is None
 
 
+def test_a_host_port_is_translated_before_policies_are_asked() -> None:
+    """On the addressed node; a pod of another node still goes to that node."""
+    port = "containers: [{ports: [{port: 8080, hostPort: 8081}]}]"
+    text = LAB.replace("labels: {app: web}}\n", f"labels: {{app: web}}, {port}}}\n", 1)
+    to_web = "egress: [{to: [{podSelector: {matchLabels: {app: web}}}]}]"
+    policy = f"- {{name: p, policyTypes: [Egress], {to_web}}}\n"
+    cluster = resolve(load_lab_text(f"{text}{policy}").spec).cluster
+    assert flow(cluster, "client", "node1", 8081).names == ("web",)
+    assert flow(cluster, "web2", "node1", 8081).denied != ()
+    cluster = resolve(load_lab_text(f"{text}- {DENY}\n").spec).cluster
+    assert flow(cluster, "client", "node1", 8081).denied != ()
+    assert flow(cluster, "node1", "node1", 8081).names == ("web",)
+
+
 def test_the_same_without_policies_asks_for_none() -> None:
     cluster = lab(DENY)
     plain = replace(cluster, network_policies=())
