@@ -13,7 +13,7 @@ from benchmarks.run import cell, targets
 from tests.readme_console import PROJECT
 
 FLOOR = {"up": 100.0, "down": 10.0}
-KNS = {"up": 600.0, "again": 500.0, "probe": 300.0, "down": 200.0, "agent_mb": 50.0}
+KNS = {"up": 450.0, "again": 500.0, "probe": 190.0, "down": 160.0, "agent_mb": 50.0}
 
 
 def test_ratio_is_to_the_floor_of_the_same_phase() -> None:
@@ -28,18 +28,18 @@ def test_targets_of_a_hundred_pods() -> None:
     }
     assert {name: (target.bound, target.ok) for name, target in found.items()} == {
         "up again, 100 pods": (600, True),
-        "up, 100 pods: 3 x floor + 350": (650.0, True),
-        "probe, one curl, 100 pods": (400, True),
-        "down, 100 pods: 2 x floor + 200": (220.0, True),
-        "kns --help": (150, True),
+        "up, 100 pods: 1.5 x floor + 300": (450.0, True),
+        "probe, one curl, 100 pods": (200, True),
+        "down, 100 pods: 1.2 x floor + 150": (162.0, True),
+        "kns --help": (100, True),
     }
 
 
 def test_target_is_missed_above_its_bound() -> None:
-    slow = {**KNS, "up": 651.0}
-    found = targets({"floor": {100: FLOOR}, "kns": {100: slow}}, 151)
+    slow = {**KNS, "up": 451.0}
+    found = targets({"floor": {100: FLOOR}, "kns": {100: slow}}, 101)
     assert [target.name for target in found if not target.ok] == [
-        "up, 100 pods: 3 x floor + 350",
+        "up, 100 pods: 1.5 x floor + 300",
         "kns --help",
     ]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 
-from kns.addresses import IPAddress, IPNetwork
+from kns.addresses import IPNetwork
 from kns.kinds.networking import Networking
 
 _DEFAULTS: dict[str, tuple[IPNetwork, IPNetwork]] = {
@@ -73,11 +73,6 @@ def node_mask_size(spec: Networking, family: int) -> int:
 def pod_capacity(network: IPNetwork) -> int:
     """How many pods a pod CIDR holds: all but the network, the bridge and the broadcast address."""
     return max(0, network.num_addresses - 3)
-
-
-def host_address(network: IPNetwork, index: int) -> IPAddress:
-    """The address number `index` of a network, 0 being the network's own."""
-    return network[index]
 
 
 def _of_families(
