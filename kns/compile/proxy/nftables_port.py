@@ -74,7 +74,7 @@ def service_names(view: ServicePortView) -> ServiceNames:
 def endpoint_names(base: str, endpoint: ProxyEndpoint) -> tuple[str, str]:
     """The chain of an endpoint of the service port `base`, and its affinity set."""
     # nft names may hold letters, digits and _./- only
-    address = str(endpoint.address).replace(":", ".")
+    address = endpoint.host.replace(":", ".")
     name = _hashed(f"{base}__{address}/{endpoint.port}")
     return f"endpoint-{name}", f"affinity-{name}"
 
@@ -85,8 +85,9 @@ def _port_path(view: ServicePortView) -> str:
 
 
 def _hashed(path: str) -> str:
-    digest = base64.b32encode(hashlib.sha256(path.encode()).digest()).decode()
-    name = f"{digest[:8]}-{path}"
+    # five bytes are the eight letters that are kept
+    digest = base64.b32encode(hashlib.sha256(path.encode()).digest()[:5]).decode()
+    name = f"{digest}-{path}"
     return name if len(name) <= NAME_BASE_MAX else name[: NAME_BASE_MAX - 3] + "..."
 
 
@@ -124,11 +125,18 @@ class _ServiceWriter:
         if self.view.local:
             self._write_balancing(self.names.local, self.view.local)
         for endpoint in self.view.reachable:
-            self._write_endpoint(endpoint)
+            if self.has_endpoint_chains:
+                self._write_endpoint(endpoint)
+            if endpoint.is_local and not self.draft.structure.small_chains:
+                self._add_hairpin(endpoint)
 
     @property
     def affinity(self) -> bool:
         return self.view.service.session_affinity is SessionAffinity.CLIENT_IP
+
+    @property
+    def has_endpoint_chains(self) -> bool:
+        return self.affinity or self.draft.structure.small_chains
 
     @property
     def protocol(self) -> str:
@@ -218,7 +226,7 @@ class _ServiceWriter:
 
     def _write_balancing(self, chain: str, endpoints: tuple[ProxyEndpoint, ...]) -> None:
         """Clients that an endpoint knows first, then a random endpoint."""
-        if not (self.affinity or self.draft.structure.small_chains):
+        if not self.has_endpoint_chains:
             self.draft.add_rules(chain, self._translation(endpoints))
             return
         names = [endpoint_names(self.names.base, endpoint) for endpoint in endpoints]
@@ -232,31 +240,29 @@ class _ServiceWriter:
         """The DNAT to one of the endpoints."""
         if self.draft.structure.plain_single and len(endpoints) == 1:
             return self._plain_translation(endpoints[0])
-        targets = ", ".join(
-            f"{i} : {address_text(e.address)} . {e.port}" for i, e in enumerate(endpoints)
-        )
+        targets = ", ".join(f"{i} : {_host(e)} . {e.port}" for i, e in enumerate(endpoints))
         chance = f"numgen random mod {len(endpoints)} map {{ {targets} }}"
         return f"meta l4proto {self.protocol} dnat {self.draft.ip} to {chance}"
 
     def _plain_translation(self, endpoint: ProxyEndpoint) -> str:
-        address = address_text(endpoint.address)
-        target = f"[{address}]" if self.draft.ip == "ip6" else address
+        target = f"[{_host(endpoint)}]" if self.draft.ip == "ip6" else _host(endpoint)
         return f"meta l4proto {self.protocol} dnat to {target}:{endpoint.port}"
 
-    def _write_endpoint(self, endpoint: ProxyEndpoint) -> None:
+    def _add_hairpin(self, endpoint: ProxyEndpoint) -> None:
         """A pod that reaches itself through the service would drop an answer from its own address.
 
         Only endpoints on this node can be such pods.
         """
+        host = _host(endpoint)
+        self.draft.add_element(HAIRPINS, f"{host} . {host} . {self.protocol} . {endpoint.port}")
+
+    def _write_endpoint(self, endpoint: ProxyEndpoint) -> None:
+        """The endpoint's chain: the hairpin rule, who is remembered, the DNAT."""
         chain, affinity_set = endpoint_names(self.names.base, endpoint)
         ip = self.draft.ip
-        address = address_text(endpoint.address)
         rules: list[str] = []
         if self.draft.structure.small_chains:
-            rules.append(self.draft.mark_rule(f"{ip} saddr {address}"))
-        elif endpoint.is_local:
-            key = f"{address} . {address} . {self.protocol} . {endpoint.port}"
-            self.draft.add_element(HAIRPINS, key)
+            rules.append(self.draft.mark_rule(f"{ip} saddr {_host(endpoint)}"))
         if self.affinity:
             self.draft.add_set(
                 affinity_set,
@@ -266,5 +272,10 @@ class _ServiceWriter:
                 f"timeout {duration_text(self.view.service.session_affinity_timeout)}",
             )
             rules.append(f"update @{affinity_set} {{ {ip} saddr }}")
-        if rules:
-            self.draft.add_rules(chain, *rules, self._plain_translation(endpoint))
+        self.draft.add_rules(chain, *rules, self._plain_translation(endpoint))
+
+
+def _host(endpoint: ProxyEndpoint) -> str:
+    """The endpoint's address as nft prints it."""
+    is_ipv4 = endpoint.address.version == 4
+    return endpoint.host if is_ipv4 else address_text(endpoint.address)
