@@ -69,6 +69,8 @@ def _apply(
 
     Before Linux 6.2 it does so for chains that the same transaction took out of a map.
     """
+    for text in wanted.prepared:
+        _check(_load(context, text, stop=stop), netns, "nft -f")
     whole = wanted.text + wanted.cleanup
     if not whole:
         return

@@ -248,7 +248,7 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
             yield _fed(f"{netns} ipset restore", op.text)
         case LoadNft():
             change = nft.change(op.observed, op.desired)
-            yield _fed(f"{netns} nft -f -", change.text + change.cleanup)
+            yield _fed(f"{netns} nft -f -", change.whole)
         case SetVirtualServers():
             if op.timeouts != IpvsTimeouts():
                 yield f"{netns} {ipvs.timeouts_command(op.timeouts)}"

@@ -29,6 +29,7 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
+from kns.state import nft as nft_state
 from kns.state.model import NftChain, NftTable
 from kns.state.nft import NftChange, change, table_text
 
@@ -249,4 +250,15 @@ def test_a_link_that_is_made_just_now_is_waited_for(space: str) -> None:
     table = NftTable(IPFamily.IPV4, "kube-proxy", chains=(rule,))
     nftables.apply(space, change(None, table))
     timer.join()
+    assert nftables.observe(space, own_rules().nft_tables) == (table,)
+
+
+def test_table_that_comes_in_pieces_is_the_desired_one(
+    space: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nft_state, "PIECE", 2)
+    (table,) = nft_tables(*random_services(random.Random(7)), NODE, OPTIONS, IPFamily.IPV4)
+    wanted = change(None, table)
+    assert len(wanted.prepared) > 1
+    nftables.apply(space, wanted)
     assert nftables.observe(space, own_rules().nft_tables) == (table,)

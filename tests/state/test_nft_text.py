@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from kns.addresses import IPFamily
 from kns.state.model import NftChain, NftSet, NftTable
-from kns.state.nft import NftChange, change, parse_tables, table_text
+from kns.state.nft import PIECE, NftChange, change, parse_tables, table_text
 
 CLUSTER_IPS = NftSet("set", "cluster-ips", ("type ipv4_addr",), ("10.96.0.1", "10.96.0.2"))
 SERVICES = NftSet(
@@ -223,3 +223,42 @@ def test_lone_element_of_a_set_stays_a_set() -> None:
     text = table_text(table)
     assert "ip daddr { 10.96.0.0/15, 10.96.0.0/15 } drop" in text
     assert "ip saddr != { 10.0.0.0/8, 10.0.0.0/8 } drop" in text
+
+
+def big_table(services: int) -> NftTable:
+    """A chain with a map of its own for each service, and one that leads to them."""
+    chains = tuple(
+        NftChain(
+            f"s{n:05}",
+            rules=(
+                "meta l4proto tcp dnat ip to numgen random mod 1"
+                f" map {{ 0 : 10.0.{n >> 8}.{n & 255} . 80 }}",
+            ),
+        )
+        for n in range(services)
+    )
+    lead = NftChain("lead", HOOK.hook, ("tcp dport vmap @services",))
+    return NftTable(IPFamily.IPV4, "t", (SERVICES,), (lead, *chains))
+
+
+def test_what_no_packet_meets_yet_is_loaded_in_pieces() -> None:
+    small, big = (change(None, big_table(count)) for count in (PIECE, PIECE + 1))
+    assert small.prepared == ()
+    assert [text.count("chain ") for text in big.prepared] == [PIECE, 1]
+    assert not any("hook" in text or "services" in text for text in big.prepared)
+    assert "chain lead" in big.text
+    assert "service-ips" in big.text
+    assert "chain s0" not in big.text
+    read: dict[str, NftChain] = {}
+    for text in (*big.prepared, big.text):
+        read |= {chain.name: chain for chain in parse_tables(text)[0].chains}
+    assert tuple(sorted(read.values(), key=lambda chain: chain.name)) == tuple(
+        sorted(big_table(PIECE + 1).chains, key=lambda chain: chain.name)
+    )
+
+
+def test_chain_that_refers_to_another_stays_in_the_transaction() -> None:
+    table = big_table(PIECE + 1)
+    leading = NftChain("s99999", rules=("numgen random mod 1 vmap { 0 : goto s00000 }",))
+    found = change(None, replace(table, chains=(*table.chains, leading)))
+    assert "chain s99999" in found.text
