@@ -23,7 +23,7 @@ def command(*, lab_name: str | None, lab: str | None, all_labs: bool) -> None:
     chosen = one_lab(lab_name, lab)
     if all_labs and lab_name:
         raise UsageError("--all and a lab's name exclude each other", hint="leave one out")
-    labs = down.known_labs()
+    labs = down.removable_labs()
     if not all_labs:
         labs = _one_to_remove(chosen, labs)
     if not labs:

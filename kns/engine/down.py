@@ -36,6 +36,13 @@ def known_labs() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def removable_labs() -> tuple[str, ...]:
+    """Known labs, and those of which a killed `up` has left the lock alone."""
+    locks = RUN_DIR.glob(".*.lock") if RUN_DIR.is_dir() else ()
+    left = {path.name.removeprefix(".").removesuffix(".lock") for path in locks}
+    return tuple(sorted({*known_labs(), *left}))
+
+
 def down(lab: str) -> DownResult:
     """Remove the lab. Raises one ApplyError for everything that could not be removed."""
     start = time.monotonic()
@@ -76,6 +83,8 @@ def _in_order(lab: str, spaces: tuple[str, ...]) -> tuple[str, ...]:
 def _end_processes(lab: str, spaces: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
     """End what runs in the netns, and the agent even if its own netns has lost its name."""
     inodes = {found[1] for name in spaces if (found := netns.identity(name)) is not None}
+    # a name may have been mounted over with the host's netns, whose processes are no lab's
+    inodes.discard(netns.identity_here()[1])
     pids = set(processes.in_netns(inodes)) if inodes else set()
     pids.update(stray_agents(lab))
     pids.discard(os.getpid())

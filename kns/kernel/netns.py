@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -65,6 +65,29 @@ def is_netns(name: str) -> bool:
     """True if a netns is mounted at the name, False if it is only a file left by a crash."""
     found = identity(name)
     return found is not None and found[0] == Path("/proc/self/ns/net").stat().st_dev
+
+
+def strays(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the names, all mounted, that lead to a netns which is not theirs.
+
+    It is the caller's own, or several names lead to it: then its own name is the one on which
+    nothing else was mounted before.
+    """
+    by_identity: dict[tuple[int, int] | None, list[str]] = {}
+    for name in names:
+        by_identity.setdefault(identity(name), []).append(name)
+    found = by_identity.pop(identity_here(), [])
+    for shared in by_identity.values():
+        if len(shared) > 1:
+            own = [name for name in shared if _mounts(name) == 1]
+            found += [name for name in shared if own != [name]]
+    return tuple(sorted(found))
+
+
+def _mounts(name: str) -> int:
+    """How often something is mounted at the name, one above the other."""
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    return sum(line.split()[4] == str(path_of(name)) for line in table.splitlines())
 
 
 def prepare_folder() -> None:

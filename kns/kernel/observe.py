@@ -69,8 +69,11 @@ def _interest(space: Netns, rules: RuleNames) -> Interest:
 def observe(names: Iterable[str], interests: Mapping[str, Interest]) -> Observation:
     """Read the named netns. A name without a netns on it (left by a crash) reads as absent."""
     present = [name for name in names if netns.is_netns(name)]
+    stray = netns.strays(present)
+    present = [name for name in present if name not in stray]
+    lost = tuple(Netns(name, links=(), stray=True) for name in stray)
     if not present:
-        return Observation(HostState())
+        return Observation(HostState(lost))
     with ThreadPoolExecutor(max_workers=4) as pool, _stopped_by_errors() as stop:
         # the slow part is other programs: they run while this thread decodes dumps
         slow = {
@@ -83,7 +86,8 @@ def observe(names: Iterable[str], interests: Mapping[str, Interest]) -> Observat
         for name, (space, links) in found.items():
             complete = slow[name].result()(space) if name in slow else space
             merged[name] = (complete, links)
-    return _joined(merged)
+    found_all = _joined(merged)
+    return replace(found_all, state=HostState((*found_all.state.netns, *lost)))
 
 
 @contextlib.contextmanager

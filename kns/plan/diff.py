@@ -80,7 +80,7 @@ def plan(desired: HostState, observed: HostState) -> tuple[Op, ...]:
     """The ops that turn `observed` into `desired`."""
     phases = _Phases()
     wanted = {netns.name: netns for netns in desired.netns}
-    found = {netns.name: netns for netns in observed.netns}
+    found = {netns.name: netns for netns in observed.netns if not netns.stray}
     _delete_netns(phases, wanted, observed)
     _undo(phases, wanted, observed)
     gone = _stale_links(phases, wanted, found)
@@ -109,7 +109,7 @@ def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], observed: HostSt
     """
     links = _links_of(observed)
     for netns in observed.netns:
-        if netns.name in wanted:
+        if netns.name in wanted and not netns.stray:
             continue
         phases.remove.extend(
             Delete(peer.netns, links[peer.netns, peer.name])
@@ -122,7 +122,7 @@ def _delete_netns(phases: _Phases, wanted: Mapping[str, Netns], observed: HostSt
 def _undo(phases: _Phases, wanted: Mapping[str, Netns], observed: HostState) -> None:
     """Take back what no lab has, before the links and addresses that it may stand on."""
     for netns in observed.netns:
-        if netns.name not in wanted:
+        if netns.name not in wanted or netns.stray:
             continue
         keys = {sysctl.key for sysctl in wanted[netns.name].sysctls}
         for item in netns.deviations:

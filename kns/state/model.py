@@ -372,6 +372,8 @@ class Netns:
     nftables: tuple[NftTable, ...] = ()
     ipsets: tuple[IpSet, ...] = ()
     virtual_servers: tuple[VirtualServer, ...] = ()
+    #: only observed: the name leads to a netns that is another name's, or the observer's own
+    stray: bool = False
     #: only observed: changes by hand that nothing above can tell. A Sysctl has the value that it
     #: has in a fresh netns
     deviations: tuple[Deviation | Sysctl, ...] = ()

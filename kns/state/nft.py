@@ -29,6 +29,8 @@ _REFERENCE = re.compile(r"\bgoto |\bjump |@")
 PIECE = 1000
 #: nft 1.0.6 leaves the parts out of what it prints, later ones do not; each reads both
 _PARTS = re.compile(r"(?<= dnat )(ip6?) addr \. port (?=to )")
+#: how nft prints `meta mark & MASK == VALUE` where the mask has the highest bits alone
+_PREFIXED_MARK = re.compile(r"meta mark (!= )?(0x[0-9a-f]{8})/(\d+)(?!\S)")
 
 _ELEMENT = re.compile(r'((?:"[^"]*"|[^"])*?)(?: comment "([^"]*)")?(?: : (.*))?')
 
@@ -298,8 +300,14 @@ def _parse_chain(name: str, body: Sequence[str]) -> NftChain:
         elif line.startswith("comment "):
             comment = _unquoted(line)
         elif line:
-            rules.append(_PARTS.sub(r"\1 ", line))
+            rules.append(_PREFIXED_MARK.sub(_masked_mark, _PARTS.sub(r"\1 ", line)))
     return NftChain(name, hook, tuple(rules), comment)
+
+
+def _masked_mark(match: re.Match[str]) -> str:
+    differs, value, length = match.groups()
+    mask = 0xFFFFFFFF & ~(0xFFFFFFFF >> int(length))
+    return f"meta mark & 0x{mask:08x} {'!=' if differs else '=='} {value}"
 
 
 def _parse_set(kind: str, name: str, body: Sequence[str]) -> NftSet:

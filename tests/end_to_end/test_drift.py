@@ -6,6 +6,7 @@ that the tools show is as it was.
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,11 +14,13 @@ from typing import NamedTuple
 import pytest
 
 from kns.compile.names import lab_prefix
-from kns.engine.down import down
+from kns.compile.paths import LabPaths
+from kns.engine.down import down, removable_labs
 from kns.engine.status import status
 from kns.engine.up import up
+from kns.kernel import netns
 from kns.kernel.processes import Context, run
-from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
+from tests.end_to_end.labfiles import fingerprint, leftovers, small_lab, write_lab
 from tests.end_to_end.portrait import Portrait, differences, portrait
 
 pytestmark = pytest.mark.kernel
@@ -95,3 +98,68 @@ def carry_out(change: Change) -> None:
     context = Context(f"{lab_prefix(LAB)}{change.place}")
     done = run(["sh", "-ec", change.command], context=context, timeout=20)
     assert done.returncode == 0, (change, done.stderr)
+
+
+# -- names that lead elsewhere ---------------------------------------------------------------------
+
+
+def netns_path(place: str) -> str:
+    return str(netns.path_of(f"{lab_prefix(LAB)}{place}"))
+
+
+@pytest.mark.parametrize("source", ["/proc/self/ns/net", "pod1"])
+def test_a_name_with_another_netns_over_it_is_made_anew(lab: Path, source: str) -> None:
+    """Neither the host's netns nor the other pod's, which is mounted there, is touched."""
+    host, pod1 = fingerprint(), netns.identity(f"{lab_prefix(LAB)}pod1")
+    over = source if source.startswith("/") else netns_path(source)
+    assert run(["mount", "--bind", over, netns_path("pod2")]).returncode == 0
+    assert "pod2: delete netns" in status(LAB).drift
+    up(lab)
+    assert (fingerprint(), netns.identity(f"{lab_prefix(LAB)}pod1")) == (host, pod1)
+    assert up(lab).ops == ()
+    assert differences(PORTRAIT, portrait(LAB)) == []
+
+
+def test_down_spares_the_processes_of_the_host_s_netns(tmp_path: Path) -> None:
+    name = "driftdown"
+    up(write_lab(tmp_path, small_lab(name)))
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        path = netns.path_of(f"{lab_prefix(name)}pod1")
+        assert run(["mount", "--bind", "/proc/self/ns/net", str(path)]).returncode == 0
+        down(name)
+        assert bystander.poll() is None
+        bystander.kill()
+    assert leftovers(name) == {}
+
+
+def test_the_lock_that_a_killed_up_leaves_is_seen_and_removed() -> None:
+    lock = LabPaths("driftlock").lock
+    lock.parent.mkdir(mode=0o700, exist_ok=True)
+    lock.touch(mode=0o600)
+    assert "driftlock" in removable_labs()
+    down("driftlock")
+    assert not lock.exists()
+
+
+# -- the ends of options ---------------------------------------------------------------------------
+
+ENDS = [
+    "kubeProxyMode: nftables, kubeProxy: {masqueradeBit: 31}",
+    "kubeProxyMode: nftables, kubeProxy: {masqueradeBit: 0}",
+    "kubeProxyMode: iptables, kubeProxy: {masqueradeBit: 31}",
+    "kubeProxyMode: iptables, kubeProxy: {masqueradeBit: 0}",
+    "mtu: 1280, ipFamily: ipv6",
+    "mtu: 9000, podNetwork: vxlan, ipFamily: dual",
+]
+
+
+@pytest.mark.parametrize("options", ENDS)
+def test_up_again_changes_nothing_at_the_ends_of_options(tmp_path: Path, options: str) -> None:
+    name = "driftends"
+    text = small_lab(name, pods=2, nodes=2).replace("networking: {", f"networking: {{{options}, ")
+    path = write_lab(tmp_path, text)
+    try:
+        up(path)
+        assert (status(name).drift, up(path).ops) == ((), ())
+    finally:
+        down(name)

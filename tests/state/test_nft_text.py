@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from kns.addresses import IPFamily
 from kns.state.model import NftChain, NftSet, NftTable
 from kns.state.nft import PIECE, NftChange, change, parse_tables, table_text
@@ -262,3 +264,16 @@ def test_chain_that_refers_to_another_stays_in_the_transaction() -> None:
     leading = NftChain("s99999", rules=("numgen random mod 1 vmap { 0 : goto s00000 }",))
     found = change(None, replace(table, chains=(*table.chains, leading)))
     assert "chain s99999" in found.text
+
+
+@pytest.mark.parametrize(
+    ("printed", "rule"),
+    [
+        ("meta mark 0x00000000/1 return", "meta mark & 0x80000000 == 0x00000000 return"),
+        ("meta mark != 0x00000000/1 accept", "meta mark & 0x80000000 != 0x00000000 accept"),
+        ("meta mark 0x40000000/2 drop", "meta mark & 0xc0000000 == 0x40000000 drop"),
+    ],
+)
+def test_a_mask_of_the_highest_bits_is_read_as_it_is_written(printed: str, rule: str) -> None:
+    (table,) = parse_tables(f"table ip t {{\n\tchain c {{\n\t\t{printed}\n\t}}\n}}\n")
+    assert table.chains[0].rules == (rule,)
