@@ -2,178 +2,29 @@
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Mapping
-from ipaddress import ip_address, ip_network
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any
 
 import click
 
-from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.addresses import IPFamily
+from kns.cli.kube_proxy_flags import (
+    KubeProxyCommand,
+    addresses,
+    kube_proxy_flags,
+    kube_proxy_options,
+)
+from kns.cli.object_files import contents
 from kns.cli.output import print_text
 from kns.cli.streams import say_problems
 from kns.cluster.manifests import load_objects
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.host import as_host
-from kns.compile.proxy.release import ReleaseChange, has
 from kns.errors import UsageError
-from kns.kinds.networking import (
-    EXTERNAL_IPS_GATE_SINCE,
-    DetectLocalMode,
-    FeatureGates,
-    IPVSOptions,
-    KubeProxyOptions,
-    NfacctUse,
-    NFTablesOptions,
-    ProxyMode,
-)
+from kns.kinds.networking import NfacctUse, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.release import NEWEST, Release
 
-Function = TypeVar("Function", bound=Callable[..., object])
-
-PRIMARY = "primary"
-EXTERNAL_IPS_GATE = "AllowServiceExternalIPs"
-_TRUTH = {"true": True, "false": False}
 FAMILIES = {"ipv4": IPFamily.IPV4, "ipv6": IPFamily.IPV6}
-
-
-def _addresses(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> tuple[IPAddress, ...]:
-    """IP addresses, separated by commas or in several options."""
-    try:
-        return tuple(ip_address(item) for item in _items(values))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _cidrs(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> tuple[IPNetwork, ...]:
-    """Networks, separated by commas or in several options; host bits are masked, as Go does it."""
-    items = _items(values)
-    for item in items:
-        if "/" not in item:
-            raise click.BadParameter(f"{item!r} is no CIDR: it lacks a prefix length")
-    try:
-        return tuple(ip_network(item, strict=False) for item in items)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
-def _cidr_pair(ctx: click.Context, param: click.Parameter, value: str) -> tuple[IPNetwork, ...]:
-    """Networks, separated by commas."""
-    return _cidrs(ctx, param, (value,))
-
-
-def _node_port_addresses(
-    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
-) -> tuple[IPNetwork, ...] | str:
-    """Networks, or the word `primary` alone."""
-    items = _items(values)
-    if PRIMARY not in items:
-        return _cidrs(ctx, param, values)
-    if len(items) > 1:
-        raise click.BadParameter(f"{PRIMARY} stands alone")
-    return PRIMARY
-
-
-def _items(values: tuple[str, ...]) -> list[str]:
-    return [item.strip() for value in values for item in value.split(",") if item.strip()]
-
-
-def _duration(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
-    """A duration as Go writes it (`15m`, `1h30m`, `90s`), in whole seconds."""
-    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?|0", value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no duration such as 15m or 90s")
-    hours, minutes, seconds = (int(group or 0) for group in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
-
-
-def _feature_gates(
-    _ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
-) -> FeatureGates:
-    """`NAME=true|false`, separated by commas or in several options; the last one counts."""
-    gates = FeatureGates()
-    for item in _items(values):
-        name, _, value = item.partition("=")
-        if name != EXTERNAL_IPS_GATE:
-            raise click.BadParameter(f"{name} changes no rules: {EXTERNAL_IPS_GATE} does")
-        if value not in _TRUTH:
-            raise click.BadParameter(f"{item!r} is neither {name}=true nor {name}=false")
-        gates = FeatureGates(allow_service_external_ips=_TRUTH[value])
-    return gates
-
-
-class KubeProxyCommand(click.Command):
-    """A command whose boolean options are written as kube-proxy's: `--flag` or `--flag=false`.
-
-    Such an option never takes the next word as its value, as pflag's don't.
-    """
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Spell a bare boolean option out before click reads it."""
-        flags = {
-            name
-            for p in self.params
-            if isinstance(p.type, click.types.BoolParamType)
-            if isinstance(p, click.Option) and not p.is_flag
-            for name in p.opts
-        }
-        end = args.index("--") if "--" in args else len(args)
-        spelled = [f"{arg}=true" if arg in flags else arg for arg in args[:end]]
-        return super().parse_args(ctx, spelled + args[end:])
-
-
-#: a string to kube-proxy, of which the last one counts; the others are lists that add up
-_CIDR_PAIR: Final = {"callback": _cidr_pair, "default": "", "metavar": "CIDR[,CIDR]"}
-_CIDRS: Final = {"callback": _cidrs, "multiple": True, "metavar": "CIDR,..."}
-_BOOL: Final = {"type": bool, "metavar": "[=true|false]"}
-_DURATION: Final = {"callback": _duration, "default": "0", "metavar": "DURATION"}
-_MODE: Final = {
-    "type": click.Choice([str(mode) for mode in DetectLocalMode]),
-    "default": str(DetectLocalMode.CLUSTER_CIDR),
-}
-_BIT: Final = {"type": click.IntRange(0, 31), "default": 14}
-
-#: name, settings, help
-_FLAGS: Final[tuple[tuple[str, Mapping[str, Any], str], ...]] = (
-    (
-        "--feature-gates",
-        {"callback": _feature_gates, "multiple": True, "metavar": "NAME=BOOL,..."},
-        "AllowServiceExternalIPs=false: addresses in externalIPs are left alone.",
-    ),
-    ("--cluster-cidr", _CIDR_PAIR, "The pods' CIDRs, one a family."),
-    ("--masquerade-all", {**_BOOL, "default": False}, "Masquerade every client."),
-    ("--detect-local-mode", _MODE, "How traffic of this node's pods is told."),
-    ("--pod-bridge-interface", {"default": "", "metavar": "NAME"}, "The pods' bridge."),
-    ("--pod-interface-name-prefix", {"default": "", "metavar": "PREFIX"}, "Of the pods' links."),
-    (
-        "--nodeport-addresses",
-        {**_CIDRS, "callback": _node_port_addresses},
-        "The node's addresses that answer on node ports, or the word primary.",
-    ),
-    ("--iptables-localhost-nodeports", {**_BOOL, "default": True}, "Node ports on 127.0.0.1."),
-    ("--iptables-masquerade-bit", {**_BIT, "metavar": "BIT"}, "The mark's bit; default 14."),
-    ("--conntrack-tcp-be-liberal", {**_BOOL, "default": False}, "Forward invalid packets, too."),
-    ("--ipvs-scheduler", {"default": "rr", "metavar": "NAME"}, "IPVS' scheduler; default rr."),
-    ("--ipvs-strict-arp", {**_BOOL, "default": False}, "arp_ignore and arp_announce."),
-    ("--ipvs-tcp-timeout", _DURATION, "Of idle TCP."),
-    ("--ipvs-tcpfin-timeout", _DURATION, "Of TCP after a FIN."),
-    ("--ipvs-udp-timeout", _DURATION, "Of idle UDP."),
-    ("--ipvs-exclude-cidrs", _CIDRS, "Virtual servers that are left alone."),
-)
-
-
-def _kube_proxy_options(function: Function) -> Function:
-    """kube-proxy's own options, under its names and with its defaults."""
-    for name, settings, text in reversed(_FLAGS):
-        function = click.option(name, help=text, **settings)(function)
-    return function
 
 
 @click.command(cls=KubeProxyCommand)
@@ -209,12 +60,12 @@ def _kube_proxy_options(function: Function) -> Function:
 )
 @click.option(
     "--host-address",
-    callback=_addresses,
+    callback=addresses,
     multiple=True,
     metavar="IP,...",
     help="A further address of the node, which the Node object does not tell.",
 )
-@_kube_proxy_options
+@kube_proxy_flags
 def command(files: tuple[str, ...], **flags: Any) -> None:
     """Print the rules kube-proxy would write on a node for these Kubernetes objects.
 
@@ -223,30 +74,16 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     by `nft -f`; for ipvs each part by the program in its comment line. The first line says of which
     release the rules are. The options below are kube-proxy's own.
     """
-    options = _options(flags)
-    objects = load_objects([(_shown(file), _content(file)) for file in files])
+    mode, release = ProxyMode(flags["proxy_mode"]), Release(flags["kube_proxy_version"])
+    options = kube_proxy_options(flags, mode, release)
+    objects = load_objects(contents(files))
     say_problems(objects.warnings)
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
-    mode = proxy(options.mode)
+    writer = proxy(mode)
     family = flags["family"]
-    families = mode.RENDERED_FAMILIES if family is None else (FAMILIES[family],)
-    print_text(f"# kube-proxy {options.version}, {options.mode} mode, node {node.name}\n")
-    print_text(mode.render(objects, node, options, families))
-
-
-def _shown(file: str) -> str:
-    return "<stdin>" if file == "-" else file
-
-
-def _content(file: str) -> bytes:
-    if file == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(file).read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"{file}: no such file") from None
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
+    families = writer.RENDERED_FAMILIES if family is None else (FAMILIES[family],)
+    print_text(f"# kube-proxy {release}, {mode} mode, node {node.name}\n")
+    print_text(writer.render(objects, node, options, families))
 
 
 def _node(nodes: tuple[Node, ...], name: str) -> Node:
@@ -258,52 +95,3 @@ def _node(nodes: tuple[Node, ...], name: str) -> Node:
         f"nodes in the files: {names}" if names else "add what `kubectl get nodes -o yaml` prints"
     )
     raise UsageError(f"there is no node {name!r} in the files", hint=hint)
-
-
-def _options(flags: Mapping[str, Any]) -> KubeProxyOptions:
-    mode = DetectLocalMode(flags["detect_local_mode"])
-    _require_interface(mode, flags)
-    release = Release(flags["kube_proxy_version"])
-    all_masqueraded = flags["masquerade_all"] and has(release, ReleaseChange.ONE_MASQUERADE_ALL)
-    if flags["feature_gates"] != FeatureGates() and release < EXTERNAL_IPS_GATE_SINCE:
-        hint = f"--kube-proxy-version {EXTERNAL_IPS_GATE_SINCE} is the first that has it"
-        raise UsageError(f"kube-proxy {release} has no gate {EXTERNAL_IPS_GATE}", hint=hint)
-    addresses = flags["nodeport_addresses"]
-    primary = addresses == PRIMARY
-    return KubeProxyOptions(
-        mode=ProxyMode(flags["proxy_mode"]),
-        cluster_cidrs=flags["cluster_cidr"],
-        detect_local_mode=mode,
-        pod_bridge_interface=flags["pod_bridge_interface"],
-        pod_interface_name_prefix=flags["pod_interface_name_prefix"],
-        masquerade_all=flags["masquerade_all"],
-        masquerade_bit=flags["iptables_masquerade_bit"],
-        nodeport_addresses=() if primary else addresses,
-        nodeport_addresses_primary=primary,
-        localhost_nodeports=flags["iptables_localhost_nodeports"],
-        conntrack_tcp_be_liberal=flags["conntrack_tcp_be_liberal"],
-        version=release,
-        nfacct=NfacctUse(flags["nfacct"]),
-        feature_gates=flags["feature_gates"],
-        nftables=NFTablesOptions(masquerade_all=all_masqueraded),
-        ipvs=IPVSOptions(
-            scheduler=flags["ipvs_scheduler"],
-            strict_arp=flags["ipvs_strict_arp"],
-            tcp_timeout=flags["ipvs_tcp_timeout"],
-            tcp_fin_timeout=flags["ipvs_tcpfin_timeout"],
-            udp_timeout=flags["ipvs_udp_timeout"],
-            exclude_cidrs=flags["ipvs_exclude_cidrs"],
-        ),
-    )
-
-
-def _require_interface(mode: DetectLocalMode, flags: Mapping[str, Any]) -> None:
-    """kube-proxy's own validation: these modes need to know the interface."""
-    needed = {
-        DetectLocalMode.BRIDGE_INTERFACE: "pod_bridge_interface",
-        DetectLocalMode.INTERFACE_NAME_PREFIX: "pod_interface_name_prefix",
-    }
-    name = needed.get(mode)
-    if name and not flags[name]:
-        option = "--" + name.replace("_", "-")
-        raise UsageError(f"--detect-local-mode={mode} needs {option}", hint=f"add {option}=NAME")
