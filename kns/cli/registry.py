@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Compare proxies": {
         "render": "the rules kube-proxy would write for these objects",
+        "migrate": "what another mode or release changes for your Services",
         "compare": "one lab in each of kube-proxy's modes, side by side",
         "bench": "measure the modes against the number of services",
     },

@@ -123,16 +123,19 @@ def verify(
     places: Places,
     *,
     only: str = "",
+    checks: CheckSet | None = None,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> VerifyReport:
-    """Check everything that the cluster promises; `only` is a regular expression on the ids.
+    """Carry out `checks`, by default everything that the cluster promises.
+
+    `only` is a regular expression on the ids.
 
     `report` is called from this thread, first when it is known how many checks there are.
     """
     for program in PROGRAMS:
         processes.which(program)
     started = time.monotonic()
-    chosen = choose(cluster_checks(cluster), only)
+    chosen = choose(checks or cluster_checks(cluster), only)
     stop = threading.Event()
     session = _Session(cluster, Asker(places, owners(cluster), stop), Pace(stop), started)
     results = []

@@ -34,7 +34,7 @@ from kns.promise.hostport import host_port, host_port_entry, host_port_source
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
 from kns.promise.policy import denial, rulings, source_ranges_stop
-from kns.promise.route import FlowRoute, route
+from kns.promise.route import FlowRoute, own_address, route
 from kns.promise.translate import Masquerade, Translation, translate, unknown_port
 
 
@@ -48,6 +48,16 @@ def promise(lookup: Lookup, flow: Flow) -> Promise:
     if way.entries:
         return Promise(flow, stop=unknown_port(lookup, flow), entries=way.entries)
     return _straight(lookup, flow, way)
+
+
+def promise_at(lookup: Lookup, flow: Flow, node: Node) -> Promise:
+    """The same of a flow from outside that something brings to `node`: a route, a balancer."""
+    client = own_address(flow)
+    frontend = lookup.frontend(flow.destination, flow.port or 0, flow.protocol)
+    if client is None or frontend is None:
+        return promise(lookup, flow)
+    entry = ProxyEntry(node, Origin.OUTSIDE, client)
+    return _to_service(lookup, flow, FlowRoute(client, frontend, (entry,)))
 
 
 # -- by a service ----------------------------------------------------------------------------------

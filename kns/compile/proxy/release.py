@@ -43,6 +43,17 @@ def has(release: Release, change: ReleaseChange) -> bool:
     return release >= SINCE[change]
 
 
+def deletes_stale_udp(release: Release) -> bool:
+    """True if the conntrack entries of a UDP service's clients go with its last endpoint.
+
+    From 1.32 to 1.36 kube-proxy looks at services with a serving endpoint only, and a client that
+    goes on sending keeps its old entry alive (CleanStaleEntries in pkg/proxy/conntrack/cleanup.go;
+    kubernetes issue 139628).
+    """
+    by_events = not has(release, ReleaseChange.UDP_RECONCILED)
+    return by_events or has(release, ReleaseChange.UDP_WITHOUT_ENDPOINTS)
+
+
 #: in the order of the releases
 SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release.V1_31,

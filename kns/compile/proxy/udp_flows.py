@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
-from kns.compile.proxy.release import ReleaseChange, has
+from kns.compile.proxy.release import deletes_stale_udp
 from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.state.model import UdpFlow
@@ -16,10 +16,8 @@ from kns.state.model import UdpFlow
 def udp_flows(cluster: Cluster, node: Node) -> Iterator[UdpFlow]:
     """The flows of every UDP service port, and which endpoints they may still go to.
 
-    Of a service without endpoints none may, and new packets are refused. But from 1.32 to 1.36
-    kube-proxy looks at services with a serving endpoint only, and a client that goes on sending
-    keeps its old entry alive (CleanStaleEntries in pkg/proxy/conntrack/cleanup.go; kubernetes
-    issue 139628).
+    Of a service without endpoints none may, and new packets are refused; whether old entries go
+    too is a question of the release.
     """
     services = [
         service
@@ -29,9 +27,7 @@ def udp_flows(cluster: Cluster, node: Node) -> Iterator[UdpFlow]:
     if not services:
         return
     options = cluster.network.kube_proxy
-    empty_too = not has(options.version, ReleaseChange.UDP_RECONCILED) or has(
-        options.version, ReleaseChange.UDP_WITHOUT_ENDPOINTS
-    )
+    empty_too = deletes_stale_udp(options.version)
     for family in IPFamily:
         for view in service_ports(services, cluster.endpoint_slices, node, options, family):
             if view.port.protocol is Protocol.UDP and (view.reachable or empty_too):

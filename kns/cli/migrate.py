@@ -1,0 +1,86 @@
+"""`kns migrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kns.cli.exits import EXIT_FAILED
+from kns.cli.kube_proxy_flags import KubeProxyCommand, kube_proxy_flags, kube_proxy_options
+from kns.cli.object_files import contents
+from kns.cli.output import output_option, print_json, print_text
+from kns.cli.streams import say, say_problems
+from kns.cluster.manifests import load_objects
+from kns.cluster.model import Cluster
+from kns.cluster.resolve import resolve
+from kns.errors import UsageError
+from kns.experiment.migrate.migrate import migrate
+from kns.experiment.migrate.prove import Proof, prove
+from kns.experiment.migrate.world import with_bridge_addresses, world
+from kns.experiment.setting import ProxySetting, proxy_setting
+from kns.kinds.load import is_lab_text, load_lab_text
+from kns.report.migrate import migration_json, migration_text
+
+
+def _setting(_context: click.Context, _parameter: click.Parameter, value: str) -> ProxySetting:
+    return proxy_setting(value)
+
+
+@click.command(cls=KubeProxyCommand)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@click.option(
+    "--from", "before", required=True, callback=_setting, metavar="MODE[@V]", help="What it is now."
+)
+@click.option(
+    "--to", "after", required=True, callback=_setting, metavar="MODE[@V]", help="What it will be."
+)
+@click.option("--node", metavar="NAME", help="Look at this node alone; default: all that matter.")
+@click.option("--prove", "proves", is_flag=True, help="Try each difference in the lab, both ways.")
+@output_option("json")
+@kube_proxy_flags
+def command(
+    files: tuple[str, ...],
+    before: ProxySetting,
+    after: ProxySetting,
+    output: str | None,
+    **flags: Any,
+) -> int:
+    """What another mode or release of kube-proxy changes, for which Services and whom.
+
+    FILE is what `kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml` (or json) prints, or
+    a lab file; `-` is stdin. MODE is iptables, ipvs or nftables, V a release such as 1.30. Needs no
+    root, but with --prove, which builds the lab in both. The options below are kube-proxy's own.
+    Exits with 1 if something differs.
+
+    \b
+      kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml |
+        kns migrate - --from iptables@1.30 --to nftables@1.37
+      kns migrate labs/migration.yaml --from iptables@1.30 --to nftables@1.37 --prove
+    """
+    cluster, is_lab = _cluster(files, before, flags)
+    found = migrate(cluster, before, after, flags["node"])
+    proofs: tuple[Proof, ...] = ()
+    if flags["proves"]:
+        if not is_lab or files[0] == "-":
+            raise UsageError("--prove builds a lab", hint="name a lab file")
+        proofs = prove(Path(files[0]), cluster, found, say)
+    if output == "json":
+        print_json(migration_json(found, proofs))
+    else:
+        print_text(migration_text(found, proofs))
+    return EXIT_FAILED if found.differences else 0
+
+
+def _cluster(
+    files: tuple[str, ...], before: ProxySetting, flags: dict[str, Any]
+) -> tuple[Cluster, bool]:
+    """The cluster in the files, and whether it is a lab's."""
+    texts = contents(files)
+    if len(texts) == 1 and is_lab_text(texts[0][1], texts[0][0]):
+        loaded = load_lab_text(texts[0][1], texts[0][0])
+        return with_bridge_addresses(resolve(loaded.spec).cluster), True
+    objects = load_objects(texts)
+    say_problems(objects.warnings)
+    return world(objects, kube_proxy_options(flags, before.mode, before.release)), False

@@ -1,0 +1,1 @@
+"""What changes for a cluster's Services when kube-proxy's mode or release does."""
