@@ -41,6 +41,8 @@ FORMS: dict[str, Callable[[Picture], str]] = {
 @click.option(
     "-f",
     "--file",
+    "files",
+    multiple=True,
     metavar="LAB.yaml",
     shell_complete=complete_files,
     help="Draw this file; no lab needs to run.",
@@ -52,7 +54,7 @@ def command(
     lab_name: str | None,
     lab: str | None,
     form: str,
-    file: str | None,
+    files: tuple[str, ...],
     namespace: str | None,
     no_system: bool,
 ) -> None:
@@ -64,8 +66,8 @@ def command(
       kns graph -f labs/four-paths.yaml --format mermaid
       kns graph --format dot | dot -Tpng > lab.png
     """
-    if file is not None:
-        cluster = resolve(load(file).spec).cluster
+    if files:
+        cluster = resolve(load(files).spec).cluster
     else:
         cluster = running(one_lab(lab_name, lab)).cluster
 

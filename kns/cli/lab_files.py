@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem
 
 from kns.cli.streams import say
 from kns.errors import UsageError
-from kns.kinds.load import LoadedLab, load_lab, load_lab_text
+from kns.kinds.load import LoadedLab, load_files, read_lab
 from kns.labfile.shipped import shipped_lab, shipped_labs
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -33,16 +33,35 @@ def complete_files(
     return [CompletionItem(incomplete, "file"), *complete_shipped(context, parameter, incomplete)]
 
 
-def lab_file_argument(function: Function) -> Function:
-    """`LAB.yaml` as the argument `file`."""
-    return click.argument("file", metavar="LAB.yaml", shell_complete=complete_files)(function)
+def lab_files_argument(function: Function) -> Function:
+    """`LAB.yaml [MORE.yaml…]` as the argument `files`."""
+    return click.argument(
+        "files",
+        metavar="LAB.yaml [MORE.yaml...]",
+        nargs=-1,
+        required=True,
+        shell_complete=complete_files,
+    )(function)
 
 
-def load(file: str) -> LoadedLab:
-    """Load the lab file; `-` is stdin. UsageError if it can't be read."""
+def load(files: Sequence[str]) -> LoadedLab:
+    """Load a lab's files; `-` is stdin. UsageError if one can't be read."""
+    loaded = load_files([_content(file) for file in files])
+    for note in loaded.notes:
+        say(note)
+    return loaded
+
+
+def _content(file: str) -> tuple[str, str | bytes]:
     if file == "-":
-        return load_lab_text(sys.stdin.read(), file="<stdin>")
-    return load_lab(existing_file(file))
+        return "<stdin>", sys.stdin.read()
+    path = existing_file(file)
+    return str(path), read_lab(path)
+
+
+def existing_files(files: Sequence[str]) -> list[Path]:
+    """The paths of a lab's files."""
+    return [existing_file(file) for file in files]
 
 
 def existing_file(file: str) -> Path:

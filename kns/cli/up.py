@@ -7,7 +7,7 @@ from typing import Self
 
 import click
 
-from kns.cli.lab_files import existing_file, lab_file_argument
+from kns.cli.lab_files import existing_files, lab_files_argument
 from kns.cli.options import proxy_mode_option, release_option
 from kns.cli.output import coloured, print_text
 from kns.cli.streams import say, say_problems
@@ -19,27 +19,33 @@ from kns.report.up import changes_text, summary
 
 
 @click.command()
-@lab_file_argument
+@lab_files_argument
 @proxy_mode_option
 @release_option
 @click.option("--dry-run", is_flag=True, help="Print the plan as a shell script, change nothing.")
 def command(
-    *, file: str, proxy_mode: ProxyMode | None, release: Release | None, dry_run: bool
+    *,
+    files: tuple[str, ...],
+    proxy_mode: ProxyMode | None,
+    release: Release | None,
+    dry_run: bool,
 ) -> None:
     """Create the lab that LAB.yaml describes, or converge it to the file.
 
     What is there already is left alone: running it again changes nothing, and running it after
     the file was changed, or after something was broken by hand, touches only what differs.
     """
-    path = existing_file(file)
+    path, *more = existing_files(files)
     if dry_run:
-        planned = up.dry_run(path, proxy_mode, release)
+        planned = up.dry_run(path, proxy_mode, release, more)
         print_text(planned.script)
         if planned.is_empty:
             say("nothing differs: the lab is as its file says")
         return
     with _Checklist() as checklist:
-        result = up.up(path, proxy_mode=proxy_mode, release=release, report=checklist.step)
+        result = up.up(
+            path, more=more, proxy_mode=proxy_mode, release=release, report=checklist.step
+        )
     if result.changes:
         say_problems(result.warnings)
     for problem in result.problems:

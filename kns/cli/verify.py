@@ -14,10 +14,10 @@ from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
 from kns.cli.output import coloured, output_option, print_json, width
 from kns.cli.streams import say
-from kns.engine.labs import running
+from kns.engine.labs import RunningLab, load_applied, running
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
-from kns.probe.verify import Progress, VerifyReport, verify
+from kns.probe.verify import Progress, VerifyReport, verify, with_warnings
 from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
 
@@ -65,6 +65,7 @@ def _junit_of(args: Sequence[str]) -> Path | None:
     metavar="FILE",
     help="Also write JUnit XML, on every way out.",
 )
+@click.option("--strict", is_flag=True, help="What the lab file is warned of fails, too.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the checks, with their evidence.")
 @click.option("--all", "every", is_flag=True, help="Show every check that passed.")
 @output_option("json")
@@ -74,6 +75,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     lab_name: str | None,
     only: str,
     junit: Path | None,
+    strict: bool,
     verbose: bool,
     every: bool,
     output: str | None,
@@ -84,9 +86,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     Exits with 1 if a check fails. The ids are those of -o json: --only pod-to-service/hairpin.
     """
     if junit is None:
-        report = _verify(one_lab(lab_name, lab), only)
+        report = _verify(one_lab(lab_name, lab), only, strict=strict)
     else:
-        report = _verify_for_junit(lab_name, lab, only, junit)
+        report = _verify_for_junit(lab_name, lab, only, junit, strict=strict)
     found = _status(report.lab) if report.failed else None
     if output == "json":
         print_json(report.to_json())
@@ -106,8 +108,13 @@ def command(  # noqa: PLR0913 - one parameter an option
     return EXIT_FAILED if report.failed else 0
 
 
-def _verify(lab: str | None, only: str) -> VerifyReport:
+def _verify(lab: str | None, only: str, *, strict: bool) -> VerifyReport:
     found = running(lab)
+    report = _checked(found, only)
+    return with_warnings(report, load_applied(found.paths).warnings) if strict else report
+
+
+def _checked(found: RunningLab, only: str) -> VerifyReport:
     places = places_of(found.name, found.paths)
     if not sys.stderr.isatty():
         return verify(found.cluster, places, only=only)
@@ -125,11 +132,11 @@ def _show_progress(progress: Progress) -> None:
 
 
 def _verify_for_junit(
-    argument: str | None, option: str | None, only: str, file: Path
+    argument: str | None, option: str | None, only: str, file: Path, *, strict: bool
 ) -> VerifyReport:
     """The file exists afterwards whatever happened, so that CI shows the reason."""
     try:
-        report = _verify(one_lab(argument, option), only)
+        report = _verify(one_lab(argument, option), only, strict=strict)
     except BaseException as error:
         _write(file, junit_error(f"kns verify {argument or option or ''}".strip(), error))
         raise

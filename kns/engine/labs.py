@@ -118,7 +118,8 @@ def load_applied(paths: LabPaths) -> Loaded:
 
     loaded = load_lab(paths.spec)
     options = read_options(paths)
-    return in_modes(resolved(loaded.spec, read_leases(paths)), options)
+    found = in_modes(resolved(loaded.spec, read_leases(paths)), options)
+    return replace(found, warnings=(*loaded.warnings, *found.warnings))
 
 
 def resolved(spec: object, leases: Leases) -> Loaded:

@@ -32,7 +32,7 @@ from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, 
 from kns.kernel import processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
-from kns.kinds.load import load_lab_text, read_lab
+from kns.kinds.load import load_lab
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
 from kns.plan.diff import plan
@@ -74,6 +74,8 @@ class DesiredLab:
     state: LabState
     #: the leases that the file was resolved with
     before: Leases
+    #: what was added to the files
+    notes: tuple[str, ...] = ()
 
     @property
     def cluster(self) -> Cluster:
@@ -86,14 +88,15 @@ def desire(
     proxy_mode: ProxyMode | None = None,
     release: Release | None = None,
     *,
+    more: Sequence[Path] = (),
     fresh: bool = False,
 ) -> DesiredLab:
-    """The lab file as desired state; `fresh`: as on a machine that never saw the lab.
+    """The lab file, and `more` of the same lab, as desired state.
 
-    Raises SpecError with everything that is wrong in the file.
+    `fresh`: as on a machine that never saw the lab. Raises SpecError with everything that is wrong
+    in the files.
     """
-    content = read_lab(path)
-    spec = load_lab_text(content, file=str(path))
+    spec = load_lab(path, *more)
     leases = Leases() if fresh else read_leases(LabPaths(spec.spec.name))
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
@@ -102,7 +105,8 @@ def desire(
     notes = (_fallback_warning(path, why),) if why else ()
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
-    return DesiredLab(complete, content.decode(), options, compile_lab(loaded.cluster), leases)
+    state = compile_lab(loaded.cluster)
+    return DesiredLab(complete, spec.text, options, state, leases, spec.notes)
 
 
 def _fallback_warning(path: Path, why: str) -> Problem:
@@ -119,13 +123,16 @@ def look(desired: DesiredLab) -> Observation:
 
 
 def script(
-    path: Path, proxy_mode: ProxyMode | None = None, release: Release | None = None
+    path: Path,
+    proxy_mode: ProxyMode | None = None,
+    release: Release | None = None,
+    more: Sequence[Path] = (),
 ) -> tuple[str, tuple[Problem, ...]]:
     """A POSIX shell script that builds the lab's network on a machine that has none of it.
 
     With it, the warnings about the file.
     """
-    desired = desire(path, proxy_mode, release, fresh=True)
+    desired = desire(path, proxy_mode, release, more=more, fresh=True)
     ops, serving = plan(desired.state.host, HostState()), plan_serving(desired.state, None)
     return by_hand.script(desired.cluster, ops, serving), desired.loaded.warnings
 
@@ -145,10 +152,13 @@ class DryRun:
 
 
 def dry_run(
-    path: Path, proxy_mode: ProxyMode | None = None, release: Release | None = None
+    path: Path,
+    proxy_mode: ProxyMode | None = None,
+    release: Release | None = None,
+    more: Sequence[Path] = (),
 ) -> DryRun:
     """What `up` would do now. Touches nothing."""
-    desired = desire(path, proxy_mode, release)
+    desired = desire(path, proxy_mode, release, more=more)
     ops = plan(desired.state.host, look(desired).state)
     serving = plan_serving(desired.state, _agent_status(desired.cluster.name))
     return DryRun(ops, serving, by_hand.script(desired.cluster, ops, serving))
@@ -167,6 +177,7 @@ def _agent_status(lab: str) -> AgentStatus | None:
 def up(
     path: Path,
     *,
+    more: Sequence[Path] = (),
     proxy_mode: ProxyMode | None = None,
     release: Release | None = None,
     report: Report = lambda _line: None,
@@ -178,14 +189,14 @@ def up(
     was taken back.
     """
     start = time.monotonic()
-    desired = desire(path, proxy_mode, release)
+    desired = desire(path, proxy_mode, release, more=more)
     paths = LabPaths(desired.cluster.name)
     platform.require(desired.state.host, desired.cluster)
     certificates.check(desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
         if read_leases(paths) != desired.before:
             # another run has handed out addresses since the file was resolved
-            desired = desire(path, proxy_mode, release)
+            desired = desire(path, proxy_mode, release, more=more)
         try:
             return _converge(desired, paths, report, on_op, start)
         except OSError as error:
@@ -233,7 +244,7 @@ def _converge(
         serving=served.ops,
         warnings=desired.loaded.warnings,
         problems=served.problems,
-        notes=tuple(notes),
+        notes=(*desired.notes, *notes),
     )
 
 

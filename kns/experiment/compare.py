@@ -151,13 +151,16 @@ def _mode_json(result: ModeResult) -> dict[str, object]:
 
 
 def compare(
-    path: Path, modes: Sequence[ProxyMode], progress: Progress = lambda _line: None
+    path: Path,
+    modes: Sequence[ProxyMode],
+    progress: Progress = lambda _line: None,
+    more: Sequence[Path] = (),
 ) -> CompareReport:
     """Build the lab in each mode and compare. Modes that this machine lacks are in `missing`.
 
     Raises UsageError if the lab is up: comparing builds and removes it.
     """
-    cluster = desire(path, None).cluster
+    cluster = desire(path, None, more=more).cluster
     if lab_netns(cluster.name):
         raise UsageError(
             f"lab {cluster.name} is up; comparing would build and remove it",
@@ -168,7 +171,7 @@ def compare(
     for mode in modes:
         progress(f"{mode}: building")
         try:
-            with _lab(path, mode) as (built, seconds):
+            with _lab(path, more, mode) as (built, seconds):
                 results.append(_measure(built, mode, seconds, progress))
         except PlatformError as error:
             missing.append(Missing(mode, error.message, error.hint))
@@ -183,10 +186,10 @@ def compare(
 
 
 @contextlib.contextmanager
-def _lab(path: Path, mode: ProxyMode) -> Iterator[tuple[Cluster, float]]:
+def _lab(path: Path, more: Sequence[Path], mode: ProxyMode) -> Iterator[tuple[Cluster, float]]:
     """The lab in the mode, and how long it took to build; removed at the end."""
     start = time.perf_counter()
-    result = up(path, proxy_mode=mode)
+    result = up(path, more=more, proxy_mode=mode)
     seconds = time.perf_counter() - start
     try:
         yield result.cluster, seconds

@@ -6,7 +6,7 @@ bytes ─document─▶ Documents ─kinds─▶ Lab document + manifests ─che
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +14,7 @@ from typing import TypeVar
 from kns.errors import Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.config import with_values
+from kns.kinds.implied import IMPLIED, implied_lab, implied_note, is_lab, is_manifests, joined
 from kns.kinds.ingress import CLASS_ANNOTATION, Ingress, implied_class
 from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
 from kns.kinds.manifests import read_manifests
@@ -22,7 +23,7 @@ from kns.kinds.networking import Networking
 from kns.kinds.networkpolicy import located
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import Workload
-from kns.labfile.document import MAX_BYTES, Document, parse_stream
+from kns.labfile.document import MAX_BYTES, Document, decoded, parse_documents, parse_stream
 from kns.labfile.objects import parse_object_stream
 from kns.labfile.place import Located
 
@@ -31,15 +32,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class LoadedLab:
-    """A lab file without errors. `warnings` tell what is legal and probably not meant."""
+    """A lab without errors. `warnings` tell what is legal and probably not meant."""
 
     spec: Lab
     warnings: tuple[Problem, ...] = ()
+    #: its files as one that loads as the same lab
+    text: str = ""
+    #: what was added, because no file says it
+    notes: tuple[str, ...] = ()
 
 
-def load_lab(path: Path) -> LoadedLab:
-    """The lab in the file. Raises SpecError with every problem; that it can't be read is one."""
-    return load_lab_text(read_lab(path), file=str(path))
+def load_lab(path: Path, *more: Path) -> LoadedLab:
+    """The lab in the files. Raises SpecError with every problem; that one can't be read is one."""
+    return load_files([(str(file), read_lab(file)) for file in (path, *more)])
 
 
 def read_lab(path: Path) -> bytes:
@@ -55,9 +60,25 @@ def read_lab(path: Path) -> bytes:
 
 def load_lab_text(text: str | bytes, file: str = "lab.yaml") -> LoadedLab:
     """The lab in a text; `file` is what messages call it."""
-    stream = parse_stream(text, file)
-    problems = list(stream.problems)
-    document, others, found = _lab_document(stream.documents, file, sound=not problems)
+    return load_files([(file, text)])
+
+
+def load_files(files: Sequence[tuple[str, str | bytes]]) -> LoadedLab:
+    """The lab in several files, one of which has the Lab document; each with its name.
+
+    Where all are plain manifests, a Lab document of two nodes is added, and noted.
+    """
+    streams = [parse_stream(content, file) for file, content in files]
+    problems = [problem for stream in streams for problem in stream.problems]
+    documents = tuple(document for stream in streams for document in stream.documents)
+    texts = [decoded(content, file)[0] for file, content in files]
+    notes: tuple[str, ...] = ()
+    if not problems and is_manifests(documents):
+        implied = implied_lab(files[0][0], documents)
+        documents = (*parse_documents(implied, IMPLIED), *documents)
+        texts.insert(0, implied)
+        notes = (implied_note(files[0][0], documents[0]),)
+    document, others, found = _lab_document(documents, files[0][0], sound=not problems)
     problems += found
     if document is None:
         raise SpecError(_sorted(problems))
@@ -68,7 +89,7 @@ def load_lab_text(text: str | bytes, file: str = "lab.yaml") -> LoadedLab:
     if problems:
         raise SpecError(_sorted(problems))
     warnings = (*manifests.warnings, *warnings_of(sources))
-    return LoadedLab(sources.lab, _sorted(list(warnings)))
+    return LoadedLab(sources.lab, _sorted(list(warnings)), joined(texts), notes)
 
 
 def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:
@@ -78,7 +99,7 @@ def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:
 
 def is_lab_text(text: str | bytes, file: str) -> bool:
     """True if one of the text's documents is a Lab, or was meant as one."""
-    return any(map(_is_lab, parse_object_stream(text, file).documents))
+    return any(map(is_lab, parse_object_stream(text, file).documents))
 
 
 # -- which document is the lab ---------------------------------------------------------------------
@@ -96,7 +117,7 @@ def _lab_document(
         if not isinstance(document.data, dict)
     ]
     mappings = [document for document in documents if isinstance(document.data, dict)]
-    labs = [document for document in mappings if _is_lab(document)]
+    labs = [document for document in mappings if is_lab(document)]
     if not mappings:
         if sound and not problems:
             problems.append(Problem(file, 0, 0, "", "the file holds no document", _EXAMPLE))
@@ -106,18 +127,13 @@ def _lab_document(
         return None, (), [*problems, mappings[0].problem(("kind",), message, _EXAMPLE)]
     for second in labs[1:]:
         message = "a file holds one Lab, and this is the second"
-        problems.append(second.problem(("kind",), message, "put it into a file of its own"))
+        hint = "put it into a file of its own"
+        if second.file != labs[0].file:
+            message = "several files are one lab, and this is its second Lab document"
+            hint = f"the first is {labs[0].file}:{labs[0].mark()[0]}"
+        problems.append(second.problem(("kind",), message, hint))
     others = tuple(document for document in mappings if document not in labs)
     return labs[0], others, problems
-
-
-def _is_lab(document: Document) -> bool:
-    """A Lab, or what was meant as one: the fields of a lab under no or another kind."""
-    data = document.data
-    if not isinstance(data, dict):
-        return False
-    kind = data.get("kind")
-    return kind == "Lab" or "nodes" in data or str(data.get("apiVersion")).startswith("kns/")
 
 
 # -- the whole -------------------------------------------------------------------------------------

@@ -64,6 +64,11 @@ class Place:
         """Where that part of the object stands: `lab.yaml:14`."""
         return f"{self.document.file}:{self.document.mark(self.base + self._written(path))[0]}"
 
+    def seen_from(self, other: Place) -> str:
+        """Where the object begins, for a message at another one: `on line 3`, or `at b.yaml:3`."""
+        same = self.document.file == other.document.file
+        return f"on line {self.line}" if same else f"at {self.document.file}:{self.line}"
+
     def _written(self, path: Path) -> Path:
         return self.paths.get(str(path[0]), path[:1]) + path[1:] if path else ()
 

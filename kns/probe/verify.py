@@ -10,10 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kns.cluster.model import Cluster
-from kns.errors import KnsError, UsageError
+from kns.errors import KnsError, Problem, UsageError
 from kns.kernel import processes
 from kns.kinds.common import Protocol
 from kns.probe.addresses import owners
@@ -116,6 +116,31 @@ class VerifyReport:
             "skipped": self.skipped,
             "checks": [check.to_json() for check in self.checks],
         }
+
+
+def with_warnings(report: VerifyReport, warnings: Sequence[Problem]) -> VerifyReport:
+    """The report with a failed check for each warning of the lab's files; one that passed if none.
+
+    The ids are those of the warnings' fields: `lab-file/services[0].type`.
+    """
+    path, expected = "lab-file", "every field takes effect"
+    found = [
+        CheckResult(
+            id=f"{path}/{item.path or item.line}",
+            path=path,
+            source=f"line {item.line}",
+            target=item.path,
+            expected=expected,
+            actual=item.message,
+            ok=False,
+            evidence=str(item),
+            advice=item.hint,
+        )
+        for item in warnings
+    ]
+    nothing = "no warnings"
+    sound = CheckResult(f"{path}/{nothing}", path, path, "", expected, nothing, True, nothing)
+    return replace(report, checks=(*report.checks, *(found or (sound,))))
 
 
 def verify(

@@ -28,6 +28,7 @@ PROMISES = {
     "node-to-pod": "a node reaches its pods, as kubelet must for its probes",
     "node-to-node": "nodes reach each other",
     "pod-to-node": "pods reach the nodes",
+    "lab-file": "nothing that the file says is left without effect",
     "pod-to-service": "a cluster IP leads to each ready endpoint, and to nobody else",
     "node-to-service": "a node's own programs use services like pods do",
     "internet-to-service": "from outside a service is reached by its outer doors only",

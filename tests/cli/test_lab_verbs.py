@@ -256,3 +256,27 @@ def test_dead_agent_is_named_and_started_again(lab: Path) -> None:
     again = kns("up", str(lab))
     assert "has nothing to change but its agent, which runs now" in again.stdout
     assert kns("status", LAB).returncode == 0
+
+
+def test_verify_strict_fails_on_the_files_warnings(tmp_path: Path) -> None:
+    """A lab of manifests alone and of two files; what it is warned of fails, as checks do."""
+    pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c}]}\n"
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: w}\nspec: {ports: [{port: 80}]}\n"
+    app, more = tmp_path / "cli-strict.yaml", tmp_path / "more.yaml"
+    app.write_text(pod, encoding="utf-8")
+    more.write_text(service, encoding="utf-8")
+    try:
+        made = kns("up", str(app), str(more))
+        assert made.returncode == 0
+        assert "has no Lab document: made for it is the lab cli-strict, node1, node2" in made.stdout
+        only = ("verify", "cli-strict", "--only", "addressing")
+        assert kns(*only).returncode == 0
+        done = kns(*only, "--strict", "-o", "json")
+        assert done.returncode == 1
+        (failed,) = (check for check in json.loads(done.stdout)["checks"] if not check["ok"])
+        assert failed["id"] == "lab-file/metadata.name"
+        assert failed["actual"].endswith("nothing is behind it")
+        assert kns("up", str(app)).returncode == 0
+        assert kns(*only, "--strict").returncode == 0
+    finally:
+        kns("down", "cli-strict")

@@ -178,6 +178,30 @@ def test_validate_and_script_need_no_root() -> None:
         assert "ip netns add" in as_nobody("script", file.name).stdout
 
 
+def test_validate_takes_the_files_of_several_labs(tmp_path: Path) -> None:
+    """Those without a Lab document belong to the lab before them, or to the first."""
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: w}\nspec: {ports: [{port: 80}]}\n"
+    for name, text in (
+        ("app", service),
+        ("one", lab_text("cli-one")),
+        ("two", lab_text("cli-two")),
+        ("more", service.replace("w}", "x}")),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
+    files = [str(tmp_path / f"{name}.yaml") for name in ("app", "one", "two", "more")]
+    assert as_nobody("validate", *files).returncode == 0
+    both = kns("validate", *files[1:], files[3])
+    assert both.returncode == 2
+    assert 'Duplicate value: "x"' in both.stderr
+    strict = kns("validate", "--strict", *files)
+    assert strict.returncode == 1
+    assert strict.stderr.count("nothing is behind it") == 2
+    alone = kns("validate", files[0])
+    assert (
+        f"{files[0]} has no Lab document: made for it is the lab app, node1, node2" in alone.stderr
+    )
+
+
 def test_file_that_is_not_there_suggests_the_lab_of_that_name() -> None:
     done = kns("up", "four-paths.yaml")
     assert done.returncode == 2

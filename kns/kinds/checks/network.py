@@ -245,7 +245,7 @@ def duplicate(
     part: Located[object], path: Path, value: object, first: Located[object]
 ) -> Problem:  # fmt: skip
     """`Duplicate value`, with the line of the first."""
-    hint = f"the first is on line {first.place.line}"
+    hint = f"the first is {first.place.seen_from(part.place)}"
     return part.place.problem(path, f"Duplicate value: {shown(value)}", hint)
 
 

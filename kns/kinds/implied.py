@@ -1,0 +1,82 @@
+"""The Lab document that plain manifests without one get, and several files as one text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePath
+
+from kns.kinds import names
+from kns.kinds.api import is_own
+from kns.labfile.document import Document
+from kns.labfile.objects import objects_in
+
+#: what messages call it
+IMPLIED = "(added Lab document)"
+_NODES = 2
+
+
+def is_lab(document: Document) -> bool:
+    """A Lab, or what was meant as one: the fields of a lab under no or another kind."""
+    data = document.data
+    if not isinstance(data, dict):
+        return False
+    kind = data.get("kind")
+    return kind == "Lab" or "nodes" in data or str(data.get("apiVersion")).startswith("kns/")
+
+
+def is_manifests(documents: Sequence[Document]) -> bool:
+    """Whether they are Kubernetes objects alone: all say their kind, and none is a Lab."""
+    if any(is_lab(document) for document in documents):
+        return False
+    objects = [objects_in(document) for document in documents]
+    if not objects or any(problems for _, problems in objects):
+        return False
+    return any(is_own(item) and item.api_version for items, _ in objects for item in items)
+
+
+def implied_lab(file: str, documents: Sequence[Document]) -> str:
+    """A Lab document of two nodes, named as the file; nodes that pods name are among them."""
+    wanted = dict.fromkeys((*_node_names(documents), *(f"node{n + 1}" for n in range(_NODES))))
+    named = list(wanted)[: max(_NODES, len(wanted) - _NODES)]
+    nodes = ", ".join(f"{{name: {name}}}" for name in named)
+    return f"apiVersion: kns/v1\nkind: Lab\nmetadata: {{name: {_name(file)}}}\nnodes: [{nodes}]\n"
+
+
+def implied_note(file: str, lab: Document) -> str:
+    """What is said of it."""
+    data = lab.data if isinstance(lab.data, dict) else {}
+    nodes = ", ".join(node["name"] for node in data["nodes"])
+    return f"{file} has no Lab document: made for it is the lab {data['metadata']['name']}, {nodes}"
+
+
+def _name(file: str) -> str:
+    """A lab's name made of a file's."""
+    stem = PurePath(file).stem
+    made = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40].strip("-")
+    return made if made and not file.startswith("<") else "lab"
+
+
+def _node_names(documents: Sequence[Document]) -> Iterator[str]:
+    """The nodes that Pods of the documents name."""
+    for document in documents:
+        for item in objects_in(document)[0]:
+            spec = item.data.get("spec") if item.kind == "Pod" else None
+            name = spec.get("nodeName") if isinstance(spec, dict) else None
+            if isinstance(name, str) and name and not names.subdomain_objection(name):
+                yield name
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Texts of YAML as one stream; one alone stays as it is."""
+    first, *rest = texts
+    return first + "".join(f"\n...\n{_begun(text.removeprefix(_BOM))}" for text in rest)
+
+
+_BOM = "\ufeff"
+
+
+def _begun(text: str) -> str:
+    """A text whose first document begins explicitly, as each but a stream's first one must."""
+    lines = (line for line in text.splitlines() if line.strip() and not line.startswith("#"))
+    return text if next(lines, "").startswith("%") else f"---\n{text}"

@@ -1,0 +1,104 @@
+"""A lab in several files, and in plain manifests without a Lab document."""
+
+from __future__ import annotations
+
+import pytest
+
+from kns.errors import SpecError
+from kns.kinds.load import LoadedLab, load_files, load_lab_text
+from tests.kinds.labs import HEAD, NODES
+
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {ports: [{port: 80}]}\n"
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c}]}\n"
+
+
+def load(*texts: str) -> LoadedLab:
+    return load_files([(f"{name}.yaml", text) for name, text in zip("abcd", texts, strict=False)])
+
+
+def errors(*texts: str) -> list[tuple[str, str, str]]:
+    with pytest.raises(SpecError) as caught:
+        load(*texts)
+    return [(f"{p.file}:{p.line}", p.message, p.hint) for p in caught.value.problems]
+
+
+def test_several_files_are_one_lab() -> None:
+    loaded = load(f"{HEAD}{NODES}", SERVICE, POD)
+    assert [item.name for item in loaded.spec.services] == ["web"]
+    assert [item.template.name for item in loaded.spec.workloads] == ["web"]
+    assert loaded.notes == ()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (f"{HEAD}{NODES}", SERVICE, POD),
+        (SERVICE, f"---\n{HEAD}{NODES}"),
+        (f"%YAML 1.2\n---\n{HEAD}{NODES}...\n", f"%YAML 1.2\n---\n{SERVICE}"),
+        (f"\ufeff{HEAD}{NODES}", f"\ufeff{SERVICE}", ""),
+        (
+            f"{HEAD}{NODES}# the end",
+            '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}',
+        ),
+        (SERVICE, POD),
+        (f"{SERVICE}---\n{POD}",),
+    ],
+)
+def test_the_text_that_is_kept_is_the_same_lab(texts: tuple[str, ...]) -> None:
+    """`up` writes it down, and every other command reads it."""
+    loaded = load(*texts)
+    assert load_lab_text(loaded.text).spec == loaded.spec
+
+
+def test_one_file_is_kept_as_it_is() -> None:
+    assert load(f"{HEAD}{NODES}").text == f"{HEAD}{NODES}"
+
+
+def test_messages_name_the_file_and_duplicates_both_places() -> None:
+    assert errors(f"{HEAD}{NODES}", SERVICE, f"\n{SERVICE}") == [
+        ("c.yaml:4", 'Duplicate value: "web"', "the first is at b.yaml:1")
+    ]
+    assert errors(f"{HEAD}{NODES}---\n{SERVICE}---\n{SERVICE}") == [
+        ("a.yaml:13", 'Duplicate value: "web"', "the first is on line 6")
+    ]
+
+
+def test_two_labs_are_none() -> None:
+    message = "several files are one lab, and this is its second Lab document"
+    assert errors(f"{HEAD}{NODES}", f"{HEAD}{NODES}") == [
+        ("b.yaml:2", message, "the first is a.yaml:1")
+    ]
+
+
+def test_plain_manifests_get_a_lab_of_two_nodes() -> None:
+    loaded = load_files([("deploy/My App.v2.yaml", SERVICE)])
+    assert (loaded.spec.name, [node.name for node in loaded.spec.nodes]) == (
+        "my-app-v2",
+        ["node1", "node2"],
+    )
+    assert loaded.notes == (
+        "deploy/My App.v2.yaml has no Lab document: made for it is the lab my-app-v2, node1, node2",
+    )
+
+
+def test_nodes_that_pods_name_are_the_labs() -> None:
+    pods = "---\n".join(
+        POD.replace("web", name).replace("containers", f"nodeName: {node}, containers", 1)
+        for name, node in (("a", "worker-1"), ("b", "worker-2"), ("c", "worker-3"))
+    )
+    assert [n.name for n in load(pods).spec.nodes] == ["worker-1", "worker-2", "worker-3"]
+    one = POD.replace("containers", "nodeName: worker, containers", 1)
+    assert [n.name for n in load(one).spec.nodes] == ["worker", "node1"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "services: {web: {image: nginx}}\n",
+        "metadata: {name: x}\n",
+        "apiVersion: example.com/v1\nkind: Thing\n",
+        "",
+    ],
+)
+def test_what_is_no_manifest_needs_a_lab_document(text: str) -> None:
+    assert len(errors(text)) == 1
