@@ -11,7 +11,9 @@ from kns.engine.labs import running
 from kns.probe.ask.dns import DNSSource, trace_name
 from kns.probe.ask.dns_model import question_of
 from kns.probe.ask.places import places_of
+from kns.probe.diagnose import explain_name
 from kns.probe.target import parse_source
+from kns.promise.lookup import Lookup
 from kns.report.dns import render_trace
 
 
@@ -42,5 +44,7 @@ def command(source: str, name: str, rdtype: str, output: str | None, lab: str | 
     if output == "json":
         print_json(trace.to_json())
     else:
-        print_text(render_trace(trace, width()))
+        lookup = Lookup(running_lab.cluster)
+        reason = "" if trace.ok else explain_name(lookup, found, name, places.drift)
+        print_text(render_trace(trace, width(), reason))
     return 0 if trace.ok else EXIT_FAILED

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import destination_argument, lab_option, source_argument
 from kns.cli.options import duration
 from kns.cli.output import coloured, output_option, print_json, print_text, width
-from kns.engine.labs import RunningLab, running
+from kns.engine.labs import running
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
 from kns.probe.probe import ProbeOptions, probe
-from kns.probe.watch import DEFAULT_TIMEOUT, Watch, watch
 from kns.report.probe import probe_text
-from kns.report.watch import watch_text
 
 
 @click.command()
@@ -89,8 +85,11 @@ def command(  # noqa: PLR0913 - one parameter an option
     if seconds is not None:
         if protocol != "tcp" or count != 1:
             raise UsageError("--for asks by TCP, as often as --rate and the time say")
+        # asyncio takes as long to import as a probe takes
+        from kns.cli.watch import DEFAULT_TIMEOUT, Watch, watch_lab  # noqa: PLC0415
+
         wanted = Watch(seconds, rate, port, DEFAULT_TIMEOUT if timeout is None else timeout)
-        return _watch(running_lab, (source, target), wanted, output)
+        return watch_lab(running_lab, (source, target), wanted, output)
     options = ProbeOptions(port=port, protocol=protocol, count=count, timeout=timeout or 2.0)
     places = places_of(running_lab.name, running_lab.paths)
     result = probe(running_lab.cluster, places, source, target, options)
@@ -98,17 +97,4 @@ def command(  # noqa: PLR0913 - one parameter an option
         print_json(result.to_json())
     else:
         print_text(probe_text(result, colour=coloured(), width=width()))
-    return 0 if result.ok else EXIT_FAILED
-
-
-def _watch(lab: RunningLab, ends: tuple[str, str], wanted: Watch, output: str | None) -> int:
-    def progress(second: int, answered: int, sent: int) -> None:
-        if sys.stderr.isatty():
-            click.echo(f"  {second} s: {answered} of {sent} answered", err=True)
-
-    result = watch(lab.cluster, places_of(lab.name, lab.paths), ends, wanted, progress)
-    if output == "json":
-        print_json(result.to_json())
-    else:
-        print_text(watch_text(result, colour=coloured(), width=width()))
     return 0 if result.ok else EXIT_FAILED

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,15 +13,12 @@ from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
 from kns.cli.output import coloured, output_option, print_json, width
 from kns.cli.streams import say
-from kns.engine.labs import RunningLab, load_applied, running
+from kns.engine.labs import NO_AGENT, RunningLab, load_applied, running
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
 from kns.probe.verify import Progress, VerifyReport, verify, with_warnings
 from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
-
-if TYPE_CHECKING:
-    from kns.engine.status import LabStatus
 
 
 class _JunitCommand(click.Command):
@@ -37,13 +33,6 @@ class _JunitCommand(click.Command):
             if file is not None:
                 _write(file, junit_error("kns verify", UsageError(error.format_message())))
             raise
-
-
-def _status(lab: str) -> LabStatus:
-    # only a lab that fails has its kernel state read, and pays for pyroute2's import
-    from kns.engine.status import status  # noqa: PLC0415
-
-    return status(lab)
 
 
 def _junit_of(args: Sequence[str]) -> Path | None:
@@ -89,17 +78,15 @@ def command(  # noqa: PLR0913 - one parameter an option
         report = _verify(one_lab(lab_name, lab), only, strict=strict)
     else:
         report = _verify_for_junit(lab_name, lab, only, junit, strict=strict)
-    found = _status(report.lab) if report.failed else None
     if output == "json":
         print_json(report.to_json())
     else:
         console = verify_console(sys.stdout, terminal=coloured(), width=width(PLAIN_WIDTH, None))
-        drift = found.drift if found else ()
-        print_report(console, report, verbose=verbose, every=every, drift=drift)
+        print_report(console, report, verbose=verbose, every=every)
     if os.environ.get("GITHUB_ACTIONS"):
         for line in workflow_annotations(report):
             say(line)
-    if found is not None and found.agent_pid is None:
+    if NO_AGENT in report.drift:
         # one cause that makes nearly every check fail is worth a line of its own
         say(
             f"hint: the agent of {report.lab} is not running, so no built-in server answers:"

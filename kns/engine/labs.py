@@ -18,6 +18,9 @@ from kns.kernel import netns, processes
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
 
+#: drift that the kernel doesn't show
+NO_AGENT = "agent: not running, so no built-in server answers"
+
 
 @dataclass(frozen=True, slots=True)
 class RunningLab:

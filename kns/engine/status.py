@@ -8,7 +8,7 @@ from kns.compile.lab import compile_lab
 from kns.compile.own_rules import own_rules
 from kns.engine import agent
 from kns.engine.change_lines import change_lines, serving_lines
-from kns.engine.labs import RunningLab, agent_pid, lab_netns, running
+from kns.engine.labs import NO_AGENT, RunningLab, agent_pid, lab_netns, running
 from kns.engine.orders import AgentStatus, GetStatus, Refused
 from kns.engine.serving import plan_serving
 from kns.errors import KnsError
@@ -63,3 +63,11 @@ def _ask(lab: str) -> AgentStatus | Refused:
         return agent.order(lab, GetStatus(), AgentStatus, patience=PATIENCE)
     except KnsError as error:
         return Refused(error.message, error.hint)
+
+
+def drift_of(lab: str) -> tuple[str, ...]:
+    """What `up` would do to have the lab as its file says; that the agent is silent comes first."""
+    found = status(lab)
+    if found.agent_pid is None:
+        return (NO_AGENT, *found.drift)
+    return (f"agent: {found.agent_error}", *found.drift) if found.agent is None else found.drift

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
+from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.promise.addresses import CLOUD_LB, cloud_lb_addresses
@@ -13,25 +14,25 @@ from kns.promise.location import label
 _BRACKETED = re.compile(r"^\[(?P<host>[^\]]+)\](?::(?P<port>[^:]+))?$")
 
 
-def owners(cluster: Cluster) -> dict[str, str]:
+def owners(cluster: Cluster) -> dict[IPAddress, str]:
     """Every address of the lab with the name of its owner, as people call it."""
     network = cluster.network
-    found = {str(cidr[1]): "router" for cidr in (*network.node_cidrs, *network.internet_cidrs)}
-    found |= {str(address): CLOUD_LB for address in cloud_lb_addresses(cluster)}
+    found = {cidr[1]: "router" for cidr in (*network.node_cidrs, *network.internet_cidrs)}
+    found |= dict.fromkeys(cloud_lb_addresses(cluster), CLOUD_LB)
     for node in cluster.nodes:
         for cidr in node.pod_cidrs:
-            found[str(cidr.network_address)] = f"{node.name}'s flannel.1"
-            found[str(cidr.network_address + 1)] = f"{node.name}'s cni0"
-        found |= {str(address): node.name for address in node.addresses}
-        found |= {str(a): node.name for a in node.host_addresses if str(a) not in found}
+            found[cidr.network_address] = f"{node.name}'s flannel.1"
+            found[cidr.network_address + 1] = f"{node.name}'s cni0"
+        found |= dict.fromkeys(node.addresses, node.name)
+        found |= {address: node.name for address in node.host_addresses if address not in found}
     for service in cluster.services:
         balanced = (point.ip for point in service.load_balancer_ingress if point.ip is not None)
         addresses = (*service.cluster_ips, *service.external_ips, *balanced)
-        found |= {str(a): f"svc/{label(service)}" for a in addresses if str(a) not in found}
+        found |= {a: f"svc/{label(service)}" for a in addresses if a not in found}
     for host in cluster.internet:
-        found |= {str(address): host.name for address in host.addresses}
+        found |= dict.fromkeys(host.addresses, host.name)
     for pod in (pod for pod in cluster.pods if not pod.host_network):
-        found |= {str(address): label(pod) for address in pod.addresses}
+        found |= dict.fromkeys(pod.addresses, label(pod))
     return found
 
 
@@ -44,9 +45,10 @@ def is_address(text: str) -> bool:
     return True
 
 
-def in_url(address: str) -> str:
-    """The address as a URL's host: IPv6 goes in brackets."""
-    return f"[{address}]" if ":" in address else address
+def in_url(host: IPAddress | str) -> str:
+    """The address (or name) as a URL's host: IPv6 goes in brackets."""
+    text = str(host)
+    return f"[{text}]" if ":" in text else text
 
 
 def split_port(text: str) -> tuple[str, str]:

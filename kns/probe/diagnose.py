@@ -1,341 +1,293 @@
-"""Says in plain words what a failed connection means, and what to look at. Pure.
+"""Says in plain words what a failed probe means, and what to look at. Pure but for `drift`.
 
-The kinds of failure tell causes apart: a refusal comes from somebody who is there, silence from a
-drop or a lost way back, "unreachable" from a routing table. Which backends failed tells more: all
-those of one node, the client itself, those beside it. Source: the table of failure modes that was
-measured in real netns (hairpin off, bridge-nf-call-iptables=0, ip_forward=0, missing routes, …).
+it was promised to fail so    the promise's stage and reason: as it must be
+the kernel is not as it was   what `up` would mend, before any theory
+  made by the lab file
+neither                       a theory: of the causes that fit what was seen (`theory`)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from ipaddress import ip_address
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 
-from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
-from kns.kinds.networking import ProxyMode
-from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.kinds.service import Service, ServicePort, TrafficPolicy
-from kns.probe.addresses import is_address
-from kns.probe.ask.curl import CONNECTED_THEN_SILENT
-from kns.probe.diagnose_outside import DRIFT, is_proxied, no_way_back, nobody_has, outside
-from kns.probe.model import Attempt, overall
-from kns.probe.policy import why_denied
+from kns.kinds.service import Service, ServiceType, TrafficPolicy
+from kns.probe.addresses import in_url
+from kns.probe.dns_names import addresses_of, asks_cluster_dns, from_hosts, service_by_dns_name
+from kns.probe.failure import Failure, failure, why_empty
+from kns.probe.model import Attempt
 from kns.probe.target import Target
-from kns.promise.endpoints import UsableEndpoints, serves_http
-from kns.promise.flow import Backend, Flow, Outcome
+from kns.probe.theory import theory
+from kns.promise.balancer import balancer_mode
+from kns.promise.endpoints import has_dns
+from kns.promise.facts import proxy_facts
+from kns.promise.flow import DROPPED, Flow, Frontend, FrontendKind, Outcome, Promise, Stage, Stop
 from kns.promise.location import Location, LocationKind, label
-from kns.promise.lookup import Lookup
+from kns.promise.lookup import Lookup, balancer_point
+from kns.promise.masquerade import gateway_for
+from kns.promise.promise import promise
+from kns.promise.route import own_address
+
+#: what `up` would change, in its words; asked for only where it may be the reason
+Drift = Callable[[], Sequence[str]]
+DRIFT_SHOWN = 3
 
 
 def explain(
-    cluster: Cluster,
+    lookup: Lookup,
     source: Location,
     target: Target,
     attempts: Sequence[Attempt],
-    *,
-    is_echo: bool = False,
+    drift: Drift = tuple,
 ) -> str:
     """What the failure means and what to look at; empty if there is none."""
-    if kept_out := _kept_out(cluster, source, target, attempts, is_echo=is_echo):
-        return kept_out
-    outcome = overall(tuple(attempt.outcome for attempt in attempts))
-    match outcome:
-        case Outcome.CONNECTED:
-            return ""
-        case Outcome.DNS:
-            return _dns(source, target)
-        case Outcome.OTHER:
-            if target.service is not None and is_proxied(cluster, target):
-                return _service(cluster, source, target, attempts)
-            details = sorted({attempt.detail for attempt in attempts if attempt.detail})
-            return "; ".join(details[:2]) or "curl failed in a way of its own"
-        case Outcome.REFUSED | Outcome.TIMEOUT | Outcome.UNREACHABLE:
-            return _failure(cluster, source, target, attempts)
-
-
-def _kept_out(
-    cluster: Cluster,
-    source: Location,
-    target: Target,
-    attempts: Sequence[Attempt],
-    *,
-    is_echo: bool,
-) -> str:
-    """The network policy that silence is promised by; else nothing."""
-    silent = any(attempt.outcome in (Outcome.TIMEOUT, Outcome.OTHER) for attempt in attempts)
-    if not silent or not is_address(target.address):
+    found = failure(lookup, source, target, attempts)
+    if found.outcome is Outcome.CONNECTED:
         return ""
-    port = None if is_echo else target.port
-    flow = Flow(source, ip_address(target.address), port, target.protocol)
-    return why_denied(cluster, flow)
+    by_hosts = _by_hosts_file(found)
+    if reason := _as_promised(found):
+        return f"{by_hosts}as it must be: {reason}"
+    if lines := drift():
+        return f"{by_hosts}{drift_words(lines, _places(found))}"
+    return f"{by_hosts}{theory(found)}"
 
 
-def _failure(
-    cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]
-) -> str:
-    if any(attempt.detail == CONNECTED_THEN_SILENT for attempt in attempts):
-        return (
-            "connected, then silence: small packets pass and big ones do not (an MTU larger than"
-            " the way's), or the answers take another way than the questions"
-        )
-    if target.service is not None and target.service.cluster_ips:
-        return _service(cluster, source, target, attempts)
-    return _plain(cluster, source, target, overall(tuple(a.outcome for a in attempts)))
+def is_by_hosts_file(cluster: Cluster, source: Location, target: Target) -> bool:
+    """True if the source's own /etc/hosts gave the target's name that address."""
+    named = from_hosts(cluster, source, target.hostname) if target.hostname else ()
+    return target.address in named
 
 
-def _dns(source: Location, target: Target) -> str:
-    name = target.hostname or target.text
+def _by_hosts_file(found: Failure) -> str:
+    """That the name meant something else than a service of that name."""
+    source, target = found.source, found.target
+    if not is_by_hosts_file(found.lookup.cluster, source, target):
+        return ""
+    who = "the pod itself" if target.item is source.item else str(target.address)
+    where = f"by /etc/hosts of {source.label}, {target.hostname} is {who}, not a service"
+    return f"{where} (svc/{target.hostname} is one of that name); "
+
+
+def _places(found: Failure) -> frozenset[str]:
+    """Where the packet starts, arrives and is translated, as drift names the netns."""
+    ends = (found.source.item, found.target.item, found.node, found.home)
+    names = {label(item).replace("/", ".") for item in ends if item is not None}
+    return frozenset(names | {item.node for item in ends if isinstance(item, Pod)})
+
+
+def drift_words(lines: Sequence[str], near: frozenset[str] = frozenset()) -> str:
+    """What differs from the lab's file, that of the places `near` first, and what mends it."""
+    ordered = sorted(lines, key=lambda line: line.partition(":")[0] not in near)
+    more = f"; and {len(lines) - DRIFT_SHOWN} more" if len(lines) > DRIFT_SHOWN else ""
     return (
-        f"{name} does not resolve from {source.label}: kns dns {source.explicit} {name} shows every"
-        " query and its answer"
+        "the lab is not as its file says, which kns status tells and kns up LAB.yaml mends: "
+        f"{'; '.join(ordered[:DRIFT_SHOWN])}{more}"
     )
 
 
-# -- straight to a pod, a node or the outside ------------------------------------------------------
+def _as_promised(found: Failure) -> str:
+    """Why it must fail so; empty: it must not, or not so."""
+    if found.outcome is Outcome.DNS:
+        return _unknown_name(found)
+    promised = found.promised
+    if promised is None or found.outcome not in promised.outcomes:
+        return ""
+    if promised.denied and (promised.stop is None or promised.stop.stage is Stage.POLICY):
+        # walks through compiled rules, which nobody else here needs
+        from kns.probe.policy import why_denied
+
+        return why_denied(found.lookup.cluster, promised.flow)
+    assert promised.stop is not None  # noqa: S101 - else it must connect
+    return _stopped(found, promised, promised.stop)
 
 
-def _plain(cluster: Cluster, source: Location, target: Target, outcome: Outcome) -> str:
-    if nobody := nobody_has(cluster, target):
-        return nobody
-    if outcome is Outcome.REFUSED:
-        return _nobody_listens(target)
-    in_host = isinstance(target.item, Pod) and target.item.host_network
-    if (
-        source.kind is LocationKind.INTERNET
-        and not in_host
-        and target.kind
-        in (
-            LocationKind.POD,
-            LocationKind.SERVICE,
-        )
-    ):
-        what = "a pod's address" if target.kind is LocationKind.POD else "a cluster IP"
+def _stopped(found: Failure, promised: Promise, stop: Stop) -> str:
+    """The stage's reason, with what more there is to know of it."""
+    flow, frontend = promised.flow, promised.frontend
+    if flow.port is None and found.target.kind is LocationKind.SERVICE:
         return (
-            f"as it must be: {what} means nothing outside the cluster; use a NodePort,"
-            " a LoadBalancer or an Ingress"
+            "a cluster IP exists only in kube-proxy's rules, port by port: in iptables and"
+            " nftables mode nothing answers ping there"
         )
-    if outcome is Outcome.UNREACHABLE:
+    match stop.stage:
+        case Stage.ROUTE:
+            return _no_route(found, flow, stop)
+        case Stage.TRANSLATE:
+            return _not_translated(found, flow, stop)
+        case Stage.MASQUERADE:
+            return _not_masqueraded(found, flow, stop)
+        case Stage.DELIVER if frontend is None:
+            return _nobody_listens(found.target)
+        case Stage.DELIVER:
+            more = "is its targetPort right? Kubernetes doesn't check it"
+            return f"{_named(frontend, stop.reason)}; {more}"
+        case Stage.POLICY:
+            return stop.reason
+
+
+def _named(frontend: Frontend | None, reason: str) -> str:
+    return reason if frontend is None else f"{label(frontend.service)}: {reason}"
+
+
+# -- names -----------------------------------------------------------------------------------------
+
+
+def explain_name(lookup: Lookup, source: Location, name: str, drift: Drift = tuple) -> str:
+    """Why a name that the source asked for did not resolve, as far as it can be told."""
+    service = service_by_dns_name(lookup.cluster, source, name)
+    if reason := _why_unknown(lookup, source, name, service):
+        return f"as it must be: {reason}"
+    lines = drift()
+    return drift_words(lines) if lines else ""
+
+
+def _unknown_name(found: Failure) -> str:
+    source, target = found.source, found.target
+    name = target.hostname or target.text
+    why = _why_unknown(found.lookup, source, name, target.service)
+    if not why:
+        return ""
+    ask = f"kns dns {source.explicit} {name} shows every query and its answer"
+    return f"{name} does not resolve from {source.label}: {why}; {ask}"
+
+
+def _why_unknown(lookup: Lookup, source: Location, name: str, service: Service | None) -> str:
+    """Why nobody whom the source asks knows the name; empty: somebody does."""
+    cluster, domain = lookup.cluster, lookup.cluster.network.dns.domain.rstrip(".")
+    if addresses_of(cluster, source, name):
+        return ""
+    if service is not None and service.type is ServiceType.EXTERNAL_NAME:
+        alias = service.external_name
+        return f"{label(service)} is an ExternalName of {alias}, and {_real_internet(lookup)}"
+    if service is not None and not asks_cluster_dns(cluster, source):
+        where = "the cluster's DNS" if has_dns(cluster) else "a DNS that the lab does not run"
+        by_address = f"kns probe {source.label} svc/{label(service)} goes to its address"
+        return f"{source.label} does not ask {where}, as pods do; {by_address}"
+    if service is not None and service.headless:
+        empty = why_empty(lookup, service)
+        return f"{label(service)} is headless and has no ready endpoints: {empty}"
+    if name.rstrip(".").endswith(f".{domain}"):
+        return "the cluster has no service and no pod of that name (kns get services -A)"
+    return _real_internet(lookup)
+
+
+def _real_internet(lookup: Lookup) -> str:
+    hosts = [f"{h.name} ({', '.join(map(str, h.addresses))})" for h in lookup.cluster.internet]
+    known = f"its hosts outside are {', '.join(hosts[:4])}" if hosts else "it has no hosts outside"
+    return f"the lab has no way to the real internet: {known}"
+
+
+# -- stages ----------------------------------------------------------------------------------------
+
+
+def _no_route(found: Failure, flow: Flow, stop: Stop) -> str:
+    lookup, address = found.lookup, flow.destination
+    if own_address(flow) is None:
+        return stop.reason
+    service = found.service
+    if found.source.kind is LocationKind.INTERNET:
+        if address in lookup.pods or lookup.has_service(address) is not None:
+            return _inner_address(found, service)
+        if service is not None:
+            point = balancer_point(service, address)
+            if balancer_mode(lookup.cluster, point):
+                return f"{stop.reason}: {why_empty(lookup, service)}"
+            return (
+                f"{stop.reason}: a loadBalancer section with a pool gives the lab addresses that"
+                " are routed"
+            )
+    options = lookup.cluster.network.load_balancer
+    pools = options.pools if options is not None else ()
+    if any(pool.version == address.version and address in pool for pool in pools):
         return (
-            f"a routing table has no way to {target.host}: ip route get {target.host}"
-            f" (kns exec {source.explicit} -- …), on the node too; {DRIFT}"
+            f"{address} is of the load balancer's pool, and no service has it: nobody answers for"
+            " it (kns get services)"
         )
-    if target.kind is LocationKind.POD and isinstance(target.item, Pod):
-        return _silent_pod(cluster, source, target.item)
-    if target.kind is LocationKind.INTERNET and source.kind is LocationKind.POD:
-        pod = source.item
-        if isinstance(pod, Pod) and is_address(target.address):
-            return no_way_back(cluster, pod, ip_address(target.address))
-    return f"nothing came back from {target.host}: dropped on the way or on the way back; {DRIFT}"
+    if found.target.kind is LocationKind.INTERNET:
+        return f"nobody in the lab has {address}; {_real_internet(lookup)}"
+    what = {LocationKind.POD: "pod", LocationKind.SERVICE: "service", LocationKind.NODE: "node"}
+    kind = what[found.target.kind]
+    return f"no {kind} has {address}, and nobody else in the lab (kns get {kind}s -A -o wide)"
+
+
+def _inner_address(found: Failure, service: Service | None) -> str:
+    if service is None:
+        return (
+            "a pod's address means nothing outside the cluster; use a NodePort, a LoadBalancer or"
+            " an Ingress"
+        )
+    instead = next(_answering_node_ports(found, service), "")
+    instead = (
+        f"its node port answers: {instead}"
+        if instead
+        else ("use a NodePort, a LoadBalancer or an Ingress")
+    )
+    if service.type is not ServiceType.LOAD_BALANCER or service.load_balancer_ingress:
+        return f"a cluster IP means nothing outside the cluster; {instead}"
+    why = "no pool of the lab has one left for it"
+    if found.lookup.cluster.network.load_balancer is None:
+        why = "the lab has no `loadBalancer: {mode: l2, pool: [198.51.100.0/24]}`"
+    return f"{label(service)} is pending, without an address outside: {why}; {instead}"
+
+
+def _answering_node_ports(found: Failure, service: Service) -> Iterator[str]:
+    for node in found.lookup.cluster.nodes:
+        for port, address in product(service.ports, node.addresses):
+            flow = Flow(found.source, address, port.node_port, port.protocol)
+            if port.node_port and promise(found.lookup, flow).stop is None:
+                host = node.name if address == node.addresses[0] else in_url(address)
+                yield f"{host}:{port.node_port}"
+
+
+def _not_translated(found: Failure, flow: Flow, stop: Stop) -> str:
+    assert found.promised is not None  # noqa: S101 - it has the stop
+    frontend, node = found.promised.frontend, found.node
+    if frontend is None or node is None:
+        service = found.lookup.has_service(flow.destination)
+        ports = ", ".join(f"{p.port}/{p.protocol}" for p in (service.ports if service else ()))
+        name = label(service) if service is not None else found.target.label
+        return f"{name} has no port {flow.port}/{flow.protocol} ({ports}): {stop.reason}"
+    service = frontend.service
+    if service.ip_families and flow.family not in service.ip_families:
+        families = " and ".join(service.ip_families)
+        return f"{label(service)} has no {flow.family}: its ipFamilies are {families}"
+    usable = found.lookup.endpoints(service, frontend.port, flow.family).at(node)
+    if usable.is_empty:
+        verb = f"{proxy_facts(found.lookup.cluster).without_endpoints} on {node.name}"
+        why = why_empty(found.lookup, service)
+        return f"{label(service)} has no ready endpoints, so {verb}: {why}"
+    if stop.outcomes != DROPPED or usable.local or frontend.policy is not TrafficPolicy.LOCAL:
+        return _named(frontend, stop.reason)
+    which = "internal" if frontend.kind is FrontendKind.CLUSTER_IP else "external"
+    nodes = sorted({backend.node for backend in usable.cluster if backend.node})
+    return (
+        f"{which}TrafficPolicy of {label(service)} is Local and {node.name} has no ready endpoint:"
+        f" dropped; {', '.join(nodes)} {'has' if len(nodes) == 1 else 'have'} some"
+    )
+
+
+def _not_masqueraded(found: Failure, flow: Flow, stop: Stop) -> str:
+    egress, pod = found.lookup.cluster.network.egress, found.source.item
+    if not isinstance(pod, Pod) or gateway_for(found.lookup, pod, flow.destination) is not None:
+        return stop.reason
+    why = "egress.masquerade is off"
+    if egress.masquerade:
+        why = f"{flow.destination} is among egress.nonMasqueradeCIDRs"
+    return f"{why}: {stop.reason}"
 
 
 def _nobody_listens(target: Target) -> str:
-    if isinstance(target.item, Pod):
-        ports = [
-            f"{port.port}{f' ({port.name or container.name})'}"
-            for container in target.item.containers
-            for port in container.ports
-            if port.protocol is target.protocol
-        ]
-        name = label(target.item)
-        if any(port.split()[0] == str(target.port) for port in ports):
-            return (
-                f"{name} is there, but nothing listens on port {target.port}: does the lab's agent"
-                " run? kns status tells, kns up starts it"
-            )
-        has = f"it listens on {', '.join(ports)}" if ports else "it listens on no port"
-        return f"{name} is there, but nothing listens on port {target.port}; {has}"
+    there = f"{target.label} is there, but nothing listens on port {target.port}"
     if target.kind is LocationKind.NODE:
-        return (
-            f"{target.label} is there, but nothing listens on port {target.port}, and no service"
-            " has that node port"
-        )
-    return f"{target.label} is there, but nothing listens on port {target.port}"
-
-
-def _silent_pod(cluster: Cluster, source: Location, pod: Pod) -> str:
-    near = source.item.node if isinstance(source.item, Pod) else source.label
-    if near == pod.node:
-        return (
-            f"silence between neighbours on {pod.node}: is a link of {label(pod)} or cni0 down, or"
-            " does a rule drop it (bridged packets pass filter FORWARD too when"
-            f" bridge-nf-call-iptables is 1)? {DRIFT}"
-        )
-    cidrs = ", ".join(map(str, Lookup(cluster).node_of(pod).pod_cidrs))
-    return (
-        f"silence on the way to {pod.node}: look for the route to {cidrs} on {near} and the one"
-        f" back, ip_forward on both, filter FORWARD; {DRIFT}"
-    )
-
-
-# -- services --------------------------------------------------------------------------------------
-
-
-def _service(
-    cluster: Cluster, source: Location, target: Target, attempts: Sequence[Attempt]
-) -> str:
-    service = target.service
-    node = _entry(cluster, source, target)
-    port = _port(service, target) if service else None
-    if service is None or node is None or port is None:
-        return _no_such_port(cluster, target)
-    family = IPFamily.IPV6 if ":" in target.address else IPFamily.IPV4
-    found = Lookup(cluster).endpoints(service, port, family).at(node)
-    outcome = overall(tuple(attempt.outcome for attempt in attempts))
-    if found.is_empty:
-        return _no_endpoints(cluster, service, node)
-    if target.kind is LocationKind.SERVICE and (
-        source.kind is LocationKind.INTERNET or is_proxied(cluster, target)
-    ):
-        return outside(cluster, source, target, service, attempts)
-    if _wants_local(source, target, service) and not found.local:
-        return _no_local(service, target, node, found)
-    if outcome is Outcome.REFUSED:
-        return _refused_service(service, port, node, found)
-    if outcome is Outcome.UNREACHABLE:
-        return (
-            f"{_where(source)} has no route towards {target.address}: a node needs a default route,"
-            " even for addresses that only exist in its rules"
-        )
-    return _silent_service(cluster, source, (service, node, found.cluster), attempts)
-
-
-def _entry(cluster: Cluster, source: Location, target: Target) -> Node | None:
-    """The node whose proxy decides: the one addressed, else the client's own."""
-    if isinstance(target.item, Node):
-        return target.item
-    if isinstance(source.item, Node):
-        return source.item
-    if isinstance(source.item, Pod):
-        return Lookup(cluster).node_of(source.item)
-    return cluster.nodes[0] if cluster.nodes else None
-
-
-def _port(service: Service, target: Target) -> ServicePort | None:
-    for port in service.ports:
-        number = port.node_port if target.kind is LocationKind.NODE else port.port
-        if number == target.port and port.protocol is target.protocol:
-            return port
-    return None
-
-
-def _no_such_port(cluster: Cluster, target: Target) -> str:
-    mode = cluster.network.kube_proxy.mode
-    ports = ", ".join(
-        f"{port.port}/{port.protocol}" for port in (target.service.ports if target.service else ())
-    )
-    what = (
-        "in iptables mode no rule matches and the packet leaves by the default route"
-        if mode is ProxyMode.IPTABLES
-        else f"{mode} mode rejects it"
-    )
-    return f"{target.label} has no port {target.port}/{target.protocol} ({ports}): {what}"
-
-
-def _no_endpoints(cluster: Cluster, service: Service, node: Node) -> str:
-    name = label(service)
-    selected = [
-        pod
-        for pod in cluster.pods
-        if service.selector
-        and pod.namespace == service.namespace
-        and service.selector.items() <= dict(pod.labels).items()
+        return f"{there}, and no service has that node port"
+    if not isinstance(target.item, Pod):
+        return there
+    ports = [
+        f"{port.port}{f' ({port.name or container.name})'}"
+        for container in target.item.containers
+        for port in container.ports
+        if port.protocol is target.protocol
     ]
-    if service.selector is None:
-        why = "it has no selector, and no EndpointSlice names a ready endpoint"
-    elif not selected:
-        text = ",".join(f"{key}={value}" for key, value in service.selector.items())
-        why = f"its selector {text} matches no pod in namespace {service.namespace}"
-    elif not any(pod.ready for pod in selected):
-        why = f"{', '.join(label(pod) for pod in selected[:3])} match but are not ready"
-    else:
-        why = "its targetPort fits no port of the pods it selects"
-    verb = {
-        ProxyMode.IPTABLES: "kube-proxy rejects",
-        ProxyMode.NFTABLES: "kube-proxy rejects",
-        ProxyMode.IPVS: "its virtual server has no real server",
-    }[cluster.network.kube_proxy.mode]
-    return f"{name} has no ready endpoints, so {verb} on {node.name}: {why} (kns get endpoints)"
-
-
-def _wants_local(source: Location, target: Target, service: Service) -> bool:
-    if target.kind is LocationKind.SERVICE:
-        return service.internal_traffic_policy is TrafficPolicy.LOCAL
-    is_outside = source.kind is LocationKind.INTERNET
-    return is_outside and service.external_traffic_policy is TrafficPolicy.LOCAL
-
-
-def _no_local(service: Service, target: Target, node: Node, found: UsableEndpoints) -> str:
-    word = "internal" if target.kind is LocationKind.SERVICE else "external"
-    nodes = sorted({backend.node for backend in found.cluster if backend.node})
-    have = f"; {', '.join(nodes)} {'has' if len(nodes) == 1 else 'have'} some" if nodes else ""
-    return (
-        f"{word}TrafficPolicy of {label(service)} is Local and {node.name} has no ready endpoint:"
-        f" dropped on purpose{have}"
-    )
-
-
-def _refused_service(
-    service: Service, port: ServicePort, node: Node, found: UsableEndpoints
-) -> str:
-    ports = sorted({f"{backend.name}:{backend.port}" for backend in found.cluster})
-    deaf = [
-        f"{backend.name}:{backend.port}"
-        for backend in found.cluster
-        if backend.pod is not None
-        and backend.port is not None
-        and serves_http(backend.pod, backend.port, port.protocol) is False
-    ]
-    if deaf:
-        return (
-            f"{label(service)} leads to {', '.join(deaf[:4])}, where no container listens: is its"
-            " targetPort right? Kubernetes doesn't check it"
-        )
-    return (
-        f"{label(service)} has endpoints ({', '.join(ports[:4])}), yet somebody refused: nothing"
-        f" listens there, or {node.name}'s rules are gone (a node port nobody catches is refused);"
-        f" kns rules {node.name} {service.name}"
-    )
-
-
-def _where(source: Location) -> str:
-    return source.label if source.kind is not LocationKind.POD else f"{source.label}'s node"
-
-
-def _silent_service(
-    cluster: Cluster,
-    source: Location,
-    where: tuple[Service, Node, tuple[Backend, ...]],
-    attempts: Sequence[Attempt],
-) -> str:
-    """Which backends never answered tells the causes apart, when some did."""
-    service, node, backends = where
-    answered = {attempt.backend for attempt in attempts if attempt.backend}
-    silent = [backend for backend in backends if backend.name not in answered]
-    names = ", ".join(backend.name for backend in silent[:4])
-    if silent and all(backend.pod is source.item for backend in silent):
-        return (
-            f"only {names} itself never answers: hairpin. Its bridge port must have hairpin on, and"
-            " the rules must masquerade a pod that reaches itself"
-        )
-    if not answered:
-        return (
-            f"{label(service)} has endpoints, but nothing came back: are {node.name}'s rules there"
-            f" (kns rules {node.name} {service.name}), ip_forward and the routes to the endpoints'"
-            f" nodes? {DRIFT}"
-        )
-    if silent and source.kind is LocationKind.POD and all(b.node == node.name for b in silent):
-        return (
-            f"the backends on the client's own node ({names}) never answer: with"
-            f" bridge-nf-call-iptables=0 on {node.name} their answers cross the bridge without"
-            " being translated back"
-        )
-    nodes = sorted({backend.node for backend in silent})
-    if len(nodes) == 1:
-        cidrs = next(n.pod_cidrs for n in cluster.nodes if n.name == nodes[0])
-        return (
-            f"the backends on {nodes[0]} ({names}) never answer: look for the route to"
-            f" {', '.join(map(str, cidrs))} on {node.name}, and the one back"
-        )
-    return f"some connections are lost ({names or 'of every backend'}): {DRIFT}"
+    return f"{there}; it listens on {', '.join(ports) if ports else 'no port'}"

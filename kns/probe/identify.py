@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import ip_address
 
+from kns.addresses import IPAddress
 from kns.probe.model import Attempt
 from kns.promise.flow import Outcome
 from kns.promise.location import DEFAULT_NAMESPACE
 
 
-def identify(attempt: Attempt, owners: Mapping[str, str]) -> Attempt:
+def identify(attempt: Attempt, owners: Mapping[IPAddress, str]) -> Attempt:
     """The attempt with its backend and both addresses filled in as far as the answer tells them.
 
     A server that isn't kns' own says nothing of itself: then the address that was connected to
@@ -22,14 +23,14 @@ def identify(attempt: Attempt, owners: Mapping[str, str]) -> Attempt:
         return attempt
     answer = _whoami(attempt.body)
     if answer is None:
-        owner = owners.get(attempt.server_address, "")
+        owner = owners.get(attempt.server_address, "") if attempt.server_address else ""
         return replace(attempt, backend="" if owner.startswith("svc/") else owner)
     return replace(
         attempt,
         backend=_backend(answer),
         container=str(answer.get("container") or ""),
-        server_address=_normal(answer.get("server_address")) or attempt.server_address,
-        client_address_seen=_normal(answer.get("client_address")),
+        server_address=_address(answer.get("server_address")) or attempt.server_address,
+        client_address_seen=_address(answer.get("client_address")),
     )
 
 
@@ -55,8 +56,9 @@ def _backend(answer: Mapping[str, object]) -> str:
     return pod if namespace in ("", DEFAULT_NAMESPACE) else f"{namespace}/{pod}"
 
 
-def _normal(address: object) -> str:
+def _address(text: object) -> IPAddress | None:
     try:
-        return str(ip_address(str(address)))
+        # what follows the % of a scoped address may be any text
+        return ip_address(str(text).partition("%")[0])
     except ValueError:
-        return ""
+        return None

@@ -9,15 +9,16 @@ browser does once DNS has told it where the host is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
-from kns.addresses import IPFamily
+from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import entrance, serves_host
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kinds.common import Protocol
-from kns.probe.addresses import owners
+from kns.probe.addresses import is_address, owners
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt
 from kns.probe.names import search
@@ -27,6 +28,8 @@ from kns.promise.ingress_rules import Decision, backends_of, decide, redirects
 from kns.promise.location import LocationKind
 from kns.promise.lookup import Lookup
 
+#: who answers where no backend was asked
+SERVER = "nginx, the Ingress controller,"
 _PORTS = {"http": 80, "https": 443}
 #: what the controller says without asking a backend, and why
 _OWN_ANSWERS = {
@@ -67,7 +70,7 @@ def _by_door(cluster: Cluster, text: str, url: str, family: IPFamily | None) -> 
         text=text,
         kind=LocationKind.NODE if door.node is not None else LocationKind.SERVICE,
         label=text,
-        address=str(door.address),
+        address=door.address,
         port=door.https if url.startswith("https") else door.http,
         url=url,
         item=door.node or door.service,
@@ -82,12 +85,12 @@ def _decision(cluster: Cluster, target: Target) -> tuple[Decision, str]:
     return decide(cluster, host, unquote(parts.path) or "/"), host
 
 
-def candidates(cluster: Cluster, target: Target) -> tuple[str, ...]:
+def candidates(lookup: Lookup, target: Target) -> tuple[str, ...]:
     """The backends that may answer."""
-    decision, host = _decision(cluster, target)
-    if target.url.startswith("http:") and redirects(cluster, host, decision):
+    decision, host = _decision(lookup.cluster, target)
+    if target.url.startswith("http:") and redirects(lookup.cluster, host, decision):
         return ()
-    return tuple(dict.fromkeys(item.name for item in backends_of(Lookup(cluster), decision)))
+    return tuple(dict.fromkeys(item.name for item in backends_of(lookup, decision)))
 
 
 def notes(cluster: Cluster, target: Target, attempts: Sequence[Attempt]) -> tuple[str, ...]:
@@ -98,12 +101,12 @@ def notes(cluster: Cluster, target: Target, attempts: Sequence[Attempt]) -> tupl
     found = [decision.words]
     known = owners(cluster)
     headers = next((h for a in attempts if (h := request_headers(a.body))), {})
-    seen = next((a.client_address_seen for a in attempts if a.client_address_seen), "")
+    seen = next((a.client_address_seen for a in attempts if a.client_address_seen), None)
     client = headers.get("x-forwarded-for")
     if client is not None and seen:
         found.append(
             f"the server saw {seen} ({known.get(seen, 'nginx')}), which connects by itself;"
-            f" X-Forwarded-For: {client} ({known.get(client, 'somebody')})"
+            f" X-Forwarded-For: {client} ({_owner(known, client)})"
         )
     if not headers:
         statuses = sorted({attempt.status or 0 for attempt in attempts} & _OWN_ANSWERS.keys())
@@ -111,3 +114,8 @@ def notes(cluster: Cluster, target: Target, attempts: Sequence[Attempt]) -> tupl
     locations = sorted({attempt.location for attempt in attempts if attempt.location})
     found += [f"redirected to {location}" for location in locations[:1]]
     return tuple(found)
+
+
+def _owner(known: Mapping[IPAddress, str], text: str) -> str:
+    """Whose address the text is; it comes from a server."""
+    return known.get(ip_address(text), "somebody") if is_address(text) else "somebody"

@@ -7,8 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 
+from kns.addresses import IPAddress
 from kns.probe.ask.dns_model import DNSTrace, ResolutionOutcome
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt, PingResult
@@ -21,7 +21,7 @@ from kns.promise.flow import Outcome
 class LinkFacts:
     """What the kernel says of a link."""
 
-    addresses: tuple[str, ...]
+    addresses: tuple[IPAddress, ...]
     mac: str
 
 
@@ -70,11 +70,11 @@ def _ping(expectation: Expectation, seen: PingResult) -> Judgement:
 
 
 def _link(expectation: Expectation, seen: LinkFacts) -> Judgement:
-    found = ", ".join(seen.addresses) or "no address"
+    found = ", ".join(map(str, seen.addresses)) or "no address"
     evidence = f"eth0 has {found} and MAC {seen.mac}"
     if expectation.fault:
         return Judgement(False, expectation.fault, evidence)
-    ok = {ip_address(a) for a in seen.addresses} == set(expectation.addresses)
+    ok = set(seen.addresses) == set(expectation.addresses)
     return Judgement(ok, found, evidence)
 
 
@@ -153,20 +153,20 @@ def _wrong_backends(expectation: Expectation, seen: Sequence[Attempt]) -> Iterat
 
 
 def _wrong_sources(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:
-    promised: dict[str, list[str]] = {}
-    wanted = {(backend, str(address)) for backend, address in expectation.seen}
+    promised: dict[str, list[IPAddress]] = {}
+    wanted = set(expectation.seen)
     for backend, source in expectation.seen:
-        promised.setdefault(backend, []).append(str(source))
+        promised.setdefault(backend, []).append(source)
     found = {
         (attempt.backend, attempt.client_address_seen)
         for attempt in seen
         if attempt.outcome is Outcome.CONNECTED and attempt.backend in promised
     }
-    wrong = sorted(pair for pair in found if pair[1] not in promised[pair[0]])
+    wrong = sorted((pair for pair in found if pair[1] not in promised[pair[0]]), key=str)
     for backend, address in wrong[:3]:
-        right = " or ".join(dict.fromkeys(promised[backend]))
+        right = " or ".join(dict.fromkeys(map(str, promised[backend])))
         yield f"{backend} saw {address or 'no address'} instead of {right}"
-    missing = sorted(wanted - found)
+    missing = sorted(wanted - found, key=str)
     if expectation.every_source and found and not wrong:
         for backend, address in missing[:3]:
             yield f"{backend} never saw {address}: that way in is not used"
@@ -183,7 +183,7 @@ def _wrong_details(expectation: Expectation, seen: Sequence[Attempt]) -> Iterato
         if expectation.container and attempt.container != expectation.container:
             yield f"container {attempt.container or 'unknown'} answered"
         place = expectation.server_address
-        if place is not None and attempt.server_address != str(place):
+        if place is not None and attempt.server_address != place:
             yield f"answered at {attempt.server_address}"
         if expectation.location and attempt.location != expectation.location:
             yield f"redirected to {attempt.location or 'nowhere'} instead of {expectation.location}"
@@ -236,7 +236,7 @@ def _summary(expectation: Expectation, seen: Sequence[Attempt]) -> str:
         return f"HTTP {connected[0].status}"
     who = sorted({a.backend for a in connected if a.backend})
     shown = ", ".join(who[:4]) + (f" and {len(who) - 4} more" if len(who) > 4 else "")
-    addresses = sorted({a.client_address_seen for a in connected if a.client_address_seen})
+    addresses = _addresses_seen(connected)
     saw = f", saw {' and '.join(addresses)}" if addresses else ""
     return f"{shown or 'somebody'} answered{saw}"
 
@@ -259,10 +259,14 @@ def _evidence(expectation: Expectation, seen: Sequence[Attempt]) -> str:
     p_value = _p_value(expectation, seen)
     if p_value is not None:
         parts.append(f"χ² p={p_value:.2g}")
-    addresses = sorted({a.client_address_seen for a in connected if a.client_address_seen})
+    addresses = _addresses_seen(connected)
     if addresses:
         parts.append(f"saw {', '.join(addresses)}")
     return " · ".join(parts)
+
+
+def _addresses_seen(attempts: Sequence[Attempt]) -> list[str]:
+    return sorted({str(a.client_address_seen) for a in attempts if a.client_address_seen})
 
 
 def _status(attempt: Attempt) -> list[str]:

@@ -1,7 +1,8 @@
 """Finds the object that a user means by a name: `pod1`, `namespace/pod1`, `svc/x`, `internet`.
 
-Pure: reads the Cluster only. A bare name is looked up in the namespace `default`; a name that fits
-a pod and a service or node alike is refused with the two spellings that are unambiguous.
+Pure: reads the Cluster only. A bare name is looked up in the asker's namespace, then in `default`;
+a name that fits a pod and a service or node alike is refused with the spellings that are
+unambiguous.
 """
 
 from __future__ import annotations
@@ -30,9 +31,14 @@ _KIND_WORDS = {
 }
 
 
-def find(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> Location:
+def find(
+    cluster: Cluster,
+    text: str,
+    kinds: tuple[LocationKind, ...],
+    namespace: str = DEFAULT_NAMESPACE,
+) -> Location:
     """The one object of these kinds that `text` names; UsageError if there is none or several."""
-    found = search(cluster, text, kinds)
+    found = search(cluster, text, kinds, namespace)
     if not found:
         _refuse_pending(cluster, text, kinds)
         raise UsageError(
@@ -50,7 +56,7 @@ def find(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> Locati
 
 def _refuse_pending(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> None:
     """A pod that no node will do for is nowhere to be found, but known."""
-    wanted = text.partition("/")[2] if text.partition("/")[0] in _KIND_WORDS else text
+    _, wanted = split_kind(text)
     if LocationKind.POD in kinds and wanted in {label(pod) for pod in cluster.pending}:
         raise UsageError(
             f"pod {wanted} is Pending: it runs on no node",
@@ -58,21 +64,34 @@ def _refuse_pending(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]
         )
 
 
-def search(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> tuple[Location, ...]:
-    """Every object of these kinds that `text` names."""
+def search(
+    cluster: Cluster,
+    text: str,
+    kinds: tuple[LocationKind, ...],
+    namespace: str = DEFAULT_NAMESPACE,
+) -> tuple[Location, ...]:
+    """Every object of these kinds that `text` names for somebody in the namespace."""
+    kind, rest = split_kind(text)
+    for place in dict.fromkeys((namespace, DEFAULT_NAMESPACE)):
+        named = _named(cluster, rest, (kind,), place) if kind in kinds else ()
+        if found := named or _named(cluster, text, kinds, place):
+            return found
+    return ()
+
+
+def split_kind(text: str) -> tuple[LocationKind | None, str]:
+    """`svc/x` → the kind and `x`; no kind if the text begins with none."""
     first, _, rest = text.partition("/")
     kind = _KIND_WORDS.get(first) if rest else None
-    if kind is not None:
-        matches = _named(cluster, rest, (kind,)) if kind in kinds else ()
-        if matches:
-            return matches
-    return _named(cluster, text, kinds)
+    return kind, text if kind is None else rest
 
 
-def _named(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> tuple[Location, ...]:
-    namespace, slash, name = text.rpartition("/")
+def _named(
+    cluster: Cluster, text: str, kinds: tuple[LocationKind | None, ...], namespace: str
+) -> tuple[Location, ...]:
+    written, slash, name = text.rpartition("/")
     found: list[Location] = []
-    wanted = (namespace or DEFAULT_NAMESPACE, name)
+    wanted = (written or namespace, name)
     for kind in kinds:
         match kind:
             case LocationKind.POD:
@@ -112,8 +131,7 @@ def known_names(cluster: Cluster, kinds: tuple[LocationKind, ...]) -> tuple[str,
 
 def _hint(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> str:
     names = known_names(cluster, kinds)
-    first, _, rest = text.partition("/")
-    wanted = rest if rest and first in _KIND_WORDS else text
+    _, wanted = split_kind(text)
     elsewhere = [name for name in names if name.rpartition("/")[2] == wanted]
     near = elsewhere or difflib.get_close_matches(wanted, names, n=1)
     if near:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from kns.addresses import IPFamily
+from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
 from kns.errors import KnsError, UsageError
 from kns.kinds.common import Protocol
-from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.probe import ingress
 from kns.probe.addresses import in_url, owners
 from kns.probe.ask import curl, datagram
 from kns.probe.ask import ping as pinging
 from kns.probe.ask.places import Places
-from kns.probe.diagnose import explain
+from kns.probe.diagnose import Drift, explain, is_by_hosts_file
 from kns.probe.identify import identify
 from kns.probe.model import Attempt, PingResult, ProbeResult, overall
 from kns.probe.target import (
@@ -32,6 +32,7 @@ from kns.promise.addresses import CLOUD_LB
 from kns.promise.flow import Outcome
 from kns.promise.location import Location, LocationKind
 from kns.promise.lookup import Lookup
+from kns.promise.promise import promise
 
 ICMP = "icmp"
 #: the built-in server answers it with who it is (kns.agent.serve.netexec)
@@ -54,10 +55,32 @@ class ProbeOptions:
     source_port: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Unexplained:
+    """What a probe found, before anybody asks why it failed."""
+
+    lookup: Lookup
+    source: Location
+    target: Target
+    result: ProbeResult
+
+    def explain(self, drift: Drift = tuple) -> ProbeResult:
+        """The result with its reason, if it failed."""
+        reason = explain(self.lookup, self.source, self.target, self.result.attempts, drift)
+        return replace(self.result, reason=reason)
+
+
 def probe(
     cluster: Cluster, places: Places, source: str, target: str, options: ProbeOptions
 ) -> ProbeResult:
     """Probe and explain. UsageError for names that mean nothing; a failed probe is a result."""
+    return ask(cluster, places, source, target, options).explain(places.drift)
+
+
+def ask(
+    cluster: Cluster, places: Places, source: str, target: str, options: ProbeOptions
+) -> Unexplained:
+    """Probe. UsageError for names that mean nothing."""
     start = parse_source(cluster, source)
     is_icmp = options.protocol == ICMP
     if is_icmp and options.port:
@@ -67,53 +90,64 @@ def probe(
     goal = ingress.ingress_target(cluster, target, wish) or parse_target(
         cluster, start, target, wish
     )
-    known = owners(cluster)
+    lookup, known = Lookup(cluster), owners(cluster)
     if is_icmp or goal.port is None:
-        return _ping_only(cluster, places, start, goal, options.count)
-    echo = None if options.source_port else _Echo(places, start, goal)
-    attempts = _connect(places, start, goal, options)
-    goal = _reached(cluster, start, goal, attempts)
-    attempts = tuple(identify(attempt, known) for attempt in attempts)
-    return ProbeResult(
-        source=start.label,
-        target=goal.text,
-        path=path_of(start, goal),
-        outcome=overall(tuple(attempt.outcome for attempt in attempts)),
-        reason=explain(cluster, start, goal, attempts),
-        address=goal.address,
-        attempts=attempts,
-        ping=echo.result() if echo is not None else None,
-        owners=known,
-        candidates=candidates(cluster, start, goal),
-        notes=_notes(cluster, start, goal, attempts),
-        protocol=options.protocol,
-        port=goal.port,
-        hostname=goal.hostname,
+        goal = replace(goal, port=None)
+        result = _ping_only(known, places, start, goal, options.count)
+    else:
+        echo = None if options.source_port else _Echo(places, start, goal)
+        attempts = _connect(places, start, goal, options)
+        goal = _reached(cluster, start, goal, attempts)
+        attempts = tuple(identify(attempt, known) for attempt in attempts)
+        result = ProbeResult(
+            source=start.label,
+            target=goal.text,
+            path=path_of(start, goal),
+            outcome=overall(tuple(attempt.outcome for attempt in attempts)),
+            reason="",
+            address=goal.address,
+            attempts=attempts,
+            ping=echo.result() if echo is not None else None,
+            owners=known,
+            candidates=candidates(lookup, start, goal),
+            notes=_notes(cluster, start, goal, attempts),
+            protocol=options.protocol,
+            port=goal.port,
+            hostname=goal.hostname,
+            by_hosts_file=is_by_hosts_file(cluster, start, goal),
+            server=ingress.SERVER if goal.by_ingress else "",
+        )
+    command = (
+        ""
+        if result.outcome in (Outcome.CONNECTED, Outcome.DNS)
+        else _trace(source, target, result.protocol, options.port)
     )
+    return Unexplained(lookup, start, goal, replace(result, trace=command))
+
+
+def _trace(source: str, target: str, protocol: str, port: str) -> str:
+    """The command that shows the packet's way."""
+    if protocol == "sctp":
+        return ""
+    chosen = ["--port", port] if port else []
+    chosen += ["--proto", protocol] if protocol != "tcp" else []
+    return shlex.join(["kns", "trace", source, target, *chosen])
 
 
 def _ping_only(
-    cluster: Cluster, places: Places, start: Location, goal: Target, count: int
+    known: dict[IPAddress, str], places: Places, start: Location, goal: Target, count: int
 ) -> ProbeResult:
-    if not goal.address:
+    if goal.address is None:
         raise UsageError(f"{goal.text!r} has no address to ping", hint="name a pod, node or IP")
-    known = owners(cluster)
     result = pinging.ping(goal.address, places.context(start), count=count)
-    attempts = pinging.attempts(result, known.get(goal.address, goal.label))
-    reason = explain(cluster, start, goal, attempts, is_echo=True)
-    if goal.kind is LocationKind.SERVICE and result.outcome is not Outcome.CONNECTED:
-        reason = (
-            "a cluster IP exists only in kube-proxy's rules, port by port: in iptables and"
-            " nftables mode nothing answers ping there"
-        )
     return ProbeResult(
         source=start.label,
         target=goal.text,
         path=path_of(start, goal),
         outcome=result.outcome,
-        reason=reason,
+        reason="",
         address=goal.address,
-        attempts=attempts,
+        attempts=pinging.attempts(result, known.get(goal.address, goal.label)),
         ping=result,
         owners=known,
         protocol=ICMP,
@@ -127,12 +161,12 @@ class _Echo:
         self._found: PingResult | None = None
         self._thread: threading.Thread | None = None
         is_host = goal.service is None and goal.kind is not LocationKind.SERVICE
-        if is_host and goal.address and goal.item is not start.item:
+        if is_host and goal.address is not None and goal.item is not start.item:
             arguments = (goal.address, places, start)
             self._thread = threading.Thread(target=self._ping, args=arguments, daemon=True)
             self._thread.start()
 
-    def _ping(self, address: str, places: Places, start: Location) -> None:
+    def _ping(self, address: IPAddress, places: Places, start: Location) -> None:
         try:
             self._found = pinging.ping(address, places.context(start))
         except KnsError as error:  # the curl tells what there is to tell
@@ -150,7 +184,7 @@ def _connect(
 ) -> tuple[Attempt, ...]:
     assert goal.port is not None  # noqa: S101 - the caller pings otherwise
     if goal.protocol is not Protocol.TCP:
-        if not goal.address:
+        if goal.address is None:
             raise UsageError(
                 f"{goal.text!r}: only TCP probes resolve names", hint="use its address"
             )
@@ -174,12 +208,13 @@ def _reached(
 
     A name that says nothing of the lab is whoever has that address.
     """
-    address = next((attempt.server_address for attempt in attempts if attempt.server_address), "")
-    if not goal.hostname or not address:
+    if not goal.hostname:
         return goal
-    if goal.item is not None:
+    addresses = (attempt.server_address or attempt.tried for attempt in attempts)
+    address = next((item for item in addresses if item is not None), None)
+    if goal.item is not None or address is None:
         return replace(goal, address=address)
-    owner = parse_target(cluster, start, address, TargetOptions(str(goal.port)))
+    owner = parse_target(cluster, start, str(address), TargetOptions(str(goal.port)))
     return replace(goal, address=address, kind=owner.kind, item=owner.item, service=owner.service)
 
 
@@ -195,37 +230,29 @@ def _request(goal: Target, options: ProbeOptions, trusted: str) -> curl.CurlRequ
         source_port=options.source_port,
     )
     if goal.by_ingress:
-        request = replace(request, connect_to=(f"::{in_url(goal.address)}:{goal.port}",))
-    elif goal.url and goal.address and not goal.hostname:
+        request = replace(request, connect_to=(f"::{in_url(str(goal.address))}:{goal.port}",))
+    elif goal.url and goal.address is not None and not goal.hostname:
         # a URL by the name of an object: pinned to its address, since no resolver knows it
         host = urlsplit(goal.url).hostname
         request = replace(request, resolve=(f"{host}:{goal.port}:{goal.address}",))
     return request
 
 
-def candidates(cluster: Cluster, start: Location, goal: Target) -> tuple[str, ...]:
+def candidates(lookup: Lookup, start: Location, goal: Target) -> tuple[str, ...]:
     """All backends that may answer, so that the share shows those that did not."""
     if goal.by_ingress:
-        return ingress.candidates(cluster, goal)
-    node = _node(cluster, start, goal)
-    if goal.service is None or node is None:
+        return ingress.candidates(lookup, goal)
+    service = goal.service
+    if service is not None and service.headless and goal.address is not None:
+        family = IPFamily.of(goal.address)
+        ports = (port for port in service.ports if port.port == goal.port)
+        ready = (b for port in ports for b in lookup.endpoints(service, port, family).ready)
+        return tuple(dict.fromkeys(backend.name for backend in ready))
+    flow = goal.flow(start)
+    promised = promise(lookup, flow) if flow is not None else None
+    if promised is None or promised.frontend is None:
         return ()
-    for port in goal.service.ports:
-        number = port.node_port if goal.kind is LocationKind.NODE else port.port
-        if number == goal.port and port.protocol is goal.protocol:
-            family = IPFamily.IPV6 if ":" in goal.address else IPFamily.IPV4
-            backends = Lookup(cluster).endpoints(goal.service, port, family).at(node).cluster
-            return tuple(backend.name for backend in backends)
-    return ()
-
-
-def _node(cluster: Cluster, start: Location, goal: Target) -> Node | None:
-    for item in (goal.item, start.item):
-        if isinstance(item, Node):
-            return item
-    if isinstance(start.item, Pod):
-        return Lookup(cluster).node_of(start.item)
-    return cluster.nodes[0] if cluster.nodes else None
+    return promised.names
 
 
 def _notes(
@@ -238,8 +265,8 @@ def _notes(
     known = owners(cluster)
     own = {address for address, owner in known.items() if owner == start.label}
     if isinstance(start.item, Pod):
-        own |= set(map(str, start.item.addresses))
-    seen = sorted({a.client_address_seen for a in attempts if a.client_address_seen})
+        own |= set(start.item.addresses)
+    seen = sorted({a.client_address_seen for a in attempts if a.client_address_seen}, key=str)
     if goal.item is start.item and goal.kind is LocationKind.POD and start.kind is LocationKind.POD:
         notes.append("over loopback: the containers of a pod share one network namespace")
     elif seen and all(address in own for address in seen):
@@ -256,7 +283,7 @@ def _notes(
     return tuple(notes)
 
 
-def _translated(owner: str, address: str, start: Location) -> str:
+def _translated(owner: str, address: IPAddress, start: Location) -> str:
     if owner == CLOUD_LB:
         return f"the server saw {address} ({owner}): the connection is the proxy's own"
     is_node = isinstance(start.item, Pod) and start.item.host_network

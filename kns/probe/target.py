@@ -3,7 +3,8 @@
     SRC   pod1 · namespace/pod1 · pod/x · node1 · internet
     DST   the same, services too, each with :PORT or :PORTNAME · IP[:PORT] · DNS name · URL
 
-Pure: reads the Cluster only.
+A pod with the lab's DNS reaches a Service by name: a bare name is what its resolver makes of it,
+`svc/x` the Service by its full name. Pure: reads the Cluster only.
 """
 
 from __future__ import annotations
@@ -21,27 +22,29 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType
 from kns.probe.addresses import is_address, split_port
-from kns.probe.names import find, search
+from kns.probe.dns_names import addresses_of, from_hosts, service_by_dns_name
+from kns.probe.names import find, search, split_kind
 from kns.promise.endpoints import has_dns
 from kns.promise.flow import Flow
-from kns.promise.location import Location, LocationKind, label
+from kns.promise.location import DEFAULT_NAMESPACE, Location, LocationKind, label
 
 SOURCES = (LocationKind.POD, LocationKind.NODE, LocationKind.INTERNET)
 TARGETS = (LocationKind.POD, LocationKind.SERVICE, LocationKind.NODE, LocationKind.INTERNET)
 #: agnhost's and kns' built-in server answer it with who they are
 DEFAULT_PATH = "/whoami"
 CONTAINER_TO_CONTAINER = "container-to-container"
+_LOOPBACK = {IPFamily.IPV4: ip_address("127.0.0.1"), IPFamily.IPV6: ip_address("::1")}
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a probe asks. `address` is empty when only the resolver knows it."""
+    """What a probe asks. Without `address` only the resolver knows it."""
 
     text: str
     #: pod, service, node or internet: what the address or name belongs to
     kind: LocationKind
     label: str
-    address: str
+    address: IPAddress | None = None
     #: the DNS name to connect to; empty: connect to `address`
     hostname: str = ""
     #: None: nothing to connect to, only ICMP
@@ -58,7 +61,13 @@ class Target:
     @property
     def host(self) -> str:
         """What the client connects to."""
-        return self.hostname or self.address
+        return self.hostname or str(self.address or "")
+
+    def flow(self, source: Location) -> Flow | None:
+        """What the source sends to it; None where only the resolver knows to whom."""
+        if self.address is None:
+            return None
+        return Flow(source, self.address, self.port, self.protocol)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +93,19 @@ def parse_target(
     cluster: Cluster, source: Location, text: str, options: TargetOptions = TargetOptions()
 ) -> Target:
     """What `text` means, seen from `source`; UsageError with a hint if it means nothing."""
-    if "://" in text:
-        return _of_url(cluster, source, text, options)
-    host, port = split_port(text)
+    host, port, url = (*_split_url(text), text) if "://" in text else (*split_port(text), "")
     if port and options.port and port != options.port:
         raise UsageError(
             f"{text!r} names port {port}, and --port says {options.port}", hint="name the port once"
         )
-    target = _of_host(cluster, source, host, replace(options, port=port or options.port))
-    return replace(target, text=text)
+    options = replace(options, port=port or options.port)
+    return replace(_Reading(cluster, source, options).host(host), text=text, url=url)
 
 
 def target_of(cluster: Cluster, flow: Flow) -> Target:
     """What a flow's destination is."""
     options = TargetOptions("" if flow.port is None else str(flow.port), flow.protocol)
-    return _of_address(cluster, flow.source, flow.destination, options)
+    return _Reading(cluster, flow.source, options).address(flow.destination)
 
 
 def path_of(source: Location, target: Target) -> str:
@@ -111,7 +118,7 @@ def path_of(source: Location, target: Target) -> str:
     return f"{source.kind}-to-{kind}"
 
 
-def _of_url(cluster: Cluster, source: Location, text: str, options: TargetOptions) -> Target:
+def _split_url(text: str) -> tuple[str, str]:
     try:
         parts = urlsplit(text)
         port = parts.port
@@ -119,25 +126,216 @@ def _of_url(cluster: Cluster, source: Location, text: str, options: TargetOption
         raise UsageError(f"{text!r} is not a URL: {error}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{text!r}: only http:// and https:// URLs can be probed")
-    port = port or (443 if parts.scheme == "https" else 80)
-    if options.port and options.port != str(port):
-        raise UsageError(f"{text!r} names port {port}, and --port says {options.port}")
-    target = _of_host(cluster, source, parts.hostname, replace(options, port=str(port)))
-    return replace(target, text=text, url=text)
+    return parts.hostname, str(port or (443 if parts.scheme == "https" else 80))
 
 
-def _of_host(cluster: Cluster, source: Location, host: str, options: TargetOptions) -> Target:
-    if host == "localhost":
-        family = options.family or cluster.network.families[0]
-        host = "127.0.0.1" if family is IPFamily.IPV4 else "::1"
-    if is_address(host):
-        return _of_address(cluster, source, _of_one_host(host), options)
-    found = search(cluster, host, TARGETS)
-    if len(found) == 1:
-        return _of_object(cluster, source, found[0], options)
-    if not found and "." in host and "/" not in host:
-        return _of_name(cluster, host, options)
-    return _of_object(cluster, source, find(cluster, host, TARGETS), options)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Reads a target with what is known beside its text."""
+
+    cluster: Cluster
+    source: Location
+    options: TargetOptions
+
+    # -- what the text may be ----------------------------------------------------------------------
+
+    def host(self, host: str) -> Target:
+        """A name or an address without its port."""
+        if host == "localhost":
+            family = self.options.family or self.cluster.network.families[0]
+            return self.address(_LOOPBACK[family])
+        if is_address(host):
+            return self.address(_of_one_host(host))
+        pod = self.source.item if isinstance(self.source.item, Pod) else None
+        namespace = pod.namespace if pod is not None else DEFAULT_NAMESPACE
+        found = search(self.cluster, host, TARGETS, namespace)
+        services = [item.item for item in found if isinstance(item.item, Service)]
+        is_asked = pod is not None and pod.asks_cluster_dns and has_dns(self.cluster)
+        if services and is_asked and "/" not in host:
+            # the pod's resolver decides what the name means
+            return self._of_hosts_file(host, services[0]) or self._service(services[0])
+        if not found and "." in host and "/" not in host:
+            return self._dns_name(host)
+        chosen = found[0] if len(found) == 1 else find(self.cluster, host, TARGETS, namespace)
+        target = self.object(chosen)
+        if target.hostname and split_kind(host)[0] is LocationKind.SERVICE:
+            domain = self.cluster.network.dns.domain.rstrip(".")
+            full = target.label if "/" in target.label else f"{DEFAULT_NAMESPACE}/{target.label}"
+            namespace, _, name = full.partition("/")
+            return replace(target, hostname=f"{name}.{namespace}.svc.{domain}")
+        return target
+
+    def _of_hosts_file(self, name: str, service: Service) -> Target | None:
+        """Whom the source's own /etc/hosts gives the service's name to."""
+        known = from_hosts(self.cluster, self.source, name)
+        if not known:
+            return None
+        port = str(self._service_port(service))
+        owner = _Reading(self.cluster, self.source, replace(self.options, port=port))
+        target = replace(owner.address(known[0]), label=name)
+        return replace(target, hostname=name if self.options.protocol is Protocol.TCP else "")
+
+    def _dns_name(self, name: str) -> Target:
+        """A DNS name: left to the source's own resolver; its kind is that of who has it."""
+        service = service_by_dns_name(self.cluster, self.source, name)
+        known = addresses_of(self.cluster, self.source, name)
+        owner = self.cluster.owner(known[0]) if known else None
+        item = service or (owner if isinstance(owner, Pod) else None)
+        domain = self.cluster.network.dns.domain
+        kind = Location(item).kind if item is not None else LocationKind.INTERNET
+        if item is None and name.rstrip(".").endswith(f".{domain}"):
+            kind = LocationKind.SERVICE
+        port: int | None = 80
+        if service is not None:
+            port = self._service_port(service)
+        elif isinstance(item, Pod):
+            port = self._pod_port(item) or 80
+        elif self.options.port:
+            port = _number(self.options.port, name)
+        protocol = self.options.protocol
+        return Target(name, kind, name, None, name, port, protocol, item=item, service=service)
+
+    def address(self, address: IPAddress) -> Target:
+        """An address, whoever has it."""
+        reading = replace(self, options=replace(self.options, family=IPFamily.of(address)))
+        if address.is_loopback:
+            return replace(reading.object(self.source), address=address, label="localhost")
+        owner = self.cluster.owner(address)
+        if owner is None:
+            owner = next((n for n in self.cluster.nodes if address in n.host_addresses), None)
+        if owner is not None:
+            # by address also from the pod itself: the user asked for the address, not the loopback
+            return replace(reading.object(Location(owner)), address=address)
+        for service in self.cluster.services:
+            if address in (*service.cluster_ips, *_outer_addresses(service)):
+                reading = replace(self, options=replace(self.options, family=None))
+                target = reading.object(Location(service))
+                return replace(target, address=address, hostname="")
+        text, kind = str(address), _kind_by_range(self.cluster, address)
+        port = _number(self.options.port, text) if self.options.port else None
+        return Target(text, kind, text, address, port=port, protocol=self.options.protocol)
+
+    # -- objects -----------------------------------------------------------------------------------
+
+    def object(self, found: Location) -> Target:
+        """A pod, a service, a node or a host."""
+        match found.item:
+            case Pod() as pod:
+                return self._pod(pod)
+            case Service() as service:
+                return self._service(service)
+            case Node() as node:
+                return self._node(node)
+            case host:
+                address = self._address(host.addresses, host.name)
+                port = _number(self.options.port, host.name) if self.options.port else host.port
+                return self._at(host, address, port)
+
+    def _pod(self, pod: Pod) -> Target:
+        address = self._address(pod.addresses, label(pod))
+        if self.source.item is pod:  # containers of one pod share its loopback
+            address = _LOOPBACK[IPFamily.of(address)]
+        return self._at(pod, address, self._pod_port(pod))
+
+    def _service(self, service: Service) -> Target:
+        name, is_tcp = label(service), self.options.protocol is Protocol.TCP
+        hostname = ""
+        pod = self.source.item
+        if isinstance(pod, Pod) and is_tcp and pod.asks_cluster_dns and has_dns(self.cluster):
+            same = pod.namespace == service.namespace
+            hostname = service.name if same else f"{service.name}.{service.namespace}"
+        if not service.cluster_ips:
+            return self._headless(service, hostname)
+        outside = _outer_addresses(service) if self.source.kind is LocationKind.INTERNET else ()
+        address = self._address(outside or service.cluster_ips, name)
+        return self._at(service, address, self._service_port(service), hostname, service)
+
+    def _headless(self, service: Service, hostname: str) -> Target:
+        name = label(service)
+        if not hostname:
+            what = "ExternalName" if service.type is ServiceType.EXTERNAL_NAME else "headless"
+            raise UsageError(
+                f"service {name} is {what}: it has no address of its own",
+                hint="probe one of its pods, or from a pod with the lab's DNS",
+            )
+        # no proxy in between: the name leads straight to a pod, so the port is the pod's own
+        port = self._service_port(service) if service.ports or self.options.port else 80
+        return self._at(service, None, port, hostname, service)
+
+    def _node(self, node: Node) -> Target:
+        """A node; a node port of a service makes it that service, seen from outside."""
+        name, wanted = node.name, self.options.port
+        if wanted and not wanted.isdigit():
+            raise UsageError(
+                f"node {name} has no named ports", hint=f"give a number, as in {name}:30080"
+            )
+        port = _number(wanted, name) if wanted else None
+        service = _by_node_port(self.cluster, port, self.options.protocol) if port else None
+        address = self._address(node.addresses, name)
+        return self._at(node, address, port, service=service)
+
+    def _at(
+        self,
+        item: Pod | Service | Node | InternetHost,
+        address: IPAddress | None,
+        port: int | None,
+        hostname: str = "",
+        service: Service | None = None,
+    ) -> Target:
+        name, kind, protocol = label(item), Location(item).kind, self.options.protocol
+        return Target(
+            name, kind, name, address, hostname, port, protocol, item=item, service=service
+        )
+
+    # -- ports and addresses -----------------------------------------------------------------------
+
+    def _pod_port(self, pod: Pod) -> int | None:
+        """The port wished for by number, port name or container name; by default the first."""
+        wanted, protocol, name = self.options.port, self.options.protocol, label(pod)
+        if wanted.isdigit():
+            return _number(wanted, name)
+        every = [(container.name, port) for container in pod.containers for port in container.ports]
+        offered = [(container, port) for container, port in every if port.protocol is protocol]
+        if not wanted:
+            return offered[0][1].port if offered else None
+        for container, port in offered:
+            if wanted in (port.name, container):
+                return port.port
+        for _, other in every:
+            if wanted == other.name:
+                raise UsageError(
+                    f"port {wanted} of pod {name} speaks {other.protocol}",
+                    hint=f"--proto {other.protocol.lower()}",
+                )
+        names = dict.fromkeys(n for c, p in offered for n in (p.name, c) if n)
+        raise UsageError(
+            f"pod {name} has no {protocol} port {wanted!r}",
+            hint=f"it has {', '.join(names)}" if names else "it has none; give a number",
+        )
+
+    def _service_port(self, service: Service) -> int:
+        wanted, protocol, name = self.options.port, self.options.protocol, label(service)
+        if wanted.isdigit():
+            return _number(wanted, name)
+        for port in service.ports:
+            if port.protocol is protocol and wanted in ("", port.name):
+                return port.port
+        others = ", ".join(f"{p.name or p.port}/{p.protocol}" for p in service.ports)
+        raise UsageError(
+            f"service {name} has no {protocol} port" + (f" {wanted!r}" if wanted else ""),
+            hint=f"it has {others}" if others else "it has no ports",
+        )
+
+    def _address(self, addresses: tuple[IPAddress, ...], name: str) -> IPAddress:
+        """The address of the family wished for, by default of the cluster's first family."""
+        wanted = self.options.family
+        for family in (wanted,) if wanted else self.cluster.network.families:
+            for address in addresses:
+                if address.version == family.version:
+                    return address
+        if wanted is None and addresses:
+            return addresses[0]
+        raise UsageError(f"{name} has no {wanted or ''} address".replace("  ", " "))
 
 
 def _of_one_host(text: str) -> IPAddress:
@@ -148,198 +346,11 @@ def _of_one_host(text: str) -> IPAddress:
     return address
 
 
-# -- objects ---------------------------------------------------------------------------------------
-
-
-def _of_object(
-    cluster: Cluster, source: Location, found: Location, options: TargetOptions
-) -> Target:
-    item = found.item
-    if isinstance(item, Pod):
-        return _of_pod(cluster, source, item, options)
-    if isinstance(item, Service):
-        return _of_service(cluster, source, item, options)
-    if isinstance(item, Node):
-        return _of_node(
-            cluster, item, str(_address(cluster, item.addresses, item.name, options)), options
-        )
-    address = _address(cluster, item.addresses, item.name, options)
-    port = _number(options.port, item.name) if options.port else item.port
-    return Target(
-        item.name,
-        LocationKind.INTERNET,
-        item.name,
-        str(address),
-        port=port,
-        protocol=options.protocol,
-        item=item,
-    )
-
-
-def _of_pod(cluster: Cluster, source: Location, pod: Pod, options: TargetOptions) -> Target:
-    address = _address(cluster, pod.addresses, label(pod), options)
-    if source.item is pod:  # containers of one pod share its loopback
-        address = ip_address("127.0.0.1" if address.version == 4 else "::1")
-    return Target(
-        label(pod),
-        LocationKind.POD,
-        label(pod),
-        str(address),
-        port=_pod_port(pod, options),
-        protocol=options.protocol,
-        item=pod,
-    )
-
-
-def _pod_port(pod: Pod, options: TargetOptions) -> int | None:
-    """The port wished for by number, port name or container name; by default the pod's first."""
-    if options.port.isdigit():
-        return _number(options.port, label(pod))
-    offered = [
-        (c.name, p) for c in pod.containers for p in c.ports if p.protocol is options.protocol
-    ]
-    if not options.port:
-        return offered[0][1].port if offered else None
-    for container, port in offered:
-        if options.port in (port.name, container):
-            return port.port
-    for other in (port for container in pod.containers for port in container.ports):
-        if options.port == other.name:
-            raise UsageError(
-                f"port {options.port} of pod {label(pod)} speaks {other.protocol}",
-                hint=f"--proto {other.protocol.lower()}",
-            )
-    names = dict.fromkeys(n for c, p in offered for n in (p.name, c) if n)
-    raise UsageError(
-        f"pod {label(pod)} has no {options.protocol} port {options.port!r}",
-        hint=f"it has {', '.join(names)}" if names else "it has none; give a number",
-    )
-
-
-def _of_service(
-    cluster: Cluster, source: Location, service: Service, options: TargetOptions
-) -> Target:
-    hostname = ""
-    if isinstance(source.item, Pod) and source.item.asks_cluster_dns and has_dns(cluster):
-        same = source.item.namespace == service.namespace
-        hostname = service.name if same else f"{service.name}.{service.namespace}"
-    if not service.cluster_ips:
-        return _of_headless(service, hostname, options)
-    outside = _outer_addresses(service) if source.kind is LocationKind.INTERNET else ()
-    address = _address(cluster, outside or service.cluster_ips, label(service), options)
-    return Target(
-        label(service),
-        LocationKind.SERVICE,
-        label(service),
-        str(address),
-        hostname=hostname if options.protocol is Protocol.TCP else "",
-        port=_service_port(service, options),
-        protocol=options.protocol,
-        item=service,
-        service=service,
-    )
-
-
-def _of_headless(service: Service, hostname: str, options: TargetOptions) -> Target:
-    name = label(service)
-    if not hostname or options.protocol is not Protocol.TCP:
-        what = "ExternalName" if service.type is ServiceType.EXTERNAL_NAME else "headless"
-        raise UsageError(
-            f"service {name} is {what}: it has no address of its own",
-            hint="probe one of its pods, or from a pod with the lab's DNS",
-        )
-    # no proxy in between: the name leads straight to a pod, so the port is the pod's own
-    port = _service_port(service, options) if service.ports or options.port else 80
-    return Target(
-        name,
-        LocationKind.SERVICE,
-        name,
-        "",
-        hostname=hostname,
-        port=port,
-        item=service,
-        service=service,
-    )
-
-
-def _service_port(service: Service, options: TargetOptions) -> int:
-    name = label(service)
-    if options.port.isdigit():
-        return _number(options.port, name)
-    offered = [port for port in service.ports if port.protocol is options.protocol]
-    matching = [port for port in offered if not options.port or port.name == options.port]
-    if matching:
-        return matching[0].port
-    others = ", ".join(f"{p.name or p.port}/{p.protocol}" for p in service.ports)
-    raise UsageError(
-        f"service {name} has no {options.protocol} port"
-        + (f" {options.port!r}" if options.port else ""),
-        hint=f"it has {others}" if others else "it has no ports",
-    )
-
-
-def _of_node(cluster: Cluster, node: Node, address: str, options: TargetOptions) -> Target:
-    """A node; a node port of a service makes it that service, seen from outside."""
-    if options.port and not options.port.isdigit():
-        raise UsageError(
-            f"node {node.name} has no named ports", hint=f"give a number, as in {node.name}:30080"
-        )
-    port = _number(options.port, node.name) if options.port else None
-    service = _by_node_port(cluster, port, options.protocol) if port else None
-    return Target(
-        node.name,
-        LocationKind.NODE,
-        node.name,
-        address,
-        port=port,
-        protocol=options.protocol,
-        item=node,
-        service=service,
-    )
-
-
 def _by_node_port(cluster: Cluster, port: int, protocol: Protocol) -> Service | None:
     for service in cluster.services:
-        for candidate in service.ports:
-            if candidate.node_port == port and candidate.protocol is protocol:
-                return service
+        if any(p.node_port == port and p.protocol is protocol for p in service.ports):
+            return service
     return None
-
-
-# -- addresses and DNS names -----------------------------------------------------------------------
-
-
-def _of_address(
-    cluster: Cluster, source: Location, address: IPAddress, options: TargetOptions
-) -> Target:
-    options = replace(options, family=IPFamily.of(address))
-    if address.is_loopback:
-        target = _of_object(cluster, source, source, options)
-        return replace(target, address=str(address), label="localhost")
-    for pod in cluster.pods:
-        if address in pod.addresses and not pod.host_network:
-            # by address also from the pod itself: the user asked for the address, not the loopback
-            return replace(_of_pod(cluster, source, pod, options), address=str(address))
-    for node in cluster.nodes:
-        if address in (*node.addresses, *node.host_addresses):
-            return _of_node(cluster, node, str(address), options)
-    for service in cluster.services:
-        if address in _service_addresses(service):
-            target = _of_service(cluster, source, service, replace(options, family=None))
-            return replace(target, address=str(address), hostname="")
-    for host in cluster.internet:
-        if address in host.addresses:
-            target = _of_object(cluster, source, Location(host), options)
-            return replace(target, address=str(address))
-    port = _number(options.port, str(address)) if options.port else None
-    kind = _kind_by_range(cluster, address)
-    return Target(
-        str(address), kind, str(address), str(address), port=port, protocol=options.protocol
-    )
-
-
-def _service_addresses(service: Service) -> tuple[IPAddress, ...]:
-    return (*service.cluster_ips, *_outer_addresses(service))
 
 
 def _outer_addresses(service: Service) -> tuple[IPAddress, ...]:
@@ -359,52 +370,6 @@ def _kind_by_range(cluster: Cluster, address: IPAddress) -> LocationKind:
         if any(address.version == cidr.version and address in cidr for cidr in cidrs):
             return kind
     return LocationKind.INTERNET
-
-
-def _of_name(cluster: Cluster, name: str, options: TargetOptions) -> Target:
-    """A DNS name: left to the source's own resolver; the cluster domain tells its kind."""
-    service = _service_by_dns_name(cluster, name)
-    if options.port and not options.port.isdigit():
-        options = options if service else replace(options, port=str(_number(options.port, name)))
-    if service is not None:
-        port = _service_port(service, options)
-    else:
-        port = _number(options.port, name) if options.port else 80
-    return Target(
-        name,
-        LocationKind.SERVICE if service else LocationKind.INTERNET,
-        name,
-        "",
-        hostname=name,
-        port=port,
-        protocol=options.protocol,
-        item=service,
-        service=service,
-    )
-
-
-def _service_by_dns_name(cluster: Cluster, name: str) -> Service | None:
-    domain = cluster.network.dns.domain
-    stripped = name.rstrip(".").removesuffix(f".{domain}").removesuffix(".svc")
-    service, _, namespace = stripped.partition(".")
-    for candidate in cluster.services:
-        if (candidate.name, candidate.namespace) == (service, namespace):
-            return candidate
-    return None
-
-
-def _address(
-    cluster: Cluster, addresses: tuple[IPAddress, ...], name: str, options: TargetOptions
-) -> IPAddress:
-    """The address of the family wished for, by default of the cluster's first family."""
-    families = (options.family,) if options.family else cluster.network.families
-    for family in families:
-        for address in addresses:
-            if address.version == family.version:
-                return address
-    if options.family is None and addresses:
-        return addresses[0]
-    raise UsageError(f"{name} has no {options.family or ''} address".replace("  ", " "))
 
 
 def _number(text: str, name: str) -> int:

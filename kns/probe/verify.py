@@ -21,7 +21,7 @@ from kns.probe.ask import datagram
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.pace import Pace
 from kns.probe.ask.places import Places
-from kns.probe.diagnose import explain
+from kns.probe.diagnose import drift_words, explain
 from kns.probe.judge import Judgement, judge
 from kns.probe.model import Attempt
 from kns.probe.target import parse_target, target_of
@@ -29,6 +29,7 @@ from kns.promise.check import AffinityExpiry, Check, CheckSet, Datagrams, Http, 
 from kns.promise.checks import cluster_checks
 from kns.promise.flow import Outcome
 from kns.promise.location import LocationKind
+from kns.promise.lookup import Lookup
 
 #: most probes wait for the network or for a process, so more of them than processors
 WORKERS = 16
@@ -91,6 +92,8 @@ class VerifyReport:
     checks: tuple[CheckResult, ...]
     skips: tuple[Skip, ...]
     seconds: float
+    #: if a check failed: what `up` would do to have the lab as its file says, a line each
+    drift: tuple[str, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -163,20 +166,25 @@ def verify(
     chosen = choose(checks or cluster_checks(cluster), only)
     stop = threading.Event()
     session = _Session(cluster, Asker(places, owners(cluster), stop), Pace(stop), started)
-    results = []
+    carried: list[_Carried] = []
     failed, total = 0, len(chosen.checks)
     report(Progress(0, 0, total))
     try:
-        for result in _run_all(chosen.checks, lambda check: _carry_out(session, check), stop):
-            results.append(result)
-            failed += not result.ok
-            report(Progress(len(results), failed, total))
+        for item in _run_all(chosen.checks, lambda check: _carry_out(session, check), stop):
+            carried.append(item)
+            failed += not item.result.ok
+            report(Progress(len(carried), failed, total))
     finally:
         stop.set()
     seconds = time.monotonic() - started
     order = {check.id: number for number, check in enumerate(chosen.checks)}
-    results.sort(key=lambda result: order[result.id])
-    return VerifyReport(cluster.name, tuple(results), chosen.skips, seconds)
+    carried.sort(key=lambda item: order[item.result.id])
+    drift = tuple(places.drift()) if failed else ()
+    lookup = Lookup(cluster)
+    results = tuple(
+        item.result if item.result.ok else item.advised(lookup, drift) for item in carried
+    )
+    return VerifyReport(cluster.name, results, chosen.skips, seconds, drift)
 
 
 def choose(found: CheckSet, only: str) -> CheckSet:
@@ -207,8 +215,8 @@ def _needs_sctp(check: Check) -> bool:
 
 
 def _run_all(
-    checks: Sequence[Check], carry_out: Callable[[Check], CheckResult], stop: threading.Event
-) -> Iterable[CheckResult]:
+    checks: Sequence[Check], carry_out: Callable[[Check], _Carried], stop: threading.Event
+) -> Iterable[_Carried]:
     """Results as they come. Checks that wait for silence start first, beside the others.
 
     An affinity's end is checked when all else is done: any connection of its clients would keep
@@ -218,7 +226,7 @@ def _run_all(
     last = [check for check in checks if _is_last(check)]
     pool, paced = ThreadPoolExecutor(WORKERS), ThreadPoolExecutor(PACED_WORKERS)
 
-    def start(check: Check) -> Future[CheckResult]:
+    def start(check: Check) -> Future[_Carried]:
         return (paced if check.is_refused else pool).submit(carry_out, check)
 
     try:
@@ -251,18 +259,39 @@ class _Session:
     started: float
 
 
-def _carry_out(session: _Session, check: Check) -> CheckResult:
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """A check's result with its last step, the one that failed if one did, and what it found."""
+
+    result: CheckResult
+    check: Check
+    step: Step
+    seen: tuple[Attempt, ...]
+
+    def advised(self, lookup: Lookup, drift: Sequence[str]) -> CheckResult:
+        """The result with what to look at."""
+        flow, seen = flow_of(self.check.source, self.step.ask), self.seen
+        if drift:
+            return replace(self.result, advice=drift_words(drift))
+        if flow is not None and flow.port is None:
+            seen = (Attempt(Outcome.TIMEOUT),)
+        if flow is None or not seen:
+            return self.result
+        target = target_of(lookup.cluster, flow)
+        return replace(self.result, advice=explain(lookup, flow.source, target, seen))
+
+
+def _carry_out(session: _Session, check: Check) -> _Carried:
     started = time.monotonic()
     verdicts: list[Judgement] = []
-    hint = ""
+    seen: tuple[Attempt, ...] = ()
     for step in check.steps:
         verdict, seen = _take(session, check, step)
         verdicts.append(verdict)
         if not verdict.ok:
-            hint = _advice(session.cluster, check, step, seen)
             break
     ok = all(verdict.ok for verdict in verdicts)
-    return CheckResult(
+    result = CheckResult(
         id=check.id,
         path=check.path,
         source=check.source.label,
@@ -271,11 +300,11 @@ def _carry_out(session: _Session, check: Check) -> CheckResult:
         actual=verdicts[-1].actual,
         ok=ok,
         evidence=" · ".join(dict.fromkeys(verdict.evidence for verdict in verdicts)),
-        advice=hint,
         trace="" if ok else _trace_command(session.cluster, check),
         started=started - session.started,
         seconds=time.monotonic() - started,
     )
+    return _Carried(result, check, step, seen)
 
 
 def _take(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple[Attempt, ...]]:
@@ -322,13 +351,3 @@ def _trace_command(cluster: Cluster, check: Check) -> str:
     except UsageError:
         return ""
     return f"kns trace {check.source.label} {check.target}"
-
-
-def _advice(cluster: Cluster, check: Check, step: Step, seen: Sequence[Attempt]) -> str:
-    """`explain` for a failed check."""
-    flow = flow_of(check.source, step.ask)
-    if flow is None:
-        return ""
-    if flow.port is None:
-        seen = (Attempt(Outcome.TIMEOUT),)
-    return explain(cluster, check.source, target_of(cluster, flow), seen) if seen else ""

@@ -12,14 +12,17 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kernel import netns
 from kns.kinds.common import Protocol
 from kns.probe.addresses import in_url, owners
 from kns.probe.ask.places import Places
+from kns.probe.diagnose import explain
 from kns.probe.identify import identify
 from kns.probe.model import Attempt
 from kns.probe.probe import candidates
@@ -33,6 +36,7 @@ from kns.probe.target import (
 )
 from kns.probe.watch_model import Sample, WatchResult
 from kns.promise.flow import Outcome
+from kns.promise.lookup import Lookup
 
 #: a lost SYN is sent again after one second (TCP_TIMEOUT_INIT): an answer to that comes too late
 DEFAULT_TIMEOUT = 0.95
@@ -62,15 +66,17 @@ def watch(
     """Ask from the first of `ends` to the second. `report` gets each second's counts."""
     start = parse_source(cluster, ends[0])
     goal = parse_target(cluster, start, ends[1], TargetOptions(wanted.port, Protocol.TCP))
-    if not goal.address or goal.port is None:
+    if goal.address is None or goal.port is None:
         raise UsageError(f"{ends[1]!r} has no address and port to watch", hint="name both")
     if goal.url.startswith("https:"):
         raise UsageError("only plain HTTP can be watched", hint="kns probe --count N speaks TLS")
-    request = _request(goal)
+    request = _request(goal, goal.address)
     began, samples = netns.call_in(
-        places.netns_of(start), _run, (goal.address, goal.port), request, wanted, report
+        places.netns_of(start), _run, (str(goal.address), goal.port), request, wanted, report
     )
-    known = owners(cluster)
+    lookup, known = Lookup(cluster), owners(cluster)
+    attempts = tuple(attempt for _, attempt in samples)
+    answered = any(attempt.outcome is Outcome.CONNECTED for attempt in attempts)
     return WatchResult(
         source=start.label,
         target=goal.text,
@@ -80,12 +86,13 @@ def watch(
         rate=wanted.rate,
         seconds=began,
         samples=tuple(_named(at, attempt, known) for at, attempt in samples),
-        candidates=candidates(cluster, start, goal),
+        candidates=candidates(lookup, start, goal),
+        reason="" if answered else explain(lookup, start, goal, attempts, places.drift),
     )
 
 
-def _request(goal: Target) -> bytes:
-    path, host = DEFAULT_PATH, f"{in_url(goal.address)}:{goal.port}"
+def _request(goal: Target, address: IPAddress) -> bytes:
+    path, host = DEFAULT_PATH, f"{in_url(address)}:{goal.port}"
     if goal.url:
         parts = urlsplit(goal.url)
         path, host = parts.path or "/", parts.netloc
@@ -93,7 +100,7 @@ def _request(goal: Target) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
 
 
-def _named(at: float, attempt: Attempt, known: dict[str, str]) -> Sample:
+def _named(at: float, attempt: Attempt, known: dict[IPAddress, str]) -> Sample:
     who = identify(attempt, known)
     return Sample(at, who.outcome, who.latency_ms or 0.0, who.backend, who.client_address_seen)
 
@@ -159,7 +166,7 @@ class _Client:
         except OSError as error:
             attempt = Attempt(_outcome(error), detail=str(error))
         spent = (time.perf_counter() - begun) * 1000
-        server = self._server[0]
+        server = ip_address(self._server[0])
         self._found.append((at, replace(attempt, latency_ms=spent, server_address=server)))
 
     async def _ask(self) -> bytes:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kns.addresses import IPAddress
 from kns.promise.flow import Outcome
 
 #: lost requests that are closer than this belong to one window: with two ways, one of them dead,
@@ -22,7 +23,7 @@ class Sample:
     outcome: Outcome
     latency_ms: float = 0.0
     backend: str = ""
-    client_address_seen: str = ""
+    client_address_seen: IPAddress | None = None
 
     @property
     def answered(self) -> bool:
@@ -52,13 +53,15 @@ class WatchResult:
     source: str
     target: str
     path: str
-    address: str
+    address: IPAddress
     port: int
     rate: float
     seconds: float
     samples: tuple[Sample, ...]
     #: who may answer; empty: not known
     candidates: tuple[str, ...] = ()
+    #: why nothing at all was answered
+    reason: str = ""
 
     @property
     def ok(self) -> bool:
@@ -108,7 +111,8 @@ class WatchResult:
             "target": self.target,
             "path": self.path,
             "ok": self.ok,
-            "address": self.address,
+            "reason": self.reason,
+            "address": str(self.address),
             "port": self.port,
             "rate": self.rate,
             "seconds": round(self.seconds, 3),
@@ -134,7 +138,7 @@ class WatchResult:
             },
             "backends": self.backends,
             "client_addresses_seen": sorted(
-                {s.client_address_seen for s in self.samples if s.client_address_seen}
+                {str(s.client_address_seen) for s in self.samples if s.client_address_seen}
             ),
         }
 

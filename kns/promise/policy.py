@@ -30,6 +30,7 @@ from kns.promise.flow import (
     Stage,
     Stop,
 )
+from kns.promise.location import label
 from kns.promise.lookup import Lookup
 from kns.promise.networkpolicy import DestinationPort, RemoteEnd, Ruling
 from kns.promise.route import FlowRoute
@@ -43,7 +44,8 @@ def source_ranges_stop(flow: Flow, route: FlowRoute) -> Stop | None:
     ranges = source_ranges(frontend.service, flow.family)
     if not ranges or any(route.client in cidr for cidr in ranges):
         return None
-    reason = f"loadBalancerSourceRanges leaves out {route.client}"
+    name = label(frontend.service)
+    reason = f"loadBalancerSourceRanges of {name} leaves out {route.client}"
     if route.balancer is not None and route.balancer.mode == PROXY:
         return Stop(Stage.POLICY, CLOSED, f"{reason}: the proxy closes the connection")
     return Stop(Stage.POLICY, DROPPED, f"{reason}: dropped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome, ResolverOptions
+from kns.report.probe import folded
 from kns.report.rule_words import wrapped
 from kns.report.table import GAP, Table, render_table
 
@@ -19,8 +20,8 @@ _WORDS = {
 }
 
 
-def render_trace(trace: DNSTrace, width: int = 100) -> str:
-    """The resolver's files, every query with its answer, and what it came to."""
+def render_trace(trace: DNSTrace, width: int = 100, reason: str = "") -> str:
+    """The resolver's files, every query with its answer, what it came to, and why."""
     title = f"{trace.source} asks for {trace.name} {'+'.join(trace.types)}"
     parts = [*(f"{line}\n" for line in wrapped(title, width)), _resolver(trace)]
     if trace.queries:
@@ -31,7 +32,9 @@ def render_trace(trace: DNSTrace, width: int = 100) -> str:
         )
         parts += ["\n", _queries(Table(heads, rows), width)]
     ends = (_conclusion(trace), *_advice(trace))
-    return "".join([*parts, "\n", *(f"{line}\n" for end in ends for line in wrapped(end, width))])
+    told = [line for end in ends for line in wrapped(end, width)]
+    told += folded("look at", reason, width)
+    return "".join([*parts, "\n", *(f"{line}\n" for line in told)])
 
 
 def _queries(table: Table, width: int) -> str:
@@ -85,7 +88,8 @@ def _conclusion(trace: DNSTrace) -> str:
     found = ", ".join(dict.fromkeys(record.data for record in trace.records))
     what = f"is {found}" if found else _WORDS[trace.outcome]
     count = len(trace.queries)
-    return f"{trace.name} {what} ({count} {'query' if count == 1 else 'queries'})"
+    more = "; the C library would ask on" if trace.cut_short and not trace.ok else ""
+    return f"{trace.name} {what} ({count} {'query' if count == 1 else 'queries'}{more})"
 
 
 def _advice(trace: DNSTrace) -> list[str]:

@@ -6,6 +6,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from kns.probe.addresses import in_url
 from kns.probe.model import Attempt, PingResult, ProbeResult
 from kns.promise.flow import Outcome
 from kns.report.paint import BAD_MARK, GOOD_MARK, Painter, Part, Style, packed
@@ -34,16 +35,18 @@ def _lines(result: ProbeResult, paint: Painter, width: int) -> Iterator[str]:
     yield from _fields("resolver", packed(_name(result), room, paint))
     yield from _fields(_TOOLS[result.protocol], packed(_outcome(result), room, paint))
     yield from _who(result, paint, width)
-    yield from _fold("seen", "; ".join(result.notes), width)
-    if result.reason:
-        yield from _fold("look at", result.reason, width)
+    yield from folded("seen", "; ".join(result.notes), width)
+    yield from folded("look at", result.reason, width)
+    if result.trace:
+        yield _field("trace", result.trace)
 
 
 def _field(label: str, text: str) -> str:
     return f"  {label:<{_LABEL}}{text}"
 
 
-def _fold(label: str, text: str, width: int) -> Iterator[str]:
+def folded(label: str, text: str, width: int) -> Iterator[str]:
+    """The text under its label, broken between words; nothing if there is none."""
     if not text:
         return
     lines = textwrap.wrap(text, max(width - _LABEL - 2, 40), break_long_words=False)
@@ -61,9 +64,10 @@ def _name(result: ProbeResult) -> Iterator[Part]:
     if not result.hostname or not result.attempts:
         return
     first = result.attempts[0]
-    ok = first.outcome is not Outcome.DNS
+    ok = first.outcome is not Outcome.DNS and result.address is not None
+    by = ", by /etc/hosts" if result.by_hosts_file else ""
     yield _mark(ok)
-    yield f"{result.hostname} {f'is {result.address}' if ok else 'has no address'}", None
+    yield f"{result.hostname} {f'is {result.address}{by}' if ok else 'has no address'}", None
     if ok and first.lookup_ms:
         yield f"{first.lookup_ms:.2f} ms", Style.QUIET
 
@@ -84,15 +88,20 @@ def _ping(ping: PingResult) -> Iterator[Part]:
 
 def _outcome(result: ProbeResult) -> Iterator[Part]:
     counts = Counter(attempt.outcome for attempt in result.attempts)
-    yield _mark(result.ok)
-    yield str(result.outcome), Style.GOOD if result.ok else Style.BAD
+    refusals = ", ".join(f"HTTP {status}" for status in result.refusals)
+    if result.ok and refusals:  # the network is fine, and the server says no
+        yield "!", Style.CHANGED
+        yield f"{result.outcome}, but {refusals}", Style.CHANGED
+    else:
+        yield _mark(result.ok)
+        yield str(result.outcome), Style.GOOD if result.ok else Style.BAD
     total = len(result.attempts)
     if total > 1:
         parts = [f"{count} {outcome}" for outcome, count in counts.most_common()]
         yield f"{', '.join(parts) if len(counts) > 1 else total} of {total}", None
-    if result.address:
-        host = f"[{result.address}]" if ":" in result.address and result.port else result.address
-        yield f"{host}:{result.port}" if result.port else host, None
+    if result.address is not None:
+        host = f"{in_url(result.address)}:{result.port}" if result.port else str(result.address)
+        yield host, None
     if latency := _latency(result):
         yield latency, Style.QUIET
 
@@ -115,12 +124,14 @@ def _who(result: ProbeResult, paint: Painter, width: int) -> Iterator[str]:
     if len(result.attempts) < 2 or not names or is_nameless:
         for attempt in result.attempts[:1]:
             if attempt.outcome is Outcome.CONNECTED:
-                yield from _fold("answered", _answered(attempt), width)
+                yield from folded("answered", _answered(attempt, result.server), width)
         return
     longest = max(len(name) for name in names)
     total = sum(counts.values())
     by_name = {attempt.backend: attempt for attempt in result.attempts}
-    places = [by_name[name].server_address if name in by_name else _NEVER for name in names]
+    places = [
+        str(by_name[name].server_address or "") if name in by_name else _NEVER for name in names
+    ]
     # label, name, count and share with the blanks between them, and who has the address
     others = 2 + _LABEL + longest + 2 + 1 + 5 + 2 + 4 + 2 + max(map(len, places))
     size = min(max(width - others, BAR_LEAST), BAR_WIDTH)
@@ -139,8 +150,8 @@ def _bar(share: float, size: int) -> str:
     return "█" * whole + (_EIGHTHS[rest] if rest else "")
 
 
-def _answered(attempt: Attempt) -> str:
-    who = attempt.backend or "a server that doesn't say who it is"
+def _answered(attempt: Attempt, server: str) -> str:
+    who = attempt.backend or server or "a server that doesn't say who it is"
     container = f", container {attempt.container}" if attempt.container else ""
     at = f" at {attempt.server_address}" if attempt.server_address else ""
     status = f" with HTTP {attempt.status}" if attempt.status else ""

@@ -209,7 +209,8 @@ class _Teller:
     def _owner(self, text: str) -> str:
         """Whose address it is, in parentheses."""
         bare = text if text.count(":") > 1 and "]" not in text else text.rpartition(":")[0] or text
-        owner = self.trace.owners.get(bare.strip("[]"), "")
+        wanted = bare.strip("[]")
+        owner = next((n for a, n in self.trace.owners.items() if str(a) == wanted), "")
         return f" ({owner})" if owner else ""
 
     # -- rules -------------------------------------------------------------------------------------

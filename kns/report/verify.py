@@ -80,13 +80,12 @@ def print_report(
     *,
     verbose: bool = False,
     every: bool = False,
-    drift: Sequence[str] = (),
 ) -> None:
     """A line a path, what was left out, the failures with the lab's drift, and the count.
 
     `verbose`: the checks too, of each kind those that failed and a few that passed; `every`: all.
     """
-    report, drift = shown(report), shown(tuple(drift))
+    report = shown(report)
     checks = tuple(_once_advised(report.checks))
     groups = [(path, tuple(group)) for path, group in groupby(checks, key=lambda check: check.path)]
     widths = _heading_widths(groups)
@@ -101,7 +100,7 @@ def print_report(
     for skip in report.skips:
         _print(console, Text(f"– {skip.what}: {skip.reason}", "yellow"))
     if report.failed:
-        _print_failures(console, [check for check in checks if not check.ok], drift)
+        _print_failures(console, [check for check in checks if not check.ok], report.drift)
     _print(console, _summary(report))
 
 

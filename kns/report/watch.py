@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kns.probe.addresses import in_url
 from kns.probe.watch_model import Sample, WatchResult
 from kns.report.paint import Painter, Style, packed
 from kns.report.printable import shown
+from kns.report.probe import folded
 
 #: columns of the timeline, and what stands beside it
 COLUMNS, _BESIDE = 60, 12 + len("  0.00 s a column")
@@ -19,7 +21,7 @@ def watch_text(result: WatchResult, *, colour: bool = False, width: int = 100) -
 
 
 def _lines(result: WatchResult, paint: Painter, width: int) -> Iterator[str]:
-    host = f"[{result.address}]" if ":" in result.address else result.address
+    host = in_url(result.address)
     yield from packed(
         (
             (f"{result.source} → {result.target}", Style.TITLE),
@@ -35,7 +37,8 @@ def _lines(result: WatchResult, paint: Painter, width: int) -> Iterator[str]:
     share = result.answered / len(result.samples) if result.samples else 0.0
     counts = f"{result.answered:,} of {len(result.samples):,}"
     times = f"median {median:.2f} ms, 99% {p99:.2f} ms, slowest {slowest:.1f} ms"
-    parts = ((f"{counts} ({share:.1%})", style), (times, Style.QUIET))
+    parts = [(f"{counts} ({share:.1%})", style)]
+    parts += [(times, Style.QUIET)] if result.answered else []
     for number, line in enumerate(packed(parts, width - 12, paint)):
         yield f"  {'' if number else 'answered':<10}{line}"
     columns = max(min(COLUMNS, width - _BESIDE), 10)
@@ -51,6 +54,7 @@ def _lines(result: WatchResult, paint: Painter, width: int) -> Iterator[str]:
         yield f"  {label:<10}{name}  {count}  {_span(result.samples, name)}"
     for name, count in result.wrong.items():
         yield f"  wrong     {paint(f'{name} answered {count} times and is no backend', Style.BAD)}"
+    yield from folded("look at", result.reason, width)
 
 
 def _timeline(result: WatchResult, size: int, paint: Painter) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from kns.cluster.model import Cluster
+from kns.cluster.model import Cluster, ProxyMode
 from kns.compile.names import lab_prefix
 from kns.compile.paths import RUN_DIR
+from kns.engine.down import down
+from kns.engine.up import up
 from kns.kernel import netns, processes
 from kns.kernel.processes import run
 from kns.probe.ask.places import Places
@@ -57,6 +60,39 @@ def broken_promises(
         again = "|".join(f"^{re.escape(check.id)}$" for check in failed)
         failed = tuple(c for c in verify(cluster, places, only=again).checks if not c.ok)
     return failed
+
+
+@dataclass(slots=True)
+class OneLab:
+    """A lab that is built in one form after the other, each as long as tests ask for it.
+
+    pytest builds a parametrized fixture again for each row of a table.
+    """
+
+    name: str
+    folder: Path
+    form: tuple[str, ProxyMode] | None = None
+
+    def ensure(self, text: str, mode: ProxyMode) -> Path:
+        """The lab is up in that form, as its file says; returns the file."""
+        file = self.folder / "lab.yaml"
+        if self.form != (text, mode):
+            self.remove()
+            file.write_text(text, encoding="utf-8")
+            self.form = (text, mode)
+            up(file, proxy_mode=mode)
+        return file
+
+    def mend(self) -> None:
+        """Converge it to its file again."""
+        assert self.form is not None
+        up(self.folder / "lab.yaml", proxy_mode=self.form[1])
+
+    def remove(self) -> None:
+        """Nothing of it is left."""
+        self.form = None
+        down(self.name)
+        assert leftovers(self.name) == {}
 
 
 def leftovers(lab: str) -> dict[str, object]:

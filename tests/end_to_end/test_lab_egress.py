@@ -65,7 +65,7 @@ def seen(source: str, target: str) -> tuple[Outcome, str]:
     lab = running(LAB)
     places = places_of(lab.name, lab.paths)
     result = probe(lab.cluster, places, source, target, ProbeOptions(timeout=0.7))
-    return result.outcome, result.attempts[0].client_address_seen
+    return result.outcome, str(result.attempts[0].client_address_seen or "")
 
 
 def run(place: str, *argv: str) -> str:

@@ -47,7 +47,7 @@ def connects(wanted: Wanted) -> bool:
     """Whether the pod of that netns gets an answer."""
     space, address, port, protocol = wanted
     if protocol is Protocol.UDP:
-        asked = datagram.Datagram(space, str(address), port, timeout=PATIENCE)
+        asked = datagram.Datagram(space, address, port, timeout=PATIENCE)
         return datagram.udp(asked)[0].outcome is Outcome.CONNECTED
     return netns.call_in(space, _tcp, str(address), port)
 
@@ -212,11 +212,11 @@ def test_an_established_connection_goes_on_and_ping_follows_rules_without_ports(
         assert reach(cluster, ("other", "web", 8080)) == [False]
         connection.sendall(b"GET /hostname HTTP/1.1\r\nHost: web\r\n\r\n")
         assert b"web" in connection.recv(1000)
-    assert ping.ping(address, Context(space), wait=0.5).outcome is Outcome.TIMEOUT
+    assert ping.ping(web.addresses[0], Context(space), wait=0.5).outcome is Outcome.TIMEOUT
     everything = POLICIES.replace("    ports: [{port: 8080}]\n", "")
     up(write(tmp_path, SHOP + everything))
     where = spaces(cluster)["default/far"]
-    assert ping.ping(address, Context(where)).outcome is Outcome.CONNECTED
+    assert ping.ping(web.addresses[0], Context(where)).outcome is Outcome.CONNECTED
 
 
 def test_the_script_builds_the_tables(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_curl_makes_a_new_connection_for_each_of_many_requests(room: Room) -> No
     )
     assert len(attempts) == 30
     assert {a.backend for a in attempts} == {"pod2"}
-    assert {a.client_address_seen for a in attempts} == {"10.99.0.1"}
+    assert {a.client_address_seen for a in attempts} == {ip_address("10.99.0.1")}
     assert {a.status for a in attempts} == {200}
 
 
@@ -186,7 +186,7 @@ def test_curl_stops_at_the_first_failure_and_samples(room: Room) -> None:
     ],
 )
 def test_ping(room: Room, address: str, outcome: Outcome) -> None:
-    assert ping(address, room.context).outcome is outcome
+    assert ping(ip_address(address), room.context).outcome is outcome
 
 
 def test_ping_into_silence(room: Room) -> None:
@@ -212,7 +212,7 @@ def test_ping_into_silence(room: Room) -> None:
     ],
 )
 def test_udp(room: Room, address: str, port: int, outcome: Outcome) -> None:
-    (attempt,) = datagram.udp(Datagram(room.client, address, port, timeout=0.4))
+    (attempt,) = datagram.udp(Datagram(room.client, ip_address(address), port, timeout=0.4))
     assert attempt.outcome is outcome
 
 
@@ -221,13 +221,15 @@ def test_udp_server_says_who_it_is(room: Room) -> None:
         CLIENT, Datagrams(Protocol.UDP, ip_address(ADDRESS), PORT, 3)
     )
     assert isinstance(found, tuple)
-    assert [(a.backend, a.client_address_seen) for a in found] == [("pod2", "10.99.0.1")] * 3
+    assert [(a.backend, a.client_address_seen) for a in found] == [
+        ("pod2", ip_address("10.99.0.1"))
+    ] * 3
 
 
 def test_sctp_closed_port(room: Room) -> None:
     if not datagram.has_sctp():
         pytest.skip("this kernel has no SCTP")
-    (attempt,) = datagram.sctp(Datagram(room.client, ADDRESS, CLOSED_PORT, timeout=0.5))
+    (attempt,) = datagram.sctp(Datagram(room.client, ip_address(ADDRESS), CLOSED_PORT, timeout=0.5))
     assert attempt.outcome is Outcome.REFUSED
 
 
@@ -236,5 +238,5 @@ def test_sctp_closed_port(room: Room) -> None:
 
 def test_addresses_are_read_from_the_kernel(room: Room) -> None:
     found = asker(room.client, room.server).observe(SERVER, ReadAddresses())
-    assert getattr(found, "addresses", ()) == (ADDRESS, "fd99::2")
+    assert getattr(found, "addresses", ()) == (ip_address(ADDRESS), ip_address("fd99::2"))
     assert re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", getattr(found, "mac", ""))

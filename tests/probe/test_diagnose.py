@@ -15,6 +15,7 @@ from kns.probe.diagnose import explain
 from kns.probe.model import Attempt
 from kns.probe.target import parse_source, parse_target
 from kns.promise.flow import Outcome
+from kns.promise.lookup import Lookup
 from tests.probe.scenes import four_paths, pod, service, with_service
 
 REFUSED = (Attempt(Outcome.REFUSED),)
@@ -29,7 +30,7 @@ def answered(*names: str) -> tuple[Attempt, ...]:
 
 def said(cluster: Cluster, source: str, target: str, attempts: tuple[Attempt, ...]) -> str:
     start = parse_source(cluster, source)
-    return explain(cluster, start, parse_target(cluster, start, target), attempts)
+    return explain(Lookup(cluster), start, parse_target(cluster, start, target), attempts)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,12 @@ def said(cluster: Cluster, source: str, target: str, attempts: tuple[Attempt, ..
         ("pod1", "pod3:81", REFUSED, "nothing listens on port 81; it listens on 8080 (web)"),
         ("pod1", "pod3", REFUSED, "does the lab's agent run?"),
         ("internet", "node1:31000", REFUSED, "no service has that node port"),
-        ("internet", "node1:30080", REFUSED, "node1's rules are gone"),
+        (
+            "internet",
+            "node1:30080",
+            REFUSED,
+            "no rule of node1 catches it (kns rules node1 svc-web)",
+        ),
         ("pod1", "svc-empty", REFUSED, "its selector app=nobody matches no pod"),
         ("pod1", "svc-empty", REFUSED, "svc-empty has no ready endpoints, so kube-proxy rejects"),
         ("pod1", "svc-a:81", UNREACHABLE, "svc-a has no port 81/TCP (80/TCP): in iptables mode"),
@@ -83,7 +89,10 @@ def test_explain_target_port_that_nobody_serves() -> None:
     cluster = four_paths()
     cluster = with_service(cluster, service(cluster, "svc-a"), cluster.pods[1:2], target=9999)
     text = said(cluster, "pod1", "svc-a", REFUSED)
-    assert text.startswith("svc-a leads to pod2:9999, where no container listens")
+    assert text == (
+        "as it must be: svc-a: it leads to pod2:9999, where nothing listens; is its targetPort"
+        " right? Kubernetes doesn't check it"
+    )
 
 
 def test_explain_no_endpoints_in_ipvs_mode() -> None:
@@ -104,11 +113,15 @@ def test_explain_policy_local_without_local_endpoint(source: str, target: str, f
     local = replace(service(cluster, "svc-web"), **fields)
     cluster = with_service(cluster, local, (pod(cluster, "pod2"),))
     text = said(cluster, source, target, TIMEOUT)
-    assert "is Local and node1 has no ready endpoint: dropped on purpose; node2 has some" in text
+    policy = field.replace("_t", "T").replace("_p", "P")
+    assert text == (
+        f"as it must be: {policy} of svc-web is Local and node1 has no ready endpoint: dropped;"
+        " node2 has some"
+    )
 
 
 def test_explain_egress_without_masquerade() -> None:
     cluster = four_paths()
     network = replace(cluster.network, egress=EgressOptions(masquerade=False))
     text = said(replace(cluster, network=network), "pod1", "internet", TIMEOUT)
-    assert text.startswith("egress.masquerade is off")
+    assert text.startswith("as it must be: egress.masquerade is off: 10.244.0.2 leaves untransl")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 import pytest
 
@@ -10,11 +11,11 @@ from kns.probe.identify import identify
 from kns.probe.model import Attempt
 from kns.promise.flow import Outcome
 
-OWNERS = {"10.244.1.2": "pod2", "10.96.0.10": "svc/svc-a"}
+OWNERS = {ip_address("10.244.1.2"): "pod2", ip_address("10.96.0.10"): "svc/svc-a"}
 
 
 def answered(body: str, address: str = "10.96.0.10") -> Attempt:
-    return Attempt(Outcome.CONNECTED, server_address=address, body=body)
+    return Attempt(Outcome.CONNECTED, server_address=ip_address(address), body=body)
 
 
 def whoami(**fields: str) -> str:
@@ -26,7 +27,8 @@ def whoami(**fields: str) -> str:
 def test_identify_takes_the_servers_word() -> None:
     found = identify(answered(whoami()), OWNERS)
     assert (found.backend, found.container) == ("pod3", "web")
-    assert (found.server_address, found.client_address_seen) == ("10.244.1.3", "10.244.0.2")
+    seen = (str(found.server_address), str(found.client_address_seen))
+    assert seen == ("10.244.1.3", "10.244.0.2")
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,7 @@ def test_identify_names_as_people_do(fields: dict[str, str], name: str) -> None:
 
 def test_identify_writes_addresses_in_one_form() -> None:
     found = identify(answered(whoami(client_address="FD00:10:244:0::2")), OWNERS)
-    assert found.client_address_seen == "fd00:10:244::2"
+    assert str(found.client_address_seen) == "fd00:10:244::2"
 
 
 @pytest.mark.parametrize("body", ["", "hello", "[1]", '{"pod": "pod3"}', "{"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 import pytest
 
@@ -14,6 +15,7 @@ from kns.probe.model import Attempt
 from kns.probe.target import Target, TargetOptions
 from kns.promise.flow import Outcome
 from kns.promise.location import LocationKind
+from kns.promise.lookup import Lookup
 from tests.readme_console import PROJECT
 
 CLUSTER = resolve(load_lab(PROJECT / "labs/ingress.yaml").spec).cluster
@@ -48,7 +50,7 @@ def test_a_host_of_an_ingress_is_asked_at_the_controllers_door(
 ) -> None:
     found = target(text, wish)
     assert found is not None
-    assert (found.url, found.address, found.port) == (url, ADDRESS, port)
+    assert (found.url, str(found.address), found.port) == (url, ADDRESS, port)
     assert (found.kind, found.by_ingress) == (LocationKind.SERVICE, True)
 
 
@@ -78,21 +80,26 @@ def test_a_node_port_door_is_a_node() -> None:
     found = target("https://shop.example.com/", cluster=resolve(load_lab_text(text).spec).cluster)
     assert found is not None
     assert found.kind is LocationKind.NODE
-    assert found.address == "172.18.0.2"
+    assert str(found.address) == "172.18.0.2"
     assert found.port in {port.node_port for port in (found.service.ports if found.service else ())}
 
 
 def test_candidates_are_the_rules_backends() -> None:
-    assert candidates(CLUSTER, sure("https://shop.example.com/cart/1")) == ("cart1", "cart2")
+    assert candidates(Lookup(CLUSTER), sure("https://shop.example.com/cart/1")) == (
+        "cart1",
+        "cart2",
+    )
     # nobody but nginx answers a plain request there
-    assert candidates(CLUSTER, sure("http://shop.example.com/cart/1")) == ()
-    assert candidates(CLUSTER, sure("http://soon.example.com/")) == ()
+    assert candidates(Lookup(CLUSTER), sure("http://shop.example.com/cart/1")) == ()
+    assert candidates(Lookup(CLUSTER), sure("http://soon.example.com/")) == ()
 
 
 def test_notes_tell_the_rule_and_the_client() -> None:
     headers = {"x-forwarded-for": "203.0.113.10"}
     body = json.dumps({"client_address": "10.244.0.5", "headers": headers})
-    attempt = Attempt(Outcome.CONNECTED, client_address_seen="10.244.0.5", status=200, body=body)
+    attempt = Attempt(
+        Outcome.CONNECTED, client_address_seen=ip_address("10.244.0.5"), status=200, body=body
+    )
     assert notes(CLUSTER, sure("https://shop.example.com/cart"), (attempt,)) == (
         "Ingress shop, Prefix /cart: service cart",
         "the server saw 10.244.0.5 (ingress-nginx/ingress-nginx-controller-1), which connects by"

@@ -15,12 +15,12 @@ from kns.promise.flow import Outcome
 OK = Attempt(
     Outcome.CONNECTED,
     backend="pod2",
-    server_address="10.244.1.2",
-    client_address_seen="10.244.0.2",
+    server_address=ip_address("10.244.1.2"),
+    client_address_seen=ip_address("10.244.0.2"),
     status=200,
     latency_ms=0.5,
 )
-OTHER = replace(OK, backend="pod3", server_address="10.244.0.3")
+OTHER = replace(OK, backend="pod3", server_address=ip_address("10.244.0.3"))
 SEEN = (("pod2", ip_address("10.244.0.2")),)
 BOTH = Expectation(backends=("pod2", "pod3"), is_even=True)
 
@@ -117,8 +117,11 @@ def test_evidence_shows_share_and_probability() -> None:
 
 
 def test_ping() -> None:
-    good = judge(Expectation(), PingResult("a", Outcome.CONNECTED, 1, 1, 0.05))
-    bad = judge(Expectation(), PingResult("a", Outcome.UNREACHABLE, 1, 0, None, "No route to host"))
+    good = judge(Expectation(), PingResult(ip_address("10.244.0.3"), Outcome.CONNECTED, 1, 1, 0.05))
+    bad = judge(
+        Expectation(),
+        PingResult(ip_address("10.244.0.3"), Outcome.UNREACHABLE, 1, 0, None, "No route to host"),
+    )
     assert (good.ok, good.evidence) == (True, "ping 1/1 in 0.050 ms")
     assert (bad.ok, bad.actual) == (False, "ping UNREACHABLE (No route to host)")
 
@@ -134,7 +137,7 @@ def test_ping() -> None:
 )
 def test_link(addresses: tuple[str, ...], fault: str, *, ok: bool) -> None:
     want = Expectation(addresses=(ip_address("10.244.0.2"),), fault=fault)
-    assert judge(want, LinkFacts(addresses, "0a:00:00:00:00:01")).ok is ok
+    assert judge(want, LinkFacts(tuple(map(ip_address, addresses)), "0a:00:00:00:00:01")).ok is ok
 
 
 def test_affinity_that_ends() -> None:

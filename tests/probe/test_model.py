@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from kns.probe.model import Attempt, ProbeResult, overall
@@ -25,11 +27,14 @@ def test_overall(outcomes: tuple[Outcome, ...], expected: Outcome) -> None:
     assert overall(outcomes) is expected
 
 
+ADDRESS, SERVER, CLIENT = map(ip_address, ("10.96.0.10", "10.244.1.3", "10.244.0.2"))
+
+
 def test_json() -> None:
-    first = Attempt(C, "pod3", "10.244.1.3", "10.244.0.2", 200, 0.4, body="…", container="web")
+    first = Attempt(C, "pod3", SERVER, CLIENT, 200, 0.4, body="…", container="web")
     attempts = (first, Attempt(C, "pod2"), first, Attempt(T, detail="…"))
     result = ProbeResult(
-        "pod1", "svc-a", "pod-to-service", T, "some connections are lost", "10.96.0.10", attempts
+        "pod1", "svc-a", "pod-to-service", T, "some connections are lost", ADDRESS, attempts
     )
     found = result.to_json()
     assert list(found) == [

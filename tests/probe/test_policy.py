@@ -16,6 +16,7 @@ from kns.probe.trace.model import End, EndKind, Journey, Trace
 from kns.probe.trace.packet import CapturedPacket
 from kns.probe.trace.policy import with_policy
 from kns.promise.flow import Flow, Outcome
+from kns.promise.lookup import Lookup
 
 LAB = """
 apiVersion: kns/v1
@@ -46,20 +47,24 @@ def explained(target: str, outcome: Outcome, *, is_echo: bool = False) -> str:
     made = cluster()
     source = parse_source(made, "client")
     goal = parse_target(made, source, target, TargetOptions())
-    return explain(made, source, goal, (Attempt(outcome),), is_echo=is_echo)
+    goal = replace(goal, port=None if is_echo else goal.port)
+    return explain(Lookup(made), source, goal, (Attempt(outcome),))
 
 
 def test_silence_is_the_policys() -> None:
     for target in ("web", "svc"):
         text = explained(target, Outcome.TIMEOUT)
-        assert text.startswith(REASON.format(port="TCP 8080"))
+        assert text.startswith(f"as it must be: {REASON.format(port='TCP 8080')}")
         assert text.endswith('counter drop comment "isolated by default/isolate"')
         assert "; dropped on node1 by nft network-policy ingress-" in text
-    assert explained("web", Outcome.TIMEOUT, is_echo=True).startswith(REASON.format(port="ICMP"))
+    echo = explained("web", Outcome.TIMEOUT, is_echo=True)
+    assert echo.startswith(f"as it must be: {REASON.format(port='ICMP')}")
 
 
 def test_a_refusal_is_not() -> None:
-    assert "NetworkPolicy" not in explained("web", Outcome.REFUSED)
+    text = explained("web", Outcome.REFUSED)
+    assert text.startswith("TIMEOUT was promised (NetworkPolicy")
+    assert text.endswith(", and REFUSED came")
 
 
 def test_what_passes_has_no_reason() -> None:
@@ -76,7 +81,7 @@ def test_a_trace_that_ends_at_the_policies_table_tells_the_policys_line() -> Non
     client = parse_source(made, "client")
     web = next(pod for pod in made.pods if pod.name == "web").addresses[0]
     result = ProbeResult(
-        "client", "web", "pod-to-pod", Outcome.TIMEOUT, "", str(web), (), port=8080
+        "client", "web", "pod-to-pod", Outcome.TIMEOUT, "", web, (), port=8080
     )  # fmt: skip
     packet = CapturedPacket(protocol="tcp", source=ip_address("10.244.1.2"), destination=web)
     for table, told in (("network-policy", True), ("filter", False)):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from kns.probe.watch_model import Sample, WatchResult, Window, windows
 from kns.promise.flow import Outcome
+
+CLIENT = ip_address("1.2.3.4")
 
 
 def samples(text: str, pause: float = 0.1) -> tuple[Sample, ...]:
@@ -11,7 +15,7 @@ def samples(text: str, pause: float = 0.1) -> tuple[Sample, ...]:
     return tuple(
         Sample(round(number * pause, 3), Outcome.TIMEOUT)
         if letter == "."
-        else Sample(round(number * pause, 3), Outcome.CONNECTED, 1.0 + number, letter, "1.2.3.4")
+        else Sample(round(number * pause, 3), Outcome.CONNECTED, 1.0 + number, letter, CLIENT)
         for number, letter in enumerate(text)
     )
 
@@ -20,7 +24,7 @@ def result(text: str, candidates: tuple[str, ...] = ("a", "b")) -> WatchResult:
     found = samples(text)
     end = len(text) * 0.1
     return WatchResult(
-        "internet", "svc", "path", "1.1.1.1", 80, 10.0, end, found, candidates
+        "internet", "svc", "path", CLIENT, 80, 10.0, end, found, candidates
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ CLIENT, SERVICE, POD = (ip_address(a) for a in ("10.244.0.2", "10.96.0.1", "10.2
 ATLAS = Atlas(
     places={"pod1": "pod1", "node1": "node1", "pod2": "pod2", "fabric": "fabric"},
     peers={("node1", "veth1"): "pod1"},
-    owners={str(POD): "pod2"},
+    owners={POD: "pod2"},
     nodes=frozenset({"node1"}),
     fabric="fabric",
 )

@@ -185,7 +185,7 @@ def test_a_wide_pool_is_not_walked_through() -> None:
 
 
 def answer(backend: str, address: str) -> Attempt:
-    return Attempt(Outcome.CONNECTED, backend=backend, client_address_seen=address)
+    return Attempt(Outcome.CONNECTED, backend=backend, client_address_seen=ip_address(address))
 
 
 def test_an_address_that_is_not_among_the_choice_fails() -> None:

@@ -91,7 +91,7 @@ CONNECTED = ProbeResult(
     "pod-to-service",
     Outcome.CONNECTED,
     "",
-    "10.96.0.1",
+    ip_address("10.96.0.1"),
     (Attempt(Outcome.CONNECTED, "pod2", latency_ms=1.5),),
 )
 TRACE = Trace(
@@ -99,7 +99,7 @@ TRACE = Trace(
     REQUEST,
     replace(REQUEST, hops=REQUEST.hops[:2]),
     chains={("kns.x.node1", 2, "nat", SVC): ("-j KUBE-SEP-A", "-j KUBE-SEP-B")},
-    owners={"10.244.1.2": "pod2"},
+    owners={ip_address("10.244.1.2"): "pod2"},
     remembered=(
         Remembered(
             "node1",

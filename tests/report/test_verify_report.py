@@ -48,7 +48,7 @@ def text(
 ) -> str:
     out = io.StringIO()
     console = verify_console(out, terminal=False, width=100)
-    print_report(console, found, verbose=verbose, every=every, drift=drift)
+    print_report(console, replace(found, drift=drift), verbose=verbose, every=every)
     return out.getvalue()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from kns.probe.watch_model import Sample, WatchResult
 from kns.promise.flow import Outcome
 from kns.report.watch import watch_text
@@ -11,19 +13,20 @@ def lost(number: int) -> bool:
     return 20 <= number < 30 or number in (31, 33)
 
 
+CLIENT = ip_address("203.0.113.10")
 SAMPLES = tuple(
     Sample(number / 10, Outcome.TIMEOUT)
     if lost(number)
-    else Sample(
-        number / 10, Outcome.CONNECTED, 2.0, "web1" if number < 20 else "web2", "203.0.113.10"
-    )
+    else Sample(number / 10, Outcome.CONNECTED, 2.0, "web1" if number < 20 else "web2", CLIENT)
     for number in range(60)
 )
 
 
 def text(samples: tuple[Sample, ...] = SAMPLES, address: str = "198.51.100.1") -> str:
     path = "internet-to-service"
-    result = WatchResult("internet", "svc", path, address, 80, 10.0, 6.0, samples, ("web1", "web2"))
+    result = WatchResult(
+        "internet", "svc", path, ip_address(address), 80, 10.0, 6.0, samples, ("web1", "web2")
+    )
     return watch_text(result)
 
 

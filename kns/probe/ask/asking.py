@@ -7,8 +7,10 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from typing import assert_never
 
+from kns.addresses import IPAddress
 from kns.errors import ProbeError
 from kns.kernel import processes
 from kns.kinds.common import Protocol
@@ -36,7 +38,7 @@ class Asker:
     """Asks from anywhere in a lab. `owners` names whose each address is."""
 
     places: Places
-    owners: Mapping[str, str]
+    owners: Mapping[IPAddress, str]
     #: set: whoever waits stops waiting
     stop: threading.Event = field(default_factory=threading.Event)
 
@@ -48,7 +50,7 @@ class Asker:
             case Datagrams():
                 return self._datagrams(source, ask)
             case Echo():
-                return ping.ping(str(ask.address), self.places.context(source), count=ask.count)
+                return ping.ping(ask.address, self.places.context(source), count=ask.count)
             case ReadAddresses():
                 return self._addresses(source, ask)
             case AffinityExpiry():
@@ -60,7 +62,7 @@ class Asker:
 
     def http(self, source: Location, ask: Http) -> tuple[Attempt, ...]:
         """GET with curl."""
-        place = f"{in_url(str(ask.address))}:{ask.port}"
+        place = f"{in_url(ask.address)}:{ask.port}"
         request = curl.CurlRequest(
             url=f"{ask.scheme}://{ask.host or place}{ask.path}",
             connect_to=(f"::{place}",) if ask.host else (),
@@ -81,7 +83,7 @@ class Asker:
 
     def _datagrams(self, source: Location, ask: Datagrams) -> tuple[Attempt, ...]:
         request = datagram.Datagram(
-            self.places.netns_of(source), str(ask.address), ask.port, ask.count, ask.patience
+            self.places.netns_of(source), ask.address, ask.port, ask.count, ask.patience
         )
         send = datagram.sctp if ask.protocol is Protocol.SCTP else datagram.udp
         return self._identified(send(request))
@@ -128,7 +130,7 @@ def parse_link(text: str) -> LinkFacts:
     if not links:
         raise ProbeError("ip shows no such link")
     addresses = tuple(
-        str(entry["local"])
+        ip_address(str(entry["local"]))
         for entry in links[0].get("addr_info", ())
         if entry.get("scope") == "global"
     )

@@ -12,7 +12,9 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
+from kns.addresses import IPAddress
 from kns.errors import ProbeError
 from kns.kernel import processes
 from kns.probe.model import Attempt
@@ -28,6 +30,8 @@ OPERATION_TIMEDOUT = 28
 #: small packets pass and big ones do not, or the answer takes another way
 CONNECTED_THEN_SILENT = "connected, but no answer came"
 _NO_ROUTE = ("Network is unreachable", "No route to host", "Host is unreachable")
+#: "  Trying 10.96.0.1:80...", "  Trying [fd00::1]:80..."; before curl 8 without brackets
+_TRYING = re.compile(r"^\*\s+Trying \[?([0-9a-fA-F.:]+?)\]?:\d+\.\.\.", re.M)
 _CONNECT_ERROR = re.compile(
     r"(?:connect to .+ failed|Immediate connect fail for [^ ]+): (.+)$", re.M
 )
@@ -115,16 +119,22 @@ def _attempt(record: dict[str, object], body: str, log: str) -> Attempt:
     lookup = _float(record, "time_namelookup")
     outcome, detail = classify(code, log, is_connected=connected > 0)
     text = body.removesuffix("\n").removeprefix("\n")
+    server = _address(record.get("remote_ip"))
     return Attempt(
         outcome=outcome,
-        server_address=str(record.get("remote_ip") or ""),
+        server_address=server,
         status=_int(record, "http_code") or None,
         latency_ms=round(total * 1000, 3) if outcome is not Outcome.TIMEOUT else None,
         detail=detail or _own_words(outcome, record),
         body=text,
         lookup_ms=round(lookup * 1000, 3) if lookup else None,
         location=str(record.get("redirect_url") or ""),
+        tried=None if server else _address(next(iter(_TRYING.findall(log)), "")),
     )
+
+
+def _address(text: object) -> IPAddress | None:
+    return ip_address(str(text)) if text else None
 
 
 def _own_words(outcome: Outcome, record: dict[str, object]) -> str:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kns.addresses import IPAddress
 from kns.errors import PlatformError
 from kns.kernel import netns
 from kns.probe.model import Attempt
@@ -35,7 +36,7 @@ class Datagram:
     """What to send where, from which netns."""
 
     netns: str
-    address: str
+    address: IPAddress
     port: int
     count: int = 1
     timeout: float = 2.0
@@ -63,23 +64,21 @@ def has_sctp() -> bool:
     return True
 
 
-def _each(
-    request: Datagram, exchange: Callable[[Datagram], tuple[bytes, str]]
-) -> tuple[Attempt, ...]:
+def _each(request: Datagram, exchange: Callable[[Datagram], bytes]) -> tuple[Attempt, ...]:
     return tuple(_attempt(request, exchange) for _ in range(request.count))
 
 
-def _attempt(request: Datagram, exchange: Callable[[Datagram], tuple[bytes, str]]) -> Attempt:
+def _attempt(request: Datagram, exchange: Callable[[Datagram], bytes]) -> Attempt:
     start = time.monotonic()
     try:
-        answer, server = exchange(request)
+        answer = exchange(request)
     except TimeoutError as error:
         return Attempt(Outcome.TIMEOUT, detail=str(error))
     except OSError as error:
         return Attempt(_outcome(error), detail=error.strerror or str(error))
     return Attempt(
         Outcome.CONNECTED,
-        server_address=server,
+        server_address=request.address,
         latency_ms=round((time.monotonic() - start) * 1000, 3),
         body=answer.decode(errors="replace"),
     )
@@ -99,26 +98,26 @@ def _outcome(error: OSError) -> Outcome:
     return Outcome.OTHER
 
 
-def _udp_exchange(request: Datagram) -> tuple[bytes, str]:
-    with socket.socket(_family(request.address), socket.SOCK_DGRAM) as sock:
+def _udp_exchange(request: Datagram) -> bytes:
+    with socket.socket(_family(request), socket.SOCK_DGRAM) as sock:
         _bind(sock, request)
-        sock.connect((request.address, request.port))
+        sock.connect((str(request.address), request.port))
         sock.settimeout(request.timeout / 2)
         sock.send(request.payload)
         try:
-            return sock.recv(_ANSWER_MAX), request.address
+            return sock.recv(_ANSWER_MAX)
         except TimeoutError:
             sock.send(request.payload)
-            return sock.recv(_ANSWER_MAX), request.address
+            return sock.recv(_ANSWER_MAX)
 
 
-def _sctp_exchange(request: Datagram) -> tuple[bytes, str]:
-    with socket.socket(_family(request.address), socket.SOCK_STREAM, IPPROTO_SCTP) as sock:
+def _sctp_exchange(request: Datagram) -> bytes:
+    with socket.socket(_family(request), socket.SOCK_STREAM, IPPROTO_SCTP) as sock:
         sock.settimeout(request.timeout)
         _bind(sock, request)
-        sock.connect((request.address, request.port))
+        sock.connect((str(request.address), request.port))
         sock.sendall(request.payload + b"\n")
-        return sock.recv(_ANSWER_MAX), request.address
+        return sock.recv(_ANSWER_MAX)
 
 
 def _bind(sock: socket.socket, request: Datagram) -> None:
@@ -126,5 +125,5 @@ def _bind(sock: socket.socket, request: Datagram) -> None:
         sock.bind(("", request.source_port))
 
 
-def _family(address: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
+def _family(request: Datagram) -> socket.AddressFamily:
+    return socket.AF_INET6 if request.address.version == 6 else socket.AF_INET

@@ -39,6 +39,8 @@ from kns.probe.ask.dns_model import (
 
 ADDRESS_TYPES = ("A", "AAAA")
 DNS_PORT = 53
+#: seconds for a name, however often the C library would go on to ask servers that are silent
+LIMIT = 6.0
 #: with these a server has answered; after any other code the next one is asked (res_send.c)
 _ANSWERS = {"NOERROR", "NXDOMAIN"}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH}
@@ -65,7 +67,7 @@ class DNSSource:
 def trace_name(source: DNSSource, name: str, rdtype: str = "") -> DNSTrace:
     """Resolve `name` at the source. Without a type: as a program that wants addresses does.
 
-    Takes as long as the C library would: with servers that don't answer, many seconds.
+    Waits as the C library would, but not for longer than LIMIT: it may take a minute to give up.
     """
     options = ResolverOptions.of(source.conf)
     types = (rdtype,) if rdtype else ("A",) if options.no_aaaa else ADDRESS_TYPES
@@ -77,9 +79,8 @@ def trace_name(source: DNSSource, name: str, rdtype: str = "") -> DNSTrace:
         return DNSTrace(source.label, name, types, source.conf, ResolutionOutcome.NO_SERVER)
     resolver = _Resolver(source.conf.nameservers, options, types)
     outcome = netns.call_in(source.netns, resolver.search, search_order(name, source.conf), name)
-    return DNSTrace(
-        source.label, name, types, source.conf, outcome, queries=tuple(resolver.queries)
-    )
+    queries, cut = tuple(resolver.queries), resolver.left <= 0
+    return DNSTrace(source.label, name, types, source.conf, outcome, queries=queries, cut_short=cut)
 
 
 @dataclass(slots=True)
@@ -90,12 +91,18 @@ class _Resolver:
     options: ResolverOptions
     types: tuple[str, ...]
     queries: list[DNSQuery] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float:
+        """Seconds until nobody is asked any more."""
+        return self.started + LIMIT - time.monotonic()
 
     def search(self, names: Sequence[str], name: str) -> ResolutionOutcome:
         """Try the names until one has an answer (res_query.c, __res_context_search)."""
         outcomes: set[ResolutionOutcome] = set()
         rest = list(names)
-        while rest:
+        while rest and (self.left > 0 or not outcomes):
             outcome = self._ask_servers(rest.pop(0))
             if outcome in {ResolutionOutcome.RESOLVED, ResolutionOutcome.REFUSED}:
                 return outcome
@@ -117,7 +124,9 @@ class _Resolver:
         last: tuple[DNSQuery, ...] = ()
         for _ in range(self.options.attempts):
             for index, server in enumerate(self.servers):
-                last = self._ask(server, name, self._patience(index))
+                if last and self.left <= 0:
+                    return _outcome(last)
+                last = self._ask(server, name, min(self._patience(index), max(self.left, 0.1)))
                 self.queries += last
                 if any(query.found for query in last):
                     return ResolutionOutcome.RESOLVED

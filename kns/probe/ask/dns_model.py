@@ -95,6 +95,8 @@ class DNSTrace:
     outcome: ResolutionOutcome
     queries: tuple[DNSQuery, ...] = ()
     from_hosts: tuple[str, ...] = ()
+    #: the C library would have gone on asking
+    cut_short: bool = False
 
     @property
     def ok(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from kns.addresses import IPAddress
 from kns.errors import ProbeError
 from kns.kernel import processes
 from kns.probe.model import Attempt, PingResult
@@ -19,7 +20,7 @@ _REFUSED = re.compile(r"Destination Port Unreachable|Destination Protocol Unreac
 
 
 def ping(
-    address: str, context: processes.Context, *, count: int = 1, wait: float = 1.0
+    address: IPAddress, context: processes.Context, *, count: int = 1, wait: float = 1.0
 ) -> PingResult:
     """Send `count` echo requests from the context; waits `wait` seconds for the last reply."""
     done = processes.run(
@@ -28,19 +29,18 @@ def ping(
     return parse(address, done.stdout, done.stderr)
 
 
-def arguments(address: str, *, count: int = 1, wait: float = 1.0) -> list[str]:
+def arguments(address: IPAddress, *, count: int = 1, wait: float = 1.0) -> list[str]:
     """The command line; -n: no reverse lookups. Replies are 10 ms apart, root may do that."""
-    family = "-6" if ":" in address else "-4"
     return [
-        *("ping", family, "-n"),
+        *("ping", f"-{address.version}", "-n"),
         *("-c", str(count)),
         *("-i", "0.01"),
         *("-W", f"{wait:g}"),
-        address,
+        str(address),
     ]
 
 
-def parse(address: str, stdout: str, stderr: str) -> PingResult:
+def parse(address: IPAddress, stdout: str, stderr: str) -> PingResult:
     """What ping's summary says; ProbeError when there is none and no known error either."""
     said = f"{stdout}\n{stderr}"
     summary = _SUMMARY.search(stdout)

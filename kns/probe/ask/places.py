@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +19,14 @@ from kns.promise.location import Location, LocationKind
 class Places:
     """`netns_of` names an object's netns; `etc_of` the folder of its resolv.conf, if it has one.
 
+    `drift` says what `up` would change to have the lab as its file says, a line each.
     `trusted` is the file of the certificates that clients of the lab trust; empty: the system's.
     """
 
     netns_of: Callable[[Location], str]
     etc_of: Callable[[Location], Path | None]
     trusted: str = ""
+    drift: Callable[[], Sequence[str]] = tuple
 
     def context(self, found: Location) -> Context:
         """To run a program there that resolves no names."""
@@ -54,4 +56,11 @@ def places_of(lab: str, paths: LabPaths) -> Places:
             return etc.folder(paths, netns_of_pod(lab, item.namespace, item.name))
         return etc.folder(paths, netns_of(found))
 
-    return Places(netns_of, etc_of, str(paths.trusted) if paths.trusted.exists() else "")
+    def drift() -> Sequence[str]:
+        # only a failure has the kernel's state read, and pays for pyroute2's import
+        from kns.engine.status import drift_of
+
+        return drift_of(lab)
+
+    trusted = str(paths.trusted) if paths.trusted.exists() else ""
+    return Places(netns_of, etc_of, trusted, drift)

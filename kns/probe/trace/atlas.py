@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.cables import port_name
@@ -22,7 +23,7 @@ class Atlas:
 
     places: Mapping[str, str]
     peers: Mapping[tuple[str, str], str]
-    owners: Mapping[str, str]
+    owners: Mapping[IPAddress, str]
     nodes: frozenset[str]
     fabric: str
     #: the node of each pod in the host network, by what people call the pod

@@ -46,6 +46,9 @@ def end_of(scene: Scene, way: Way, found: Stitched) -> End:
             f" {last.packet.outer.vni} that is up?"
         )
         return End(EndKind.LOST, place, text)
+    if scene.atlas.owners.get(packet.destination) == place:
+        text = f"{packet.destination} is {place}'s by the lab's file, and {place} no longer has it"
+        return End(EndKind.NOT_FORWARDED, place, text)
     # a host that forwards nothing says "no route" of everything
     if _forwarding(scene, last.netns, packet.source.version) == "0":
         name = "ip_forward" if packet.source.version == 4 else "ipv6.conf.all.forwarding"
@@ -85,7 +88,7 @@ def no_way(place: str, packet: CapturedPacket, error: str) -> str:
 
 def no_neighbor(scene: Scene, place: str, asked: Asked) -> str:
     """What an unanswered question means."""
-    owner = scene.atlas.owners.get(str(asked.target), "")
+    owner = scene.atlas.owners.get(asked.target, "")
     who = f" ({owner})" if owner else ", which no pod or node has"
     kind = "ARP" if asked.target.version == 4 else "NDP"
     return (

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from kns.addresses import IPNetwork
 from kns.kinds.networking import ProxyMode
-from kns.probe.model import ProbeResult
-from kns.probe.trace.packet import CapturedPacket, IPAddress
 from kns.state.connection import Connection, Tuple
+from kns.probe.model import ProbeResult, text_of
+from kns.probe.trace.packet import CapturedPacket, IPAddress
 
 #: netns, address family (2 or 10), table and chain: what names a chain of rules in a lab
 ChainKey = tuple[str, int, str, str]
@@ -183,7 +183,7 @@ class Trace:
     notes: tuple[str, ...] = ()
     #: the rules of each chain that was met, so that it can be explained
     chains: Mapping[ChainKey, tuple[str, ...]] = field(default_factory=dict)
-    owners: Mapping[str, str] = field(default_factory=dict)
+    owners: Mapping[IPAddress, str] = field(default_factory=dict)
     #: kube-proxy's: what translates without a rule
     mode: ProxyMode = ProxyMode.IPTABLES
 
@@ -197,7 +197,7 @@ class Trace:
             "ok": self.probe.ok,
             "outcome": str(self.probe.outcome),
             "reason": self.probe.reason,
-            "address": self.probe.address,
+            "address": text_of(self.probe.address) or "",
             "backend": next((a.backend for a in self.probe.attempts if a.backend), None),
             "request": _journey_json(self.request),
             "answer": _journey_json(self.answer),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import ip_address
 
 from kns.cluster.model import Cluster
 from kns.compile.networkpolicy.table import TABLE
@@ -19,10 +18,12 @@ def with_policy(cluster: Cluster, start: Location, found: Trace) -> Trace:
     request, result = found.request, found.probe
     if request is None or request.end.kind is not EndKind.DROPPED or TABLE not in request.end.text:
         return found
+    if result.address is None:
+        return found
     is_echo = result.protocol == "icmp"
     protocol = Protocol.TCP if is_echo else Protocol(result.protocol.upper())
     port = None if is_echo else result.port
-    ruling = denying(cluster, Flow(start, ip_address(result.address), port, protocol))
+    ruling = denying(cluster, Flow(start, result.address, port, protocol))
     if ruling is None:
         return found
     end = replace(request.end, text=f"{request.end.text}: {ruling.reason}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from ipaddress import ip_address
 
 from kns.cluster.model import Cluster
 from kns.compile.load_balancer import CLOUD_LB
@@ -84,11 +83,12 @@ def trace(
         blind = atlas.nodes if counters.is_legacy() else atlas.nodes.intersection(untraced)
         names = sorted(blind)
         before = counters.read(names, cluster.network.families)
-        result = probing.probe(cluster, places, source, target, chosen)
-        return _Probed(result, before, counters.read(names, cluster.network.families))
+        asked = probing.ask(cluster, places, source, target, chosen)
+        return _Probed(asked, before, counters.read(names, cluster.network.families))
 
     recording = record(watched(cluster, atlas, start, home, target), sorted(protocols), probe)
     found = _told(atlas, recording, home, port)
+    found = replace(found, probe=recording.result.asked.explain(places.drift))
     return replace(with_policy(cluster, start, found), mode=cluster.network.kube_proxy.mode)
 
 
@@ -96,7 +96,7 @@ def trace(
 class _Probed:
     """The probe's result, and the counters around it of nodes whose rules can't be traced."""
 
-    result: ProbeResult
+    asked: probing.Unexplained
     before: counters.Counters
     after: counters.Counters
 
@@ -141,7 +141,7 @@ def _pods_behind(cluster: Cluster, start: Location, target: str) -> tuple[str, .
 
 
 def _told(atlas: Atlas, recording: Recording[_Probed], home: str, port: int) -> Trace:
-    probed, result = recording.result, recording.result.result
+    probed, result = recording.result, recording.result.asked.result
     ruleset = facts.read_ruleset(sorted({step.netns for step in recording.steps}))
     met = traversals(recording.steps, ruleset)
     scene = _scene(atlas, recording, met)
@@ -202,7 +202,7 @@ def _first(scene: Scene, result: ProbeResult, home: str, port: int) -> CapturedP
     ruled = [t.packet for t in scene.traversals if t.netns == home and t.hook == "output"]
     for packets in (seen, ruled):
         fitting = [packet for packet in packets if _begins(packet, result.protocol, port)]
-        meant = [packet for packet in fitting if str(packet.destination) == result.address]
+        meant = [packet for packet in fitting if packet.destination == result.address]
         if meant or fitting:
             return (meant or fitting)[0]
     return None
@@ -376,9 +376,9 @@ def _stayed_home(
 
 def _never_seen(scene: Scene, result: ProbeResult, home: str) -> Journey | None:
     """Not even a rule saw it: a routing table, or an unanswered ARP question, kept it."""
-    if not result.address or result.outcome is Outcome.DNS:
+    address = result.address
+    if address is None or result.outcome is Outcome.DNS:
         return None
-    address = ip_address(result.address)
     packet = CapturedPacket(
         # which of its own addresses it would have had, nobody has decided
         protocol=result.protocol if result.protocol != "icmp" or address.version == 4 else "icmpv6",

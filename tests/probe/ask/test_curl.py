@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_address
 
 import pytest
 
@@ -84,12 +85,14 @@ def test_parse_keeps_each_body_with_its_record() -> None:
     assert parse(out, "") == (
         Attempt(
             Outcome.CONNECTED,
-            server_address="10.96.0.10",
+            server_address=ip_address("10.96.0.10"),
             status=200,
             latency_ms=0.5,
             body="first\nbody",
         ),
-        Attempt(Outcome.CONNECTED, server_address="10.96.0.10", status=204, latency_ms=0.5),
+        Attempt(
+            Outcome.CONNECTED, server_address=ip_address("10.96.0.10"), status=204, latency_ms=0.5
+        ),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from kns.errors import ProbeError
@@ -42,6 +44,7 @@ PING 10.244.1.3 (10.244.1.3): 56 data bytes
 1 packets transmitted, 1 packets received, 0% packet loss
 round-trip min/avg/max = 0.051/0.051/0.051 ms
 """
+POD = ip_address("10.244.1.3")
 LOSSY = ANSWERED.replace("2 packets transmitted, 2 received", "3 packets transmitted, 2 received")
 NET_UNREACHABLE = "ping: connect: Network is unreachable\n"
 
@@ -49,43 +52,43 @@ NET_UNREACHABLE = "ping: connect: Network is unreachable\n"
 @pytest.mark.parametrize(
     ("stdout", "stderr", "expected"),
     [
-        (ANSWERED, "", PingResult("a", Outcome.CONNECTED, 2, 2, 0.138)),
-        (BUSYBOX, "", PingResult("a", Outcome.CONNECTED, 1, 1, 0.051)),
-        (LOSSY, "", PingResult("a", Outcome.TIMEOUT, 3, 2, 0.138)),
-        (SILENT, "", PingResult("a", Outcome.TIMEOUT, 1, 0)),
+        (ANSWERED, "", PingResult(POD, Outcome.CONNECTED, 2, 2, 0.138)),
+        (BUSYBOX, "", PingResult(POD, Outcome.CONNECTED, 1, 1, 0.051)),
+        (LOSSY, "", PingResult(POD, Outcome.TIMEOUT, 3, 2, 0.138)),
+        (SILENT, "", PingResult(POD, Outcome.TIMEOUT, 1, 0)),
         (
             HOST_UNREACHABLE,
             "",
-            PingResult("a", Outcome.UNREACHABLE, 1, 0, None, "Destination Net Unreachable"),
+            PingResult(POD, Outcome.UNREACHABLE, 1, 0, None, "Destination Net Unreachable"),
         ),
         (
             PORT_UNREACHABLE,
             "",
-            PingResult("a", Outcome.REFUSED, 1, 0, None, "Destination Port Unreachable"),
+            PingResult(POD, Outcome.REFUSED, 1, 0, None, "Destination Port Unreachable"),
         ),
         (
             "",
             NET_UNREACHABLE,
-            PingResult("a", Outcome.UNREACHABLE, 0, 0, None, "Network is unreachable"),
+            PingResult(POD, Outcome.UNREACHABLE, 0, 0, None, "Network is unreachable"),
         ),
     ],
 )
 def test_parse(stdout: str, stderr: str, expected: PingResult) -> None:
-    assert parse("a", stdout, stderr) == expected
+    assert parse(POD, stdout, stderr) == expected
 
 
 def test_parse_of_an_unknown_error() -> None:
     with pytest.raises(ProbeError, match="socket: Operation not permitted"):
-        parse("a", "", "ping: socket: Operation not permitted\n")
+        parse(POD, "", "ping: socket: Operation not permitted\n")
 
 
 @pytest.mark.parametrize(("address", "family"), [("10.0.0.1", "-4"), ("fd00::1", "-6")])
 def test_arguments_name_the_family(address: str, family: str) -> None:
-    assert arguments(address)[:2] == ["ping", family]
+    assert arguments(ip_address(address))[:2] == ["ping", family]
 
 
 def test_attempts_count_what_was_lost() -> None:
-    found = attempts(parse("10.244.1.3", LOSSY, ""), "pod2")
+    found = attempts(parse(POD, LOSSY, ""), "pod2")
     assert [attempt.outcome for attempt in found] == [
         Outcome.CONNECTED,
         Outcome.CONNECTED,
@@ -95,5 +98,5 @@ def test_attempts_count_what_was_lost() -> None:
 
 
 def test_attempts_of_a_ping_that_could_not_be_sent() -> None:
-    found = attempts(parse("a", "", NET_UNREACHABLE), "pod2")
+    found = attempts(parse(POD, "", NET_UNREACHABLE), "pod2")
     assert found == (Attempt(Outcome.UNREACHABLE, detail="Network is unreachable"),)
