@@ -96,7 +96,7 @@ def _as_promised(found: Failure) -> str:
         return ""
     if promised.denied and (promised.stop is None or promised.stop.stage is Stage.POLICY):
         # walks through compiled rules, which nobody else here needs
-        from kns.probe.policy import why_denied
+        from kns.probe.policy import why_denied  # noqa: PLC0415
 
         return why_denied(found.lookup.cluster, promised.flow)
     assert promised.stop is not None  # noqa: S101 - else it must connect

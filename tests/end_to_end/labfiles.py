@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kns.cluster.model import Cluster, ProxyMode
+from kns.cluster.model import Cluster
 from kns.compile.names import lab_prefix
 from kns.compile.paths import RUN_DIR
 from kns.engine.down import down
 from kns.engine.up import up
 from kns.kernel import netns, processes
 from kns.kernel.processes import run
+from kns.kinds.networking import ProxyMode
 from kns.probe.ask.places import Places
 from kns.probe.verify import CheckResult, VerifyReport, verify
 from tests.vm import features

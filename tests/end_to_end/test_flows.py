@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from kns.cluster.model import NEWEST, ProxyMode
 from kns.engine.labs import running
 from kns.kinds.common import Protocol
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import NEWEST
 from kns.probe.addresses import owners
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.places import places_of

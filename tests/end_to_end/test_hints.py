@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from kns.cluster.model import ProxyMode
 from kns.engine.labs import NO_AGENT, agent_pid, running
 from kns.kernel.processes import Context, run
+from kns.kinds.networking import ProxyMode
 from kns.probe.ask.dns import DNSSource, trace_name
 from kns.probe.ask.dns_model import ResolutionOutcome
 from kns.probe.ask.places import places_of

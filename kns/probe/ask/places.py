@@ -58,7 +58,7 @@ def places_of(lab: str, paths: LabPaths) -> Places:
 
     def drift() -> Sequence[str]:
         # only a failure has the kernel's state read, and pays for pyroute2's import
-        from kns.engine.status import drift_of
+        from kns.engine.status import drift_of  # noqa: PLC0415
 
         return drift_of(lab)
 

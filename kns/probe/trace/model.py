@@ -8,9 +8,9 @@ from enum import StrEnum
 
 from kns.addresses import IPNetwork
 from kns.kinds.networking import ProxyMode
-from kns.state.connection import Connection, Tuple
 from kns.probe.model import ProbeResult, text_of
 from kns.probe.trace.packet import CapturedPacket, IPAddress
+from kns.state.connection import Connection, Tuple
 
 #: netns, address family (2 or 10), table and chain: what names a chain of rules in a lab
 ChainKey = tuple[str, int, str, str]
