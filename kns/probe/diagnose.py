@@ -16,7 +16,7 @@ from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy
 from kns.probe.addresses import in_url
 from kns.probe.dns_names import addresses_of, asks_cluster_dns, from_hosts, service_by_dns_name
-from kns.probe.failure import Failure, failure, why_empty
+from kns.probe.failed_probe import FailedProbe, failed_probe, why_empty
 from kns.probe.model import Attempt
 from kns.probe.target import Target
 from kns.probe.theory import theory
@@ -43,7 +43,7 @@ def explain(
     drift: Drift = tuple,
 ) -> str:
     """What the failure means and what to look at; empty if there is none."""
-    found = failure(lookup, source, target, attempts)
+    found = failed_probe(lookup, source, target, attempts)
     if found.outcome is Outcome.CONNECTED:
         return ""
     by_hosts = _by_hosts_file(found)
@@ -60,7 +60,7 @@ def is_by_hosts_file(cluster: Cluster, source: Location, target: Target) -> bool
     return target.address in named
 
 
-def _by_hosts_file(found: Failure) -> str:
+def _by_hosts_file(found: FailedProbe) -> str:
     """That the name meant something else than a service of that name."""
     source, target = found.source, found.target
     if not is_by_hosts_file(found.lookup.cluster, source, target):
@@ -70,7 +70,7 @@ def _by_hosts_file(found: Failure) -> str:
     return f"{where} (svc/{target.hostname} is one of that name); "
 
 
-def _places(found: Failure) -> frozenset[str]:
+def _places(found: FailedProbe) -> frozenset[str]:
     """Where the packet starts, arrives and is translated, as drift names the netns."""
     ends = (found.source.item, found.target.item, found.node, found.home)
     names = {label(item).replace("/", ".") for item in ends if item is not None}
@@ -87,7 +87,7 @@ def drift_words(lines: Sequence[str], near: frozenset[str] = frozenset()) -> str
     )
 
 
-def _as_promised(found: Failure) -> str:
+def _as_promised(found: FailedProbe) -> str:
     """Why it must fail so; empty: it must not, or not so."""
     if found.outcome is Outcome.DNS:
         return _unknown_name(found)
@@ -103,7 +103,7 @@ def _as_promised(found: Failure) -> str:
     return _stopped(found, promised, promised.stop)
 
 
-def _stopped(found: Failure, promised: Promise, stop: Stop) -> str:
+def _stopped(found: FailedProbe, promised: Promise, stop: Stop) -> str:
     """The stage's reason, with what more there is to know of it."""
     flow, frontend = promised.flow, promised.frontend
     if flow.port is None and found.target.kind is LocationKind.SERVICE:
@@ -143,7 +143,7 @@ def explain_name(lookup: Lookup, source: Location, name: str, drift: Drift = tup
     return drift_words(lines) if lines else ""
 
 
-def _unknown_name(found: Failure) -> str:
+def _unknown_name(found: FailedProbe) -> str:
     source, target = found.source, found.target
     name = target.hostname or target.text
     why = _why_unknown(found.lookup, source, name, target.service)
@@ -182,7 +182,7 @@ def _real_internet(lookup: Lookup) -> str:
 # -- stages ----------------------------------------------------------------------------------------
 
 
-def _no_route(found: Failure, flow: Flow, stop: Stop) -> str:
+def _no_route(found: FailedProbe, flow: Flow, stop: Stop) -> str:
     lookup, address = found.lookup, flow.destination
     if own_address(flow) is None:
         return stop.reason
@@ -212,7 +212,7 @@ def _no_route(found: Failure, flow: Flow, stop: Stop) -> str:
     return f"no {kind} has {address}, and nobody else in the lab (kns get {kind}s -A -o wide)"
 
 
-def _inner_address(found: Failure, service: Service | None) -> str:
+def _inner_address(found: FailedProbe, service: Service | None) -> str:
     if service is None:
         return (
             "a pod's address means nothing outside the cluster; use a NodePort, a LoadBalancer or"
@@ -232,7 +232,7 @@ def _inner_address(found: Failure, service: Service | None) -> str:
     return f"{label(service)} is pending, without an address outside: {why}; {instead}"
 
 
-def _answering_node_ports(found: Failure, service: Service) -> Iterator[str]:
+def _answering_node_ports(found: FailedProbe, service: Service) -> Iterator[str]:
     for node in found.lookup.cluster.nodes:
         for port, address in product(service.ports, node.addresses):
             flow = Flow(found.source, address, port.node_port, port.protocol)
@@ -241,7 +241,7 @@ def _answering_node_ports(found: Failure, service: Service) -> Iterator[str]:
                 yield f"{host}:{port.node_port}"
 
 
-def _not_translated(found: Failure, flow: Flow, stop: Stop) -> str:
+def _not_translated(found: FailedProbe, flow: Flow, stop: Stop) -> str:
     assert found.promised is not None  # noqa: S101 - it has the stop
     frontend, node = found.promised.frontend, found.node
     if frontend is None or node is None:
@@ -268,7 +268,7 @@ def _not_translated(found: Failure, flow: Flow, stop: Stop) -> str:
     )
 
 
-def _not_masqueraded(found: Failure, flow: Flow, stop: Stop) -> str:
+def _not_masqueraded(found: FailedProbe, flow: Flow, stop: Stop) -> str:
     egress, pod = found.lookup.cluster.network.egress, found.source.item
     if not isinstance(pod, Pod) or gateway_for(found.lookup, pod, flow.destination) is not None:
         return stop.reason

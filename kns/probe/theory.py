@@ -13,7 +13,7 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
-from kns.probe.failure import Failure
+from kns.probe.failed_probe import FailedProbe
 from kns.promise.balancer import balancer_of
 from kns.promise.endpoints import is_dns
 from kns.promise.flow import Backend, Flow, Outcome, Promise, Stage
@@ -21,7 +21,7 @@ from kns.promise.location import LocationKind, label
 from kns.promise.masquerade import gateway_for
 
 
-def theory(found: Failure) -> str:
+def theory(found: FailedProbe) -> str:
     """What fits the outcome; never empty."""
     source, target, promised = found.source, found.target, found.promised
     details = sorted({attempt.detail for attempt in found.attempts if attempt.detail})
@@ -52,7 +52,7 @@ def theory(found: Failure) -> str:
     return _straight(found, promised.flow)
 
 
-def _own_program(found: Failure, promised: Promise) -> str:
+def _own_program(found: FailedProbe, promised: Promise) -> str:
     """What a program may do that kns knows nothing of but its command."""
     pods = [answer.backend.pod for answer in promised.answers if answer.backend.pod is not None]
     names = ", ".join(label(pod) for pod in pods[:3])
@@ -79,7 +79,7 @@ def _own_program(found: Failure, promised: Promise) -> str:
 # -- by a load balancer ----------------------------------------------------------------------------
 
 
-def _balanced(found: Failure, promised: Promise) -> str:
+def _balanced(found: FailedProbe, promised: Promise) -> str:
     """Why the way by the lab's load balancer may fail; empty: it was not taken."""
     cluster, flow = found.lookup.cluster, promised.flow
     balancer = balancer_of(cluster, flow, promised.frontend)
@@ -113,7 +113,7 @@ def _balanced(found: Failure, promised: Promise) -> str:
 # -- by a service's rules --------------------------------------------------------------------------
 
 
-def _service(found: Failure, service: Service, node: Node) -> str:
+def _service(found: FailedProbe, service: Service, node: Node) -> str:
     assert found.promised is not None  # noqa: S101 - it has a frontend
     name, rules = label(service), f"kns rules {node.name} {service.name}"
     backends = tuple(answer.backend for answer in found.promised.answers)
@@ -133,7 +133,7 @@ def _service(found: Failure, service: Service, node: Node) -> str:
 
 
 def _silent_service(
-    found: Failure, name: str, node: Node, backends: tuple[Backend, ...], rules: str
+    found: FailedProbe, name: str, node: Node, backends: tuple[Backend, ...], rules: str
 ) -> str:
     """Which backends never answered tells the causes apart, when some did."""
     answered = {attempt.backend for attempt in found.attempts if attempt.backend}
@@ -169,7 +169,7 @@ def _silent_service(
 # -- straight to a pod, a node or the outside ------------------------------------------------------
 
 
-def _straight(found: Failure, flow: Flow) -> str:
+def _straight(found: FailedProbe, flow: Flow) -> str:
     source, target, address = found.source, found.target, flow.destination
     if found.outcome is Outcome.REFUSED:
         there = f"{target.label} is there, but nothing listens on port {target.port}"
@@ -188,7 +188,7 @@ def _straight(found: Failure, flow: Flow) -> str:
     return f"nothing came back from {address}: dropped on the way or on the way back"
 
 
-def _silent_pod(found: Failure, pod: Pod) -> str:
+def _silent_pod(found: FailedProbe, pod: Pod) -> str:
     near = found.home.name if found.home is not None else found.source.label
     if near == pod.node:
         return (
@@ -203,7 +203,7 @@ def _silent_pod(found: Failure, pod: Pod) -> str:
     )
 
 
-def _no_way_back(found: Failure, pod: Pod, flow: Flow) -> str:
+def _no_way_back(found: FailedProbe, pod: Pod, flow: Flow) -> str:
     gateway = gateway_for(found.lookup, pod, flow.destination)
     if gateway is not None:
         return (

@@ -557,7 +557,7 @@ def test_kns_dns_says_why(main: OneLab) -> None:
         etc = places.etc_of(start)
         trace = trace_name(DNSSource.at(start.label, places.netns_of(start), etc), name)
         reason = explain_name(Lookup(found.cluster), start, name, places.drift)
-        return f"{trace.outcome} {render_trace(trace, reason)}"
+        return f"{trace.outcome} {render_trace(trace, WIDE, reason)}"
 
     text = asked("node1", "solo")
     assert "NXDOMAIN" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 
 import pytest
 
@@ -54,9 +54,14 @@ DNS = DNSTrace(
 PROBE = replace(
     SHARED,
     hostname="svc-of-quite-some-length.with-a-namespace",
-    address="fd00:10:96::1234:5678",
+    address=ip_address("fd00:10:96::1234:5678"),
     attempts=tuple(
-        replace(item, latency_ms=1234.5, lookup_ms=3.26, server_address="fd00:10:244:1::1234")
+        replace(
+            item,
+            latency_ms=1234.5,
+            lookup_ms=3.26,
+            server_address=ip_address("fd00:10:244:1::1234"),
+        )
         for item in SHARED.attempts
     ),
 )
@@ -64,7 +69,7 @@ WATCH = WatchResult(
     "internet",
     "svc-of-quite-some-length",
     "internet-to-service",
-    "2001:db8:203::1234:5678",
+    ip_address("2001:db8:203::1234:5678"),
     80,
     200.0,
     60.0,

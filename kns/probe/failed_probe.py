@@ -18,7 +18,7 @@ from kns.promise.promise import promise
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class FailedProbe:
     """`promised` is None where the name led to no address, so that no packet was sent."""
 
     lookup: Lookup
@@ -63,13 +63,13 @@ class Failure:
                 return None
 
 
-def failure(
+def failed_probe(
     lookup: Lookup, source: Location, target: Target, attempts: Sequence[Attempt]
-) -> Failure:
+) -> FailedProbe:
     """The failure with what was promised of its flow."""
     flow = target.flow(source)
     found = promise(lookup, flow) if flow is not None else None
-    return Failure(lookup, source, target, tuple(attempts), found)
+    return FailedProbe(lookup, source, target, tuple(attempts), found)
 
 
 def why_empty(lookup: Lookup, service: Service) -> str:
