@@ -52,12 +52,14 @@ def every() -> tuple[str, ...]:
 
 
 def of_link(family: str, ifname: str) -> tuple[str, ...]:
-    """The keys of a link's own, of `ipv4` or `ipv6`."""
-    return tuple(
-        f"{family}/conf/{ifname}/{path.name}"
-        for path in sorted((FOLDER / family / "conf" / ifname).iterdir())
-        if path.name not in {"mtu", "stable_secret"}
-    )
+    """The keys of a link's own, of `ipv4` or `ipv6`.
+
+    None for IPv6 on a link whose MTU is below 1,280: the kernel takes the folder away.
+    """
+    folder = FOLDER / family / "conf" / ifname
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    chosen = (name for name in names if name not in {"mtu", "stable_secret"})
+    return tuple(f"{family}/conf/{ifname}/{name}" for name in chosen)
 
 
 def _walk(folder: Path) -> Iterator[str]:
