@@ -193,6 +193,8 @@ class _Worker:
         except FileNotFoundError as error:
             if op.sysctl.value == "0" or key == "ipv6/conf/all/disable_ipv6":
                 return  # what is to be off and does not exist is off
+            if _is_of_small_link(key):
+                return  # an MTU below 1,280 takes IPv6 from a link, and this folder with it
             raise PlatformError(
                 f"this kernel has no /proc/sys/net/{key}", hint=_missing_sysctl_hint(key)
             ) from error
@@ -329,6 +331,11 @@ def _done_already(op: LinkOp) -> Collection[int]:
     if isinstance(op, Undo):
         return _UNDONE_ALREADY
     return _DONE_ALREADY.get((type(op), type(op.item)), ())
+
+
+def _is_of_small_link(key: str) -> bool:
+    """Whether the sysctl is a link's own of IPv6, on a kernel that has IPv6."""
+    return key.startswith("ipv6/conf/") and Path("/proc/sys/net/ipv6").is_dir()
 
 
 def _hint(op: Op, refusal: Refusal) -> str:
