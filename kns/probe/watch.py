@@ -36,7 +36,9 @@ from kns.probe.target import (
 )
 from kns.probe.watch_model import Sample, WatchResult
 from kns.promise.flow import Outcome
+from kns.promise.location import Location
 from kns.promise.lookup import Lookup
+from kns.promise.promise import promise
 
 #: a lost SYN is sent again after one second (TCP_TIMEOUT_INIT): an answer to that comes too late
 DEFAULT_TIMEOUT = 0.95
@@ -86,9 +88,19 @@ def watch(
         rate=wanted.rate,
         seconds=began,
         samples=tuple(_named(at, attempt, known) for at, attempt in samples),
-        candidates=candidates(lookup, start, goal),
+        candidates=_candidates(lookup, start, goal),
         reason="" if answered else explain(lookup, start, goal, attempts, places.drift),
     )
+
+
+def _candidates(lookup: Lookup, start: Location, goal: Target) -> tuple[str, ...]:
+    """Who may answer meanwhile: every ready endpoint, as another node may take the address over."""
+    flow = goal.flow(start)
+    frontend = promise(lookup, flow).frontend if flow is not None else None
+    if frontend is None or flow is None or goal.by_ingress:
+        return candidates(lookup, start, goal)
+    endpoints = lookup.endpoints(frontend.service, frontend.port, flow.family).ready
+    return tuple(dict.fromkeys(backend.name for backend in endpoints))
 
 
 def _request(goal: Target, address: IPAddress) -> bytes:

@@ -10,6 +10,7 @@ from kns.cluster.podfiles import pod_hostname
 from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod, netns_with
 from kns.compile.paths import LabPaths
 from kns.engine import etc
+from kns.errors import KnsError
 from kns.kernel.processes import Context
 from kns.kinds.pod import Pod
 from kns.promise.location import Location, LocationKind
@@ -60,7 +61,10 @@ def places_of(lab: str, paths: LabPaths) -> Places:
         # only a failure has the kernel's state read, and pays for pyroute2's import
         from kns.engine.status import drift_of  # noqa: PLC0415
 
-        return drift_of(lab)
+        try:
+            return drift_of(lab)
+        except (KnsError, OSError) as error:  # what was probed is still worth telling
+            return (f"kns status fails: {error}",)
 
     trusted = str(paths.trusted) if paths.trusted.exists() else ""
     return Places(netns_of, etc_of, trusted, drift)
