@@ -58,6 +58,8 @@ _INET6 = {1: "flags", 2: "conf", 8: "addr_gen_mode"}
 _IF_READY = 0x80000000
 #: where the MTU stands among IPv6's values (linux/ipv6.h DEVCONF_MTU6 is 2, each has four bytes)
 _MTU6 = 8
+#: and its DEVCONF_DISABLE_IPV6, which is 26
+_DISABLE_IPV6 = 104
 #: linux/rtnetlink.h RTEXT_FILTER_SKIP_STATS: what a link has counted costs half of the dump
 _GET_LINKS = encoded(request(ifinfmsg, RTM_GETLINK, NLM_F_DUMP, [("IFLA_EXT_MASK", 1 << 3)]))
 
@@ -118,7 +120,7 @@ def _link(
     families = attributes(parts.get("IFLA_AF_SPEC", b""), _FAMILIES)
     inet6 = attributes(families.get("inet6", b""), _INET6)
     common = {
-        "ipv6": bool(values.number(inet6.get("flags", b"")) & _IF_READY),
+        "ipv6": _has_ipv6(inet6),
         "eui64": not values.number(inet6.get("addr_gen_mode", b"")),
     }
     set_to = settings.read(flags, parts, lo=name == "lo")
@@ -146,6 +148,12 @@ def _link(
         if "IFLA_LINK_NETNSID" in parts:
             nsid = values.number(parts["IFLA_LINK_NETNSID"])
     return FoundLink(link, index, far, nsid, settings=set_to, conf=conf, **common)
+
+
+def _has_ipv6(inet6: Mapping[str, bytes]) -> bool:
+    """Whether IPv6 is set up on a link: ready, which it also is where its MTU has risen but off."""
+    is_off = values.number(inet6.get("conf", b"")[_DISABLE_IPV6 : _DISABLE_IPV6 + 4])
+    return bool(values.number(inet6.get("flags", b"")) & _IF_READY) and not is_off
 
 
 def _conf(families: Mapping[str, bytes], inet6: Mapping[str, bytes]) -> Conf:
