@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
-from kns.kinds.pod import Container, Pod
+from kns.kinds.pod import Pod
 from kns.kinds.service import Service
 
 Variables = tuple[tuple[str, str], ...]
@@ -40,23 +40,17 @@ def service_environment(
     return _unique(_variables(visible_services(pod, existing)))
 
 
-def container_environment(
-    cluster: Cluster,
-    pod: Pod,
-    container: Container,
-    service_env: Iterable[tuple[str, str]] | None = None,
-) -> Variables:
+def container_environment(own: Iterable[tuple[str, str]], services: Variables) -> Variables:
     """All variables of a container: its own in written order, then the services'.
 
     A variable of its own may refer to earlier ones of its own and to the services', and replaces
-    a service variable of its name. `service_env` is what was stored when the pod started
-    (default: computed from the cluster as it is now).
+    a service variable of its name. `services` are those that were there when the pod started.
     """
-    inherited = dict(service_environment(cluster, pod) if service_env is None else service_env)
-    own: dict[str, str] = {}
-    for variable in container.env:
-        own[variable.name] = expand(variable.value, {**inherited, **own})
-    return tuple({**own, **{k: v for k, v in inherited.items() if k not in own}}.items())
+    inherited = dict(services)
+    composed: dict[str, str] = {}
+    for name, value in own:
+        composed[name] = expand(value, {**inherited, **composed})
+    return tuple({**composed, **{k: v for k, v in inherited.items() if k not in composed}}.items())
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from kns.cluster.environment import Variables, expand
+from kns.cluster.environment import Variables, container_environment
 from kns.errors import PlatformError
 
 
@@ -41,8 +41,4 @@ def of_container(
     services: Variables, own: Iterable[tuple[str, str]], *, hostname: str
 ) -> Variables:
     """The whole environment: HOSTNAME as container runtimes set it, its own, the services'."""
-    inherited = dict(services)
-    composed = {"HOSTNAME": hostname}
-    for name, value in own:
-        composed[name] = expand(value, {**inherited, **composed})
-    return tuple({**composed, **{k: v for k, v in inherited.items() if k not in composed}}.items())
+    return container_environment([("HOSTNAME", hostname), *own], services)

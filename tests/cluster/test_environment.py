@@ -11,8 +11,7 @@ from kns.addresses import IPFamily
 from kns.cluster.environment import container_environment, expand, service_environment
 from kns.cluster.model import Cluster, Network
 from kns.kinds.common import Protocol
-from kns.kinds.env import EnvVar
-from kns.kinds.pod import Container, Pod
+from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort
 from tests.vectors import read_vectors
 
@@ -100,17 +99,14 @@ def test_same_variable_of_two_services_when_later_name_wins() -> None:
 
 
 def test_own_variables_come_first_win_and_may_refer() -> None:
-    container = Container(
-        "c",
-        env=(
-            EnvVar("URL", "http://$(WEB_SERVICE_HOST):$(WEB_SERVICE_PORT)/"),
-            EnvVar("WEB_SERVICE_PORT", "old $(WEB_SERVICE_PORT)"),
-            EnvVar("AGAIN", "$(URL)$(LATER)$$(URL)"),
-            EnvVar("LATER", "1"),
-        ),
+    own = (
+        ("URL", "http://$(WEB_SERVICE_HOST):$(WEB_SERVICE_PORT)/"),
+        ("WEB_SERVICE_PORT", "old $(WEB_SERVICE_PORT)"),
+        ("AGAIN", "$(URL)$(LATER)$$(URL)"),
+        ("LATER", "1"),
     )
     inherited = (("WEB_SERVICE_HOST", "10.96.0.5"), ("WEB_SERVICE_PORT", "80"))
-    assert container_environment(CLUSTER, POD, container, inherited) == (
+    assert container_environment(own, inherited) == (
         ("URL", "http://10.96.0.5:80/"),
         ("WEB_SERVICE_PORT", "old 80"),
         ("AGAIN", "http://10.96.0.5:80/$(LATER)$(URL)"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kns.cluster.environment import container_environment
+from kns.cluster.environment import container_environment, service_environment
 from kns.cluster.model import Cluster
 from kns.cluster.podfiles import pod_files
 from kns.cluster.resolve import resolve
@@ -163,7 +163,8 @@ def variables(env: str, more: str = "", container: str = "") -> dict[str, str]:
         "spec:\n  nodeName: node2\n  serviceAccountName: robot\n"
         f"  containers: [{{name: c, env: {env}{container}}}]\n{more}"
     )
-    return dict(container_environment(found, web, web.containers[0]))
+    own = [(variable.name, variable.value) for variable in web.containers[0].env]
+    return dict(container_environment(own, service_environment(found, web)))
 
 
 @pytest.mark.parametrize(
