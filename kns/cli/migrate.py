@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.kube_proxy_flags import KubeProxyCommand, kube_proxy_flags, kube_proxy_options
-from kns.cli.object_files import contents
+from kns.cli.lab_files import existing_file
+from kns.cli.object_files import contents_or_labs
 from kns.cli.output import output_option, print_json, print_text
 from kns.cli.streams import say, say_problems
 from kns.cluster.manifests import load_objects
@@ -65,7 +65,7 @@ def command(
     if flags["proves"]:
         if not is_lab or files[0] == "-":
             raise UsageError("--prove builds a lab", hint="name a lab file")
-        proofs = prove(Path(files[0]), cluster, found, say)
+        proofs = prove(existing_file(files[0]), cluster, found, say)
     if output == "json":
         print_json(migration_json(found, proofs))
     else:
@@ -77,7 +77,7 @@ def _cluster(
     files: tuple[str, ...], before: ProxySetting, flags: dict[str, Any]
 ) -> tuple[Cluster, bool]:
     """The cluster in the files, and whether it is a lab's."""
-    texts = contents(files)
+    texts = contents_or_labs(files)
     if len(texts) == 1 and is_lab_text(texts[0][1], texts[0][0]):
         loaded = load_lab_text(texts[0][1], texts[0][0])
         return with_bridge_addresses(resolve(loaded.spec).cluster), True

@@ -12,8 +12,9 @@ from typing import TypeVar
 import click
 
 from kns.cli.exits import EXIT_FAILED
-from kns.cli.lab_files import complete_files, existing_file
+from kns.cli.lab_files import complete_files
 from kns.cli.lab_options import lab_option, one_lab
+from kns.cli.object_files import contents_or_labs
 from kns.cli.output import output_option, print_json, print_text
 from kns.cluster.policy_objects import PolicyObjects, load_policy_objects, of_cluster
 from kns.cluster.resolve import resolve
@@ -179,7 +180,7 @@ def _objects(files: tuple[str, ...], lab: str | None) -> PolicyObjects:
         return of_cluster(running(lab).cluster)
     if _is_running_lab(files):
         return of_cluster(running(one_lab(files[0], lab)).cluster)
-    contents = [(file, _content(file)) for file in files]
+    contents = contents_or_labs(files)
     labs = [item for item in contents if is_lab_text(item[1], item[0])]
     if not labs:
         return load_policy_objects(contents)
@@ -192,10 +193,6 @@ def _objects(files: tuple[str, ...], lab: str | None) -> PolicyObjects:
 def _is_running_lab(files: tuple[str, ...]) -> bool:
     """One name of no file is that of a running lab."""
     return len(files) == 1 and not Path(files[0]).exists() and files[0] in list_labs()
-
-
-def _content(file: str) -> bytes:
-    return sys.stdin.buffer.read() if file == "-" else existing_file(file).read_bytes()
 
 
 def _proven(

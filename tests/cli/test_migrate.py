@@ -32,6 +32,15 @@ def test_what_kubectl_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert "another address" not in out
 
 
+def test_a_shipped_lab_goes_by_its_name(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, by_path, _ = run(capsys, LAB, *SETTINGS)
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run(capsys, "migration", *SETTINGS)
+    assert (code, out) == (1, by_path)
+
+
 def test_exit_code_is_0_where_nothing_differs(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, LAB, "--from", "nftables@1.37", "--to", "nftables")
     assert (code, out.splitlines()[0]) == (
