@@ -170,6 +170,14 @@ def test_the_node_port_is_served_still_at_the_nodes_own_address() -> None:
     assert "node port 30080" not in frontends
 
 
+def test_a_nodes_name_is_no_part_of_other_words() -> None:
+    text = cluster_of(LOCAL, node_port=NODE_PORT, second_node="node1").replace("node2", "n")
+    told = found(text, "ipvs@1.37", OLD)[DifferenceKind.LOCAL_POLICY]
+    afters = {item.after for item in told if item.client == "clients outside the cluster"}
+    reason = "externalTrafficPolicy Local and no ready endpoint on the node: dropped"
+    assert afters == {f"no answer: {reason}"}
+
+
 def test_names_too_long_for_a_comment_take_all_rules_with_them() -> None:
     text = cluster_of(endpoints=False, name="w" * 63).replace("name: p,", f"name: {'p' * 15},")
     text = text.replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -131,10 +132,15 @@ def _words(found: Promise, node: Node) -> str:
             (Outcome.TIMEOUT,): "no answer",
             (): "can't be told",
         }.get(found.outcomes, "does not get there")
-        return f"{words}: {found.stop.reason}".replace(node.name, "the node")
+        return f"{words}: {_about_the_node(found.stop.reason, node)}"
     names = tuple(sorted(found.names))
     sources = in_words([str(address) for address in found.sources])
     return f"answered by {in_words(names)}, who see {sources}"
+
+
+def _about_the_node(reason: str, node: Node) -> str:
+    """The reason without the node's name, which may be a part of other words."""
+    return re.sub(rf"(?<![\w.-]){re.escape(node.name)}(?![\w-])", "the node", reason)
 
 
 def _kind(case: Case, before: Promise, after: Promise) -> DifferenceKind:
