@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import serves_host
 from kns.cluster.model import Cluster
+from kns.cluster.podfiles import pod_hostname
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import EndpointPort
 from kns.kinds.pod import DNSConfig, Pod
@@ -133,12 +134,13 @@ def _legal_forms(cluster: Cluster, pod: Pod, service: Service) -> tuple[str, ...
     """Every way to write the service's name that leads to it from the pod's namespace.
 
     `a.b` is tried in the pod's own namespace first: if that has a service b, it could be b's
-    endpoint a.
+    endpoint a. The pod's own hosts file answers before DNS is asked: its hostname is the pod.
     """
     own = {other.name for other in cluster.services if other.namespace == pod.namespace}
     zone = _zone(cluster)
     full = f"{service.name}.{service.namespace}.svc"
-    forms = [service.name] if service.namespace == pod.namespace else []
+    in_hosts_file = service.name in (pod_hostname(pod), "localhost")
+    forms = [service.name] if service.namespace == pod.namespace and not in_hosts_file else []
     if service.namespace not in own:
         forms.append(f"{service.name}.{service.namespace}")
     if "svc" not in own:

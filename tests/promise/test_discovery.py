@@ -63,6 +63,13 @@ def test_form_that_could_be_an_endpoint_is_left_out(cluster: Cluster) -> None:
     assert names(found["name-resolution/forms/data/db-0->web"])[0] == "web.default.svc"
 
 
+def test_name_that_the_pods_own_hosts_file_answers_is_left_out(cluster: Cluster) -> None:
+    """A pod named like a service of its namespace has that name from kubelet."""
+    pods = tuple(replace(pod, name="web") if pod.name == "client" else pod for pod in cluster.pods)
+    found = checks(replace(cluster, pods=pods))
+    assert names(found["name-resolution/forms/web->web"])[0] == "web.default"
+
+
 def resolved(zone: ClusterZone, ask: Resolve, conf: ResolvConf) -> set[str] | None:
     """What the zone gives for a name, by its search list; None if another server must be asked."""
     for name in search_order(ask.name, conf):
