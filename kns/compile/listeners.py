@@ -128,13 +128,11 @@ def listeners(cluster: Cluster) -> tuple[Listener, ...]:
 
 def _listeners(cluster: Cluster) -> Iterator[Listener]:
     for pod in cluster.pods:
-        # a port that two containers list is the first one's: the other can't bind it
-        found: dict[ListenSocket, Listener] = {}
         for container in pod.containers:
             if not is_program(cluster, pod, container):
-                for listener in _container_servers(cluster.name, pod, container):
-                    found.setdefault(listener.socket, listener)
-        yield from found.values()
+                # two names for one port are one socket; of two containers the second can't bind it
+                own = _container_servers(cluster.name, pod, container)
+                yield from {listener.socket: listener for listener in own}.values()
     for host in cluster.internet:
         yield from _host_servers(names.netns_of_internet(cluster.name, host.name), host)
     yield from _internet_name_servers(cluster)

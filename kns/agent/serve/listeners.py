@@ -21,7 +21,7 @@ from pathlib import Path
 
 from kns.agent.serve.name_servers import NameServers
 from kns.agent.serve.server import Inode, Server
-from kns.compile.listeners import Listener, ListenSocket, NameServer, Subject
+from kns.compile.listeners import Identity, Listener, ListenSocket, NameServer, Subject
 from kns.engine.orders import Failure
 from kns.errors import PlatformError
 from kns.kernel import netns, sockets
@@ -70,15 +70,15 @@ class Listeners:
         """Open what is not open yet. When this returns, all but the failed ones listen."""
         missing: dict[ListenSocket, Listener] = {}
         failures: list[Failure] = []
-        seen: set[ListenSocket] = set()
+        seen: dict[ListenSocket, Listener] = {}
         for spec in specs:
             if spec.socket in seen:
-                failures.append(_taken(spec))
+                failures.append(_taken(spec, seen[spec.socket]))
             elif spec.socket in self._open:
                 self._open[spec.socket].spec = spec
             else:
                 missing[spec.socket] = spec
-            seen.add(spec.socket)
+            seen.setdefault(spec.socket, spec)
         loop = asyncio.get_running_loop()
         opened, refused = await loop.run_in_executor(
             self._worker, open_sockets, tuple(missing.values())
@@ -132,7 +132,15 @@ def _speaks_the_same(one: Subject, other: Subject) -> bool:
     return isinstance(one, NameServer) is isinstance(other, NameServer)
 
 
-def _taken(spec: Listener) -> Failure:
+def _taken(spec: Listener, holder: Listener) -> Failure:
+    """In a node's netns, which pods of the host network share, it may be anybody's."""
+    one, two = spec.subject, holder.subject
+    if (
+        isinstance(one, Identity)
+        and isinstance(two, Identity)
+        and (one.namespace, one.pod) == (two.namespace, two.pod)
+    ):
+        return Failure(str(spec), "another container of the pod serves this port already")
     return Failure(str(spec), "another server listens on this port already")
 
 
