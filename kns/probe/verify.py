@@ -311,12 +311,14 @@ def _take(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple
     try:
         if not check.is_refused:
             return _once(session, check, step)
+        pair = _pair(check, step)
         for _ in range(REFUSAL_TRIES - 1):
-            _await_turn(session, check, step)
+            session.pace.wait(pair)
             verdict, seen = _once(session, check, step)
             if verdict.ok:
                 return verdict, seen
-        _await_turn(session, check, step)
+            session.pace.drained(pair)
+        session.pace.wait(pair)
         return _once(session, check, step)
     except KnsError as error:
         hint = f" ({error.hint})" if error.hint else ""
@@ -328,18 +330,18 @@ def _once(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple
     return judge(step.expectation, seen), seen if isinstance(seen, tuple) else ()
 
 
-def _await_turn(session: _Session, check: Check, step: Step) -> None:
+def _pair(check: Check, step: Step) -> str:
     """A pod is refused by its own node, a host outside by the node that it addresses.
 
-    A node refuses itself over its loopback, where ICMP errors are not limited.
+    Nothing for a node: it refuses itself over its loopback, where ICMP errors are not limited.
     """
     match check.source.kind, step.ask:
         case LocationKind.POD, _:
-            session.pace.wait(check.source.explicit)
+            return check.source.explicit
         case LocationKind.INTERNET, Http(address=address) | Datagrams(address=address):
-            session.pace.wait(f"{check.source.explicit} {address}")
+            return f"{check.source.explicit} {address}"
         case _:
-            pass
+            return ""
 
 
 def _trace_command(cluster: Cluster, check: Check) -> str:

@@ -25,9 +25,20 @@ class Pace:
         self._full_at: dict[str, float] = {}
 
     def wait(self, pair: str) -> None:
-        """Return when one more error may be asked for, or when `stop` is set."""
+        """Return when one more error may be asked for, or when `stop` is set; "" never waits."""
+        if not pair:
+            return
         with self._lock:
             now = time.monotonic()
             full_at = max(self._full_at.get(pair, now), now) + SECONDS_PER_ERROR
             self._full_at[pair] = full_at
         self._stop.wait(max(0.0, full_at - now - BURST * SECONDS_PER_ERROR))
+
+    def drained(self, pair: str) -> None:
+        """Tell that an error did not come: others have emptied the bucket, an earlier run perhaps.
+
+        A client that hears nothing sends its SYN again each second, and takes what drips in.
+        """
+        with self._lock:
+            empty = time.monotonic() + BURST * SECONDS_PER_ERROR
+            self._full_at[pair] = max(self._full_at.get(pair, empty), empty)

@@ -43,3 +43,22 @@ def test_pairs_do_not_share_a_bucket(slept: Slept) -> None:
         pace.wait("pod1")
     pace.wait("pod2")
     assert slept.seconds[-1] == 0.0
+
+
+def test_an_error_that_did_not_come_means_an_empty_bucket(slept: Slept) -> None:
+    """Whoever emptied it: an earlier verify may have."""
+    pace = Pace(slept)
+    pace.wait("pod1")
+    pace.drained("pod1")
+    pace.drained("pod1")
+    for _ in range(2):
+        pace.wait("pod1")
+    assert slept.seconds == pytest.approx([0.0, SECONDS_PER_ERROR, 2 * SECONDS_PER_ERROR])
+
+
+def test_what_has_no_pair_never_waits(slept: Slept) -> None:
+    pace = Pace(slept)
+    pace.drained("")
+    for _ in range(BURST + 2):
+        pace.wait("")
+    assert slept.seconds == []
