@@ -313,16 +313,22 @@ def _take(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple
             return _once(session, check, step)
         pair = _pair(check, step)
         for _ in range(REFUSAL_TRIES - 1):
-            session.pace.wait(pair)
-            verdict, seen = _once(session, check, step)
+            verdict, seen = _refused(session, check, step, pair)
             if verdict.ok:
                 return verdict, seen
             session.pace.drained(pair)
-        session.pace.wait(pair)
-        return _once(session, check, step)
+        return _refused(session, check, step, pair)
     except KnsError as error:
         hint = f" ({error.hint})" if error.hint else ""
         return Judgement(False, f"could not be probed: {error.message}{hint}", "no evidence"), ()
+
+
+def _refused(
+    session: _Session, check: Check, step: Step, pair: str
+) -> tuple[Judgement, tuple[Attempt, ...]]:
+    with session.pace.turn(pair):
+        session.pace.wait(pair)
+        return _once(session, check, step)
 
 
 def _once(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple[Attempt, ...]]:

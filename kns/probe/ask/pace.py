@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 #: one less than the kernel's six: the lab's other traffic needs one now and then
 BURST = 5
@@ -23,6 +26,19 @@ class Pace:
         self._lock = threading.Lock()
         #: when the bucket of a pair will have been empty long enough to be full again
         self._full_at: dict[str, float] = {}
+        self._turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @contextmanager
+    def turn(self, pair: str) -> Iterator[None]:
+        """Hold the pair alone: nobody else asks for its errors until it is let go.
+
+        Of several clients that wait for a late error, each sends its SYN again every second, and
+        so they take from one another what drips into the bucket.
+        """
+        with self._lock:
+            turn = self._turns[pair]
+        with turn if pair else nullcontext():
+            yield
 
     def wait(self, pair: str) -> None:
         """Return when one more error may be asked for, or when `stop` is set; "" never waits."""

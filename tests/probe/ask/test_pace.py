@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -62,3 +63,18 @@ def test_what_has_no_pair_never_waits(slept: Slept) -> None:
     for _ in range(BURST + 2):
         pace.wait("")
     assert slept.seconds == []
+
+
+def test_one_client_at_a_time_waits_for_a_pairs_errors(slept: Slept) -> None:
+    pace = Pace(slept)
+    with ThreadPoolExecutor(1) as pool:
+        with pace.turn("pod1"):
+            second = pool.submit(_take_turn, pace, "pod1")
+            assert _take_turn(pace, "pod2")
+            assert not second.done()
+        assert second.result(timeout=10)
+
+
+def _take_turn(pace: Pace, pair: str) -> bool:
+    with pace.turn(pair):
+        return True
