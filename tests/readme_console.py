@@ -91,15 +91,16 @@ def cut(ran: tuple[str, ...], shown: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def normal_form(lines: tuple[str, ...]) -> list[str]:
-    """The output without what differs from run to run: numbers, order, the width of columns.
+    """The words of the output without what differs from run to run: numbers, order, folding.
 
+    Words, because one digit more in a cell folds the next word of it into another line.
     Nor what is in brackets: which backend a packet was sent to decides whose address it is. Nor
     who asked for a MAC address: the kernel does when it has forgotten one.
     """
     lasting = [line for line in lines if "│ ARP: " not in line]
     shortened = [re.sub(r"\d+(\.\d+)?", "N", line) for line in lasting]
     plain = [re.sub(r"[█▉▊▋▌▍▎▏]+|\([^)]*\)", " ", line) for line in shortened]
-    return sorted(" ".join(line.split()) for line in plain if line.strip())
+    return sorted(word for line in plain for word in line.split())
 
 
 def with_output(text: str) -> Iterator[str]:
