@@ -99,8 +99,11 @@ def _settings(links: Iterable[FoundLink], usual: Fresh) -> Iterator[Deviation]:
 
 def _nft_tables(interest: Interest) -> Iterator[Deviation]:
     """What removes the tables that are nobody's: neither asked for nor iptables'."""
+    known = (
+        *(interest.rules.nft_tables if interest.nft else ()),
+        *(iptables.TABLES if interest.iptables else ()),
+    )
     for family, name in sorted(nft_names.tables_here()):
-        known = (*interest.rules.nft_tables, *iptables.TABLES) if interest.nft else ()
         if family not in ("ip", "ip6") or name not in known:
             yield Deviation(f"nft delete table {family} {name}")
 
