@@ -1,0 +1,93 @@
+"""Parts of plain objects, as an API server prints them.
+
+What is absent, or of another type, reads as empty.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from kns.kinds.common import Object
+from kns.labfile.reader import JSON
+
+
+class ObjectKey(NamedTuple):
+    """What names an object among those of its resource; the namespace is empty without one."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+def part(value: JSON, *path: str) -> JSON:
+    """What stands at `path`, or None."""
+    for step in path:
+        value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def mapping(value: JSON, *path: str) -> Object:
+    """The mapping at `path`."""
+    found = part(value, *path)
+    return found if isinstance(found, dict) else {}
+
+
+def items(value: JSON, *path: str) -> list[JSON]:
+    """The list at `path`."""
+    found = part(value, *path)
+    return found if isinstance(found, list) else []
+
+
+def mappings(value: JSON, *path: str) -> list[Object]:
+    """The mappings in the list at `path`."""
+    return [item for item in items(value, *path) if isinstance(item, dict)]
+
+
+def text(value: JSON, *path: str) -> str:
+    """The string at `path`."""
+    found = part(value, *path)
+    return found if isinstance(found, str) else ""
+
+
+def number(value: JSON, *path: str, default: int = 0) -> int:
+    """The integer at `path`."""
+    found = part(value, *path)
+    return found if isinstance(found, int) and not isinstance(found, bool) else default
+
+
+def flag(value: JSON, *path: str) -> bool:
+    """Whether `true` stands at `path`."""
+    return part(value, *path) is True
+
+
+def key_of(obj: Object) -> ObjectKey:
+    """The object's namespace and name."""
+    return ObjectKey(text(obj, "metadata", "namespace"), text(obj, "metadata", "name"))
+
+
+def name_of(obj: Object) -> str:
+    """`metadata.name`."""
+    return text(obj, "metadata", "name")
+
+
+def labels_of(obj: Object) -> dict[str, str]:
+    """`metadata.labels`."""
+    return strings(obj, "metadata", "labels")
+
+
+def strings(value: JSON, *path: str) -> dict[str, str]:
+    """The strings of the mapping at `path`."""
+    return {key: item for key, item in mapping(value, *path).items() if isinstance(item, str)}
+
+
+def with_part(obj: Object, value: JSON, *path: str) -> Object:
+    """A copy in which `value` stands at `path`; None takes it away. The object stays as it is."""
+    first, rest = path[0], path[1:]
+    if rest:
+        value = with_part(mapping(obj, first), value, *rest)
+    copy = {key: item for key, item in obj.items() if key != first or value is not None}
+    if value is not None:
+        copy[first] = value
+    return copy
