@@ -227,7 +227,11 @@ class Mapped(Type[T]):
 
 
 class ListOf(Type[tuple[T, ...]]):
-    """A list; `filled` demands an item."""
+    """A list; `filled` demands an item.
+
+    In a manifest an object that is null is one without fields: Go's zero value, as encoding/json
+    decodes it, so that the API server takes `ingress: [null]` for a rule that allows everything.
+    """
 
     def __init__(self, item: Type[T], *, filled: bool = False) -> None:
         self.item, self._filled = item, filled
@@ -241,6 +245,8 @@ class ListOf(Type[tuple[T, ...]]):
         found: list[T] = []
         for index, item in enumerate(value):
             before = len(reading.faults)
+            if item is None and isinstance(self.item, Shape) and not reading.strict:
+                item = {}  # noqa: PLW2901
             try:
                 found.append(self.item.read(item, reading))
             except RefusedError as refused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kns.errors import SpecError
 from kns.kinds.load import load_lab_text
 from kns.kinds.networkpolicy import NetworkPolicy, NetworkPolicyRule, PolicyType
 from kns.kinds.selector import LabelSelector, LabelSelectorRequirement, SelectorOperator
@@ -46,6 +47,18 @@ def test_a_missing_list_of_rules_allows_nothing_an_empty_rule_everything() -> No
     everything = (NetworkPolicyRule(),)
     for written in ("{}", "{from: []}", "{from: null, ports: null}", "{ports: []}"):
         assert policy(f"{{ingress: [{written}]}}").ingress == everything
+
+
+def test_a_null_rule_is_an_empty_one_to_the_api_server_and_a_slip_in_the_lab_document() -> None:
+    manifest = (
+        "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\n"
+        "spec:\n  podSelector: {}\n  ingress:\n  -\n"
+    )
+    (made,) = load_lab_text(f"{HEAD}{NODES}{manifest}").spec.network_policies
+    assert [(rule.peers, rule.ports) for rule in made.ingress] == [((), ())]
+    with pytest.raises(SpecError) as refused:
+        load_lab_text(f"{HEAD}{NODES}networkPolicies: [{{name: p, ingress: [null]}}]\n")
+    assert refused.value.problems[0].message == "must be a mapping, not null"
 
 
 def test_an_empty_selector_is_not_a_missing_one() -> None:
