@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
+from kns.cluster.faults import ClusterFaults
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import Ingress, IngressClass, IngressController
 from kns.kinds.internet import InternetHost
@@ -69,6 +70,7 @@ class Cluster:
     network_policies: tuple[NetworkPolicy, ...] = ()
     #: pods for which no node will do: they have neither node nor address
     pending: tuple[Pod, ...] = ()
+    faults: ClusterFaults = field(default_factory=ClusterFaults)
 
     @property
     def service_cidrs(self) -> tuple[IPNetwork, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
+from kns.cluster.faults import resolve_faults
 from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
 from kns.cluster.mirrored import mirrored_slices
@@ -79,6 +80,9 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
         ingress_controller=resolve_controller(lab, pods),
         tls_secrets=lab.secrets,
         network_policies=lab.network_policies,
+        faults=resolve_faults(
+            lab.faults, {pod.full_name for pod in pods}, {node.name for node in nodes}
+        ),
     )
     kept = Leases(
         {**internet_leases, **node_leases}, resolved.leases, service_leases, resolved.last

@@ -9,6 +9,7 @@ no answer, as on any network outside a cluster.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_interface
 
 from kns.cluster.model import Cluster
@@ -34,7 +35,10 @@ def compile_fabric(cluster: Cluster) -> Netns:
     network = cluster.network
     name = names.fabric_netns(cluster.name)
     ports = [
-        _port(cluster, names.netns_of_node(cluster.name, node.name), node.name, UNDERLAY)
+        replace(
+            _port(cluster, names.netns_of_node(cluster.name, node.name), node.name, UNDERLAY),
+            up=node.name not in cluster.faults.nodes_down,
+        )
         for node in cluster.nodes
     ]
     ports += [

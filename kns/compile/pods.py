@@ -121,6 +121,8 @@ def _port(cluster: Cluster, netns: str, pod: Pod, mtu: int) -> Link:
         master=BRIDGE,
         hairpin=True,
         alias=f"pod {pod.full_name} eth0",
+        # a pulled cable: the pod's end loses its carrier, too
+        up=pod.full_name not in cluster.faults.pods_down,
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from kns.errors import Problem
 from kns.kinds import (
     endpointslice,
+    faults,
     ingress,
     internet,
     namespace,
@@ -25,6 +26,7 @@ from kns.kinds import (
 )
 from kns.kinds.endpoints import Endpoints
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.faults import Faults
 from kns.kinds.fields import ANNOTATIONS_FIELD, LABEL_NAME, LABELS_FIELD
 from kns.kinds.ingress import Ingress, IngressClass, IngressControllerOptions
 from kns.kinds.internet import InternetHost
@@ -63,6 +65,7 @@ class Lab:
     ingress_classes: tuple[IngressClass, ...] = ()
     secrets: tuple[TLSSecret, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
+    faults: Faults = field(default_factory=Faults)
 
 
 _METADATA = Shape(
@@ -91,6 +94,7 @@ SHAPE = Shape(
     Field("ingressClasses", ListOf(ingress.CLASS_SHAPE)),
     Field("secrets", ListOf(secret.SHAPE)),
     Field("networkPolicies", ListOf(networkpolicy.SHAPE)),
+    Field("faults", faults.SHAPE),
 )
 _FIELDS = {field.name: field for field in SHAPE.fields}
 

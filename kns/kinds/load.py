@@ -14,6 +14,7 @@ from typing import TypeVar
 from kns.errors import Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.config import with_values
+from kns.kinds.faults import Faults
 from kns.kinds.implied import IMPLIED, implied_lab, implied_note, is_lab, is_manifests, joined
 from kns.kinds.ingress import CLASS_ANNOTATION, Ingress, implied_class
 from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
@@ -171,6 +172,7 @@ def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
         ingress_classes=_values(classes),
         secrets=_values(secrets),
         network_policies=tuple(located(part.value, part.place) for part in policies),
+        faults=options.get("faults", Faults()),
     )
     return Sources(
         lab=lab,

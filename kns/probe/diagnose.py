@@ -94,6 +94,8 @@ def _as_promised(found: FailedProbe) -> str:
     promised = found.promised
     if promised is None or found.outcome not in promised.outcomes:
         return ""
+    if promised.denied and promised.denied[0].ruling is None:
+        return promised.denied[0].reason
     if promised.denied and (promised.stop is None or promised.stop.stage is Stage.POLICY):
         # walks through compiled rules, which nobody else here needs
         from kns.probe.policy import why_denied  # noqa: PLC0415
@@ -123,7 +125,7 @@ def _stopped(found: FailedProbe, promised: Promise, stop: Stop) -> str:
         case Stage.DELIVER:
             more = "is its targetPort right? Kubernetes doesn't check it"
             return f"{_named(frontend, stop.reason)}; {more}"
-        case Stage.POLICY:
+        case Stage.POLICY | Stage.FAULT:
             return stop.reason
 
 

@@ -19,7 +19,7 @@ from kns.state.walk import walk
 def denying(cluster: Cluster, flow: Flow) -> Ruling | None:
     """What the policies say that keep the flow from its destination, or from one of several."""
     denied = promise(Lookup(cluster), flow).denied if cluster.network_policies else ()
-    return denied[0].ruling if denied else None
+    return next((item.ruling for item in denied if item.ruling is not None), None)
 
 
 def why_denied(cluster: Cluster, flow: Flow) -> str:

@@ -105,11 +105,10 @@ def _kept_from_dns(lookup: Lookup, pod: Pod) -> str:
 
 
 def _kept_from(lookup: Lookup, pod: Pod, address: IPAddress) -> str:
-    """Why network policies keep a question from the server at the address; else nothing."""
+    """Why policies or faults keep a question from the server at the address; else nothing."""
     if pod.address(IPFamily.of(address)) is None:
         return ""
-    denied = promise(lookup, Flow(Location(pod), address, DNS_PORT, Protocol.UDP)).denied
-    return denied[0].ruling.reason if denied else ""
+    return promise(lookup, Flow(Location(pod), address, DNS_PORT, Protocol.UDP)).kept_out
 
 
 # -- names of services -----------------------------------------------------------------------------

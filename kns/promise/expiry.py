@@ -57,8 +57,8 @@ def expiry(
         yield Skip(what, f"{rounds} waits of {seconds} s would take too long")
         return
     flows = (Flow(Location(pod), address, port.port) for pod in clients)
-    if any(promise(lookup, flow).denied for flow in flows):
-        yield Skip(what, "network policies keep some clients from some backends")
+    if reason := next(filter(None, (promise(lookup, flow).kept_out for flow in flows)), ""):
+        yield Skip(what, f"some clients don't reach some backends: {reason}")
         return
     first, *others = map(Location, clients)
     ask = AffinityExpiry(address, port.port, seconds, rounds, tuple(others))

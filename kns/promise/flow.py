@@ -115,6 +115,7 @@ class Stage(StrEnum):
 
     ROUTE = "route"
     TRANSLATE = "translate"
+    FAULT = "fault"
     POLICY = "policy"
     MASQUERADE = "masquerade"
     DELIVER = "deliver"
@@ -163,10 +164,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A backend that can't answer because a network policy keeps the flow from it."""
+    """A backend that can't answer: a network policy, or a fault of the lab, keeps the flow from it.
+
+    `ruling` is the policies', if it is theirs.
+    """
 
     backend: Backend
-    ruling: Ruling
+    reason: str
+    outcomes: tuple[Outcome, ...] = DROPPED
+    ruling: Ruling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +191,7 @@ class Promise:
     is_even: bool = True
     #: a client of a service with session affinity has one backend by this address
     sticks: bool = True
-    #: backends that network policies keep the flow from, by some entry; who is led there is dropped
+    #: backends that the flow is kept from, by some entry: who is led there gets no answer
     denied: tuple[Denial, ...] = ()
 
     @property
@@ -193,7 +199,8 @@ class Promise:
         """How the flow may end; nothing: that can't be told."""
         if self.stop is not None:
             return self.stop.outcomes
-        return (Outcome.CONNECTED, *(DROPPED if self.denied else ()))
+        failures = (outcome for item in self.denied for outcome in item.outcomes)
+        return tuple(dict.fromkeys((Outcome.CONNECTED, *failures)))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -203,8 +210,16 @@ class Promise:
     @property
     def rulings(self) -> tuple[Ruling, ...]:
         """What network policies say of it; nothing: they isolate neither end."""
+        denying = (item.ruling for item in self.denied if item.ruling is not None)
         allowing = (ruling for answer in self.answers for ruling in answer.rulings)
-        return (*(item.ruling for item in self.denied), *allowing)
+        return (*denying, *allowing)
+
+    @property
+    def kept_out(self) -> str:
+        """The policy or fault that keeps it from a backend that is there; nothing: none does."""
+        if self.denied:
+            return self.denied[0].reason
+        return self.stop.reason if self.stop and self.stop.stage is Stage.FAULT else ""
 
     @property
     def sources(self) -> tuple[IPAddress, ...]:

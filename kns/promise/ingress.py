@@ -75,7 +75,7 @@ class _Client:
     entrance: Entrance
     family: IPFamily
     seen: tuple[IPAddress, ...]
-    #: why network policies keep it from some of nginx' pods; else nothing
+    #: why network policies or faults keep it from some of nginx' pods; else nothing
     kept_out: str = ""
 
 
@@ -216,8 +216,7 @@ def _clients(lookup: Lookup, family: IPFamily) -> Iterator[_Client]:
             # nothing seen: it can't be told under which address
             flow = Flow(Location(host), way.address, way.http)
             found = promise(lookup, flow)
-            kept_out = found.denied[0].ruling.reason if found.denied else ""
-            yield _Client(host, way, family, found.sources, kept_out)
+            yield _Client(host, way, family, found.sources, found.kept_out)
 
 
 # -- what must come of it --------------------------------------------------------------------------
@@ -303,7 +302,7 @@ def _refusal(
 
 
 def _kept_from(lookup: Lookup, backends: tuple[Backend, ...]) -> str:
-    """Why network policies keep one of nginx' pods from one of the backends; else nothing."""
+    """Why policies or faults keep one of nginx' pods from one of the backends; else nothing."""
     controller = lookup.cluster.ingress_controller
     names = controller.pods if controller is not None else ()
     flows = (
@@ -312,8 +311,7 @@ def _kept_from(lookup: Lookup, backends: tuple[Backend, ...]) -> str:
         if pod.full_name in names
         for backend in backends
     )
-    denied = (item.denied for item in (promise(lookup, flow) for flow in flows) if item.denied)
-    return next((found[0].ruling.reason for found in denied), "")
+    return next(filter(None, (promise(lookup, flow).kept_out for flow in flows)), "")
 
 
 def _answers(backend: Backend) -> bool | None:

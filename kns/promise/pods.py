@@ -188,6 +188,9 @@ def _pod_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
             continue  # `policy_checks` tries it, port by port
         found = promise(lookup, Flow(Location(source), address))
         where = "same-node" if source.node == target.node else "cross-node"
+        if found.stop is not None:
+            yield _cut_off(lookup, where, found, target)
+            continue
         seen = found.sources[0]
         whose = f"{label(source)}'s own: no NAT"
         if seen not in source.addresses:
@@ -209,6 +212,13 @@ def _check(
     name = arrow(flow.source, goal.label, sampling.family_suffix(lookup.cluster, flow.family))
     path = f"{flow.source.kind}-to-{goal.kind}"
     return Check(path, kind, name, flow.source, goal.label, expected, steps)
+
+
+def _cut_off(lookup: Lookup, kind: str, found: Promise, target: Pod) -> Check:
+    """The check of a flow that a fault ends."""
+    assert found.stop is not None  # noqa: S101 - the caller looked
+    step = Step(Echo(found.flow.destination), Expectation(outcomes=found.outcomes))
+    return _check(lookup, kind, found, target, f"no answer: {found.stop.reason}", (step,))
 
 
 def _link_of(node: Node, address: IPAddress) -> str:
@@ -237,9 +247,12 @@ def _from_node(lookup: Lookup, node: Node, pod: Pod, family: IPFamily) -> Iterat
     if address is None or is_subject(lookup, node, address):
         return
     found = promise(lookup, Flow(Location(node), address))
+    where = "own" if pod.node == node.name else "remote"
+    if found.stop is not None:
+        yield _cut_off(lookup, where, found, pod)
+        return
     (seen,) = found.sources
     expected = f"answers, and sees {seen} ({_link_of(node, seen)})"
-    where = "own" if pod.node == node.name else "remote"
     yield _check(lookup, where, found, pod, expected, _ping_and_ask(pod, found))
 
 

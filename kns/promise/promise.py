@@ -1,6 +1,6 @@
 """The oracle: what Kubernetes promises of a flow, one stage after the other. Pure.
 
-    route ─▶ translate ─▶ policy ─▶ masquerade ─▶ deliver
+    route ─▶ translate ─▶ fault ─▶ policy ─▶ masquerade ─▶ deliver
 
 Never looks at host state, at a compiler or at the kernel: it would then prove only that kns does
 what kns does.
@@ -13,9 +13,10 @@ from dataclasses import replace
 from kns.addresses import IPAddress
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.promise.balancer import BGP, PROXY, balancer_note, unanswered
+from kns.promise.balancer import BGP, L2, PROXY, balancer_note, unanswered
 from kns.promise.deliver import deliver, owner
 from kns.promise.facts import proxy_facts
+from kns.promise.faults import cut, entry_cut, sender_cut, stopped
 from kns.promise.flow import (
     CLOSED,
     DROPPED,
@@ -40,6 +41,8 @@ from kns.promise.translate import Masquerade, Translation, translate, unknown_po
 
 def promise(lookup: Lookup, flow: Flow) -> Promise:
     """Who may answer the flow and which address they see of the client, or why nobody does."""
+    if reason := sender_cut(lookup, flow):
+        return Promise(flow, stop=stopped(reason))
     way = route(lookup, flow)
     if isinstance(way, Stop):
         return Promise(flow, stop=way)
@@ -65,8 +68,13 @@ def promise_at(lookup: Lookup, flow: Flow, node: Node) -> Promise:
 
 def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     assert way.frontend is not None  # noqa: S101 - the caller looked
+    lost = _lost_on_the_way(lookup, flow, way)
+    if lost is not None:
+        return Promise(flow, (), lost, way.frontend, way.entries)
     ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]
     answers, denied = _answers(lookup, flow, ways)
+    if way.balancer is not None and way.balancer.mode != L2 and _is_cut(denied):
+        return Promise(flow, (), _unsettled(denied[0].reason), way.frontend, way.entries)
     note = ways[0][1].note
     if way.balancer is not None:
         note = balancer_note(way.balancer, tuple(entry.node for entry in way.entries))
@@ -96,6 +104,24 @@ def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     )
 
 
+def _lost_on_the_way(lookup: Lookup, flow: Flow, way: FlowRoute) -> Stop | None:
+    """Why the flow comes to none of the nodes that would translate it; None: it does."""
+    cuts = [entry_cut(lookup, flow, entry) for entry in way.entries]
+    reason = next(filter(None, cuts), "")
+    if not reason:
+        return None
+    return stopped(reason) if len(cuts) == 1 else _unsettled(reason)
+
+
+def _is_cut(denied: tuple[Denial, ...]) -> bool:
+    return any(item.ruling is None for item in denied)
+
+
+def _unsettled(reason: str) -> Stop:
+    """A balancer leaves out what does not answer, once it has noticed: until then it may not."""
+    return Stop(Stage.FAULT, (), f"{reason}: how soon the balancer sees it can't be told")
+
+
 def _filters_first(lookup: Lookup, way: FlowRoute) -> bool:
     """Whether it matters who asks, though nobody would answer."""
     facts = proxy_facts(lookup.cluster)
@@ -107,8 +133,10 @@ def _filters_first(lookup: Lookup, way: FlowRoute) -> bool:
 def _denied(way: FlowRoute, denied: tuple[Denial, ...]) -> Stop:
     """What comes of a flow that is kept from every backend; a proxy has taken the connection."""
     is_proxied = way.balancer is not None and way.balancer.mode == PROXY
-    outcomes = (*CLOSED, *DROPPED) if is_proxied else DROPPED
-    return Stop(Stage.POLICY, outcomes, denied[0].ruling.reason)
+    failures = tuple(dict.fromkeys(outcome for item in denied for outcome in item.outcomes))
+    outcomes = (*CLOSED, *failures) if is_proxied else failures
+    stage = Stage.FAULT if _is_cut(denied) else Stage.POLICY
+    return Stop(stage, outcomes, denied[0].reason)
 
 
 def _answers(
@@ -116,17 +144,20 @@ def _answers(
 ) -> tuple[tuple[Answer, ...], tuple[Denial, ...]]:
     """Each backend once, with the sources that it sees by the entries that lead to it.
 
-    And those that network policies keep the flow from, by one entry at least.
+    And those that faults or network policies keep the flow from, by one entry at least.
     """
     answers: dict[tuple[IPAddress, int | None], Answer] = {}
     denied: list[Denial] = []
     for entry, translation in ways:
         for backend in translation.backends:
+            if reason := cut(lookup, flow, entry, backend):
+                denied.append(Denial(backend, reason, NO_WAY))
+                continue
             source = _source(lookup, entry, translation, backend)
             found = rulings(lookup, flow, entry, backend, source)
             denying = denial(found)
             if denying is not None:
-                denied.append(Denial(backend, denying))
+                denied.append(Denial(backend, denying.reason, ruling=denying))
                 continue
             place = (backend.address, backend.port)
             before = answers.get(place, Answer(backend, (), found))
@@ -177,11 +208,14 @@ def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         entry = host_port_entry(lookup, flow, source, mapped)
         source, note = host_port_source(lookup, flow, source, mapped), "a host port"
         backend = mapped
+    if reason := cut(lookup, flow, entry, backend):
+        return Promise(flow, stop=stopped(reason))
     found = rulings(lookup, flow, entry, backend, source)
     denying = denial(found)
     if denying is not None:
         kept_out = Stop(Stage.POLICY, DROPPED, denying.reason)
-        return Promise(flow, stop=kept_out, denied=(Denial(backend, denying),))
+        denied = Denial(backend, denying.reason, ruling=denying)
+        return Promise(flow, stop=kept_out, denied=(denied,))
     is_outside = flow.destination in lookup.hosts
     if isinstance(lookup.sender(flow.source), Pod) and is_outside and source == way.client:
         reason = f"{source} leaves untranslated, and nobody outside knows the way back"

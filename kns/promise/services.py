@@ -340,6 +340,12 @@ def _health(lookup: Lookup, target: _Target) -> Iterator[Check]:
             status = 200 if local else 503
             name = f"{node.name}:{number}"
             title = Title("internet-to-node", "health-check", name, target.suffix)
+            stop = promise(lookup, Flow(Location(host), address, number)).stop
+            if stop is not None and stop.stage is Stage.FAULT:
+                step = stopped_step(Flow(Location(host), address, number), stop)
+                flow = Flow(Location(host), address, number)
+                yield title_check(title, flow, f"no answer: {stop.reason}", step)
+                continue
             ask = Http(address, number, path="/healthz")
             step = Step(ask, Expectation(status=status, local_endpoints=local))
             flow = Flow(Location(host), address, number)

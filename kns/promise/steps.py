@@ -134,14 +134,14 @@ def _answers(cluster: Cluster, title: Title, promise: Promise) -> tuple[Step, st
 
 
 def _some_answer(promise: Promise) -> tuple[Step, str]:
-    """Network policies keep some of the backends away: who is led there hears nothing."""
+    """Policies or faults keep some of the backends away: who is led there hears nothing."""
     pairs = tuple((a.backend.name, source) for a in promise.answers for source in a.sources)
     expectation = Expectation(
         outcomes=promise.outcomes, backends=promise.names, cover=Cover.SUBSET, seen=pairs
     )
     step = Step(ask_of(promise.flow, SOME_REQUESTS, SHORT_PATIENCE), expectation)
     silent = in_words([item.backend.name for item in promise.denied])
-    reason = promise.denied[0].ruling.reason
+    reason = promise.denied[0].reason
     return step, f"none but {in_words(promise.names)}; silence from {silent}: {reason}"
 
 

@@ -6,6 +6,7 @@ from kns.errors import Problem
 from kns.kinds.checks.balancer import check_balancer, warn_balancer
 from kns.kinds.checks.egress import check_egress, warn_egress
 from kns.kinds.checks.endpoints import check_slices, warn_services, warn_slices
+from kns.kinds.checks.faults import check_faults
 from kns.kinds.checks.ingress import check_ingresses
 from kns.kinds.checks.ingress_warnings import warn_ingresses
 from kns.kinds.checks.mirrored import check_endpoints, warn_endpoints
@@ -34,6 +35,7 @@ def validate(sources: Sources) -> tuple[Problem, ...]:
         *check_endpoints(sources),
         *check_ingresses(sources),
         *check_policies(sources),
+        *check_faults(sources),
     )
 
 

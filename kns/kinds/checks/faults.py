@@ -1,0 +1,67 @@
+"""Checks of `faults`: ends that are there, and that have a link of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from kns.errors import Problem
+from kns.kinds.faults import FaultEnd, FaultEndKind
+from kns.kinds.placement import expand_pods
+from kns.kinds.pod import Pod
+from kns.kinds.sources import Sources
+from kns.labfile.document import Path
+from kns.labfile.wording import did_you_mean, shown
+
+
+def check_faults(sources: Sources) -> Iterator[Problem]:
+    """Ends that are not there, or that have no link."""
+    faults = sources.lab.faults
+    known = _Known(sources)
+    for index, item in enumerate(faults.links_down):
+        yield from known.problems(item, ("faults", "linksDown", index))
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a lab's faults may name."""
+
+    sources: Sources
+
+    @cached_property
+    def pods(self) -> Mapping[tuple[str, str], Pod]:
+        """Its pods by namespace and name, the cluster's own included."""
+        pods = (item.pod for item in expand_pods(self.sources.lab))
+        return {(pod.namespace, pod.name): pod for pod in pods}
+
+    def problems(self, item: FaultEnd, path: Path) -> Iterator[Problem]:
+        """What is wrong with an end."""
+        problem = self.sources.place.problem
+        pod = self._pod(item)
+        if pod is None and not self._is_node(item):
+            message = (
+                f"Not found: {shown(str(item))}: there is no such {item.kind or 'pod or node'}"
+            )
+            yield problem(path, message, self._nearest(item))
+        elif pod is not None and pod.host_network:
+            message = f"Invalid value: {shown(str(item))}: it is in its node's network"
+            yield problem(path, message, "its link is its node's: name the node")
+
+    def _pod(self, item: FaultEnd) -> Pod | None:
+        wanted = item.kind in (FaultEndKind.POD, None)
+        return self.pods.get((item.namespace, item.name)) if wanted else None
+
+    def _is_node(self, item: FaultEnd) -> bool:
+        return item.kind in (FaultEndKind.NODE, None) and item.name in self.sources.node_names
+
+    def _nearest(self, item: FaultEnd) -> str:
+        names = tuple(self._names())
+        elsewhere = (name for name in names if name.endswith(f"/{item.name}"))
+        near = next(elsewhere, "")
+        return f'did you mean "{near}"?' if near else did_you_mean(str(item), names)
+
+    def _names(self) -> Iterator[str]:
+        for namespace, name in self.pods:
+            yield str(FaultEnd(name, namespace=namespace))
+        yield from sorted(self.sources.node_names)
