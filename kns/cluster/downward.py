@@ -6,11 +6,11 @@ ExtractFieldPathAsString (pkg/fieldpath): a label or annotation that isn't there
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 
 from kns.addresses import IPAddress
+from kns.kinds.common import uid_of
 from kns.kinds.env import SUBSCRIPT, EnvVar, literal
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, Pod
@@ -43,7 +43,7 @@ def _field(lab: str, pod: Pod, node: Node, path: str) -> str:
     return {
         "metadata.name": pod.name,
         "metadata.namespace": pod.namespace,
-        "metadata.uid": pod_uid(lab, pod),
+        "metadata.uid": uid_of(lab, "Pod", pod.namespace, pod.name),
         "spec.nodeName": pod.node,
         "spec.serviceAccountName": pod.service_account,
         "status.hostIP": _joined(node.addresses[:1]),
@@ -51,11 +51,6 @@ def _field(lab: str, pod: Pod, node: Node, path: str) -> str:
         "status.podIP": _joined(pod.addresses[:1]),
         "status.podIPs": _joined(pod.addresses),
     }[path]
-
-
-def pod_uid(lab: str, pod: Pod) -> str:
-    """A UID as the API server gives one, but always the same for the pod of that name."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"kns://{lab}/pods/{pod.full_name}"))
 
 
 def _joined(addresses: Sequence[IPAddress]) -> str:

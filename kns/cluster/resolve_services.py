@@ -59,12 +59,7 @@ def resolve_services(
     lab: Lab, network: Network, nodes: Sequence[Node], leases: Leases
 ) -> tuple[tuple[Service, ...], dict[str, ServiceLease]]:
     """The Services by full name, kns' own included, and what they were given."""
-    specs = list(lab.services)
-    if network.dns.enabled:
-        specs.append(_dns_service(network))
-    controller = ingress_controller(lab)
-    if controller is not None:
-        specs.append(_controller_service(lab, controller))
+    specs = {item.full_name: item for item in (*_own_services(lab, network), *lab.services)}
     items = [
         _Item(
             item,
@@ -73,12 +68,21 @@ def resolve_services(
             {},
             {},
         )
-        for item in sorted(specs, key=lambda item: (item.namespace, item.name))
+        for item in sorted(specs.values(), key=lambda item: (item.namespace, item.name))
     ]
     _give_cluster_ips(items, network)
     _give_node_ports(items, NodePorts(*network.node_port_range))
     _give_ingress(items, network, _underlay_addresses(network, nodes))
     return tuple(_service(item) for item in items), {i.full_name: _lease(i) for i in items}
+
+
+def _own_services(lab: Lab, network: Network) -> Iterator[Service]:
+    """What the cluster has of its own, unless it is among the lab's as somebody changed it."""
+    if network.dns.enabled:
+        yield _dns_service(network)
+    controller = ingress_controller(lab)
+    if controller is not None:
+        yield _controller_service(lab, controller)
 
 
 def _dns_service(network: Network) -> Service:

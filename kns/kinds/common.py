@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from enum import StrEnum
 
@@ -38,3 +39,9 @@ def metadata(
     if annotations:
         result["annotations"] = dict(annotations)
     return result
+
+
+def uid_of(lab: str, kind: str, namespace: str, name: str) -> str:
+    """A UID as the API server gives one, but always the same for the object of that name."""
+    full_name = f"{namespace}/{name}" if namespace else name
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"kns://{lab}/{kind.lower()}s/{full_name}"))

@@ -71,6 +71,8 @@ class IngressBackend:
 
     service: str
     port: int | str
+    #: as written, for who prints it
+    resource: Object | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +192,13 @@ def _backend_service(name: str, port: Port = 0) -> IngressBackend:
 
 
 def _backend(
-    service: IngressBackend | None = None, port: Port = 0, resource: object = None
+    service: IngressBackend | None = None,
+    port: Port = 0,
+    resource: Object | None = None,
 ) -> IngressBackend:
     """A resource, or nothing at all, is a backend without a Service: the checks tell which."""
     if service is None or resource is not None:
-        return IngressBackend("", 0)
+        return IngressBackend("", 0, resource)
     return IngressBackend(service.service, service.port or port)
 
 
@@ -344,9 +348,7 @@ def write(ingress: Ingress, address: str = "") -> Object:
     if ingress.default_backend is not None:
         spec["defaultBackend"] = _written_backend(ingress.default_backend)
     if ingress.tls:
-        spec["tls"] = [
-            {"hosts": list(item.hosts), "secretName": item.secret_name} for item in ingress.tls
-        ]
+        spec["tls"] = [_written_tls(item) for item in ingress.tls]
     if ingress.rules:
         spec["rules"] = [_written_rule(rule) for rule in ingress.rules]
     points: list[JSON] = [{"ip": address}] if address else []
@@ -358,6 +360,17 @@ def write(ingress: Ingress, address: str = "") -> Object:
         ),
         "spec": spec,
         "status": {"loadBalancer": {"ingress": points} if points else {}},
+    }
+
+
+def write_class(item: IngressClass) -> Object:
+    """A networking.k8s.io/v1 IngressClass, which reads as the same one again."""
+    default = {DEFAULT_CLASS_ANNOTATION: "true"} if item.is_default else {}
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "IngressClass",
+        "metadata": metadata(item.name, "", {}, annotations=default),
+        "spec": {"controller": item.controller},
     }
 
 
@@ -376,6 +389,13 @@ def _written_rule(rule: IngressRule) -> Object:
     return result
 
 
+def _written_tls(item: IngressTLS) -> JSON:
+    result: Object = {"hosts": list(item.hosts)} if item.hosts else {}
+    return {**result, "secretName": item.secret_name} if item.secret_name else result
+
+
 def _written_backend(backend: IngressBackend) -> Object:
+    if backend.resource is not None:
+        return {"resource": backend.resource}
     key = "number" if isinstance(backend.port, int) else "name"
     return {"service": {"name": backend.service, "port": {key: backend.port}}}

@@ -66,6 +66,8 @@ class Lab:
     secrets: tuple[TLSSecret, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
     faults: Faults = field(default_factory=Faults)
+    #: its workloads are the pods that there are, with their nodes, the cluster's own among them
+    placed: bool = False
 
 
 _METADATA = Shape(
@@ -97,6 +99,11 @@ SHAPE = Shape(
     Field("faults", faults.SHAPE),
 )
 _FIELDS = {field.name: field for field in SHAPE.fields}
+#: the fields that hold Kubernetes' objects
+OBJECT_LISTS = frozenset({
+    "namespaces", "nodes", "pods", "services", "endpointSlices", "ingresses", "ingressClasses",
+    "secrets", "networkPolicies",
+})  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -113,8 +120,11 @@ class WrittenLab:
     networks_known: bool = True
 
 
-def read_lab_document(document: Document) -> WrittenLab:
-    """The Lab document as far as it is sound, and every error in it."""
+def read_lab_document(document: Document, *, listed: bool = True) -> WrittenLab:
+    """The Lab document as far as it is sound, and every error in it.
+
+    `listed`: whether it holds Kubernetes' objects, or these stand elsewhere.
+    """
     data = document.data if isinstance(document.data, dict) else {}
     reading = Reading()
     lists: dict[str, list[Located[Any]]] = {}
@@ -134,6 +144,8 @@ def read_lab_document(document: Document) -> WrittenLab:
         if known is not None:
             reading.lead(before, key)
     for known in SHAPE.fields:
+        if known.name in OBJECT_LISTS and not listed:
+            continue
         if known.required and data.get(known.name) is None:
             fault = Fault([known.name], REQUIRED, f"add `{known.name}: …` here")
             reading.faults.append(fault)

@@ -85,7 +85,7 @@ def load_files(files: Sequence[tuple[str, str | bytes]]) -> LoadedLab:
         raise SpecError(_sorted(problems))
     written = read_lab_document(document)
     manifests = read_manifests(others)
-    sources = _sources(written, manifests)
+    sources = sources_of(written, manifests)
     problems += (*written.problems, *manifests.problems, *validate(sources))
     if problems:
         raise SpecError(_sorted(problems))
@@ -140,7 +140,7 @@ def _lab_document(
 # -- the whole -------------------------------------------------------------------------------------
 
 
-def _sources(written: WrittenLab, manifests: Manifests) -> Sources:
+def sources_of(written: WrittenLab, manifests: Manifests) -> Sources:
     """The objects of the Lab document and of the manifests, with and without their places."""
     lists = written.lists
     nodes = tuple(lists.get("nodes", ()))

@@ -65,11 +65,12 @@ def read_manifests(documents: tuple[Document, ...]) -> Manifests:
         found.problems += problems
         objects += items
     for item in without_owned(objects):
-        _read(item, found)
+        read_manifest(item, found)
     return found
 
 
-def _read(item: ObjectPlace, found: Manifests) -> None:
+def read_manifest(item: ObjectPlace, found: Manifests) -> None:
+    """Put one object into `found`, and what is wrong with it."""
     found.problems += check_kind(item)
     if was_removed(item):
         # its fields were others: what is wrong with them by today's rules says nothing

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
-from kns.kinds.common import Labels
+from kns.kinds.common import Labels, Object, metadata
 from kns.kinds.fields import (
     ADDRESS,
     ADDRESSES,
@@ -20,7 +20,7 @@ from kns.kinds.fields import (
     OBJECT_NAME,
 )
 from kns.kinds.scheduling import TAINT, Taint
-from kns.labfile.reader import DocumentKind, Field, Form, ListOf, Reading, Shape
+from kns.labfile.reader import JSON, DocumentKind, Field, Form, ListOf, Reading, Shape
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 
@@ -115,6 +115,7 @@ def _manifest(
     listed: Sequence[_Address] = (),
     pod_cidr: IPNetwork | None = None,
     pod_cidrs: tuple[IPNetwork, ...] = (),
+    taints: tuple[Taint, ...] = (),
 ) -> Node:
     """A Node object, with addresses as component-helpers' GetNodeHostIPs picks them.
 
@@ -132,6 +133,7 @@ def _manifest(
         pod_cidrs or ((pod_cidr,) if pod_cidr is not None else ()),
         labels or {},
         tuple(address for address in internal if address not in first.values()),
+        taints,
     )
 
 
@@ -142,6 +144,7 @@ FORM = Form(
         LABELS_FIELD,
         Field("podCIDR", CIDR),
         Field("podCIDRs", CIDR_LIST),
+        Field("taints", ListOf(TAINT)),
         Field("addresses", ListOf(_ADDRESS), "listed"),
         of=Node,
     ),
@@ -149,6 +152,32 @@ FORM = Form(
         **METADATA_PATHS,
         "podCIDR": ("spec", "podCIDR"),
         "podCIDRs": ("spec", "podCIDRs"),
+        "taints": ("spec", "taints"),
         "addresses": ("status", "addresses"),
     },
 )
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def write(node: Node) -> Object:
+    """A v1 Node with the addresses that it has, which reads as the same one again."""
+    cidrs: list[JSON] = [str(cidr) for cidr in node.pod_cidrs]
+    spec: Object = {"podCIDR": cidrs[0], "podCIDRs": cidrs} if cidrs else {}
+    if node.taints:
+        spec["taints"] = [
+            {"key": taint.key, "value": taint.value, "effect": str(taint.effect)}
+            for taint in node.taints
+        ]
+    addresses: list[JSON] = [
+        {"type": "InternalIP", "address": str(address)} for address in node.addresses
+    ]
+    addresses.append({"type": "Hostname", "address": node.name})
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": metadata(node.name, "", node.labels),
+        "spec": spec,
+        "status": {"addresses": addresses},
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from kns.kinds.common import Protocol
@@ -42,15 +42,32 @@ def expand_pods(lab: Lab, bound: Mapping[str, str] | None = None) -> tuple[Place
     Pods that name no node go round robin over the nodes that will do, but for those in `bound`
     (full name to node), which stay where they are, as a scheduled pod does.
     """
+    if lab.placed:
+        return tuple(_as_they_are(lab))
     scheduler = _Scheduler(lab.nodes, bound or {})
     pods = scheduler.place([(index, item) for index, item in enumerate(lab.workloads)])
-    controller = ingress_controller(lab)
-    own = [_controller_workload(controller)] if controller is not None else []
-    own += [_dns_workload(lab.networking.dns)] if lab.networking.dns.enabled else []
-    for workload in own:
+    for workload in own_workloads(lab):
         scheduler.restart()
         pods += scheduler.place([(-1, workload)])
     return tuple(pods)
+
+
+def own_workloads(lab: Lab) -> Iterator[Workload]:
+    """The Deployments that the cluster has of its own: the Ingress controller, DNS."""
+    controller = ingress_controller(lab)
+    if controller is not None:
+        yield _controller_workload(controller)
+    if lab.networking.dns.enabled:
+        yield _dns_workload(lab.networking.dns)
+
+
+def _as_they_are(lab: Lab) -> Iterator[PlacedPod]:
+    """The pods of a lab that has placed them; one whose node is gone waits for another."""
+    nodes = {node.name for node in lab.nodes}
+    for index, item in enumerate(lab.workloads):
+        pod = item.template
+        if item.replicas:
+            yield PlacedPod(pod if pod.node in nodes else replace(pod, node=""), index)
 
 
 def ingress_controller(lab: Lab) -> IngressControllerOptions | None:

@@ -29,6 +29,7 @@ from kns.kinds.fields import (
     TEXTS,
     WORD,
 )
+from kns.kinds.marks import COMPONENT, READY, SERVING, TERMINATING, without_marks
 from kns.kinds.scheduling import (
     AFFINITY,
     TOLERATION,
@@ -217,13 +218,14 @@ def _init_container(restart_policy: str = "", **rest: Any) -> Container | None:
     return replace(_without_image(**rest), is_sidecar=True)
 
 
-def pod(
+def pod(  # noqa: PLR0913, PLR0917 - the fields of a pod
     name: str,
     namespace: str = "default",
     node: str = "",
     containers: tuple[Container, ...] = (),
     init_containers: tuple[Container | None, ...] = (),
     ready: bool = True,  # noqa: FBT001, FBT002 - called with what was read, by name
+    annotations: Labels | None = None,
     **rest: Any,
 ) -> Pod:
     """A pod as read: each container has a name, and a pod that names none has a server.
@@ -232,15 +234,29 @@ def pod(
     """
     own = containers or (Container("", (ContainerPort(DEFAULT_PORT),)),)
     sidecars = tuple(container for container in init_containers if container is not None)
+    marks = annotations or {}
+    ready = ready and marks.get(READY) != "false"
+    own = _with_component(_with_names((*own, *sidecars)), marks.get(COMPONENT, ""))
     return Pod(
         namespace,
         name,
         node,
         (),
-        containers=_with_names((*own, *sidecars)),
+        containers=own,
         ready=ready,
-        **{"serving": ready, **rest},
+        annotations=without_marks(marks),
+        **{
+            "serving": marks[SERVING] == "true" if SERVING in marks else ready,
+            "terminating": marks.get(TERMINATING) == "true",
+            **rest,
+        },
     )
+
+
+def _with_component(containers: tuple[Container, ...], component: str) -> tuple[Container, ...]:
+    if not component:
+        return containers
+    return (replace(containers[0], component=component), *containers[1:])
 
 
 def _with_names(containers: tuple[Container, ...]) -> tuple[Container, ...]:

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kns.kinds.common import Labels
+from kns.kinds.common import Labels, Object, metadata
 from kns.kinds.fields import ANNOTATIONS_FIELD, METADATA_PATHS, NAMED
 from kns.labfile.reader import Choice, Field, Form, MapOf, Shape
 
@@ -62,3 +62,22 @@ SHAPE = Shape(
     title="Secret",
 )
 FORM = Form(SHAPE, METADATA_PATHS)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+def encoded(value: str) -> str:
+    """A text in base64, as `data` has it."""
+    return base64.b64encode(value.encode()).decode("ascii")
+
+
+def write(secret: TLSSecret) -> Object:
+    """A v1 Secret of type kubernetes.io/tls, which reads as the same one again."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(secret.name, secret.namespace, {}),
+        "type": TLS_TYPE,
+        "data": {"tls.crt": encoded(secret.certificate), "tls.key": encoded(secret.key)},
+    }

@@ -292,9 +292,11 @@ def write(service: Service) -> Object:
     if service.type is ServiceType.EXTERNAL_NAME:
         spec["externalName"] = service.external_name
     else:
-        ips: list[JSON] = [str(address) for address in service.cluster_ips] or ["None"]
-        spec |= {"clusterIP": ips[0], "clusterIPs": ips}
-        spec["ipFamilies"] = [str(family) for family in service.ip_families]
+        ips: list[JSON] = [str(address) for address in service.cluster_ips]
+        if ips or service.without_cluster_ip:
+            spec |= {"clusterIP": ips[0] if ips else "None", "clusterIPs": ips or ["None"]}
+        if service.ip_families:
+            spec["ipFamilies"] = [str(family) for family in service.ip_families]
     if service.selector is not None:
         spec["selector"] = dict(service.selector)
     if service.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER}:

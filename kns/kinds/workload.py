@@ -55,6 +55,11 @@ class Workload:
     #: the number of a StatefulSet's first pod
     start: int = 0
 
+    @property
+    def revision(self) -> str:
+        """What tells its template from others, in the label of its pods' controller."""
+        return _hash(self.template)
+
     def pods(self, nodes: Sequence[str]) -> tuple[Pod, ...]:
         """Its pods; a DaemonSet has one on each of `nodes`."""
         template = self.template
@@ -178,12 +183,13 @@ def _pod_object(
     **fields: Any,
 ) -> Workload:
     """A Pod, perhaps as a server printed it: not ready, on its way out, or at its end."""
-    made = _manifest(**fields)
-    ready = dict(conditions).get("Ready", "True") == "True"
-    template = replace(
-        made.template, addresses=pod_ips, ready=ready, serving=ready, terminating=bool(deleted)
-    )
-    return replace(made, template=template, replicas=0 if phase in ENDED else 1)
+    template = _manifest(**fields).template
+    if dict(conditions).get("Ready", "True") != "True":
+        template = replace(template, ready=False, serving=False)
+    if deleted:
+        template = replace(template, terminating=True)
+    template = replace(template, addresses=pod_ips)
+    return Workload(WorkloadKind.POD, template, 0 if phase in ENDED else 1)
 
 
 #: a pod in one of these phases runs nothing any more (podutil.IsPodTerminal)

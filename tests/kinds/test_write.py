@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kns.addresses import IPFamily
-from kns.kinds import endpointslice, ingress, networkpolicy, service
+from kns.kinds import endpointslice, ingress, networkpolicy, node, secret, service
 from kns.kinds.common import Object, Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import (
     Ingress,
     IngressBackend,
+    IngressClass,
     IngressPath,
     IngressRule,
     IngressTLS,
@@ -28,6 +29,9 @@ from kns.kinds.networkpolicy import (
     NetworkPolicyRule,
     PolicyType,
 )
+from kns.kinds.node import Node
+from kns.kinds.scheduling import Taint, TaintEffect
+from kns.kinds.secret import TLSSecret
 from kns.kinds.selector import LabelSelector, LabelSelectorRequirement, SelectorOperator
 from kns.kinds.service import (
     IPFamilyPolicy,
@@ -180,6 +184,18 @@ NETWORK_POLICIES = st.builds(
     labels=LABELS,
     annotations=LABELS,
 )
+NODES = st.builds(
+    Node,
+    name=NAMES,
+    addresses=st.just(()) | V4.map(lambda address: (address,)),
+    pod_cidrs=lists(CIDRS.filter(lambda cidr: cidr.version == 4)),
+    labels=LABELS,
+    taints=lists(st.builds(Taint, key=NAMES, effect=st.sampled_from(TaintEffect), value=NAMES)),
+)
+CLASSES = st.builds(IngressClass, name=NAMES, controller=NAMES, is_default=st.booleans())
+SECRETS = st.builds(
+    TLSSecret, namespace=NAMES, name=NAMES, certificate=st.just("PEM\n"), key=st.just("KEY\n")
+)
 
 
 def read(form: Form[T], written: Object) -> T:
@@ -202,6 +218,21 @@ def test_a_slice_reads_as_it_was_written(item: EndpointSlice) -> None:
 @given(INGRESSES)
 def test_an_ingress_reads_as_it_was_written(item: Ingress) -> None:
     assert read(ingress.FORM, ingress.write(item)) == item
+
+
+@given(NODES)
+def test_a_node_reads_as_it_was_written(item: Node) -> None:
+    assert read(node.FORM, node.write(item)) == item
+
+
+@given(CLASSES)
+def test_an_ingress_class_reads_as_it_was_written(item: IngressClass) -> None:
+    assert read(ingress.CLASS_FORM, ingress.write_class(item)) == item
+
+
+@given(SECRETS)
+def test_a_secret_reads_as_it_was_written(item: TLSSecret) -> None:
+    assert read(secret.FORM, secret.write(item)) == item
 
 
 @given(NETWORK_POLICIES)

@@ -181,13 +181,15 @@ def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Probl
     # a node `a.b` and the pod `b` of the namespace `a` have one netns name
     netns: dict[str, Located[object]] = {node.value.name: node for node in sources.nodes}
     reserved = reserved_names(sources)
-    controllers = {item.pod.full_name for item in pods if _is_controller(item.pod)}
+    # placed, the cluster's own pods are as any other
+    own = not sources.lab.placed
+    controllers = {item.pod.full_name for item in pods if own and _is_controller(item.pod)}
     netns |= {host.value.name: host for host in sources.internet}
     for pod, part in ((item.pod, sources.workloads[item.workload]) for item in _written(pods)):
         key = pod.name if pod.namespace == "default" else pod.full_name.replace("/", ".")
         if pod.full_name in by_name:
             yield duplicate(part, ("name",), pod.name, by_name[pod.full_name])
-        elif pod.namespace == "kube-system" and _is_dns_pod(sources, pod.name):
+        elif own and pod.namespace == "kube-system" and _is_dns_pod(sources, pod.name):
             message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for cluster DNS"
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
         elif pod.full_name in controllers:

@@ -232,6 +232,8 @@ def _duplicates(sources: Sources) -> Iterator[Problem]:
         name = f"{part.value.namespace}/{part.value.name}"
         if name in taken:
             yield duplicate(part, ("name",), part.value.name, taken[name])
+        elif sources.lab.placed:
+            pass  # the cluster's own Services are objects as any other
         elif name == "kube-system/kube-dns" and sources.lab.networking.dns.enabled:
             message = 'Duplicate value: "kube-dns": kns makes this Service for cluster DNS'
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
