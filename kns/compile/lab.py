@@ -29,6 +29,7 @@ from kns.compile.pods import bridge_on_node, compile_pod
 from kns.compile.programs.program import Program
 from kns.compile.programs.programs import programs
 from kns.compile.proxy.by_mode import proxy
+from kns.compile.proxy.release import deletes_udp_of_deleted
 from kns.compile.proxy.udp_flows import udp_flows
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
@@ -103,8 +104,9 @@ def _with_addresses(node: Node, network: Iterable[Netns]) -> Node:
 def _kube_proxy(cluster: Cluster, node: Node) -> Netns:
     name = names.netns_of_node(cluster.name, node.name)
     options = cluster.network.kube_proxy
+    deleted_too = deletes_udp_of_deleted(options.version)
     return replace(
         proxy(options.mode).on_node(name, cluster, node, options),
         udp_flows=tuple(udp_flows(cluster, node)),
-        virtual_networks=cluster.network.service_cidrs,
+        virtual_networks=cluster.network.service_cidrs if deleted_too else (),
     )

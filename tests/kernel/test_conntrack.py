@@ -23,7 +23,8 @@ TEXT = """\
 apiVersion: kns/v1
 kind: Lab
 metadata: {{name: flowtest}}
-networking: {{dns: {{enabled: false}}, kubeProxyMode: {mode}}}
+networking: {{dns: {{enabled: false}}, kubeProxyMode: {mode},
+  kubeProxy: {{version: "{release}"}}}}
 nodes: [{{name: node1}}]
 pods:
 - {{name: client, node: node1}}
@@ -34,13 +35,13 @@ services:
 """
 
 
-def text(*names: str, mode: str = "iptables") -> str:
+def text(*names: str, mode: str = "iptables", release: str = "1.37") -> str:
     pods = "\n".join(
         f"- {{name: {name}, node: node1, labels: {{app: u}},"
         " containers: [{name: u, ports: [{port: 9000, protocol: UDP}]}]}"
         for name in names
     )
-    return TEXT.format(pods=pods, mode=mode)
+    return TEXT.format(pods=pods, mode=mode, release=release)
 
 
 @pytest.fixture(autouse=True)
@@ -106,13 +107,30 @@ def _eventually(ask: Callable[[], str]) -> str:
                 raise
 
 
-def test_service_that_goes_takes_its_entries_along(tmp_path: Path) -> None:
-    up(write_lab(tmp_path, text("u1")))
+@pytest.mark.parametrize(("release", "stay"), [("1.31", False), ("1.32", True), ("1.37", True)])
+def test_entries_of_a_service_that_goes(tmp_path: Path, release: str, stay: bool) -> None:  # noqa: FBT001
+    """kube-proxy went by events until 1.31; since then a deleted service is not looked at."""
+    of_release = text("u1", release=release)
+    up(write_lab(tmp_path, of_release))
     with client_socket() as sock:
         asked(sock)
         assert "dst=10.96.1.1" in entries()
-        up(write_lab(tmp_path, text("u1").split("services:", maxsplit=1)[0]))
-        assert "dst=10.96.1.1" not in entries()
+        up(write_lab(tmp_path, of_release.split("services:", maxsplit=1)[0]))
+        assert ("dst=10.96.1.1" in entries()) is stay
+
+
+@pytest.mark.parametrize(("release", "stay"), [("1.31", False), ("1.36", True), ("1.37", False)])
+def test_entries_of_a_service_that_loses_its_last_endpoint(
+    tmp_path: Path,
+    release: str,
+    stay: bool,  # noqa: FBT001
+) -> None:
+    of_release = text("u1", release=release)
+    up(write_lab(tmp_path, of_release))
+    with client_socket() as sock:
+        asked(sock)
+        up(write_lab(tmp_path, of_release.replace("labels: {app: u}, c", "labels: {app: v}, c")))
+        assert ("dst=10.96.1.1" in entries()) is stay
 
 
 def entries() -> str:
