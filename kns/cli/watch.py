@@ -10,7 +10,8 @@ from kns.cli.exits import EXIT_FAILED
 from kns.cli.output import coloured, print_json, print_text, width
 from kns.engine.labs import RunningLab
 from kns.probe.ask.places import places_of
-from kns.probe.watch import DEFAULT_TIMEOUT, Watch, watch
+from kns.probe.load.model import DEFAULT_TIMEOUT
+from kns.probe.watch import Watch, watch
 from kns.report.watch import watch_text
 
 __all__ = ["DEFAULT_TIMEOUT", "Watch", "watch_lab"]

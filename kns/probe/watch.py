@@ -7,12 +7,10 @@ has been answered: a client that waits would send the fewer requests the longer 
 from __future__ import annotations
 
 import asyncio
-import errno
-import socket
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from typing import assert_never
 from urllib.parse import urlsplit
 
 from kns.addresses import IPAddress
@@ -23,7 +21,9 @@ from kns.kinds.common import Protocol
 from kns.probe.addresses import in_url, owners
 from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
-from kns.probe.identify import identify
+from kns.probe.load.connections import Connections
+from kns.probe.load.model import DEFAULT_TIMEOUT, Cause, Exchange, Load
+from kns.probe.load.pace import Pace, precise_loop
 from kns.probe.model import Attempt
 from kns.probe.probe import candidates
 from kns.probe.target import (
@@ -39,11 +39,6 @@ from kns.promise.flow import Outcome
 from kns.promise.location import Location
 from kns.promise.lookup import Lookup
 from kns.promise.promise import promise
-
-#: a lost SYN is sent again after one second (TCP_TIMEOUT_INIT): an answer to that comes too late
-DEFAULT_TIMEOUT = 0.95
-#: what a server's answer may weigh
-_MOST = 1 << 16
 
 Progress = Callable[[int, int, int], None]
 
@@ -72,12 +67,10 @@ def watch(
         raise UsageError(f"{ends[1]!r} has no address and port to watch", hint="name both")
     if goal.url.startswith("https:"):
         raise UsageError("only plain HTTP can be watched", hint="kns probe --count N speaks TLS")
-    request = _request(goal, goal.address)
-    began, samples = netns.call_in(
-        places.netns_of(start), _run, (str(goal.address), goal.port), request, wanted, report
-    )
+    load = replace(tcp_load(goal, goal.address), rate=wanted.rate, timeout=wanted.timeout)
+    seconds, exchanges = netns.call_in(places.netns_of(start), _run, load, wanted, report)
     lookup, known = Lookup(cluster), owners(cluster)
-    attempts = tuple(attempt for _, attempt in samples)
+    attempts = tuple(_attempt(item, goal.address) for item in exchanges)
     answered = any(attempt.outcome is Outcome.CONNECTED for attempt in attempts)
     return WatchResult(
         source=start.label,
@@ -86,8 +79,8 @@ def watch(
         address=goal.address,
         port=goal.port,
         rate=wanted.rate,
-        seconds=began,
-        samples=tuple(_named(at, attempt, known) for at, attempt in samples),
+        seconds=seconds,
+        samples=tuple(_sample(item, goal.address, known) for item in exchanges),
         candidates=_candidates(lookup, start, goal),
         reason="" if answered else explain(lookup, start, goal, attempts, places.drift),
     )
@@ -103,111 +96,86 @@ def _candidates(lookup: Lookup, start: Location, goal: Target) -> tuple[str, ...
     return tuple(dict.fromkeys(backend.name for backend in endpoints))
 
 
-def _request(goal: Target, address: IPAddress) -> bytes:
+def tcp_load(goal: Target, address: IPAddress) -> Load:
+    """HTTP requests to the target."""
     path, host = DEFAULT_PATH, f"{in_url(address)}:{goal.port}"
     if goal.url:
         parts = urlsplit(goal.url)
         path, host = parts.path or "/", parts.netloc
         path += f"?{parts.query}" if parts.query else ""
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    return Load(str(address), goal.port or 0, path=path, host=host)
 
 
-def _named(at: float, attempt: Attempt, known: dict[IPAddress, str]) -> Sample:
-    who = identify(attempt, known)
-    return Sample(at, who.outcome, who.latency_ms or 0.0, who.backend, who.client_address_seen)
+def answered_by(item: Exchange, address: IPAddress, known: Mapping[IPAddress, str]) -> str:
+    """Who answered: in its own words, or whose address it is, unless it is a service's."""
+    if item.backend or not item.answered:
+        return item.backend
+    owner = known.get(address, "")
+    return "" if owner.startswith("svc/") else owner
+
+
+def _sample(item: Exchange, address: IPAddress, known: Mapping[IPAddress, str]) -> Sample:
+    client = ip_address(item.client) if item.client else None
+    backend = answered_by(item, address, known)
+    return Sample(item.planned, _outcome(item), item.latency_ms, backend, client)
+
+
+def _attempt(item: Exchange, address: IPAddress) -> Attempt:
+    return Attempt(_outcome(item), server_address=address, detail=item.detail)
+
+
+def _outcome(item: Exchange) -> Outcome:
+    match item.cause:
+        case None | Cause.WRONG:  # whoever it is, it was connected to and answered
+            return Outcome.CONNECTED
+        case Cause.REFUSED:
+            return Outcome.REFUSED
+        case Cause.TIMEOUT:
+            return Outcome.TIMEOUT
+        case Cause.UNREACHABLE:
+            return Outcome.UNREACHABLE
+        case Cause.RESET | Cause.CLOSED | Cause.OTHER:
+            return Outcome.OTHER
+        case _:
+            assert_never(item.cause)
 
 
 # -- inside the source's netns ---------------------------------------------------------------------
 
 
-def _run(
-    server: tuple[str, int], request: bytes, wanted: Watch, report: Progress
-) -> tuple[float, list[tuple[float, Attempt]]]:
-    return asyncio.run(_Client(server, request, wanted).run(report))
+def _run(load: Load, wanted: Watch, report: Progress) -> tuple[float, list[Exchange]]:
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
+        return runner.run(_ask(load, wanted, report))
 
 
-class _Client:
-    """Sends on time, whatever has come back; sockets are of the thread's netns."""
-
-    def __init__(self, server: tuple[str, int], request: bytes, wanted: Watch) -> None:
-        self._server = server
-        self._request = request
-        self._wanted = wanted
-        self._found: list[tuple[float, Attempt]] = []
-
-    async def run(self, report: Progress) -> tuple[float, list[tuple[float, Attempt]]]:
-        """How long it took to send them all, and each request with the time of its sending."""
-        loop = asyncio.get_running_loop()
-        start = loop.time()
-        total = max(1, round(self._wanted.seconds * self._wanted.rate))
-        tasks: set[asyncio.Task[None]] = set()
-        shown = 0
-        for number in range(total):
-            pause = start + number / self._wanted.rate - loop.time()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            task = loop.create_task(self._one(loop.time() - start))
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
-            second = int(loop.time() - start)
-            if second > shown:
-                shown = second
-                self._report(report, second)
-        spent = loop.time() - start
-        if tasks:
-            await asyncio.wait(set(tasks))
-        self._found.sort(key=lambda item: item[0])
-        return max(spent, self._wanted.seconds), self._found
-
-    def _report(self, report: Progress, second: int) -> None:
-        """Counts of the requests that were sent in a second that is past their patience."""
-        done = second - 1
-        mine = [attempt for at, attempt in self._found if int(at) == done - 1]
-        if mine:
-            answered = sum(attempt.outcome is Outcome.CONNECTED for attempt in mine)
-            report(done, answered, len(mine))
-
-    async def _one(self, at: float) -> None:
-        begun = time.perf_counter()
-        try:
-            async with asyncio.timeout(self._wanted.timeout):
-                body = await self._ask()
-            attempt = _answer(body)
-        except TimeoutError:
-            attempt = Attempt(Outcome.TIMEOUT)
-        except OSError as error:
-            attempt = Attempt(_outcome(error), detail=str(error))
-        spent = (time.perf_counter() - begun) * 1000
-        server = ip_address(self._server[0])
-        self._found.append((at, replace(attempt, latency_ms=spent, server_address=server)))
-
-    async def _ask(self) -> bytes:
-        loop = asyncio.get_running_loop()
-        family = socket.AF_INET6 if ":" in self._server[0] else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
-            await loop.sock_connect(sock, self._server)
-            await loop.sock_sendall(sock, self._request)
-            parts: list[bytes] = []
-            while chunk := await loop.sock_recv(sock, _MOST):
-                parts.append(chunk)
-            return b"".join(parts)
+async def _ask(load: Load, wanted: Watch, report: Progress) -> tuple[float, list[Exchange]]:
+    """How long it took to send them all, and each request, its times counted from the start."""
+    loop = asyncio.get_running_loop()
+    found: list[Exchange] = []
+    connections = Connections(load, found.append)
+    start, total = loop.time(), max(1, round(wanted.seconds * wanted.rate))
+    Pace(start, 1 / wanted.rate, connections.send, count=total)
+    end, second = start + total / wanted.rate, 1
+    while (now := loop.time()) < end:
+        await asyncio.sleep(min(end, start + second) - now)
+        if loop.time() >= start + second:
+            _report(found, start, second, report)
+            second += 1
+    spent = loop.time() - start
+    await connections.drained()
+    return max(spent, wanted.seconds), sorted(
+        (_counted_from(start, exchange) for exchange in found), key=lambda item: item.planned
+    )
 
 
-def _answer(raw: bytes) -> Attempt:
-    head, _, body = raw.partition(b"\r\n\r\n")
-    words = head.split(b" ", 2)
-    if len(words) < 2 or not words[1].isdigit():
-        return Attempt(Outcome.OTHER, detail="the connection was closed without an answer")
-    return Attempt(Outcome.CONNECTED, status=int(words[1]), body=body.decode(errors="replace"))
+def _counted_from(start: float, item: Exchange) -> Exchange:
+    planned, sent, ended = item.planned - start, item.sent - start, item.ended - start
+    return replace(item, planned=planned, sent=sent, ended=ended)
 
 
-def _outcome(error: OSError) -> Outcome:
-    match error.errno:
-        case errno.ECONNREFUSED:
-            return Outcome.REFUSED
-        case errno.EHOSTUNREACH | errno.ENETUNREACH:
-            return Outcome.UNREACHABLE
-        case errno.ETIMEDOUT:
-            return Outcome.TIMEOUT
-        case _:
-            return Outcome.OTHER
+def _report(found: list[Exchange], start: float, second: int, report: Progress) -> None:
+    """Counts of the requests that were sent in a second that is past their patience."""
+    done = second - 1
+    mine = [item for item in found if int(item.planned - start) == done - 1]
+    if mine:
+        report(done, sum(item.answered for item in mine), len(mine))

@@ -6,6 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from kns.addresses import IPAddress
 from kns.promise.flow import Outcome
@@ -29,6 +30,18 @@ class Sample:
     def answered(self) -> bool:
         """True if the answer came in time."""
         return self.outcome is Outcome.CONNECTED
+
+
+class Timed(Protocol):
+    """A request, when it was due, and whether it was answered in time."""
+
+    @property
+    def at(self) -> float:
+        """Seconds from the start."""
+
+    @property
+    def answered(self) -> bool:
+        """True if the answer came in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +156,7 @@ class WatchResult:
         }
 
 
-def windows(samples: Sequence[Sample], end: float) -> tuple[Window, ...]:
+def windows(samples: Sequence[Timed], end: float) -> tuple[Window, ...]:
     """The windows of loss in samples that are in order; one that is still open ends at `end`."""
     found: list[Window] = []
     lost = [number for number, sample in enumerate(samples) if not sample.answered]
@@ -158,5 +171,5 @@ def windows(samples: Sequence[Sample], end: float) -> tuple[Window, ...]:
     return tuple(found)
 
 
-def _is_near(samples: Sequence[Sample], one: int, other: int) -> bool:
+def _is_near(samples: Sequence[Timed], one: int, other: int) -> bool:
     return samples[other].at - samples[one].at < WINDOW_PAUSE

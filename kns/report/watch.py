@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kns.probe.addresses import in_url
-from kns.probe.watch_model import Sample, WatchResult
+from kns.probe.watch_model import Sample, Timed, WatchResult
 from kns.report.paint import Painter, Style, packed
 from kns.report.printable import shown
 from kns.report.probe import folded
@@ -43,7 +43,8 @@ def _lines(result: WatchResult, paint: Painter, width: int) -> Iterator[str]:
         yield f"  {'' if number else 'answered':<10}{line}"
     columns = max(min(COLUMNS, width - _BESIDE), 10)
     a_column = f"{result.seconds / columns:.2f} s a column"
-    yield f"  timeline  {_timeline(result, columns, paint)}  {a_column}"
+    line = timeline(result.samples, result.seconds, columns, paint)
+    yield f"  timeline  {line}  {a_column}"
     for window in result.windows:
         yield (
             f"  lost      {window.lost} of {window.sent} between {window.start:.2f} s and"
@@ -57,13 +58,18 @@ def _lines(result: WatchResult, paint: Painter, width: int) -> Iterator[str]:
     yield from folded("look at", result.reason, width)
 
 
-def _timeline(result: WatchResult, size: int, paint: Painter) -> str:
+def timeline(samples: Sequence[Timed], seconds: float, size: int, paint: Painter) -> str:
+    """A column for each part of the time: all answered, some, none; a blank: nothing was sent."""
     columns: list[list[bool]] = [[] for _ in range(size)]
-    for sample in result.samples:
-        # a request on the border of two columns is the later one's, whatever floats make of it
-        column = int(sample.at / (result.seconds or 1.0) * size + 1e-9)
-        columns[min(column, size - 1)].append(sample.answered)
+    for sample in samples:
+        columns[column_of(sample.at, seconds, size)].append(sample.answered)
     return "".join(_column(column, paint) for column in columns)
+
+
+def column_of(at: float, seconds: float, size: int) -> int:
+    """The column of a time."""
+    # what is on the border of two columns is the later one's, whatever floats make of it
+    return min(max(int(at / (seconds or 1.0) * size + 1e-9), 0), size - 1)
 
 
 def _column(column: list[bool], paint: Painter) -> str:

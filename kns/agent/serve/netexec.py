@@ -13,9 +13,10 @@
     /delay?ms=           200 after so long
 
 The last three are ours. A path that has no meaning of its own answers like /whoami if the request
-has the header X-Kns-Whoami, so that whoever asks for /cart learns which server it led to. /shell,
-/exit, /shutdown, /upload and /dial are refused: no shell and no write lies between the lab file
-and a process, and one process serves all pods, so that none of them may end it.
+has the header X-Kns-Whoami, so that whoever asks for /cart learns which server it led to. Over UDP
+and SCTP `whoami TEXT` repeats the TEXT, so that a reply is known to its question. /shell, /exit,
+/shutdown, /upload and /dial are refused: no shell and no write lies between the lab file and a
+process, and one process serves all pods, so that none of them may end it.
 
 Source: test/images/agnhost/netexec/netexec.go of Kubernetes.
 """
@@ -59,6 +60,8 @@ def answer_datagram(who: Identity, message: bytes, peer: Peer) -> bytes | None:
             return peer.client.encode()
         case "whoami":
             return json.dumps(_whoami(who, peer)).encode()
+        case _ if text.startswith("whoami "):
+            return json.dumps({**_whoami(who, peer), "message": text.split(" ", 1)[1]}).encode()
         case _ if text.startswith("echo "):
             return text.split(" ", 1)[1].encode()
         case _:

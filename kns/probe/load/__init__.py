@@ -1,0 +1,1 @@
+"""The load client: new connections, held connections and UDP flows from one place to another."""
