@@ -18,7 +18,7 @@ TEXT = (PROJECT / "docs/json.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^## `kns (.*?)`\n.*?```json\n(.*?)```", re.MULTILINE | re.DOTALL)
 LAB = "labs/four-paths.yaml"
 #: objects whose keys are names of the lab
-MAPPINGS = {"addresses", "backends", "outcomes", "wrong"}
+MAPPINGS = {"addresses", "backends", "causes", "outcomes", "wrong"}
 
 
 @pytest.fixture(scope="module", autouse=True)

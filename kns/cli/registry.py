@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Try and prove": {
         "probe": "ping or curl from one place to another; who answers",
+        "churn": "what a change costs the traffic: lost, when and why",
         "trace": "one packet's way, hop by hop, with each rule it met",
         "verify": "prove all four paths and all the file promises",
         "exec": "run a command in a pod, node or internet host",

@@ -23,7 +23,7 @@ from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
 from kns.probe.load.connections import Connections
 from kns.probe.load.model import DEFAULT_TIMEOUT, Cause, Exchange, Load
-from kns.probe.load.pace import Pace, precise_loop
+from kns.probe.load.pace import OpenLoop, precise_loop
 from kns.probe.model import Attempt
 from kns.probe.probe import candidates
 from kns.probe.target import (
@@ -154,7 +154,7 @@ async def _ask(load: Load, wanted: Watch, report: Progress) -> tuple[float, list
     found: list[Exchange] = []
     connections = Connections(load, found.append)
     start, total = loop.time(), max(1, round(wanted.seconds * wanted.rate))
-    Pace(start, 1 / wanted.rate, connections.send, count=total)
+    OpenLoop(start, 1 / wanted.rate, connections.send, count=total)
     end, second = start + total / wanted.rate, 1
     while (now := loop.time()) < end:
         await asyncio.sleep(min(end, start + second) - now)

@@ -26,7 +26,7 @@ _CAUSES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """Who answered, in the server's own words; `status` 0: it does not speak HTTP."""
 
     backend: str = ""
@@ -50,7 +50,7 @@ def cause_of(number: int) -> Cause:
     return _CAUSES.get(number, Cause.OTHER)
 
 
-def take_answer(buffer: bytearray) -> Answer | None:
+def take_answer(buffer: bytearray) -> Reply | None:
     """The first whole HTTP answer with a Content-Length, taken out of the buffer; None if none."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
@@ -64,7 +64,7 @@ def take_answer(buffer: bytearray) -> Answer | None:
     return _answer(head, body)
 
 
-def last_answer(buffer: bytearray) -> Answer | None:
+def last_answer(buffer: bytearray) -> Reply | None:
     """The answer of a connection that was closed after it; None if it is not whole."""
     head, parted, body = bytes(buffer).partition(b"\r\n\r\n")
     if not parted:
@@ -73,7 +73,7 @@ def last_answer(buffer: bytearray) -> Answer | None:
     return _answer(head, body) if size is None or len(body) >= size else None
 
 
-def _answer(head: bytes, body: bytes) -> Answer | None:
+def _answer(head: bytes, body: bytes) -> Reply | None:
     words = head.split(b" ", 2)
     if len(words) < 2 or not words[1].isdigit():
         return None
@@ -88,7 +88,7 @@ def _content_length(head: bytes) -> int | None:
     return None
 
 
-def datagram_answer(datagram: bytes) -> tuple[str, Answer] | None:
+def datagram_answer(datagram: bytes) -> tuple[str, Reply] | None:
     """The message that a UDP server says it was sent, and who it is; None if it says neither."""
     text = datagram.decode(errors="replace")
     try:
@@ -100,8 +100,8 @@ def datagram_answer(datagram: bytes) -> tuple[str, Answer] | None:
     return str(found["message"]), _named(text, 0)
 
 
-def _named(body: str, status: int) -> Answer:
+def _named(body: str, status: int) -> Reply:
     who = identify(Attempt(Outcome.CONNECTED, body=body), {})
-    return Answer(
+    return Reply(
         who.backend, str(who.server_address or ""), str(who.client_address_seen or ""), status
     )

@@ -9,7 +9,7 @@ from kns.probe.load.connections import Connections
 from kns.probe.load.datagrams import DatagramFlow, Queries
 from kns.probe.load.held import HeldConnection
 from kns.probe.load.model import BEAT, READY, Kind, Load, Told, line_of
-from kns.probe.load.pace import Pace
+from kns.probe.load.pace import OpenLoop
 
 #: seconds between two writes of what was told
 _WRITING = 0.05
@@ -34,10 +34,10 @@ class LoadClient:
         interval = 1 / self._load.rate
         paces = [pace for _, pace in held] + [pace for _, pace in flows]
         if self._load.tcp_port:
-            paces.append(Pace(start, interval, connections.send))
+            paces.append(OpenLoop(start, interval, connections.send))
         if self._load.udp_port:
             # between two connections: neither makes the other late
-            paces.append(Pace(start + interval / 2, interval, queries.send))
+            paces.append(OpenLoop(start + interval / 2, interval, queries.send))
         self._output.write(READY)
         writing = loop.create_task(self._write_on())
         await over.wait()
@@ -53,22 +53,22 @@ class LoadClient:
         writing.cancel()
         self._write()
 
-    def _held(self, start: float) -> list[tuple[HeldConnection, Pace]]:
+    def _held(self, start: float) -> list[tuple[HeldConnection, OpenLoop]]:
         count = self._load.held if self._load.tcp_port else 0
         made = [HeldConnection(self._load, number, self._told.append) for number in range(count)]
         return [
-            (one, Pace(start + BEAT * number / count, BEAT, one.beat))
+            (one, OpenLoop(start + BEAT * number / count, BEAT, one.beat))
             for number, one in enumerate(made)
         ]
 
-    def _flows(self, start: float) -> list[tuple[DatagramFlow, Pace]]:
+    def _flows(self, start: float) -> list[tuple[DatagramFlow, OpenLoop]]:
         count = self._load.flows if self._load.udp_port else 0
         made = [
             DatagramFlow(self._load, Kind.FLOW, number, self._told.append)
             for number in range(count)
         ]
         return [
-            (one, Pace(start + BEAT * number / count, BEAT, one.send))
+            (one, OpenLoop(start + BEAT * number / count, BEAT, one.send))
             for number, one in enumerate(made)
         ]
 

@@ -7,7 +7,7 @@ import errno
 import socket
 from collections.abc import Callable
 
-from kns.probe.load.answers import Answer, cause_of, last_answer
+from kns.probe.load.answers import Reply, cause_of, last_answer
 from kns.probe.load.model import Cause, Exchange, Kind, Load
 
 Tell = Callable[[Exchange], None]
@@ -121,9 +121,9 @@ class _Connection:
         self._fail(cause_of(number), errno.errorcode.get(number, str(number)))
 
     def _fail(self, cause: Cause, detail: str = "") -> None:
-        self._end(cause, Answer(), detail if cause is Cause.OTHER else "")
+        self._end(cause, Reply(), detail if cause is Cause.OTHER else "")
 
-    def _end(self, cause: Cause | None, answer: Answer, detail: str) -> None:
+    def _end(self, cause: Cause | None, answer: Reply, detail: str) -> None:
         owner = self._owner
         self._timer.cancel()
         owner.loop.remove_writer(self._fd)

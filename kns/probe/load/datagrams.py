@@ -12,7 +12,7 @@ import itertools
 import socket
 from collections.abc import Callable
 
-from kns.probe.load.answers import Answer, cause_of, datagram_answer
+from kns.probe.load.answers import Reply, cause_of, datagram_answer
 from kns.probe.load.connections import CHUNK, family_of
 from kns.probe.load.model import Cause, Exchange, Kind, Load
 
@@ -87,14 +87,14 @@ class DatagramFlow:
                 self._end(waiting, cause, detail=errno.errorcode.get(number, ""))
 
     def _end(
-        self, number: str, cause: Cause | None, answer: Answer | None = None, detail: str = ""
+        self, number: str, cause: Cause | None, answer: Reply | None = None, detail: str = ""
     ) -> None:
         found = self._waiting.pop(number, None)
         if found is None:  # a reply that came too late
             return
         planned, sent, timer = found
         timer.cancel()
-        who = answer or Answer()
+        who = answer or Reply()
         words = (who.backend, who.server, who.client, detail if cause is Cause.OTHER else "")
         now = self._loop.time()
         self._tell(Exchange(self._kind, self._stream, planned, sent, now, cause, *words))

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kns.probe.load.answers import Answer, cause_of, take_answer
+from kns.probe.load.answers import Reply, cause_of, take_answer
 from kns.probe.load.connections import CHUNK, begin_connect, tcp_socket
 from kns.probe.load.model import Break, BreakCause, Cause, Exchange, Kind, Load, Told
 
@@ -44,7 +44,7 @@ class HeldConnection:
         self._beats: deque[_Beat] = deque()
         self._buffer = bytearray()
         self._opened = self._heard = 0.0
-        self._who = Answer()
+        self._who = Reply()
 
     def beat(self, planned: float) -> None:
         """Send the heartbeat that was due at `planned`; open the connection if there is none."""
@@ -66,7 +66,7 @@ class HeldConnection:
     def _open(self) -> None:
         self._sock = tcp_socket(self._load)
         self._buffer.clear()
-        self._who = Answer()
+        self._who = Reply()
         number = begin_connect(self._sock, self._load)
         if number:
             self._never_opened(cause_of(number))
@@ -124,14 +124,14 @@ class HeldConnection:
             self._who = answer
             self._answered(self._beats.popleft(), answer)
 
-    def _answered(self, beat: _Beat, answer: Answer) -> None:
+    def _answered(self, beat: _Beat, answer: Reply) -> None:
         now = self._loop.time()
         cause = answer.cause
         if cause is None and now - beat.planned > self._load.timeout:
             cause = Cause.TIMEOUT
         self._tell(self._exchange(beat, cause, answer, answer.detail))
 
-    def _exchange(self, beat: _Beat, cause: Cause | None, who: Answer, detail: str) -> Exchange:
+    def _exchange(self, beat: _Beat, cause: Cause | None, who: Reply, detail: str) -> Exchange:
         sent = beat.planned if beat.sent is None else beat.sent
         now = self._loop.time()
         words = (who.backend, who.server, who.client, detail)
@@ -156,7 +156,7 @@ class HeldConnection:
 
     def _lose(self, cause: Cause) -> None:
         while self._beats:
-            self._tell(self._exchange(self._beats.popleft(), cause, Answer(), ""))
+            self._tell(self._exchange(self._beats.popleft(), cause, Reply(), ""))
 
     def _drop(self) -> None:
         self._connected = False

@@ -23,7 +23,7 @@ def precise_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(_PreciseSelector())
 
 
-class Pace:
+class OpenLoop:
     """Calls `send` with each planned time, whatever has come of those before: an open loop.
 
     What is overdue is called for at once, with the time at which it was due. After `count` calls,

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from kns.probe.load.answers import Answer, cause_of, datagram_answer, last_answer, take_answer
+from kns.probe.load.answers import Reply, cause_of, datagram_answer, last_answer, take_answer
 from kns.probe.load.model import Cause
 
 WHO = {
@@ -16,7 +16,7 @@ WHO = {
     "client_address": "10.244.0.2",
     "server_address": "10.244.1.3",
 }
-ANSWER = Answer("shop/web-1", "10.244.1.3", "10.244.0.2", 200)
+ANSWER = Reply("shop/web-1", "10.244.1.3", "10.244.0.2", 200)
 
 
 def http(body: str, status: str = "200 OK") -> bytes:
@@ -26,7 +26,7 @@ def http(body: str, status: str = "200 OK") -> bytes:
 def test_answers_on_one_connection_are_taken_one_by_one() -> None:
     buffer = bytearray(http(json.dumps(WHO)) + http("x") + http("half")[:-1])
     assert take_answer(buffer) == ANSWER
-    assert take_answer(buffer) == Answer(status=200)
+    assert take_answer(buffer) == Reply(status=200)
     assert take_answer(buffer) is None
     assert bytes(buffer) == http("half")[:-1]
 
@@ -36,14 +36,14 @@ def test_answers_on_one_connection_are_taken_one_by_one() -> None:
     [
         (http(json.dumps(WHO)), ANSWER),
         (http("half")[:-1], None),
-        (b"HTTP/1.0 200 OK\r\n\r\nwithout a length", Answer(status=200)),
+        (b"HTTP/1.0 200 OK\r\n\r\nwithout a length", Reply(status=200)),
         (b"HTTP/1.0 200 OK\r\n", None),
         (b"", None),
         (b"no http\r\n\r\n", None),
     ],
 )
 def test_a_connection_that_is_over_has_an_answer_if_it_is_whole(
-    received: bytes, answer: Answer | None
+    received: bytes, answer: Reply | None
 ) -> None:
     assert last_answer(bytearray(received)) == answer
 
@@ -52,13 +52,13 @@ def test_a_proxy_that_has_no_backend_is_a_wrong_answer() -> None:
     answer = last_answer(bytearray(http("", "503 Service Unavailable")))
     assert answer is not None
     assert (answer.cause, answer.detail) == (Cause.WRONG, "HTTP 503")
-    assert last_answer(bytearray(http("", "404 Not Found"))) == Answer(status=404)
+    assert last_answer(bytearray(http("", "404 Not Found"))) == Reply(status=404)
 
 
 def test_a_datagram_says_which_one_it_answers() -> None:
     assert datagram_answer(json.dumps({**WHO, "message": "7"}).encode()) == (
         "7",
-        Answer("shop/web-1", "10.244.1.3", "10.244.0.2"),
+        Reply("shop/web-1", "10.244.1.3", "10.244.0.2"),
     )
     assert datagram_answer(json.dumps(WHO).encode()) is None
     assert datagram_answer(b"\xff") is None

@@ -17,7 +17,7 @@ from kns.probe.load.connections import Connections
 from kns.probe.load.datagrams import DatagramFlow
 from kns.probe.load.held import HeldConnection
 from kns.probe.load.model import Break, BreakCause, Cause, Exchange, Kind, Load, Told, read
-from kns.probe.load.pace import Pace, precise_loop
+from kns.probe.load.pace import OpenLoop, precise_loop
 
 HERE = "127.0.0.1"
 BODY = json.dumps({"pod": "web-1", "client_address": HERE, "server_address": HERE})
@@ -170,7 +170,7 @@ def held(answer: Serve, patience: float = 15.0) -> list[Told]:
         async with served(answer) as port:
             load = Load(HERE, port, timeout=patience, silence=patience)
             connection = HeldConnection(load, 4, told.append)
-            pace = Pace(asyncio.get_running_loop().time(), 0.02, connection.beat)
+            pace = OpenLoop(asyncio.get_running_loop().time(), 0.02, connection.beat)
             await until(is_well_again)
             pace.stop()
             connection.close()
@@ -313,7 +313,7 @@ def test_a_pace_calls_for_what_is_overdue_with_the_times_at_which_it_was_due() -
 
     async def body() -> None:
         start = asyncio.get_running_loop().time() - 1.0
-        Pace(start, 0.25, lambda planned: calls.append(planned - start), count=4)
+        OpenLoop(start, 0.25, lambda planned: calls.append(planned - start), count=4)
         await until(lambda: len(calls) == 4)
         await asyncio.sleep(0.01)
 

@@ -1,0 +1,1 @@
+"""kns churn: what a change costs the traffic."""

@@ -1,0 +1,219 @@
+"""`kns churn` on a lab that changes: what is lost, by which kind, and why."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kns.engine.down import down
+from kns.engine.labs import running
+from kns.engine.up import up
+from kns.errors import UsageError
+from kns.experiment.churn.model import ChurnResult, KindResult
+from kns.experiment.churn.run import Change, Wanted, churn, command_change, waiting
+from kns.probe.load.model import BreakCause, Cause, Kind
+from tests.cli.process import kns
+
+pytestmark = pytest.mark.kernel
+
+LAB = "churn-lab"
+PORTS = "containers: [{name: web, ports: [{port: 8080}, {port: 8080, protocol: UDP}]}]"
+HEAD = """\
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: churn-lab}
+networking: {dns: {enabled: false}, kubeProxy: {version: "RELEASE"}}
+nodes: [{name: node1}, {name: node2}]
+services:
+- name: web
+  selector: {app: web}
+  ports:
+  - {name: tcp, port: 80, targetPort: 8080}
+  - {name: udp, port: 80, targetPort: 8080, protocol: UDP}
+pods:
+- {name: client, node: node1}
+- {name: bystander, node: node1}
+"""
+#: an answer may take long on a busy machine: what is lost here is lost for good
+PATIENT = Wanted(rate=30.0, held=6, flows=6, timeout=3.0, before=0.5, after=1.0)
+
+
+def pod(name: str, node: str = "node1", more: str = "") -> str:
+    return f"- {{name: {name}, node: {node}, labels: {{app: web}}, {PORTS}{more}}}\n"
+
+
+class Lab:
+    """The lab in one form after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def file(self, *pods: str, release: str = "1.37") -> Path:
+        """Its file with these backends."""
+        text = HEAD.replace("RELEASE", release) + "".join(pods)
+        file = self.folder / f"{abs(hash(text))}.yaml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def to(self, *pods: str, release: str = "1.37") -> Change:
+        """The change to these backends."""
+        return command_change(f"kns up {self.file(*pods, release=release)}", LAB)
+
+    def start(self, *pods: str, release: str = "1.37") -> None:
+        up(self.file(*pods, release=release))
+
+    def churn(
+        self, change: Change, source: str = "client", wanted: Wanted = PATIENT
+    ) -> ChurnResult:
+        return churn(running(LAB), (source, "web"), wanted, change)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    try:
+        yield Lab(tmp_path_factory.mktemp("lab"))
+    finally:
+        down(LAB)
+
+
+def kinds(found: ChurnResult) -> dict[Kind, KindResult]:
+    return {item.kind: item for item in found.kinds}
+
+
+def backends(found: ChurnResult) -> dict[str, tuple[bool, bool]]:
+    """Who answered before the change, and who after it."""
+    return {item.name: (item.before > 0, item.after > 0) for item in found.backends}
+
+
+def test_nothing_is_lost_where_nothing_changes(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = lab.churn(waiting(1.0))
+    assert (found.ok, found.events, found.notes) == (True, (), ())
+    assert set(kinds(found)) == set(Kind)
+    assert {item.kind: item.lost for item in found.kinds} == dict.fromkeys(Kind, 0)
+    assert (kinds(found)[Kind.HELD].streams, kinds(found)[Kind.FLOW].streams) == (6, 6)
+    assert set(backends(found)) == {"web-1", "web-2"}
+    sent = len(kinds(found)[Kind.CONNECTION].exchanges)
+    assert abs(sent - found.seconds * 30) <= 2
+
+
+def test_an_endpoint_that_becomes_ready_costs_nothing(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2", ", ready: false"))
+    found = lab.churn(lab.to(pod("web-1"), pod("web-2", "node2")))
+    assert found.ok
+    assert backends(found) == {"web-1": (True, True), "web-2": (False, True)}
+
+
+def test_an_endpoint_that_becomes_unready_keeps_its_connections(lab: Lab) -> None:
+    """TCP connections stay with the pod that they have; UDP flows move, as kube-proxy cleans up."""
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = lab.churn(lab.to(pod("web-1"), pod("web-2", "node2", ", ready: false")))
+    assert {item.kind: item.lost for item in found.kinds} == dict.fromkeys(Kind, 0)
+    end = found.events[-1].at
+    late = {(i.kind, i.backend) for i in found.exchanges if i.sent > end}
+    assert (Kind.HELD, "web-2") in late
+    assert {name for kind, name in late if kind is not Kind.HELD} == {"web-1"}
+
+
+def test_a_held_connection_stays_with_a_terminating_pod(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = lab.churn(lab.to(pod("web-1"), pod("web-2", "node2", ", terminating: true")))
+    assert {item.kind: item.lost for item in found.kinds} == dict.fromkeys(Kind, 0)
+    end = found.events[-1].at
+    late = {(i.kind, i.backend) for i in found.exchanges if i.sent > end}
+    assert (Kind.HELD, "web-2") in late
+    assert (Kind.CONNECTION, "web-2") not in late
+
+
+def test_a_pod_that_is_removed_at_once_breaks_its_held_connections(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    # a connection is given up after two seconds of silence
+    found = lab.churn(lab.to(pod("web-1")), wanted=replace(PATIENT, after=4.0))
+    held = [i for i in found.exchanges if i.kind is Kind.HELD]
+    before = {i.stream: i.backend for i in held if i.answered and i.ended < found.events[0].at}
+    assert {item.stream for item in found.breaks} == {s for s, n in before.items() if n == "web-2"}
+    assert {item.how for item in found.breaks} <= {BreakCause.SILENCE, BreakCause.RESET}
+    assert {item.backend for item in found.breaks} == {"web-2"}
+    assert all(found.again(item) is not None for item in found.breaks)
+    assert backends(found)["web-2"] == (True, False)
+
+
+def stale(found: ChurnResult) -> list[str]:
+    return [note for note in found.notes if "no endpoint any more" in note]
+
+
+def test_a_service_that_loses_its_last_endpoint_refuses(lab: Lab) -> None:
+    """The most part of the refusals comes to nobody, as Linux limits ICMP errors: that is told."""
+    lab.start(pod("web-1", "node2"))
+    found = lab.churn(lab.to())
+    end = found.events[-1].at
+    for kind in Kind:
+        late = {i.cause for i in found.exchanges if i.kind is kind and i.sent > end}
+        assert late <= {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE}, kind
+    assert Cause.REFUSED in kinds(found)[Kind.CONNECTION].causes
+    assert stale(found) == []
+    assert [note for note in found.notes if "icmp_ratelimit" in note] != []
+
+
+def test_a_udp_flow_is_stuck_where_conntrack_is_not_cleaned_up(lab: Lab) -> None:
+    """kube-proxy 1.32 to 1.36 keeps the entries of a service that has lost its last endpoint."""
+    lab.start(pod("web-1", "node2"), release="1.34")
+    gone = next(p for p in running(LAB).cluster.pods if p.name == "web-1").addresses[0]
+    found = lab.churn(lab.to(release="1.34"))
+    end = found.events[-1].at
+    assert not any(i.answered for i in found.exchanges if i.kind is Kind.FLOW and i.sent > end)
+    (note,) = stale(found)
+    words = re.sub(r"\d+ entries", "N entries", note)
+    assert words.startswith(f"node1's conntrack still leads UDP flows (N entries) to {gone}, which")
+    assert words.endswith("is no endpoint any more: kube-proxy 1.34 does not delete them")
+
+
+def test_a_service_without_endpoints_refuses_the_first_connections_at_once(lab: Lab) -> None:
+    """The rest waits for Linux' next ICMP error."""
+    lab.start()
+    found = lab.churn(waiting(0.1), wanted=replace(PATIENT, rate=2.0, held=0, flows=0, timeout=0.9))
+    connections = kinds(found)[Kind.CONNECTION].exchanges
+    assert connections[0].cause is Cause.REFUSED
+    assert not found.ok
+
+
+def test_the_command_reports_and_draws(lab: Lab, tmp_path: Path) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    picture = tmp_path / "churn.svg"
+    change = ["--while", "kns get pods web-1 -o json", "--timeout", "5", "--after", "500ms"]
+    done = kns("churn", "client", "web", "-l", LAB, *change, "-o", "json", "--svg", str(picture))
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["ok"], found["failure"]) == (0, True, "")
+    assert [event["event"][:8] for event in found["events"]] == ["starts: ", "ends"]
+    assert picture.read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_a_change_that_fails_is_no_success(lab: Lab) -> None:
+    lab.start(pod("web-1"))
+    change = ("--while", "echo no >&2; exit 7", "--timeout", "5", "--before", "100ms")
+    done = kns("churn", "client", "web", "-l", LAB, *change, "--after", "100ms")
+    assert done.returncode == 1
+    assert "ends with exit code 7" in done.stdout
+    assert "echo no >&2; exit 7: no" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("nobody", "nobody"), ("https://web/", "only plain HTTP"), ("node1", "no address and port")],
+)
+def test_what_can_not_be_asked_is_told(lab: Lab, target: str, message: str) -> None:
+    lab.start(pod("web-1"))
+    with pytest.raises(UsageError, match=message):
+        churn(running(LAB), ("client", target), PATIENT, waiting(0.1))
+
+
+def test_one_change_has_to_be_named(lab: Lab) -> None:
+    lab.start(pod("web-1"))
+    done = kns("churn", "client", "web", "-l", LAB)
+    assert done.returncode == 2
+    assert "--while 'CMD', or --for TIME" in done.stderr
