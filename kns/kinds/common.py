@@ -23,6 +23,11 @@ class Protocol(StrEnum):
     SCTP = "SCTP"
 
 
+def safe_encoded(number: int) -> str:
+    """A number as rand.SafeEncodeString writes its decimal digits."""
+    return "".join(SAFE_LETTERS[ord(digit) % len(SAFE_LETTERS)] for digit in str(number))
+
+
 def metadata(
     name: str,
     namespace: str,

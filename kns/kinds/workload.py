@@ -14,7 +14,7 @@ from typing import Any, assert_never
 
 from kns.addresses import IPAddress
 from kns.kinds import names, selector
-from kns.kinds.common import SAFE_LETTERS
+from kns.kinds.common import safe_encoded
 from kns.kinds.fields import ADDRESS, ANY_TEXT, LABELS
 from kns.kinds.pod import (
     ALWAYS,
@@ -101,8 +101,7 @@ def _hash(template: Pod) -> str:
     template has the same hash, and another one another.
     """
     text = repr((sorted(template.labels.items()), template.containers, template.host_network))
-    digits = str(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]))
-    return "".join(SAFE_LETTERS[ord(digit) % len(SAFE_LETTERS)] for digit in digits)
+    return safe_encoded(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]))
 
 
 def _stateful(template: Pod, place: int) -> Pod:

@@ -1,0 +1,115 @@
+"""What a controller sees: all objects at one moment, and the indexes that many of them ask for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from kns.agent.controllers import meta
+from kns.kinds import objects
+from kns.kinds.common import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the flags of kube-controller-manager set, in seconds.
+
+    `node_grace`: `--node-monitor-grace-period`; `toleration`: how long a pod stays on a node that
+    is not ready or not reachable, if it doesn't say so itself (the admission plugin
+    DefaultTolerationSeconds).
+    """
+
+    node_grace: float = 50.0
+    toleration: int = 300
+
+
+_DEFAULTS = Options()
+_NOBODY: Mapping[str, float] = {}
+
+
+@dataclass(frozen=True)
+class View:
+    """Objects at one moment, of each kind in the order in which they were made.
+
+    `silent`: the nodes of which nothing is heard, and since when.
+    """
+
+    objects: tuple[Object, ...]
+    silent: Mapping[str, float] = field(default_factory=lambda: _NOBODY)
+    options: Options = _DEFAULTS
+
+    def of_kind(self, kind: str, namespace: str = "") -> tuple[Object, ...]:
+        """The objects of a kind, perhaps of one namespace."""
+        found = self._by_kind.get(kind, ())
+        if not namespace:
+            return tuple(found)
+        return tuple(item for item in found if meta.namespace(item) == namespace)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object of that name."""
+        return self._by_name.get((kind, namespace, name))
+
+    def by_uid(self, uid: str) -> Object | None:
+        """The object with that uid."""
+        return self._by_uid.get(uid)
+
+    def controlled(self, owner: Object, kind: str) -> tuple[Object, ...]:
+        """The objects of a kind that the owner manages."""
+        return tuple(self._controlled.get((meta.uid(owner), kind), ()))
+
+    def orphans(self, kind: str, namespace: str) -> Iterable[Object]:
+        """The objects of a kind and namespace that nobody manages."""
+        return self._controlled.get(("", kind, namespace), ())
+
+    def pods_on(self, node: str) -> tuple[Object, ...]:
+        """The pods that are bound to a node."""
+        return tuple(self._pods_on.get(node, ()))
+
+    def last_number(self, namespace: str, base: str) -> int:
+        """The highest number of a pod `BASE-NUMBER`, 0 if there is none."""
+        return self._numbers.get((namespace, base), 0)
+
+    @cached_property
+    def _by_kind(self) -> Mapping[str, tuple[Object, ...]]:
+        found: dict[str, list[Object]] = defaultdict(list)
+        for item in self.objects:
+            found[meta.kind(item)].append(item)
+        return {kind: tuple(items) for kind, items in found.items()}
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[str, str, str], Object]:
+        return {
+            (meta.kind(item), meta.namespace(item), objects.name_of(item)): item
+            for item in self.objects
+        }
+
+    @cached_property
+    def _by_uid(self) -> Mapping[str, Object]:
+        return {meta.uid(item): item for item in self.objects}
+
+    @cached_property
+    def _controlled(self) -> Mapping[tuple[str, ...], list[Object]]:
+        found: dict[tuple[str, ...], list[Object]] = defaultdict(list)
+        for item in self.objects:
+            owner, kind = meta.controller_uid(item), meta.kind(item)
+            found[(owner, kind) if owner else ("", kind, meta.namespace(item))].append(item)
+        return found
+
+    @cached_property
+    def _pods_on(self) -> Mapping[str, list[Object]]:
+        found: dict[str, list[Object]] = defaultdict(list)
+        for pod in self.of_kind("Pod"):
+            found[objects.text(pod, "spec", "nodeName")].append(pod)
+        return found
+
+    @cached_property
+    def _numbers(self) -> Mapping[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = {}
+        for pod in self.of_kind("Pod"):
+            base, _, last = objects.name_of(pod).rpartition("-")
+            if last.isascii() and last.isdecimal() and len(last) < 10:
+                key = (meta.namespace(pod), base)
+                found[key] = max(found.get(key, 0), int(last))
+        return found
