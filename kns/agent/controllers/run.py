@@ -1,0 +1,125 @@
+"""Runs the controllers until none wants anything more.
+
+    change ─▶ View ─▶ each controller ─▶ writes ─▶ store ─▶ View …    until all of them rest
+
+They look at the whole each time and remember nothing, so that it does not matter which change
+called them, or whether one was missed. A lab needs no seed but its workloads: the ReplicaSets and
+pods of a Deployment `web` are made here, the pods as web-1, web-2, … in that order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping
+
+from kns.agent.controllers import (
+    daemonset,
+    deployment,
+    garbage,
+    namespaces,
+    nodes,
+    replicaset,
+    scheduler,
+    statefulset,
+)
+from kns.agent.controllers.events import Recorder
+from kns.agent.controllers.view import Options, View
+from kns.agent.controllers.writes import (
+    Create,
+    Delete,
+    Record,
+    Requeue,
+    Update,
+    Write,
+)
+from kns.agent.store import Store, StoreError
+from kns.kinds import objects
+from kns.kinds.resources import EVENT, NAMESPACE, Resource, resource_of
+
+Controller = Callable[[View, float], tuple[Write, ...]]
+#: in an order in which a change goes through to the end in few rounds
+CONTROLLERS: tuple[Controller, ...] = (
+    nodes.reconcile,
+    namespaces.reconcile,
+    garbage.reconcile,
+    daemonset.reconcile,
+    statefulset.reconcile,
+    replicaset.reconcile,
+    deployment.reconcile,
+    scheduler.reconcile,
+)
+#: what keeps changing after so many rounds changes for ever: two controllers that disagree
+MAX_ROUNDS = 200
+#: seconds after which those are asked again
+_PAUSE = 1.0
+
+
+class Controllers:
+    """The controllers of one store."""
+
+    def __init__(self, store: Store, options: Options | None = None) -> None:
+        self._store = store
+        self._options = options or Options()
+        self.recorder = Recorder(store)
+
+    def run(self, now: float, silent: Mapping[str, float] | None = None) -> float:
+        """Let all of them have their way; when to ask again, infinite for at the next change.
+
+        `silent`: the nodes whose kubelet is not heard of, and since when.
+        """
+        store, silent = self._store, silent or {}
+        self.recorder.expire(now)
+        view = self._view(silent)
+        for _ in range(MAX_ROUNDS):
+            before, again = store.version, math.inf
+            for reconcile in CONTROLLERS:
+                version = store.version
+                for write in reconcile(view, now):
+                    if isinstance(write, Requeue):
+                        again = min(again, write.at)
+                    else:
+                        self._carry_out(write, now)
+                if store.version != version:
+                    view = self._view(silent)
+            if store.version == before:
+                return again
+        logging.getLogger(__name__).error("the controllers find no end")
+        return now + _PAUSE
+
+    def _view(self, silent: Mapping[str, float]) -> View:
+        """All but the events, which no controller acts on, but that end with their namespace."""
+        going = {
+            objects.name_of(item)
+            for item in self._store.list(NAMESPACE)
+            if objects.part(item, "metadata", "deletionTimestamp")
+        }
+        found = tuple(
+            item
+            for item in self._store.all()
+            if resource_of(item) is not EVENT or objects.key_of(item).namespace in going
+        )
+        return View(found, silent, self._options)
+
+    def _carry_out(self, write: Create | Update | Delete | Record, now: float) -> None:
+        """One write. What came too late is left to the next round."""
+        if isinstance(write, Record):
+            self.recorder.record(write, now)
+            return
+        resource = resource_of(write.object)
+        if resource is None:
+            return
+        with contextlib.suppress(StoreError):
+            self._write(resource, write)
+
+    def _write(self, resource: Resource, write: Create | Update | Delete) -> None:
+        match write:
+            case Create():
+                self._store.create(resource, write.object)
+            case Update():
+                self._store.update(resource, write.object)
+            case Delete():
+                uid = objects.text(write.object, "metadata", "uid")
+                grace = 0 if write.now else None
+                self._store.delete(resource, *objects.key_of(write.object), grace=grace, uid=uid)
