@@ -25,7 +25,7 @@ from kns.agent.controllers import (
     statefulset,
 )
 from kns.agent.controllers.events import Recorder
-from kns.agent.controllers.view import Options, View
+from kns.agent.controllers.view import ControllerOptions, View
 from kns.agent.controllers.writes import (
     Create,
     Delete,
@@ -59,9 +59,9 @@ _PAUSE = 1.0
 class Controllers:
     """The controllers of one store."""
 
-    def __init__(self, store: Store, options: Options | None = None) -> None:
+    def __init__(self, store: Store, options: ControllerOptions | None = None) -> None:
         self._store = store
-        self._options = options or Options()
+        self._options = options or ControllerOptions()
         self.recorder = Recorder(store)
 
     def run(self, now: float, silent: Mapping[str, float] | None = None) -> float:

@@ -13,7 +13,7 @@ from kns.kinds.common import Object
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ControllerOptions:
     """What the flags of kube-controller-manager set, in seconds.
 
     `node_grace`: `--node-monitor-grace-period`; `toleration`: how long a pod stays on a node that
@@ -25,7 +25,7 @@ class Options:
     toleration: int = 300
 
 
-_DEFAULTS = Options()
+_DEFAULTS = ControllerOptions()
 _NOBODY: Mapping[str, float] = {}
 
 
@@ -38,7 +38,7 @@ class View:
 
     objects: tuple[Object, ...]
     silent: Mapping[str, float] = field(default_factory=lambda: _NOBODY)
-    options: Options = _DEFAULTS
+    options: ControllerOptions = _DEFAULTS
 
     def of_kind(self, kind: str, namespace: str = "") -> tuple[Object, ...]:
         """The objects of a kind, perhaps of one namespace."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from kns.agent.controllers import meta
 from kns.agent.controllers.run import Controllers
-from kns.agent.controllers.view import Options
+from kns.agent.controllers.view import ControllerOptions
 from kns.agent.store import Store, UpdatePart
 from kns.kinds import objects
 from kns.kinds.common import Object
@@ -52,7 +52,7 @@ def bare_pod(name: str, labels: dict[str, JSON] | None = None, **spec: JSON) -> 
 class Cluster:
     """Time moves by `sleep` alone."""
 
-    def __init__(self, *nodes: str, options: Options | None = None) -> None:
+    def __init__(self, *nodes: str, options: ControllerOptions | None = None) -> None:
         self.now = START
         self.store = Store(clock=lambda: self.now)
         self.controllers = Controllers(self.store, options)

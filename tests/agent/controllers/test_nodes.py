@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from kns.agent.controllers import meta
-from kns.agent.controllers.view import Options
+from kns.agent.controllers.view import ControllerOptions
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.resources import NODE
 from kns.labfile.reader import JSON
 from tests.agent.controllers.cluster import START, Cluster, bare_pod, workload
 
-OPTIONS = Options(node_grace=50.0, toleration=300)
+OPTIONS = ControllerOptions(node_grace=50.0, toleration=300)
 UNREACHABLE = "node.kubernetes.io/unreachable"
 
 
