@@ -15,7 +15,13 @@ from kns.agent.controllers.replicaset import min_ready_seconds
 from kns.agent.controllers.revisions import REVISION_LABEL, Revisions
 from kns.agent.controllers.rollout import in_pods
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Create, Delete, Record, Update, Write
+from kns.agent.controllers.writes import (
+    CreateObject,
+    DeleteObject,
+    RecordEvent,
+    UpdateObject,
+    Write,
+)
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.scheduling import TaintEffect, objection
@@ -52,13 +58,13 @@ def _sync(item: Object, view: View, now: float) -> Iterator[Write]:
     work = _DaemonPods(item, newest, tuple(claimed), view, now)
     steps = work.steps()
     yield from steps
-    made = sum(isinstance(step, Create) for step in steps)
+    made = sum(isinstance(step, CreateObject) for step in steps)
     result = work.with_status()
     if made:
         last = str(work.last + made)
         result = objects.with_part(result, last, "metadata", "annotations", pods.LAST_NUMBER)
     if result != item:
-        yield Update(result)
+        yield UpdateObject(result)
     hashes = {*revisions.of_pods(claimed), newest}
     live = {f"{objects.name_of(item)}-{each}" for each in hashes}
     yield from revisions.surplus(item, found.all, live)
@@ -236,14 +242,14 @@ class _DaemonPods:
         for number, node in enumerate(nodes, self.last + 1):
             name = f"{_name(self.item)}-{number}"
             pod = pods.from_template(self.item, name, self.template, labels)
-            yield Create(_only_on(pod, node))
-            yield Record(self.item, "SuccessfulCreate", f"Created pod: {name}", COMPONENT)
+            yield CreateObject(_only_on(pod, node))
+            yield RecordEvent(self.item, "SuccessfulCreate", f"Created pod: {name}", COMPONENT)
 
     def _deletes(self, going: Sequence[Object]) -> Iterator[Write]:
         for pod in going:
-            yield Delete(pod)
+            yield DeleteObject(pod)
             message = f"Deleted pod: {objects.name_of(pod)}"
-            yield Record(self.item, "SuccessfulDelete", message, COMPONENT)
+            yield RecordEvent(self.item, "SuccessfulDelete", message, COMPONENT)
 
     # -- its status --
 

@@ -12,7 +12,13 @@ from kns.agent.controllers import deployment_status, meta, pods, rollout
 from kns.agent.controllers.replicaset import min_ready_seconds, replicas
 from kns.agent.controllers.templates import HASH_LABEL, same_template, template_hash
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Create, Delete, Record, Update, Write
+from kns.agent.controllers.writes import (
+    CreateObject,
+    DeleteObject,
+    RecordEvent,
+    UpdateObject,
+    Write,
+)
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.labfile.reader import JSON
@@ -79,14 +85,14 @@ class _Rollout:
         for item in self.sets:
             new = self.changed.get(meta.uid(item), item)
             if new != item:
-                yield Update(new)
+                yield UpdateObject(new)
         yield from self.others
         estimates = not (meta.is_deleted(self.before) or self._is_paused() or self._was_scaled())
         result = deployment_status.with_status(
             self.deployment, self.sets, self.new or self.made, self.now, estimates=estimates
         )
         if result != self.before:
-            yield Update(result)
+            yield UpdateObject(result)
         elif estimates:
             yield from deployment_status.next_check(result, self.now)
 
@@ -134,7 +140,7 @@ class _Rollout:
         return objects.with_part(item, {**own, **sizes}, "metadata", "annotations")
 
     def _tell(self, message: str) -> None:
-        self.others.append(Record(self.before, "ScalingReplicaSet", message, COMPONENT))
+        self.others.append(RecordEvent(self.before, "ScalingReplicaSet", message, COMPONENT))
 
     # -- revisions --
 
@@ -187,7 +193,7 @@ class _Rollout:
         following = max(map(_revision, self.sets), default=0) + 1
         item = self._with_annotations(item, following)
         self.made = item
-        self.others.append(Create(item))
+        self.others.append(CreateObject(item))
         if replicas(item):
             self._tell(f"Scaled up replica set {name} from 0 to {replicas(item)}")
         self._set_revision(str(following))
@@ -200,7 +206,7 @@ class _Rollout:
         surplus = max(0, len(kept) - limit)
         for item in sorted(kept, key=_revision)[:surplus]:
             if not (replicas(item) or objects.number(item, "status", "replicas") or _is_new(item)):
-                self.others.append(Delete(item))
+                self.others.append(DeleteObject(item))
 
     # -- strategies --
 

@@ -9,7 +9,7 @@ import hashlib
 from collections import OrderedDict
 
 from kns.agent.controllers import meta
-from kns.agent.controllers.writes import Record
+from kns.agent.controllers.writes import RecordEvent
 from kns.agent.store import Store
 from kns.kinds import objects
 from kns.kinds.common import Object
@@ -32,7 +32,7 @@ class Recorder:
         self._similar: OrderedDict[tuple[str, ...], dict[str, float]] = OrderedDict()
         self._expired_at = 0.0
 
-    def record(self, record: Record, now: float) -> None:
+    def record(self, record: RecordEvent, now: float) -> None:
         """Tell an event: a new one, or once more one that was told before."""
         message = self._combined(record, now)
         key = "|".join((*_source(record), message))
@@ -63,7 +63,7 @@ class Recorder:
             if meta.seconds(objects.text(event, "lastTimestamp")) + TTL_SECONDS < now:
                 self._store.delete(EVENT, *objects.key_of(event))
 
-    def _combined(self, record: Record, now: float) -> str:
+    def _combined(self, record: RecordEvent, now: float) -> str:
         """The message, or what stands for all of its kind (EventAggregate)."""
         key = _source(record)
         known = self._similar.setdefault(key, {})
@@ -79,7 +79,7 @@ class Recorder:
         return _COMBINED
 
 
-def _source(record: Record) -> tuple[str, ...]:
+def _source(record: RecordEvent) -> tuple[str, ...]:
     about = record.object
     return (
         meta.kind(about),
@@ -92,7 +92,7 @@ def _source(record: Record) -> tuple[str, ...]:
     )
 
 
-def _event(record: Record, name: str, message: str, now: float) -> Object:
+def _event(record: RecordEvent, name: str, message: str, now: float) -> Object:
     about = record.object
     involved = {
         "apiVersion": objects.text(about, "apiVersion"),

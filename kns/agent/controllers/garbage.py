@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 
 from kns.agent.controllers import meta
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Delete, Update, Write
+from kns.agent.controllers.writes import DeleteObject, UpdateObject, Write
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.labfile.reader import JSON
@@ -44,7 +44,7 @@ def reconcile(view: View, now: float) -> tuple[Write, ...]:  # noqa: ARG001 - a 
 
 def _key(write: Write) -> str:
     """Each object has one write in a look."""
-    return meta.uid(write.object) if isinstance(write, Update | Delete) else ""
+    return meta.uid(write.object) if isinstance(write, UpdateObject | DeleteObject) else ""
 
 
 def _ending(owner: Object, dependents: Mapping[str, list[Object]]) -> Iterator[Write]:
@@ -52,16 +52,16 @@ def _ending(owner: Object, dependents: Mapping[str, list[Object]]) -> Iterator[W
     own = dependents.get(meta.uid(owner), [])
     waits = meta.finalizers(owner)
     if ORPHAN in waits:
-        yield from (Update(_without_owner(item, {meta.uid(owner)})) for item in own)
+        yield from (UpdateObject(_without_owner(item, {meta.uid(owner)})) for item in own)
         if not own:
-            yield Update(_without_finalizer(owner, ORPHAN))
+            yield UpdateObject(_without_finalizer(owner, ORPHAN))
     elif FOREGROUND in waits:
         blocking = [item for item in own if _blocks(item, meta.uid(owner))]
         for item in own:
             if not meta.is_deleted(item):
                 yield _in_foreground(item, has_dependents=meta.uid(item) in dependents)
         if not blocking:
-            yield Update(_without_finalizer(owner, FOREGROUND))
+            yield UpdateObject(_without_finalizer(owner, FOREGROUND))
 
 
 def _abandoned(item: Object, view: View) -> Iterator[Write]:
@@ -75,17 +75,17 @@ def _abandoned(item: Object, view: View) -> Iterator[Write]:
         if view.by_uid(objects.text(each, "uid")) is None
     }
     if len(gone) == len({objects.text(each, "uid") for each in references}):
-        yield Delete(item)
+        yield DeleteObject(item)
     else:
-        yield Update(_without_owner(item, gone))
+        yield UpdateObject(_without_owner(item, gone))
 
 
 def _in_foreground(item: Object, *, has_dependents: bool) -> Write:
     """Deletes a dependent; one with dependents of its own is to wait for them first."""
     waits = meta.finalizers(item)
     if not has_dependents or FOREGROUND in waits:
-        return Delete(item)
-    return Update(objects.with_part(item, [*waits, FOREGROUND], "metadata", "finalizers"))
+        return DeleteObject(item)
+    return UpdateObject(objects.with_part(item, [*waits, FOREGROUND], "metadata", "finalizers"))
 
 
 def _blocks(item: Object, owner: str) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from kns.agent.controllers import meta
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Delete, Write
+from kns.agent.controllers.writes import DeleteObject, Write
 from kns.kinds import objects
 
 
@@ -17,7 +17,7 @@ def reconcile(view: View, now: float) -> tuple[Write, ...]:  # noqa: ARG001 - a 
     if not going:
         return ()
     return tuple(
-        Delete(item)
+        DeleteObject(item)
         for item in view.objects
         if meta.namespace(item) in going and not meta.is_deleted(item)
     )

@@ -15,7 +15,14 @@ from collections.abc import Iterator
 from kns.agent.controllers import meta, pods
 from kns.agent.controllers.node_fit import UNSCHEDULABLE_TAINT, toleration
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import WARNING, Delete, Record, Requeue, Update, Write
+from kns.agent.controllers.writes import (
+    WARNING,
+    DeleteObject,
+    RecordEvent,
+    Requeue,
+    UpdateObject,
+    Write,
+)
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.scheduling import Taint, TaintEffect
@@ -56,22 +63,22 @@ def _sync(node: Object, view: View, now: float) -> Iterator[Write]:
     result = _with_ready(node, now, is_lost=lost_at <= now)
     result = _with_taints(result, now)
     if result != node:
-        yield Update(result)
+        yield UpdateObject(result)
     was_ready, is_ready = meta.is_true(node, "Ready"), meta.is_true(result, "Ready")
     if was_ready and not is_ready:
         message = f"Node {objects.name_of(node)} status is now: NodeNotReady"
-        yield Record(node, "NodeNotReady", message, COMPONENT)
+        yield RecordEvent(node, "NodeNotReady", message, COMPONENT)
     elif is_ready and not was_ready:
         message = f"Node {objects.name_of(node)} status is now: NodeReady"
-        yield Record(node, "NodeReady", message, "kubelet")
+        yield RecordEvent(node, "NodeReady", message, "kubelet")
     moved: dict[str, Object] = {}
     if not is_ready:
         moved = _not_ready(view.pods_on(objects.name_of(node)), now)
         for pod in moved.values():
-            yield Record(pod, "NodeNotReady", "Node is not ready", COMPONENT, WARNING)
+            yield RecordEvent(pod, "NodeNotReady", "Node is not ready", COMPONENT, WARNING)
     evicted = list(_evict(result, view, now))
-    going = {meta.uid(write.object) for write in evicted if isinstance(write, Delete)}
-    yield from (Update(pod) for uid, pod in moved.items() if uid not in going)
+    going = {meta.uid(write.object) for write in evicted if isinstance(write, DeleteObject)}
+    yield from (UpdateObject(pod) for uid, pod in moved.items() if uid not in going)
     yield from evicted
 
 
@@ -148,10 +155,10 @@ def _evict(node: Object, view: View, now: float) -> Iterator[Write]:
             for taint, since in taints
         )
         if at <= now:
-            yield Delete(pod)
+            yield DeleteObject(pod)
             who = f"{meta.namespace(pod)}/{objects.name_of(pod)}"
             message = f"Marking for deletion Pod {who}"
-            yield Record(pod, "TaintManagerEviction", message, "taint-eviction-controller")
+            yield RecordEvent(pod, "TaintManagerEviction", message, "taint-eviction-controller")
         elif at < math.inf:
             yield Requeue(at)
 
@@ -176,4 +183,4 @@ def _without_node(view: View) -> Iterator[Write]:
     for pod in view.of_kind("Pod"):
         node = objects.text(pod, "spec", "nodeName")
         if node and node not in nodes:
-            yield Delete(pod, now=True)
+            yield DeleteObject(pod, now=True)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kns.agent.controllers import meta
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Requeue, Update, Write
+from kns.agent.controllers.writes import Requeue, UpdateObject, Write
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.workload import ENDED
@@ -87,14 +87,14 @@ def claim(owner: Object, kind: str, view: View) -> tuple[list[Object], list[Writ
         if chosen is not None and chosen.matches(objects.labels_of(item)):
             kept.append(item)
         elif not meta.is_deleted(owner) and not meta.is_deleted(item):
-            writes.append(Update(_released(item, meta.uid(owner))))
+            writes.append(UpdateObject(_released(item, meta.uid(owner))))
     if chosen is None or meta.is_deleted(owner):
         return kept, writes
     for item in view.orphans(kind, meta.namespace(owner)):
         if chosen.matches(objects.labels_of(item)) and not _is_going(item):
             adopted = _adopted(item, owner)
             kept.append(item)
-            writes.append(Update(adopted))
+            writes.append(UpdateObject(adopted))
     return kept, writes
 
 

@@ -9,7 +9,13 @@ from collections.abc import Iterator, Sequence
 
 from kns.agent.controllers import meta, pods
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Create, Delete, Record, Update, Write
+from kns.agent.controllers.writes import (
+    CreateObject,
+    DeleteObject,
+    RecordEvent,
+    UpdateObject,
+    Write,
+)
 from kns.kinds import objects
 from kns.kinds.common import Object
 
@@ -50,7 +56,7 @@ def _sync(owner: Object, view: View, now: float) -> Iterator[Write]:
             status, str(last + made), "metadata", "annotations", pods.LAST_NUMBER
         )
     if status != owner:
-        yield Update(status)
+        yield UpdateObject(status)
     yield from pods.next_available(active, min_ready_seconds(owner), now)
 
 
@@ -92,15 +98,15 @@ def _related(owner: Object, view: View) -> Iterator[Object]:
 
 
 def _create(owner: Object, name: str) -> Iterator[Write]:
-    yield Create(pods.from_template(owner, name, objects.mapping(owner, "spec", "template")))
+    yield CreateObject(pods.from_template(owner, name, objects.mapping(owner, "spec", "template")))
     component = KINDS[meta.kind(owner)]
-    yield Record(owner, "SuccessfulCreate", f"Created pod: {name}", component)
+    yield RecordEvent(owner, "SuccessfulCreate", f"Created pod: {name}", component)
 
 
 def _delete(owner: Object, pod: Object) -> Iterator[Write]:
-    yield Delete(pod)
+    yield DeleteObject(pod)
     component = KINDS[meta.kind(owner)]
-    yield Record(owner, "SuccessfulDelete", f"Deleted pod: {objects.name_of(pod)}", component)
+    yield RecordEvent(owner, "SuccessfulDelete", f"Deleted pod: {objects.name_of(pod)}", component)
 
 
 def changed_status(owner: Object, active: Sequence[Object], now: float) -> Object:

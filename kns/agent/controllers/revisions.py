@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kns.agent.controllers import meta
 from kns.agent.controllers.templates import template_hash
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import Create, Delete, Update, Write
+from kns.agent.controllers.writes import CreateObject, DeleteObject, UpdateObject, Write
 from kns.kinds import objects
 from kns.kinds.common import Object
 
@@ -50,9 +50,9 @@ def revisions(owner: Object, view: View) -> Revisions:
         # what was before is the newest again
         newest = objects.with_part(same[-1], following, "revision")
         others = [item for item in known if item is not same[-1]]
-        return Revisions((*others, newest), (Update(newest),))
+        return Revisions((*others, newest), (UpdateObject(newest),))
     made = _made(owner, data, following, view)
-    return Revisions((*known, made), (Create(made),))
+    return Revisions((*known, made), (CreateObject(made),))
 
 
 def surplus(owner: Object, known: Iterable[Object], live: set[str]) -> Iterator[Write]:
@@ -60,7 +60,7 @@ def surplus(owner: Object, known: Iterable[Object], live: set[str]) -> Iterator[
     limit = objects.number(owner, "spec", "revisionHistoryLimit", default=10)
     unused = [item for item in known if objects.name_of(item) not in live]
     for item in unused[: max(0, len(unused) - limit)]:
-        yield Delete(item)
+        yield DeleteObject(item)
 
 
 def template(revision: Object) -> Object:

@@ -27,11 +27,11 @@ from kns.agent.controllers import (
 from kns.agent.controllers.events import Recorder
 from kns.agent.controllers.view import ControllerOptions, View
 from kns.agent.controllers.writes import (
-    Create,
-    Delete,
-    Record,
+    CreateObject,
+    DeleteObject,
+    RecordEvent,
     Requeue,
-    Update,
+    UpdateObject,
     Write,
 )
 from kns.agent.store import Store, StoreError
@@ -102,9 +102,11 @@ class Controllers:
         )
         return View(found, silent, self._options)
 
-    def _carry_out(self, write: Create | Update | Delete | Record, now: float) -> None:
+    def _carry_out(
+        self, write: CreateObject | UpdateObject | DeleteObject | RecordEvent, now: float
+    ) -> None:
         """One write. What came too late is left to the next round."""
-        if isinstance(write, Record):
+        if isinstance(write, RecordEvent):
             self.recorder.record(write, now)
             return
         resource = resource_of(write.object)
@@ -113,13 +115,13 @@ class Controllers:
         with contextlib.suppress(StoreError):
             self._write(resource, write)
 
-    def _write(self, resource: Resource, write: Create | Update | Delete) -> None:
+    def _write(self, resource: Resource, write: CreateObject | UpdateObject | DeleteObject) -> None:
         match write:
-            case Create():
+            case CreateObject():
                 self._store.create(resource, write.object)
-            case Update():
+            case UpdateObject():
                 self._store.update(resource, write.object)
-            case Delete():
+            case DeleteObject():
                 uid = objects.text(write.object, "metadata", "uid")
                 grace = 0 if write.now else None
                 self._store.delete(resource, *objects.key_of(write.object), grace=grace, uid=uid)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from kns.agent.controllers import meta, pods
 from kns.agent.controllers.node_fit import host_ports, is_bound, is_going, node_objection, wishes
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import WARNING, Record, Update, Write
+from kns.agent.controllers.writes import WARNING, RecordEvent, UpdateObject, Write
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.scheduling import HostPort, port_objection, unavailable
@@ -93,9 +93,9 @@ class _Placing:
         condition: Object = {"type": "PodScheduled", "status": "True"}
         # what said why there was no node goes
         cleared = meta.without_condition(bound, "PodScheduled")
-        yield Update(meta.with_condition(cleared, condition, self._now))
+        yield UpdateObject(meta.with_condition(cleared, condition, self._now))
         where = f"{meta.namespace(pod)}/{objects.name_of(pod)} to {node}"
-        yield Record(pod, "Scheduled", f"Successfully assigned {where}", COMPONENT)
+        yield RecordEvent(pod, "Scheduled", f"Successfully assigned {where}", COMPONENT)
 
     def _unschedulable(self, pod: Object, reasons: Sequence[str]) -> Iterator[Write]:
         message = unavailable(reasons) if reasons else "no nodes available to schedule pods"
@@ -107,8 +107,8 @@ class _Placing:
         }
         told = meta.with_condition(pod, condition, self._now)
         if told != pod:
-            yield Update(told)
-            yield Record(pod, "FailedScheduling", message, COMPONENT, WARNING)
+            yield UpdateObject(told)
+            yield RecordEvent(pod, "FailedScheduling", message, COMPONENT, WARNING)
 
     def _gated(self, pod: Object) -> Iterator[Write]:
         condition: Object = {
@@ -119,4 +119,4 @@ class _Placing:
         }
         told = meta.with_condition(pod, condition, self._now)
         if told != pod:
-            yield Update(told)
+            yield UpdateObject(told)

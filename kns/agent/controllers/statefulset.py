@@ -15,7 +15,14 @@ from kns.agent.controllers import meta, pods, revisions
 from kns.agent.controllers.replicaset import min_ready_seconds, replicas
 from kns.agent.controllers.revisions import REVISION_LABEL, Revisions
 from kns.agent.controllers.view import View
-from kns.agent.controllers.writes import WARNING, Create, Delete, Record, Update, Write
+from kns.agent.controllers.writes import (
+    WARNING,
+    CreateObject,
+    DeleteObject,
+    RecordEvent,
+    UpdateObject,
+    Write,
+)
 from kns.kinds import objects
 from kns.kinds.common import Object
 
@@ -41,7 +48,7 @@ def _sync(item: Object, view: View, now: float) -> Iterator[Write]:
     yield from work.steps()
     result = work.with_status()
     if result != item:
-        yield Update(result)
+        yield UpdateObject(result)
     live = {objects.name_of(current), objects.name_of(found.newest), *revisions.of_pods(claimed)}
     yield from revisions.surplus(item, found.all, live)
     yield from pods.next_available(claimed, min_ready_seconds(item), now)
@@ -179,16 +186,16 @@ class _StatefulPods:
         service = objects.text(self.item, "spec", "serviceName")
         if service:
             pod = objects.with_part(pod, service, "spec", "subdomain")
-        yield Create(pod)
+        yield CreateObject(pod)
         message = f"create Pod {name} in StatefulSet {objects.name_of(self.item)} successful"
-        yield Record(self.item, "SuccessfulCreate", message, COMPONENT)
+        yield RecordEvent(self.item, "SuccessfulCreate", message, COMPONENT)
 
     def _name_is_taken(self, name: str) -> Write:
         """By a pod that is not the set's, which it waits for."""
         who = objects.name_of(self.item)
         why = f'pods "{name}" already exists'
         message = f"create Pod {name} in StatefulSet {who} failed error: {why}"
-        return Record(self.item, "FailedCreate", message, COMPONENT, WARNING, every=60)
+        return RecordEvent(self.item, "FailedCreate", message, COMPONENT, WARNING, every=60)
 
     def _stays(self, place: int) -> bool:
         """Whether a new pod there is of the current revision (newVersionedStatefulSetPod)."""
@@ -202,9 +209,9 @@ class _StatefulPods:
 
     def _delete(self, pod: Object) -> Iterator[Write]:
         name = objects.name_of(pod)
-        yield Delete(pod)
+        yield DeleteObject(pod)
         message = f"delete Pod {name} in StatefulSet {objects.name_of(self.item)} successful"
-        yield Record(self.item, "SuccessfulDelete", message, COMPONENT)
+        yield RecordEvent(self.item, "SuccessfulDelete", message, COMPONENT)
 
     # -- its status --
 

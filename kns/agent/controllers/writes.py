@@ -1,6 +1,6 @@
 """What a controller wants: the writes to the store, events to be told, and when to be asked again.
 
-An `Update` holds the whole object with the resourceVersion that was read. If another write came
+An `UpdateObject` holds the whole object with the resourceVersion that was read. If another write came
 first, the store refuses it, and the controller computes anew from what is there then.
 """
 
@@ -14,29 +14,29 @@ NORMAL, WARNING = "Normal", "Warning"
 
 
 @dataclass(frozen=True, slots=True)
-class Create:
+class CreateObject:
     """Make this object."""
 
     object: Object
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateObject:
     """Put this object in the place of the one of its name."""
 
     object: Object
 
 
 @dataclass(frozen=True, slots=True)
-class Delete:
-    """Delete this object; `now` does so without its grace period and its finalizers' leave."""
+class DeleteObject:
+    """DeleteObject this object; `now` does so without its grace period and its finalizers' leave."""
 
     object: Object
     now: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RecordEvent:
     """Tell an event about an object, as client-go's recorder does.
 
     What goes on and on is told again after `every` seconds.
@@ -57,4 +57,4 @@ class Requeue:
     at: float
 
 
-Write = Create | Update | Delete | Record | Requeue
+Write = CreateObject | UpdateObject | DeleteObject | RecordEvent | Requeue

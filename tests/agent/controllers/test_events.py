@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kns.agent.controllers.events import TTL_SECONDS, Recorder
-from kns.agent.controllers.writes import Record
+from kns.agent.controllers.writes import RecordEvent
 from kns.agent.store import Store
 from kns.kinds import objects
 from kns.kinds.resources import EVENT
@@ -12,8 +12,8 @@ from tests.agent.controllers.cluster import bare_pod
 NOW = 1_800_000_000.0
 
 
-def record(message: str = "Back-off restarting failed container") -> Record:
-    return Record(bare_pod("web"), "BackOff", message, "kubelet", "Warning")
+def record(message: str = "Back-off restarting failed container") -> RecordEvent:
+    return RecordEvent(bare_pod("web"), "BackOff", message, "kubelet", "Warning")
 
 
 def test_the_same_event_again_is_counted() -> None:
