@@ -1,7 +1,7 @@
 """What a controller wants: the writes to the store, events to be told, and when to be asked again.
 
-An `UpdateObject` holds the whole object with the resourceVersion that was read. If another write came
-first, the store refuses it, and the controller computes anew from what is there then.
+An `UpdateObject` holds the whole object with the resourceVersion that was read. If another write
+came first, the store refuses it, and the controller computes anew from what is there then.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class UpdateObject:
 
 @dataclass(frozen=True, slots=True)
 class DeleteObject:
-    """DeleteObject this object; `now` does so without its grace period and its finalizers' leave."""
+    """Delete this object; `now` does so without its grace period and its finalizers' leave."""
 
     object: Object
     now: bool = False
