@@ -104,11 +104,14 @@ def one_lab(argument: str | None, option: str | None) -> str | None:
 
 
 def object_argument(
-    name: str, metavar: str, *kinds: LocationKind, required: bool = True
+    name: str, metavar: str, *kinds: LocationKind, required: bool = True, several: bool = False
 ) -> Callable[[Function], Function]:
-    """An object of one of these kinds, by its name."""
+    """An object of one of these kinds, by its name, or several of them."""
     complete = partial(_objects, kinds=kinds)
-    return click.argument(name, metavar=metavar, required=required, shell_complete=complete)
+    count = -1 if several else 1
+    return click.argument(
+        name, metavar=metavar, required=required, nargs=count, shell_complete=complete
+    )
 
 
 #: what a program can run in

@@ -29,6 +29,11 @@ GROUPS: dict[str, dict[str, str]] = {
         "exec": "run a command in a pod, node or internet host",
         "shell": "a shell in a pod, node or internet host",
     },
+    "Break and mend": {
+        "fail": "pull the cable of a node or pod",
+        "unready": "make a pod not ready: Services leave it out",
+        "restore": "put cables back, make pods ready; --all: every fault",
+    },
     "Compare proxies": {
         "render": "the rules kube-proxy would write for these objects",
         "migrate": "what another mode or release changes for your Services",

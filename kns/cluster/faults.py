@@ -6,30 +6,31 @@ An end that is gone (a pod was scaled away) is left out: its fault waits for it.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kns.kinds.faults import FaultEnd, FaultEndKind, Faults
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterFaults:
-    """What is broken on purpose. Pods are `namespace/name`."""
+    """What is broken on purpose: as written, and whom it is about. Pods are `namespace/name`."""
 
+    written: Faults = field(default_factory=Faults)
     pods_down: frozenset[str] = frozenset()
     nodes_down: frozenset[str] = frozenset()
+    unready: frozenset[str] = frozenset()
 
     def __bool__(self) -> bool:
-        return self != _NONE
-
-
-_NONE = ClusterFaults()
+        return self.written != Faults()
 
 
 def resolve_faults(faults: Faults, pods: Collection[str], nodes: Collection[str]) -> ClusterFaults:
     """The faults of the pods (by full name) and nodes that there are."""
     return ClusterFaults(
+        faults,
         frozenset(name for item in faults.links_down if (name := _pod(item, pods))),
         frozenset(name for item in faults.links_down if (name := _node(item, pods, nodes))),
+        frozenset(name for item in faults.unready if (name := _pod(item, pods))),
     )
 
 

@@ -11,10 +11,11 @@ The same spec and leases give the same result; what is leased and still fits is 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
-from kns.cluster.faults import resolve_faults
+from kns.cluster.faults import ClusterFaults, resolve_faults
 from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
 from kns.cluster.mirrored import mirrored_slices
@@ -63,7 +64,10 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     internet, internet_leases = resolve_internet(lab, network, leases)
     resolved = resolve_pods(lab, nodes, leases)
     services, service_leases = resolve_services(lab, network, nodes, leases)
-    pods = with_implied_ports(resolved.pods, services)
+    faults = resolve_faults(
+        lab.faults, {pod.full_name for pod in resolved.pods}, {node.name for node in nodes}
+    )
+    pods = tuple(map(partial(_as_ready, faults), with_implied_ports(resolved.pods, services)))
     slices = (*_explicit(lab, pods, services), *derive_slices(services, pods, nodes))
     cluster = Cluster(
         name=lab.name,
@@ -80,14 +84,17 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
         ingress_controller=resolve_controller(lab, pods),
         tls_secrets=lab.secrets,
         network_policies=lab.network_policies,
-        faults=resolve_faults(
-            lab.faults, {pod.full_name for pod in pods}, {node.name for node in nodes}
-        ),
+        faults=faults,
     )
     kept = Leases(
         {**internet_leases, **node_leases}, resolved.leases, service_leases, resolved.last
     )
     return Resolution(cluster, kept)
+
+
+def _as_ready(faults: ClusterFaults, pod: Pod) -> Pod:
+    """The pod as ready as it is but for its faults."""
+    return replace(pod, ready=False, serving=False) if pod.full_name in faults.unready else pod
 
 
 def _namespaces(

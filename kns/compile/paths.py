@@ -36,6 +36,11 @@ class LabPaths:
         return self.folder / "options.json"
 
     @property
+    def faults(self) -> Path:
+        """The faults as a command has set them since `up`; absent: those of the file."""
+        return self.folder / "faults.json"
+
+    @property
     def socket(self) -> Path:
         """The agent's socket."""
         return self.folder / "agent.sock"

@@ -20,6 +20,7 @@ def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[
     _write(paths.leases, leases.to_json())
     _write(paths.options, json.dumps(options))
     _write(paths.spec, spec_text)
+    paths.faults.unlink(missing_ok=True)  # those of the file count again
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class LabFiles:
     @staticmethod
     def read(paths: LabPaths) -> LabFiles:
         """Keep what the files hold now; one that is missing is kept as missing."""
-        files = (paths.leases, paths.options, paths.spec, paths.etc_file)
+        files = (paths.leases, paths.options, paths.spec, paths.faults, paths.etc_file)
         return LabFiles({path: _content(path) for path in files})
 
     def restore(self) -> None:

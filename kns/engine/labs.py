@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
@@ -17,6 +18,9 @@ from kns.errors import Problem, SpecError, UsageError
 from kns.kernel import netns, processes
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
+
+if TYPE_CHECKING:
+    from kns.kinds.faults import Faults
 
 #: drift that the kernel doesn't show
 NO_AGENT = "agent: not running, so no built-in server answers"
@@ -121,7 +125,9 @@ def load_applied(paths: LabPaths) -> Loaded:
 
     loaded = load_lab(paths.spec)
     options = read_options(paths)
-    found = in_modes(resolved(loaded.spec, read_leases(paths)), options)
+    live = live_faults(paths)
+    spec = loaded.spec if live is None else replace(loaded.spec, faults=live)
+    found = in_modes(resolved(spec, read_leases(paths)), options)
     return replace(found, warnings=(*loaded.warnings, *found.warnings))
 
 
@@ -172,6 +178,17 @@ def read_options(paths: LabPaths) -> ModeOptions:
         )
     except (OSError, ValueError, AttributeError):
         return ModeOptions()
+
+
+def live_faults(paths: LabPaths) -> Faults | None:
+    """The faults that a command has set since `up`; None: those of the file."""
+    from kns.kinds.faults import read_faults
+    from kns.labfile.wording import RefusedError
+
+    try:
+        return read_faults(json.loads(paths.faults.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RefusedError):
+        return None
 
 
 def agent_pid(lab: str) -> int | None:

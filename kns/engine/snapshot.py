@@ -55,7 +55,7 @@ def _digest(paths: LabPaths) -> str:
     for entry in sorted(_sources(), key=lambda item: item.path):
         status = entry.stat()
         hashed.update(f" {entry.name} {status.st_mtime_ns} {status.st_size}".encode())
-    for path in (paths.spec, paths.leases, paths.options):
+    for path in (paths.spec, paths.leases, paths.options, paths.faults):
         content = path.read_bytes() if path.exists() else b""
         hashed.update(f" {len(content)} ".encode() + content)
     return hashed.hexdigest()

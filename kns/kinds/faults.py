@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kns.kinds import names
-from kns.labfile.reader import Field, ListOf, Parsed, Shape
+from kns.labfile.reader import Field, ListOf, Parsed, Reading, Shape
 from kns.labfile.wording import RefusedError
 
 
@@ -37,9 +37,22 @@ class FaultEnd:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What is broken on purpose: links that are down, as if somebody had pulled the cable."""
+    """What is broken on purpose.
+
+    Links that are down, as if somebody had pulled the cable; pods that are not ready, whatever
+    their probes say.
+    """
 
     links_down: tuple[FaultEnd, ...] = ()
+    unready: tuple[FaultEnd, ...] = ()
+
+    def to_document(self) -> dict[str, object]:
+        """What the Lab document's `faults` would have to be; only what there is."""
+        written: dict[str, object] = {
+            "linksDown": [str(item) for item in self.links_down],
+            "unready": [str(item) for item in self.unready],
+        }
+        return {key: value for key, value in written.items() if value}
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -67,6 +80,12 @@ _END = Parsed(end, {"type": "string", "examples": ["pod1", "kube-system/coredns-
 SHAPE = Shape(
     Faults,
     Field("linksDown", ListOf(_END)),
+    Field("unready", ListOf(_END)),
     doc="What is broken on purpose. `linksDown`: pods and nodes whose cable is pulled: their eth0"
-    " has no carrier.",
+    " has no carrier. `unready`: pods that are not ready, whatever their probes say.",
 )
+
+
+def read_faults(document: object) -> Faults:
+    """The faults that `Faults.to_document` wrote. RefusedError if it is something else."""
+    return SHAPE.read(document, Reading())

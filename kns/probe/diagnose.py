@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 from kns.cluster.model import Cluster
+from kns.kinds.common import Protocol
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy
 from kns.probe.addresses import in_url
@@ -21,6 +22,7 @@ from kns.probe.model import Attempt
 from kns.probe.target import Target
 from kns.probe.theory import theory
 from kns.promise.balancer import balancer_mode
+from kns.promise.discovery import DNS_PORT
 from kns.promise.endpoints import has_dns
 from kns.promise.facts import proxy_facts
 from kns.promise.flow import DROPPED, Flow, Frontend, FrontendKind, Outcome, Promise, Stage, Stop
@@ -139,7 +141,8 @@ def _named(frontend: Frontend | None, reason: str) -> str:
 def explain_name(lookup: Lookup, source: Location, name: str, drift: Drift = tuple) -> str:
     """Why a name that the source asked for did not resolve, as far as it can be told."""
     service = service_by_dns_name(lookup.cluster, source, name)
-    if reason := _why_unknown(lookup, source, name, service):
+    reason = _why_unknown(lookup, source, name, service) or _cut_from_dns(lookup, source)
+    if reason:
         return f"as it must be: {reason}"
     lines = drift()
     return drift_words(lines) if lines else ""
@@ -149,10 +152,21 @@ def _unknown_name(found: FailedProbe) -> str:
     source, target = found.source, found.target
     name = target.hostname or target.text
     why = _why_unknown(found.lookup, source, name, target.service)
+    why = why or _cut_from_dns(found.lookup, source)
     if not why:
         return ""
     ask = f"kns dns {source.explicit} {name} shows every query and its answer"
     return f"{name} does not resolve from {source.label}: {why}; {ask}"
+
+
+def _cut_from_dns(lookup: Lookup, source: Location) -> str:
+    """The fault or policy that keeps the source's questions from a server; else nothing."""
+    if not asks_cluster_dns(lookup.cluster, source):
+        return ""
+    servers = lookup.cluster.network.dns.service_ips
+    flows = (Flow(source, server, DNS_PORT, Protocol.UDP) for server in servers)
+    reason = next(filter(None, (promise(lookup, flow).kept_out for flow in flows)), "")
+    return f"the DNS does not hear all its questions: {reason}" if reason else ""
 
 
 def _why_unknown(lookup: Lookup, source: Location, name: str, service: Service | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kns.cluster.model import Cluster
 from kns.engine.status import LabStatus
+from kns.report.fault_words import fault_words
 from kns.report.rule_words import wrapped
 from kns.report.words import cluster_size, counted
 
@@ -23,6 +24,7 @@ def status_text(status: LabStatus, width: int | None = None) -> str:
         f"  kernel   {status.netns} netns, {_drift_size(status)}",
         f"  agent    {_agent(status)}",
         *_balancer(status),
+        *_faults(status),
     ]
     if status.drift:
         lines += ["drift, and what kns up does about it:"]
@@ -67,6 +69,12 @@ def _balancer(status: LabStatus) -> list[str]:
     return [f"  balancer {options.mode}: {'; '.join((*shown[:ADDRESSES_SHOWN], *more))}"]
 
 
+def _faults(status: LabStatus) -> list[str]:
+    """What is broken on purpose."""
+    words = "; ".join(fault_words(status.lab.cluster.faults.written))
+    return [f"  faults   {words}"] if words else []
+
+
 def _errors(status: LabStatus) -> list[str]:
     errors = status.agent.errors if status.agent is not None else ()
     return [f"{item.subject}: {item.message}" for item in errors]
@@ -84,6 +92,7 @@ def status_json(status: LabStatus) -> dict[str, object]:
         "pods": len(cluster.pods),
         "services": len(cluster.services),
         "netns": status.netns,
+        "faults": cluster.faults.written.to_document(),
         "drift": list(status.drift),
         "agent": {
             "running": status.agent_pid is not None,

@@ -21,6 +21,8 @@ def check_faults(sources: Sources) -> Iterator[Problem]:
     known = _Known(sources)
     for index, item in enumerate(faults.links_down):
         yield from known.problems(item, ("faults", "linksDown", index))
+    for index, item in enumerate(faults.unready):
+        yield from known.pod_problems(item, ("faults", "unready", index))
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,16 @@ class _Known:
             message = (
                 f"Not found: {shown(str(item))}: there is no such {item.kind or 'pod or node'}"
             )
-            yield problem(path, message, self._nearest(item))
+            yield problem(path, message, self._nearest(item, *sorted(self.sources.node_names)))
         elif pod is not None and pod.host_network:
             message = f"Invalid value: {shown(str(item))}: it is in its node's network"
             yield problem(path, message, "its link is its node's: name the node")
+
+    def pod_problems(self, item: FaultEnd, path: Path) -> Iterator[Problem]:
+        """What is wrong with an end that must be a pod."""
+        if self._pod(item) is None:
+            message = f"Not found: {shown(str(item))}: there is no such pod"
+            yield self.sources.place.problem(path, message, self._nearest(item))
 
     def _pod(self, item: FaultEnd) -> Pod | None:
         wanted = item.kind in (FaultEndKind.POD, None)
@@ -55,13 +63,9 @@ class _Known:
     def _is_node(self, item: FaultEnd) -> bool:
         return item.kind in (FaultEndKind.NODE, None) and item.name in self.sources.node_names
 
-    def _nearest(self, item: FaultEnd) -> str:
-        names = tuple(self._names())
+    def _nearest(self, item: FaultEnd, *others: str) -> str:
+        pods = (str(FaultEnd(name, namespace=namespace)) for namespace, name in self.pods)
+        names = (*pods, *others)
         elsewhere = (name for name in names if name.endswith(f"/{item.name}"))
         near = next(elsewhere, "")
         return f'did you mean "{near}"?' if near else did_you_mean(str(item), names)
-
-    def _names(self) -> Iterator[str]:
-        for namespace, name in self.pods:
-            yield str(FaultEnd(name, namespace=namespace))
-        yield from sorted(self.sources.node_names)

@@ -1,0 +1,123 @@
+"""Faults of a running lab, set and ended by commands, as whole processes on the running kernel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import kns, lab_text
+
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("lab")]
+
+LAB = "cli-faults"
+
+
+@pytest.fixture(scope="module", name="lab")
+def _lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    file = tmp_path_factory.mktemp("lab") / "lab.yaml"
+    file.write_text(lab_text(LAB), encoding="utf-8")
+    try:
+        assert kns("up", str(file)).returncode == 0
+        yield file
+    finally:
+        kns("down", LAB)
+
+
+@pytest.fixture(autouse=True)
+def _sound_again() -> Iterator[None]:
+    yield
+    assert faults("restore", "--all") == {}
+    assert status()["healthy"]
+
+
+def faults(*words: str) -> dict[str, list[str]]:
+    """The faults after a command, which must succeed."""
+    done = kns(*words, "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    found: dict[str, list[str]] = json.loads(done.stdout)["faults"]
+    return found
+
+
+def status() -> dict[str, object]:
+    found: dict[str, object] = json.loads(kns("status", LAB, "-o", "json").stdout)
+    return found
+
+
+def link(place: str) -> str:
+    return kns("exec", place, "--", "ip", "-br", "link", "show", "eth0").stdout
+
+
+@pytest.mark.parametrize("place", ["pod2", "node2"])
+def test_a_pulled_cable_has_no_carrier_until_it_is_put_back(place: str) -> None:
+    kind = "pod" if place == "pod2" else "node"
+    assert faults("fail", place) == {"linksDown": [f"{kind}/{place}"]}
+    assert "NO-CARRIER" in link(place)
+    assert (status()["healthy"], status()["drift"]) == (True, [])
+    failed = kns("probe", "pod1", "pod2")
+    assert failed.returncode == 1
+    assert f"as it must be: {place}'s link is down" in failed.stdout
+    assert kns("verify").returncode == 0
+    assert faults("restore", place) == {}
+    assert "LOWER_UP" in link(place)
+    assert kns("probe", "pod1", "pod2").returncode == 0
+
+
+def test_a_fault_that_there_is_changes_nothing() -> None:
+    faults("fail", "pod2")
+    done = kns("fail", "pod2")
+    assert (done.returncode, done.stdout) == (0, f"{LAB}: link down: pod2\n")
+
+
+def test_somebody_who_puts_the_cable_back_by_hand_is_drift() -> None:
+    faults("fail", "node2")
+    assert kns("exec", "fabric", "--", "ip", "link", "set", "node2", "up").returncode == 0
+    assert status()["drift"] == ["fabric: set node2 down"]
+    assert kns("exec", "fabric", "--", "ip", "link", "set", "node2", "down").returncode == 0
+
+
+def test_services_leave_out_a_pod_that_is_not_ready() -> None:
+    assert faults("unready", "pod2") == {"unready": ["pod/pod2"]}
+    shown = kns("probe", "pod1", "svc-a", "--count", "8", "-o", "json")
+    assert {item["backend"] for item in json.loads(shown.stdout)["attempts"]} == {"pod1"}
+    assert kns("probe", "pod1", "pod2").returncode == 0
+    assert faults("unready", "pod2", "--undo") == {}
+
+
+def test_up_ends_what_its_file_does_not_say(lab: Path) -> None:
+    faults("fail", "node2")
+    faults("unready", "pod1")
+    done = kns("up", str(lab))
+    assert "fabric: set node2 up" in done.stdout
+    assert status()["faults"] == {}
+
+
+def test_a_fault_of_the_file_is_restored_by_up(lab: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    text = lab.read_text(encoding="utf-8")
+    file.write_text(f"{text}faults: {{linksDown: [pod1]}}\n", encoding="utf-8")
+    assert "set veth" in kns("up", str(file)).stdout
+    assert "NO-CARRIER" in link("pod1")
+    assert faults("restore", "pod1") == {}
+    assert "LOWER_UP" in link("pod1")
+    kns("up", str(file))
+    assert "NO-CARRIER" in link("pod1")
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("fail", "nowhere"), "there is no pod or node 'nowhere'"),
+        (("fail", "svc/svc-a"), "there is no pod or node 'svc/svc-a'"),
+        (("restore",), "what is to be restored?"),
+        (("restore", "pod1", "--all"), "what is to be restored?"),
+        (("unready", "node1"), "there is no pod 'node1'"),
+    ],
+)
+def test_what_is_not_there_can_not_fail(words: tuple[str, ...], error: str) -> None:
+    done = kns(*words)
+    assert done.returncode == 2
+    assert f"error: {error}" in done.stderr
+    assert "hint: " in done.stderr
