@@ -24,8 +24,9 @@ from kns.kinds.networking import Networking
 from kns.kinds.networkpolicy import located
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import Workload
-from kns.labfile.document import MAX_BYTES, Document, decoded, parse_documents, parse_stream
+from kns.labfile.document import Document
 from kns.labfile.objects import parse_object_stream
+from kns.labfile.parse import MAX_BYTES, decoded, parse_documents, parse_stream
 from kns.labfile.place import Located
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kns.errors import Problem
-from kns.labfile.document import Document, Path, Stream, parse_stream
+from kns.labfile.document import Document, Path, Stream
+from kns.labfile.parse import parse_stream
 
 
 @dataclass(frozen=True, slots=True)

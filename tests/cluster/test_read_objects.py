@@ -7,8 +7,8 @@ import json
 import pytest
 
 from kns.cluster.manifests import ClusterObjects, read_objects
-from kns.labfile.document import parse_documents
 from kns.labfile.objects import parse_object_stream
+from kns.labfile.parse import parse_documents
 
 SERVICE = """\
 apiVersion: v1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kns.cluster.resolve import resolve
 from kns.errors import SpecError
 from kns.kinds.load import load_lab_text
-from kns.labfile.document import parse_stream
+from kns.labfile.parse import parse_stream
 
 RICH = (Path(__file__).parent / "rich.yaml").read_bytes()
 #: values that are wrong in most places, and near misses of right ones

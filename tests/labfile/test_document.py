@@ -6,7 +6,8 @@ import pytest
 
 from kns.errors import SpecError
 from kns.labfile import document as document_module
-from kns.labfile.document import parse_documents, parse_stream, path_text
+from kns.labfile.document import path_text
+from kns.labfile.parse import parse_documents, parse_stream
 from kns.labfile.scalars import plain_value
 
 
