@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from kns.addresses import IPNetwork
 from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.by_mode import proxies
-from kns.kernel import conntrack, netns
+from kns.kernel import netns
 from kns.kinds.networking import ProxyMode
 from kns.state.model import HostState, Netns
 
@@ -29,6 +29,8 @@ def notes(before: HostState, wanted: ProxyMode, service_cidrs: Sequence[IPNetwor
     for space in before.netns:
         found = proxy_in(space)
         if found is not None and found.MODE is not wanted:
+            from kns.kernel import conntrack  # noqa: PLC0415 - brings asyncio, and few switch
+
             old = found
             open_connections += netns.call_in(
                 space.name, conntrack.count_connections_here, service_cidrs

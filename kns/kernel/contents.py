@@ -113,7 +113,7 @@ def _read_sysctls(
 ) -> tuple[tuple[Sysctl, ...], tuple[Sysctl, ...]]:
     """The sysctls that are asked for, and what sets others back."""
     wanted = {sysctl.key: sysctl.value for sysctl in interest.sysctls}
-    found = sysctls.read(usual.sysctls.keys() | wanted.keys())
+    found = sysctls.read(dict.fromkeys((*usual.sysctls, *wanted)))
     asked = tuple(Sysctl(key, found[key]) for key in wanted if key in found)
     changed = {item.key: item for item in sysctls.deviations(found, {**usual.sysctls, **wanted})}
     undone = (item for key, item in changed.items() if key not in wanted)

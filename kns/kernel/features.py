@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kns.kernel import processes
 from kns.kernel.processes import Completed
 from kns.state.requirements import Feature
 
 _SECONDS = 20.0
+#: virtual and real servers of the calling thread's netns; /proc/net is the main thread's
+IPVS_TABLE = Path("/proc/thread-self/net/ip_vs")
 
 
 def tried(feature: Feature) -> Completed:
@@ -18,3 +22,8 @@ def tried(feature: Feature) -> Completed:
 def works(feature: Feature) -> bool:
     """True if the kernel does it; what can be loaded for it is loaded by that."""
     return tried(feature).returncode == 0
+
+
+def has_ipvs_here() -> bool:
+    """True if the kernel has IPVS by now, as a module or built in."""
+    return IPVS_TABLE.exists()

@@ -1,9 +1,11 @@
-"""IPVS and ipsets of a netns: read, and brought to what is desired.
+"""IPVS of a netns: read, and brought to what is desired.
 
 Virtual servers are written by pyroute2's ipvsmsg over generic netlink, many in one send. They are
 read by one dump, their real servers from /proc's ip_vs, because netlink needs a dump of its own for
-each virtual server. ipsets are read and written by the
-program `ipset`, one process for all sets of a netns, however many entries they have.
+each virtual server.
+
+Its part of pyroute2 brings asyncio along: it is imported where there is IPVS to look at
+(`features.has_ipvs_here`).
 
 Functions that end in `_here` act on the netns of the calling thread.
 """
@@ -19,8 +21,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from pathlib import Path
-from threading import Event
 
 from pyroute2.netlink import (
     CTRL_CMD_GETFAMILY,
@@ -48,13 +48,14 @@ from pyroute2.netlink.generic.ipvs import (
 from kns.addresses import IPAddress, IPFamily
 from kns.errors import ApplyError, PlatformError
 from kns.kernel import processes
+from kns.kernel.features import IPVS_TABLE, has_ipvs_here
 from kns.kernel.modules import modprobe
 from kns.kernel.netlink import BODY, Refusal, Socket, attributes, wanted
 from kns.kernel.shapes import Port, encoded, filled, request
-from kns.plan.ops import RestoreIpsets, SetVirtualServers
-from kns.state import ipset, ipvs
+from kns.plan.ops import SetVirtualServers
+from kns.state import ipvs
 from kns.state.ipvs import IpvsStep, Verb, steps
-from kns.state.model import IpSet, IpvsTimeouts, RealServer, VirtualServer
+from kns.state.model import IpvsTimeouts, RealServer, VirtualServer
 
 # linux/ip_vs.h, which pyroute2 has no names for
 F_PERSISTENT = 0x1
@@ -93,10 +94,6 @@ _TIMEOUTS = wanted(
     "IPVS_CMD_ATTR_TIMEOUT_TCP_FIN",
     "IPVS_CMD_ATTR_TIMEOUT_UDP",
 )
-#: not /proc/net, which is the main thread's
-_TABLE = Path("/proc/thread-self/net/ip_vs")
-#: there once the kernel has ipsets, as a module or built in
-_IP_SET = Path("/sys/module/ip_set")
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -107,14 +104,14 @@ def read_virtual_servers_here(*, counters: bool = False) -> tuple[VirtualServer,
 
     `counters`: with what they have counted, if there is an `ipvsadm` to tell it.
     """
-    if not _TABLE.exists():
+    if not has_ipvs_here():
         return ()
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
         family = _family(sock)
         if family is None:
             return ()
         answers = sock.dump(_request(family, IPVS_CMD_GET_SERVICE, flags=NLM_F_DUMP))
-    real_servers = _parse_proc(_TABLE.read_text())
+    real_servers = _parse_proc(IPVS_TABLE.read_text())
     found = []
     for answer in answers:
         item = _service(answer)
@@ -182,7 +179,7 @@ def _endpoint(text: str) -> tuple[IPAddress, int]:
 
 def read_timeouts_here() -> IpvsTimeouts:
     """The timeouts that are in force; all 0 without IPVS."""
-    if not _TABLE.exists():
+    if not has_ipvs_here():
         return IpvsTimeouts()
     with contextlib.closing(Socket(NETLINK_GENERIC)) as sock:
         answer = sock.ask(_request(_require_family(sock), IPVS_CMD_GET_CONFIG))
@@ -190,28 +187,7 @@ def read_timeouts_here() -> IpvsTimeouts:
     return IpvsTimeouts(*(_number(parts[name]) for name in _TIMEOUTS.values()))
 
 
-def read_ipsets_here(prefix: str, stop: Event | None = None) -> tuple[IpSet, ...]:
-    """The sets whose name begins so, by name; none where nobody ever used one."""
-    if not _IP_SET.exists():
-        return ()
-    try:
-        done = processes.run(ipset.SAVE, timeout=processes.patience(), stop=stop)
-    except PlatformError:  # the program is missing: where nobody needs sets, nobody must care
-        return ()
-    if done.failure:
-        raise ApplyError(done.failure, op="ipset save")
-    return tuple(s for s in ipset.parse_save(done.stdout) if s.name.startswith(prefix))
-
-
 # -- writing ---------------------------------------------------------------------------------------
-
-
-def restore_ipsets_here(op: RestoreIpsets, stop: Event | None = None) -> None:
-    """Feed the op's text to `ipset restore`."""
-    limit = processes.patience(op.text)
-    done = processes.run(ipset.RESTORE, input=op.text, timeout=limit, stop=stop)
-    if done.failure:
-        raise ApplyError(done.failure, op="ipset restore", netns=op.netns)
 
 
 def apply_here(op: SetVirtualServers) -> None:

@@ -49,6 +49,7 @@ from kns.state.model import (
 
 NEW = NLM_F_CREATE | NLM_F_EXCL
 SET = NLM_F_CREATE | NLM_F_REPLACE
+_UNIVERSE, _LINK, _HOST = (int(rt_scope[name]) for name in ("universe", "link", "host"))
 
 #: attributes of a message: pyroute2's name and value
 Attributes = list[tuple[str, object]]
@@ -224,12 +225,11 @@ KERNEL_ROUTE = "proto kernel"
 
 def scope_of(route: Route) -> int:
     """The scope of an IPv4 route as `ip route` chooses it; IPv6 knows none."""
-    name = "universe"
     if route.destination.version == 4 and route.type is RouteType.LOCAL:
-        name = "host"
-    elif route.destination.version == 4 and len(route.hops) == 1 and not route.hops[0].gateway:
-        name = "link"
-    return int(rt_scope[name])
+        return _HOST
+    if route.destination.version == 4 and len(route.hops) == 1 and not route.hops[0].gateway:
+        return _LINK
+    return _UNIVERSE
 
 
 def add_route(route: Route, indexes: Mapping[str, int]) -> bytes:

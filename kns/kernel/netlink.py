@@ -45,8 +45,9 @@ BODY = _HEADER.size
 
 #: requests in one send: each answer occupies about 1 kB of the 208 kB receive buffer
 BATCH = 64
-#: bytes; the kernel fills what it is given
-RECEIVE = 1 << 18
+#: bytes; the kernel fills at most half of it (linux/netlink.h: 32 kB for a dump), and Python takes
+#: and gives back the memory of a greater one with each call
+RECEIVE = 1 << 16
 #: how often a dump that the kernel calls inconsistent is asked for again
 DUMP_TRIES = 8
 

@@ -14,8 +14,9 @@ from threading import Event
 
 from kns.kernel import (
     contents,
+    features,
+    ipsets,
     iptables,
-    ipvs,
     link_dumps,
     netns,
     nftables,
@@ -126,7 +127,10 @@ def _read_rules(name: str, interest: Interest, stop: Event) -> _RuleReader:
     if interest.nft:
         parts["nftables"] = nftables.observe(name, interest.rules.nft_tables, stop=stop)
     if interest.ipvs:
-        parts["ipsets"] = ipvs.read_ipsets_here(interest.rules.ipset_prefix, stop)
+        parts["ipsets"] = ipsets.read_here(interest.rules.ipset_prefix, stop)
+    if interest.ipvs and features.has_ipvs_here():
+        from kns.kernel import ipvs  # noqa: PLC0415 - most kernels have none to look at
+
         parts["virtual_servers"] = ipvs.read_virtual_servers_here(counters=interest.counters)
         parts["ipvs_timeouts"] = ipvs.read_timeouts_here()
     return _RuleReader(**parts)

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from kns.addresses import IPFamily
 from kns.errors import CancelledError
-from kns.kernel import conntrack, iptables, ipvs, netns, nftables
+from kns.kernel import ipsets, iptables, netns, nftables
 from kns.plan.ops import (
     CleanConntrack,
     LoadNft,
@@ -72,17 +72,24 @@ class Programs:
                 raise CancelledError("interrupted", hint="nothing of this run is left behind")
             future.result()
         for op in self._last:
-            match op:
-                case SetVirtualServers():
-                    netns.call_in(op.netns, ipvs.apply_here, op)
-                case CleanConntrack():
-                    netns.call_in(op.netns, conntrack.clean_here, op)
-                case _:
-                    assert_never(op)
+            _run_last(op)
 
     def cancel(self) -> None:
         """Begin with no further one, and end those that run."""
         self._stop.set()
+
+
+def _run_last(op: SetVirtualServers | CleanConntrack) -> None:
+    # their parts of pyroute2 bring asyncio along, which few labs need
+    from kns.kernel import conntrack, ipvs  # noqa: PLC0415
+
+    match op:
+        case SetVirtualServers():
+            netns.call_in(op.netns, ipvs.apply_here, op)
+        case CleanConntrack():
+            netns.call_in(op.netns, conntrack.clean_here, op)
+        case _:
+            assert_never(op)
 
 
 def _lanes(ops: Sequence[_ProgramOp]) -> tuple[Sequence[_ProgramOp], ...]:
@@ -105,7 +112,7 @@ def _run_programs(ops: Sequence[_ProgramOp], stop: threading.Event) -> None:
             case RestoreIptables():
                 iptables.apply_here(op, stop)
             case RestoreIpsets():
-                ipvs.restore_ipsets_here(op, stop)
+                ipsets.restore_here(op, stop)
             case LoadNft():
                 nftables.apply_here(op, stop)
             case _:

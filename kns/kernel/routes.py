@@ -51,6 +51,8 @@ _PARTS = wanted(
 _UNUSUAL = wanted(
     rtmsg, "RTA_SRC", "RTA_IIF", "RTA_METRICS", "RTA_FLOW", "RTA_VIA", "RTA_ENCAP", "RTA_PREF"
 )
+#: what a route that is no unusual one can have; a preference may be 0, weights may differ
+_USUAL = frozenset({*_PARTS.values(), "RTA_PREF"} - {"RTA_MULTIPATH"})
 _EVERY = {**_PARTS, **_UNUSUAL, _RTA_NH_ID: "nhid"}
 _METRICS = wanted(
     rtmsg.metrics, *(row[0] for row in rtmsg.metrics.nla_map if row[0] != "RTAX_UNSPEC")
@@ -181,7 +183,13 @@ def _found(data: bytes, family: int, length: int, names: Mapping[int, str]) -> _
         # the kernel gives IPv6 routes that were added without a metric 1024
         metric=0 if family == socket.AF_INET6 and metric == 1024 else metric,
     )
-    unusual = " ".join(_unusual(parts, route, tos, scope, from_length))
+    usual = (
+        not (tos or from_length)
+        and parts.keys() <= _USUAL
+        and not any(parts.get("RTA_PREF", b""))
+        and (family == socket.AF_INET6 or scope == links.scope_of(route))
+    )
+    unusual = "" if usual else " ".join(_unusual(parts, route, tos, scope, from_length))
     return _Found(route, protocol, unusual, data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -73,16 +74,39 @@ def _walk(folder: Path) -> Iterator[str]:
 
 
 def read(keys: Iterable[str]) -> dict[str, str]:
-    """The values, white space as a tab each; a key that this kernel lacks is left out."""
+    """The values, white space as a tab each; a key that this kernel lacks is left out.
+
+    Each of the folders `ipv4`, `ipv6` … is opened once: the kernel keeps those of all netns under
+    one name in one hash chain, and walks it for each path that leads through them.
+    """
     found = {}
-    for key in keys:
+    for family, of_family in itertools.groupby(keys, key=_family):
         with contextlib.suppress(OSError):
-            file = os.open(f"{FOLDER}/{key}", os.O_RDONLY | os.O_CLOEXEC)
+            folder = os.open(f"{FOLDER}/{family}", os.O_PATH | os.O_CLOEXEC)
             try:
-                found[key] = "\t".join(os.read(file, 1 << 16).decode().split())
+                for key in of_family:
+                    with contextlib.suppress(OSError):
+                        found[key] = _read(key.removeprefix(f"{family}/"), folder)
             finally:
-                os.close(file)
+                os.close(folder)
     return found
+
+
+def _family(key: str) -> str:
+    return key.partition("/")[0]
+
+
+def _read(path: str, folder: int) -> str:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        value = b""
+        while part := os.read(file, 1 << 12):
+            value += part
+            if len(part) < 1 << 12:
+                break
+    finally:
+        os.close(file)
+    return "\t".join(value.decode().split())
 
 
 def deviations(found: Mapping[str, str], usual: Mapping[str, str]) -> Iterator[Sysctl]:

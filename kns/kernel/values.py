@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import sys
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -24,11 +25,13 @@ def mac(raw: bytes) -> str:
     return raw.hex(":")
 
 
+@functools.lru_cache(4096)
 def ip(raw: bytes) -> IPAddress:
     """An address of four or sixteen bytes."""
     return IPv4Address(raw) if len(raw) == 4 else IPv6Address(raw)
 
 
+@functools.lru_cache(4096)
 def network(family: int, raw: bytes | None, length: int) -> IPNetwork:
     """A network of the family; without bytes the whole of it."""
     if family == socket.AF_INET:

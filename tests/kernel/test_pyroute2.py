@@ -69,7 +69,34 @@ PROGRAMS = {
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_command_that_touches_no_kernel_does_not_load_it(program: str) -> None:
     code = f"import sys; from kns.cli.main import main; {PROGRAMS[program]}; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = done.stdout.split()
+    loaded = output_of(code).split()
     assert "kns.cli.main" in loaded
-    assert "pyroute2" not in loaded
+    assert not [name for name in loaded if name.startswith("pyroute2.")]
+
+
+def output_of(code: str) -> str:
+    argv = [sys.executable, "-c", code]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "status", "probe", "verify", "get"])
+def test_command_loads_the_messages_alone(verb: str) -> None:
+    loaded = output_of(f"import sys, kns.cli.{verb}; print(*sys.modules)").split()
+    assert f"kns.cli.{verb}" in loaded
+    assert not {"asyncio", "pyroute2.iproute", "pyroute2.ndb"} & set(loaded)
+
+
+def test_package_is_whole_for_who_asks_it_for_a_name() -> None:
+    code = """
+import kns.kernel.links
+import sys
+before = "pyroute2.iproute" in sys.modules
+from pyroute2 import netns
+import pyroute2
+submodule = "pyroute2.iproute" in sys.modules
+print(before, submodule, netns.__name__, pyroute2.IPRoute.__name__, pyroute2.IPRoute is
+      __import__("pyroute2.iproute").IPRoute, hasattr(pyroute2, "nothing"))
+"""
+    assert output_of(code).split() == [
+        *("False", "False", "pyroute2.netns", "IPRoute", "True", "False"),
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kns.errors import SpecError
-from kns.labfile import document as document_module
+from kns.labfile import parse as parse_module
 from kns.labfile.document import path_text
 from kns.labfile.parse import parse_documents, parse_stream
 from kns.labfile.scalars import plain_value
@@ -104,9 +104,9 @@ def test_a_bomb_of_aliases_is_defused() -> None:
 
 
 def test_limits_of_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(document_module, "MAX_BYTES", 2 * 1024**2)
+    monkeypatch.setattr(parse_module, "MAX_BYTES", 2 * 1024**2)
     assert messages("#" * (2 * 1024**2 + 1)) == ["f: larger than 2 MiB"]
-    monkeypatch.setattr(document_module, "MAX_VALUES", 10)
+    monkeypatch.setattr(parse_module, "MAX_VALUES", 10)
     assert messages("[" + "[], " * 11 + "]") == ["f:1:38: [9]: more than 10 values"]
 
 
@@ -155,7 +155,7 @@ def test_the_parser_without_libyaml_reads_the_same(monkeypatch: pytest.MonkeyPat
 
     text = "a: &x {b: [1, 'two', ~]}\nc: *x\n---\n- d\n"
     fast = [(d.data, d.marks) for d in parse_documents(text, "f")]
-    monkeypatch.setattr(document_module, "_Parser", SafeLoader)
+    monkeypatch.setattr(parse_module, "_Parser", SafeLoader)
     assert [(d.data, d.marks) for d in parse_documents(text, "f")] == fast
 
 
