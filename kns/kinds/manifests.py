@@ -144,4 +144,6 @@ def _written(place: Place) -> Iterator[tuple[Path, Mapping[str, object]]]:
     for field in ("containers", "initContainers"):
         written = place.get(field)
         for index, container in enumerate(written if isinstance(written, list) else ()):
-            yield (field, index), container
+            # one that is none at all is an error, told where it is read
+            if isinstance(container, dict):
+                yield (field, index), container

@@ -14,6 +14,7 @@ from kns.cluster.resolve import resolve
 from kns.errors import SpecError
 from kns.kinds.load import load_lab_text
 from kns.labfile.parse import parse_stream
+from tests import fuzz
 
 RICH = (Path(__file__).parent / "rich.yaml").read_bytes()
 #: values that are wrong in most places, and near misses of right ones
@@ -121,6 +122,36 @@ def change(draw: st.DrawFn, parent: object, step: str | int) -> None:
 @given(mutated_labs())
 def test_a_mutated_lab_is_a_lab_or_a_spec_error(content: str) -> None:
     load_and_resolve(content)
+
+
+def test_structures_that_are_mutated_are_obeyed_or_refused() -> None:
+    assert fuzz.run(range(150)) == []
+
+
+def test_mutations_are_of_every_kind_and_outcome() -> None:
+    texts = [fuzz.mutated(seed) for seed in range(150)]
+    refused = [refusal(text) is not None for text, is_lab in texts if is_lab]
+    assert 10 < sum(refused) < len(refused) - 5 < len(texts) - 40
+
+
+@pytest.mark.parametrize("value", ["null", "[]", "1", "x", "[null]", "{}"])
+def test_container_that_is_none_is_told_where_it_stands(value: str) -> None:
+    text = f"""
+apiVersion: kns/v1
+kind: Lab
+metadata: {{name: x}}
+nodes: [{{name: node1}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: web}}
+spec:
+  containers:
+  - {value}
+"""
+    error = refusal(text)
+    assert error is not None
+    assert {problem.line for problem in error.problems} == {12}
 
 
 def test_the_rich_lab_itself_is_sound() -> None:

@@ -78,5 +78,6 @@ def _containers(part: Located[Workload]) -> Iterator[Problem]:
     if not written:
         yield part.place.problem(("containers",), REQUIRED, "every pod has a container")
     for index, container in enumerate(written if isinstance(written, list) else ()):
-        if isinstance(container, dict) and not container.get("name"):
+        # null is a container without fields
+        if container is None or (isinstance(container, dict) and not container.get("name")):
             yield part.place.problem(("containers", index, "name"), REQUIRED)
