@@ -212,9 +212,8 @@ def test_thousand_pods_are_served_by_one_small_process() -> None:
         for name in spaces:
             netns.in_thread(netns.create_here, name)
         process = start(made)
-        before = time.monotonic()
         answer = converge(made)
-        seconds = time.monotonic() - before
+        seconds = cpu_seconds(process.pid)
         found = status(made)
         kill(process, signal.SIGTERM)
     finally:
@@ -224,6 +223,12 @@ def test_thousand_pods_are_served_by_one_small_process() -> None:
     assert answer == Converged(servers=5000, containers=0)
     assert found.rss_kb < 150_000
     assert seconds < 5  # start included; a fifth of that on an idle machine
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has used so far (proc(5): utime and stime, in ticks)."""
+    ticks = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
 def test_agent_takes_no_code_from_the_folder_it_was_started_in(

@@ -133,7 +133,8 @@ def test_status_tells_which_nodes_take_the_packets(lab: Lab) -> None:
 def test_probe_from_outside_names_who_is_seen_and_why_not(lab: Lab) -> None:
     done = kns("probe", "-l", lab.name, "stranger", "svc-ranges")
     assert done.returncode == 1
-    assert "loadBalancerSourceRanges of svc-ranges leaves out 203.0.113.66" in done.stdout
+    words = " ".join(done.stdout.split())
+    assert "loadBalancerSourceRanges of svc-ranges leaves out 203.0.113.66" in words
     seen = kns("probe", "-l", lab.name, "internet", "svc-local").stdout
     hidden = "203.0.113.2 (cloud-lb)" if lab.mode == "proxy" else "internet's own address"
     assert hidden in seen

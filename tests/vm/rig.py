@@ -52,6 +52,12 @@ TEST_TIMEOUT = 1800
 SLOWER = 4
 #: what a guest needs to boot and power off, many times over
 KVM_TRIAL_TIMEOUT = 20
+CPUS = 2
+#: one pytest for each CPU of the VM, each with netns and a /run of its own
+_SIDE_BY_SIDE = (
+    *("--dist", "worksteal"),
+    *("--tx", f"{CPUS}*popen//python=scripts/in-throwaway {sys.executable}"),
+)
 #: variables of the environment that the command in the VM sees too
 PASSED = ("CI", "KNS_TIER", "PYTEST_ADDOPTS")
 #: program → Debian package
@@ -140,7 +146,7 @@ def test(pytest_args: Sequence[str], junit: Path, timeout: float) -> int:
     for why in lacking:
         print(f"rig: {why}", flush=True)
     files = files_with_marked_tests(base, pytest_args)
-    command = [*base, "-p", "no:cacheprovider", "--junitxml=/run/out/junit.xml"]
+    command = [*base, "-p", "no:cacheprovider", "--junitxml=/run/out/junit.xml", *_SIDE_BY_SIDE]
     with tempfile.TemporaryDirectory(prefix="kns-vm-") as folder:
         code = in_vm([*command, *options_of(pytest_args), *files], Path(folder), timeout)
         written = Path(folder) / "junit.xml"
@@ -286,7 +292,7 @@ def vng_command(kernel: Kernel, folder: Path, *, kvm: bool | None = None) -> lis
     )
     return [
         *("vng", "--run", str(kernel.image), "--force-9p", "--user", "root"),
-        *("--cpus", "2", "--memory", "2G", f"--qemu-opts={opts}"),
+        *("--cpus", str(CPUS), "--memory", "2G", f"--qemu-opts={opts}"),
         *(() if accelerated else ("--disable-kvm",)),
     ]
 
