@@ -35,8 +35,9 @@ from kns.kinds.placement import PlacedPod, expand_pods, own_workloads
 from kns.kinds.pod import Pod
 from kns.kinds.shortform import workload_manifest
 from kns.kinds.workload import Workload, WorkloadKind
-from kns.labfile.document import Document, parse_stream
+from kns.labfile.document import Document
 from kns.labfile.objects import objects_in
+from kns.labfile.parse import parse_stream
 from kns.labfile.reader import JSON
 
 _WORKLOADS = frozenset(str(kind) for kind in WorkloadKind)
