@@ -1,6 +1,6 @@
 """Plain Kubernetes manifests beside the Lab document.
 
-What kns has no use for (images, volumes, probes, resources …) is passed over. Errors are at the
+What kns has no use for (images, volumes, resources …) is passed over. Errors are at the
 manifest's own paths.
 """
 

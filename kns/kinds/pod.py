@@ -25,10 +25,14 @@ from kns.kinds.fields import (
     PORT,
     PORT_NAME,
     PROTOCOL,
+    QUALIFIED_NAME,
+    SECONDS,
     SUBDOMAIN,
     TEXTS,
     WORD,
 )
+from kns.kinds.lifecycle import FIELDS as LIFECYCLE_FIELDS
+from kns.kinds.lifecycle import Lifecycle, Probe
 from kns.kinds.marks import COMPONENT, READY, SERVING, TERMINATING, without_marks
 from kns.kinds.scheduling import (
     AFFINITY,
@@ -53,6 +57,18 @@ class DNSPolicy(StrEnum):
     CLUSTER_FIRST_WITH_HOST_NET = "ClusterFirstWithHostNet"
     DEFAULT = "Default"
     NONE = "None"
+
+
+class RestartPolicy(StrEnum):
+    """When a container that has ended is started again."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+#: seconds from SIGTERM to SIGKILL, where a pod says nothing (corev1.DefaultTerminationGrace…)
+GRACE_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,10 @@ class Container:
     is_sidecar: bool = False
     #: the real program of kns' own that runs in it instead (`nginx`)
     component: str = ""
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +164,10 @@ class Pod:
     #: any of these terms; None: any node
     node_affinity: tuple[NodeSelectorTerm, ...] | None = None
     tolerations: tuple[Toleration, ...] = ()
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    termination_grace_period_seconds: int = GRACE_SECONDS
+    #: conditions that somebody else sets, without which it is not ready
+    readiness_gates: tuple[str, ...] = ()
 
     @property
     def wishes(self) -> Wishes:
@@ -289,6 +313,7 @@ _CONTAINER_FIELDS = (
     Field("args", ARGUMENTS, default=[]),
     Field("env", ListOf(ENV)),
     Field("envFrom", ListOf(ENV_FROM), default=[]),
+    *LIFECYCLE_FIELDS,
 )
 _CONTAINER = Shape(
     _container,
@@ -309,6 +334,12 @@ _INIT_CONTAINER = Shape(
     of=Container,
     title="InitContainer",
     doc="With `restartPolicy: Always` a sidecar, which runs beside the containers.",
+)
+_READINESS_GATE = Shape(
+    lambda condition_type: condition_type,
+    Field("conditionType", QUALIFIED_NAME, required=True),
+    title="PodReadinessGate",
+    doc="A condition of the pod that somebody else sets, without which it is not ready.",
 )
 _HOST_ALIAS = Shape(
     HostAlias, Field("ip", ADDRESS, required=True), Field("hostnames", ListOf(SUBDOMAIN))
@@ -346,6 +377,9 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("affinity", AFFINITY, "node_affinity", default={}),
         Field("tolerations", ListOf(TOLERATION)),
         Field("serviceAccountName", ANY_TEXT, "service_account", zero=True),
+        Field("restartPolicy", Choice(RestartPolicy), zero=True),
+        Field("terminationGracePeriodSeconds", SECONDS),
+        Field("readinessGates", ListOf(_READINESS_GATE)),
     )
 
 
@@ -377,6 +411,9 @@ def template_paths(template: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         "affinity",
         "tolerations",
         "serviceAccountName",
+        "restartPolicy",
+        "terminationGracePeriodSeconds",
+        "readinessGates",
     )
     paths: dict[str, tuple[str, ...]] = {name: (*template, "spec", name) for name in spec}
     paths["node"] = (*template, "spec", "nodeName")

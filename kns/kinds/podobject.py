@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kns.kinds.common import Object, metadata
 from kns.kinds.env import EnvVar
+from kns.kinds.lifecycle import write_lifecycle, write_probe
 from kns.kinds.marks import COMPONENT
-from kns.kinds.pod import ALWAYS, Container, Pod
+from kns.kinds.pod import ALWAYS, GRACE_SECONDS, Container, Pod, RestartPolicy
 from kns.labfile.reader import JSON
 
 
@@ -46,6 +47,12 @@ def write_spec(pod: Pod) -> Object:
         ]
     if pod.host_network:
         spec["hostNetwork"] = True
+    if pod.restart_policy is not RestartPolicy.ALWAYS:
+        spec["restartPolicy"] = str(pod.restart_policy)
+    if pod.termination_grace_period_seconds != GRACE_SECONDS:
+        spec["terminationGracePeriodSeconds"] = pod.termination_grace_period_seconds
+    if pod.readiness_gates:
+        spec["readinessGates"] = [{"conditionType": gate} for gate in pod.readiness_gates]
     if pod.hostname:
         spec["hostname"] = pod.hostname
     if pod.subdomain:
@@ -67,6 +74,14 @@ def _container(container: Container) -> Object:
         result["command"] = list(container.command)
     if container.env:
         result["env"] = [_variable(item) for item in container.env]
+    probes = {
+        "readinessProbe": container.readiness_probe,
+        "livenessProbe": container.liveness_probe,
+        "startupProbe": container.startup_probe,
+    }
+    result |= {name: write_probe(probe) for name, probe in probes.items() if probe is not None}
+    if hooks := write_lifecycle(container.lifecycle):
+        result["lifecycle"] = hooks
     return result
 
 

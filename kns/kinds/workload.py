@@ -15,7 +15,7 @@ from typing import Any, assert_never
 from kns.addresses import IPAddress
 from kns.kinds import names, selector
 from kns.kinds.common import safe_encoded
-from kns.kinds.fields import ADDRESS, ANY_TEXT, LABELS
+from kns.kinds.fields import ADDRESS, ANY_TEXT, LABELS, SECONDS
 from kns.kinds.pod import (
     ALWAYS,
     Container,
@@ -54,6 +54,8 @@ class Workload:
     selector: LabelSelector | None = None
     #: the number of a StatefulSet's first pod
     start: int = 0
+    #: how long a pod is ready before it counts as available
+    min_ready_seconds: int = 0
 
     @property
     def revision(self) -> str:
@@ -154,10 +156,11 @@ def _subdomain_objection(value: str) -> str:
     return names.label_objection(value) if value else ""
 
 
-def _short(replicas: int | None = None, **fields: Any) -> Workload:
+def _short(replicas: int | None = None, min_ready_seconds: int = 0, **fields: Any) -> Workload:
     if replicas is None:
         return Workload(WorkloadKind.POD, pod(**fields))
-    return Workload(WorkloadKind.DEPLOYMENT, pod(**fields), replicas)
+    made = Workload(WorkloadKind.DEPLOYMENT, pod(**fields), replicas)
+    return replace(made, min_ready_seconds=min_ready_seconds)
 
 
 def _manifest(
@@ -166,12 +169,13 @@ def _manifest(
     service_name: str = "",
     selector: LabelSelector | None = None,
     start: int = 0,
+    min_ready_seconds: int = 0,
     **fields: Any,
 ) -> Workload:
     template = pod(**fields)
     if kind is WorkloadKind.STATEFUL_SET and service_name:
         template = replace(template, subdomain=service_name)
-    return Workload(kind, template, replicas, selector, start)
+    return Workload(kind, template, replicas, selector, start, min_ready_seconds)
 
 
 def _pod_object(
@@ -219,7 +223,10 @@ _OBSERVED: dict[str, tuple[Field, Path]] = {
 _MATCH_LABELS = Mapped(LABELS, LabelSelector)
 SHAPE = Shape(
     _short,
-    *pod_fields(Field("replicas", _REPLICAS, default=None)),
+    *pod_fields(
+        Field("replicas", _REPLICAS, default=None),
+        Field("minReadySeconds", SECONDS, default=0),
+    ),
     of=Pod,
     doc=Workload.__doc__ or "",
 )
@@ -235,6 +242,7 @@ def form(kind: WorkloadKind) -> Form[Workload]:
         return Form(shape, {**template_paths(()), **observed})
     old = kind is WorkloadKind.REPLICATION_CONTROLLER
     more: tuple[Field, ...] = (Field("selector", _MATCH_LABELS if old else selector.SHAPE),)
+    more += (Field("minReadySeconds", SECONDS),)
     if kind is not WorkloadKind.DAEMON_SET:
         more += (Field("replicas", _REPLICAS, default=1),)
     if kind is WorkloadKind.STATEFUL_SET:

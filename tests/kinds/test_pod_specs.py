@@ -270,7 +270,7 @@ def test_wrong_variables(variable: str, expected: str) -> None:
             "preferredDuringSchedulingIgnoredDuringExecution",
         ),
         ("setHostnameAsFQDN: true", "setHostnameAsFQDN"),
-        ("readinessGates: [{conditionType: x}]", "readinessGates"),
+        ("readinessGates: [{conditionType: x}]", ""),
         ("schedulingGates: [{name: x}]", "schedulingGates"),
         ("runtimeClassName: gvisor", "runtimeClassName"),
         ("setHostnameAsFQDN: false", ""),

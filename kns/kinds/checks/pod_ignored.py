@@ -1,6 +1,6 @@
 """What pods say that matters to a network and has no effect here: one table, one warning each.
 
-What matters to no packet (volumes, resources, probes, which always pass here …) is passed over.
+What matters to no packet (volumes, resources …) is passed over.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ SPEC: Mapping[Path, str] = {
     ("securityContext", "sysctls"): "kns sets no sysctls in pods",
     ("setHostnameAsFQDN",): "the hostname is the pod's short one",
     ("hostnameOverride",): "the hostname is the pod's own",
-    ("readinessGates",): "a pod is ready without them",
     ("schedulingGates",): "a pod is scheduled at once",
     ("topologySpreadConstraints",): _SPREAD,
     ("affinity", "podAffinity"): _SPREAD,

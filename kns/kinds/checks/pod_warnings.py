@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kns.errors import Problem
 from kns.kinds.checks.pod_ignored import warn_ignored
 from kns.kinds.common import Protocol
+from kns.kinds.lifecycle import GRPCAction
 from kns.kinds.placement import PlacedPod, expand_pods
 from kns.kinds.pod import ALWAYS
 from kns.kinds.scheduling import NO_MATCH
@@ -21,6 +22,7 @@ def warn_pods(sources: Sources) -> Iterator[Problem]:
     for part in sources.workloads:
         yield from _ports(part)
         yield from _init_containers(part.place)
+        yield from _grpc(part)
         yield from warn_ignored(part)
         if part.value.kind is WorkloadKind.POD and part.value.replicas == 0:
             message = "the pod has ended: it is left out"
@@ -77,3 +79,18 @@ def _init_containers(place: Place) -> Iterator[Problem]:
             message = "not run: kns runs no init containers but sidecars"
             hint = "a sidecar has `restartPolicy: Always`"
             yield place.problem(("initContainers", index), message, hint, warning=True)
+
+
+def _grpc(part: Located[Workload]) -> Iterator[Problem]:
+    """A gRPC probe counts as passed: nobody here would ask it, or answer."""
+    for container, base in written_containers(part):
+        probes = {
+            "readinessProbe": container.readiness_probe,
+            "livenessProbe": container.liveness_probe,
+            "startupProbe": container.startup_probe,
+        }
+        for name, probe in probes.items():
+            if probe is not None and isinstance(probe.action, GRPCAction):
+                message = "no effect here: kns speaks no gRPC, the probe counts as passed"
+                hint = "httpGet, tcpSocket and exec are asked"
+                yield part.place.problem((*base, name, "grpc"), message, hint, warning=True)

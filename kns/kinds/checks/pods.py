@@ -14,10 +14,11 @@ from kns.kinds.checks.network import (
     reserved_names,
 )
 from kns.kinds.common import Protocol
+from kns.kinds.lifecycle import SleepAction
 from kns.kinds.networks import networks, node_mask_size, pod_capacity
 from kns.kinds.node import Node
 from kns.kinds.placement import PlacedPod, expand_pods
-from kns.kinds.pod import DNSPolicy, Pod
+from kns.kinds.pod import ALWAYS, Container, DNSPolicy, Pod
 from kns.kinds.scheduling import NO_FREE_PORTS, NO_MATCH, HostPort, objection
 from kns.kinds.sources import Sources
 from kns.kinds.workload import Workload, written_containers, written_ports
@@ -110,7 +111,41 @@ def _containers(part: Located[Workload]) -> Iterator[Problem]:
             yield part.place.problem((*base, "name"), message, hint)
         used_names.add(container.name)
         yield from _port_fields(part.place, base)
+        yield from _sleep(part, container, base)
+    yield from _init_containers(part.place)
     yield from _host_ports(part)
+
+
+def _sleep(part: Located[Workload], container: Container, base: Path) -> Iterator[Problem]:
+    """A hook sleeps no longer than the pod has to end (validateSleepAction)."""
+    grace = part.value.template.termination_grace_period_seconds
+    hooks = (
+        ("postStart", container.lifecycle.post_start),
+        ("preStop", container.lifecycle.pre_stop),
+    )
+    for name, action in hooks:
+        if isinstance(action, SleepAction) and action.seconds > grace:
+            message = (
+                f"Invalid value: {action.seconds}: must be non-negative and less than "
+                f"terminationGracePeriodSeconds ({grace})"
+            )
+            yield part.place.problem((*base, "lifecycle", name, "sleep"), message)
+
+
+_NOT_OF_INIT = ("lifecycle", "livenessProbe", "readinessProbe", "startupProbe")
+
+
+def _init_containers(place: Place) -> Iterator[Problem]:
+    """What ends before the containers start is asked nothing (validateInitContainers)."""
+    written = place.get("initContainers")
+    for index, item in enumerate(written if isinstance(written, list) else ()):
+        if isinstance(item, dict) and item.get("restartPolicy") != ALWAYS:
+            for name in _NOT_OF_INIT:
+                if item.get(name) is not None:
+                    message = (
+                        "Forbidden: may not be set for init containers without restartPolicy=Always"
+                    )
+                    yield place.problem(("initContainers", index, name), message)
 
 
 def _host_ports(part: Located[Workload]) -> Iterator[Problem]:
