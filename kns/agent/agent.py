@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from kns.agent.balancers import Balancers
 from kns.agent.containers import Containers
@@ -54,9 +54,17 @@ from kns.engine.orders import (
 from kns.engine.private import ensure_folder
 from kns.errors import KnsError, LockedError
 from kns.kernel import netns, processes
+from kns.kinds.pod import Pod
+
+if TYPE_CHECKING:
+    from kns.agent.kubelet.kubelet import Kubelet
+    from kns.agent.kubelet.reports import PodReport
+    from kns.agent.kubelet.watched import ContainerEvent
 
 #: seconds after which `up` has its answer and there is time for what can wait
 IDLE_SECONDS = 1.0
+#: seconds after which the pods are watched: `up` has its answer by then
+WATCH_SECONDS = 0.1
 
 
 class Agent:
@@ -72,6 +80,7 @@ class Agent:
         self._draining = Draining(self._worker)
         self._balancers = Balancers(self._worker)
         self._failures: tuple[Failure, ...] = ()
+        self._kubelet: Kubelet | None = None
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
 
@@ -86,6 +95,8 @@ class Agent:
             await self._over.wait()
         finally:
             server.close()
+            if self._kubelet is not None:
+                self._kubelet.close()
             self._draining.close()
             self._listeners.close()
             self._containers.release()
@@ -133,7 +144,33 @@ class Agent:
                 *await self._containers.start_missing(containers),
             )
             failures = (*self._failures, *await self._balancers.converge(cluster))
+            self._watch(cluster)
             return Converged(len(self._listeners), len(self._containers.statuses), failures)
+
+    @property
+    def kubelet(self) -> Kubelet:
+        """Who watches the pods; it begins when it is first asked for."""
+        # not before `up` has its answer
+        from kns.agent.kubelet.kubelet import Kubelet
+
+        if self._kubelet is None:
+            self._kubelet = Kubelet(
+                self._paths, self._containers, self._listeners, _log_report, _log_event
+            )
+        return self._kubelet
+
+    def _watch(self, cluster: Cluster) -> None:
+        """Watch the pods of this cluster; at first when there is time for what can wait."""
+        if self._kubelet is not None:
+            self._kubelet.update(cluster)
+        else:
+            loop = asyncio.get_running_loop()
+            loop.call_later(WATCH_SECONDS, self._begin_to_watch, cluster)
+
+    def _begin_to_watch(self, cluster: Cluster) -> None:
+        # a cluster that came in the meantime is watched already
+        if self._kubelet is None and not self._over.is_set():
+            self.kubelet.update(cluster)
 
     async def status(self) -> AgentStatus:
         """What is served and what runs at the moment, and what does not."""
@@ -161,6 +198,8 @@ class Agent:
     async def stop(self) -> Stopped:
         """End the containers, and let `serve` return."""
         async with self._turn:
+            if self._kubelet is not None:
+                self._kubelet.close()
             self._listeners.close()
             await self._containers.stop()
             self._over.set()
@@ -234,6 +273,19 @@ def bind(path: Path) -> socket.socket:
         os.umask(before)
     sock.listen(16)
     return sock
+
+
+def _log_report(report: PodReport) -> None:
+    states = ", ".join(
+        f"{item.name} {'ready' if item.ready else item.waiting[0] or 'not ready'}"
+        for item in report.containers
+    )
+    logging.getLogger(__name__).info("%s/%s: %s", report.namespace, report.name, states)
+
+
+def _log_event(pod: Pod, event: ContainerEvent) -> None:
+    level = logging.WARNING if event.is_warning else logging.INFO
+    logging.getLogger(__name__).log(level, "%s: %s: %s", pod.full_name, event.reason, event.message)
 
 
 def import_later() -> None:

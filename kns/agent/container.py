@@ -41,6 +41,16 @@ class Child(Protocol):
         """The exit status once it has ended, negative for a signal."""
 
 
+class ContainerObserver(Protocol):
+    """Who is told of a container's starts and ends, and says when it is tried again."""
+
+    def began(self) -> None:
+        """It runs."""
+
+    def ended(self, exit_code: int, signal_number: int = 0) -> float | None:
+        """It has ended. Seconds until it is to be started again, None for never."""
+
+
 class ContainerProcess:
     """A container in a netns. Its process is started, watched, started again and stopped."""
 
@@ -62,6 +72,17 @@ class ContainerProcess:
         self._ended = asyncio.Event()
         self._ended.set()
         self._stopping = False
+        self._observer: ContainerObserver | None = None
+
+    def observe(self, observer: ContainerObserver) -> None:
+        """Tell `observer` of what happens from now on, and at once that it runs if it does."""
+        self._observer = observer
+        if self._pidfd >= 0:
+            observer.began()
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the process a signal."""
+        self._signal(number)
 
     @property
     def status(self) -> ContainerStatus:
@@ -86,7 +107,7 @@ class ContainerProcess:
             )
         except (OSError, PlatformError) as error:
             self._message = str(error)
-            self._start_later()
+            self._start_later(self._own_pause())
             hint = error.hint if isinstance(error, PlatformError) else ""
             return Failure(self.spec.key, self._message, hint)
         self._watch(self._child.pid)
@@ -117,14 +138,18 @@ class ContainerProcess:
             self._restart.cancel()
         if self._tasks:  # a start or clean-up that is under way
             await asyncio.wait(self._tasks)
-        self._signal(signal.SIGTERM)
+        await self.end(GRACE_SECONDS)
+        await self._kill_rest()
+
+    async def end(self, grace: float) -> None:
+        """SIGTERM, after `grace` seconds SIGKILL; whether it starts again, its observer says."""
+        self._signal(signal.SIGTERM if grace > 0 else signal.SIGKILL)
         try:
-            await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
+            await asyncio.wait_for(self._ended.wait(), grace)
         except TimeoutError:
             self._signal(signal.SIGKILL)
             with contextlib.suppress(TimeoutError):  # one that the kernel holds in a system call
                 await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
-        await self._kill_rest()
 
     def release(self) -> None:
         """Let the process be: the next agent takes it over."""
@@ -140,20 +165,36 @@ class ContainerProcess:
         self._message = ""
         self._ended.clear()
         self._loop.add_reader(self._pidfd, self._on_end)
+        if self._observer is not None:
+            self._observer.began()
 
     def _on_end(self) -> None:
         self._close_pidfd()
-        self._message = _how_it_ended(self._child.poll() if self._child is not None else None)
+        status = self._child.poll() if self._child is not None else None
+        self._message = _how_it_ended(status)
         self._child = None
         self._adopted = False
         self._ended.set()
+        delay = self._pause(status)
         if not self._stopping:
-            self._run(self._clean_up_and_restart())
+            self._run(self._clean_up_and_restart(delay))
 
-    async def _clean_up_and_restart(self) -> None:
+    def _pause(self, status: int | None) -> float | None:
+        """Seconds until it is started again, None for never."""
+        if self._observer is None:
+            return self._own_pause()
+        # of a process that another agent has started nobody learns how it ended
+        number = -status if status is not None and status < 0 else 0
+        return self._observer.ended(128 + number if number else status or 0, number)
+
+    def _own_pause(self) -> float:
+        delay, self._backoff = self._backoff.after_end(time.monotonic())
+        return delay
+
+    async def _clean_up_and_restart(self, delay: float | None) -> None:
         await self._kill_rest()
-        if not self._stopping:
-            self._start_later()
+        if not self._stopping and delay is not None:
+            self._start_later(delay)
 
     async def _kill_rest(self) -> None:
         await self._loop.run_in_executor(
@@ -161,8 +202,7 @@ class ContainerProcess:
         )
         record_path(self._paths, self.spec).unlink(missing_ok=True)
 
-    def _start_later(self) -> None:
-        delay, self._backoff = self._backoff.after_end(time.monotonic())
+    def _start_later(self, delay: float) -> None:
         delay = max(delay, NOTICE_SECONDS)
         log = logging.getLogger(__name__)
         log.warning("%s: %s; restart in %.0f s", self.spec.key, self._message, delay)

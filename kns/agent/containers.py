@@ -48,6 +48,10 @@ class Containers:
         """What each of them does, in the order in which they were started."""
         return tuple(container.status for container in self._watched.values())
 
+    def get(self, key: str) -> ContainerProcess | None:
+        """The container of that key."""
+        return self._watched.get(key)
+
     async def stop_others(self, specs: Sequence[Program]) -> None:
         """Stop every container that `specs` doesn't hold just so, and in the same netns."""
         wanted = {spec.key: spec for spec in specs}

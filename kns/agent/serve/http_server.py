@@ -14,6 +14,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import cast
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -59,6 +60,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         "_busy",
         "_connections",
         "_deadline",
+        "_draining",
         "_filler",
         "_h11",
         "_idle",
@@ -85,6 +87,7 @@ class HTTPConnection(asyncio.BufferedProtocol):
         self._unread = False  # the client doesn't read: the transport's buffer is full
         self._lingering = False
         self._idle = False  # between two requests
+        self._draining = False  # the answer that is under way is the last one
 
     # -- what the transport calls --
 
@@ -145,6 +148,12 @@ class HTTPConnection(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """End the connection at once, as the end of a container does."""
         self._transport.abort()
+
+    def drain(self) -> None:
+        """Answer what was asked, and then end, as Go's `http.Server.Shutdown` does."""
+        self._draining = True
+        if self._request is None and not self._transport.is_closing():
+            self._transport.close()
 
     # -- reading --
 
@@ -229,6 +238,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
         silent = self._request is not None and self._request.method == b"HEAD"
         if silent or response.status in _BODILESS:
             body, self._filler = (b"", 0)
+        if self._draining:
+            response = replace(response, headers=(*response.headers, ("Connection", "close")))
         self._allow(WRITE_SECONDS)
         self._transport.write(
             _joined(self._h11.send(_head(response)), self._h11.send(h11.Data(data=body)))
@@ -251,7 +262,8 @@ class HTTPConnection(asyncio.BufferedProtocol):
 
     def _finish(self) -> None:
         self._write(h11.EndOfMessage())
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+        is_done = self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE
+        if is_done and not self._draining:
             self._h11.start_next_cycle()
             self._request = None
             self._idle = True

@@ -27,6 +27,11 @@ from kns.errors import PlatformError
 from kns.kernel import netns, sockets
 from kns.kinds.common import Protocol
 
+#: namespace, pod and name of a container
+ContainerKey = tuple[str, str, str]
+#: seconds between two looks at whether the last connection has ended
+DRAIN_INTERVAL = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -45,6 +50,9 @@ class Listeners:
         self._etc_of = etc_of
         self._name_servers = name_servers
         self._open: dict[ListenSocket, Server] = {}
+        #: containers that have ended and are not started again yet
+        self._ended: set[ContainerKey] = set()
+        self._specs: tuple[Listener, ...] = ()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -66,8 +74,46 @@ class Listeners:
                 server.close()
                 del self._open[where]
 
+    async def end(self, who: ContainerKey, grace: float) -> bool:
+        """Close a container's sockets; its connections have `grace` seconds to end by themselves.
+
+        True if they did. Until `begin` nothing of it is opened again.
+        """
+        self._ended.add(who)
+        servers = [
+            self._open.pop(where)
+            for where, server in list(self._open.items())
+            if container_of(server.spec.subject) == who
+        ]
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        for server in servers:
+            server.drain()
+        while grace > 0 and loop.time() < deadline and not all(s.is_drained for s in servers):
+            await asyncio.sleep(DRAIN_INTERVAL)
+        in_time = all(server.is_drained for server in servers)
+        for server in servers:
+            server.close()
+        return in_time
+
+    async def begin(self, who: ContainerKey) -> tuple[Failure, ...]:
+        """Open a container's sockets again."""
+        self._ended.discard(who)
+        own = [spec for spec in self._specs if container_of(spec.subject) == who]
+        return await self._open_all(own)
+
     async def open_missing(self, specs: Sequence[Listener]) -> tuple[Failure, ...]:
-        """Open what is not open yet. When this returns, all but the failed ones listen."""
+        """Open what is not open yet. When this returns, all but the failed ones listen.
+
+        What has ended under a container stays closed until it begins again.
+        """
+        self._specs = tuple(specs)
+        self._ended &= {container_of(spec.subject) for spec in specs}
+        return await self._open_all(
+            [spec for spec in specs if container_of(spec.subject) not in self._ended]
+        )
+
+    async def _open_all(self, specs: Sequence[Listener]) -> tuple[Failure, ...]:
         missing: dict[ListenSocket, Listener] = {}
         failures: list[Failure] = []
         seen: dict[ListenSocket, Listener] = {}
@@ -94,6 +140,13 @@ class Listeners:
         for server in self._open.values():
             server.close()
         self._open.clear()
+
+
+def container_of(subject: Subject) -> ContainerKey:
+    """Whose server it is; one of no container has an empty key."""
+    if isinstance(subject, Identity) and subject.pod:
+        return subject.namespace, subject.pod, subject.container
+    return "", "", ""
 
 
 def open_sockets(

@@ -74,6 +74,18 @@ class Server:
         for association in tuple(self.messages):
             association.abort()
 
+    def drain(self) -> None:
+        """Close the socket; connections end when what was asked on them is answered."""
+        if self.acceptor is not None:
+            self.acceptor.close()
+        for connection in tuple(self.connections):
+            connection.drain()
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether the last connection has ended."""
+        return not self.connections and not self.messages
+
     def answer(self, request: Request, peer: Peer) -> Response:
         """The answer to an HTTP request, by the spec of this moment."""
         subject = self.spec.subject

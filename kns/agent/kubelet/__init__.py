@@ -1,0 +1,1 @@
+"""What kubelet does for the pods of all nodes: probes, hooks, restarts, orderly ends, accounts."""
