@@ -151,7 +151,8 @@ def _container_servers(lab: str, pod: Pod, container: Container) -> Iterator[Lis
         pod=pod.name,
         node=pod.node,
         container=container.name,
-        ready=pod.ready,
+        # what a probe asks here decides what the pod is, and not the other way round
+        ready=pod.ready or container.readiness_probe is not None,
         env=own_variables(container),
         etc=names.etc_with(lab, pod),
     )

@@ -80,9 +80,10 @@ def _data(owner: Object) -> Object:
 
 
 def _made(owner: Object, data: Object, following: int, view: View) -> Object:
+    value = _first_hash(owner, view) if following == 1 else ""
     own = objects.mapping(owner, "spec", "template")
-    value, name, collisions = "", "", 0
-    while not name or view.get("ControllerRevision", meta.namespace(owner), name) is not None:
+    name, collisions = f"{objects.name_of(owner)}-{value}", 0
+    while not value or view.get("ControllerRevision", meta.namespace(owner), name) is not None:
         value = template_hash(own, collisions)
         name = f"{objects.name_of(owner)}-{value}"
         collisions += 1
@@ -99,6 +100,12 @@ def _made(owner: Object, data: Object, following: int, view: View) -> Object:
         "data": data,
         "revision": following,
     }
+
+
+def _first_hash(owner: Object, view: View) -> str:
+    """What the pods tell of an owner that has no revision yet: they were there before it."""
+    told = of_pods(view.controlled(owner, "Pod"))
+    return told.pop().removeprefix(f"{objects.name_of(owner)}-") if len(told) == 1 else ""
 
 
 def hash_of(owner: Object, revision: Object) -> str:

@@ -3,8 +3,8 @@
     cluster ──update()──▶ watched containers ──on_report(PodReport)──▶ status of the pod's object
     terminate(pod) ──▶ preStop, SIGTERM, the grace period, SIGKILL ──▶ returns: the object may go
 
-A pod without probes costs a few objects and no task. `kill` and `set_unready` are for those who
-break something on purpose.
+A pod without probes costs a few objects and no task. `kill` is for those who break something on
+purpose.
 """
 
 from __future__ import annotations
@@ -72,7 +72,6 @@ class Kubelet:
         # sockets are opened and programs started in it: what takes long, the event loop does
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="kubelet")
         self._pods: dict[PodKey, _WatchedPod] = {}
-        self._unready: set[tuple[str, str, str]] = set()
         self._is_updating = False
 
     # -- which pods --------------------------------------------------------------------------------
@@ -135,9 +134,6 @@ class Kubelet:
                 watched.runtime = process
                 process.observe(watched)
         self._pods[key].served = tuple(served)
-        for namespace, name, container_name in self._unready:
-            if (namespace, name) == key:
-                self._force(key, container_name, unready=True)
 
     def _changed(self, key: PodKey) -> None:
         if not self._is_updating and key in self._pods:
@@ -185,21 +181,6 @@ class Kubelet:
         """Send a signal to a container, or to all of a pod. UsageError if there is none."""
         for item in self._chosen((namespace, name), container):
             item.runtime.send_signal(number)
-
-    def set_unready(self, namespace: str, name: str, container: str = "", *, unready: bool) -> None:
-        """Have a container, or all of a pod, not ready whatever they say, or end that.
-
-        UsageError if there is none.
-        """
-        for item in self._chosen((namespace, name), container):
-            key = (namespace, name, item.container.name)
-            (self._unready.add if unready else self._unready.discard)(key)
-            item.force_unready(unready=unready)
-
-    def _force(self, key: PodKey, container: str, *, unready: bool) -> None:
-        for item in self._pods[key].containers:
-            if item.container.name == container:
-                item.force_unready(unready=unready)
 
     def _chosen(self, key: PodKey, container: str) -> Iterator[WatchedContainer]:
         watched = self._pods.get(key)

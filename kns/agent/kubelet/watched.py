@@ -67,7 +67,6 @@ class WatchedContainer:
         self._backoff = Backoff()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_ending = False
-        self._forced_unready = False
         self._probed_ready = False
         self.report = ContainerReport(container.name)
 
@@ -199,13 +198,6 @@ class WatchedContainer:
             self._tell(ContainerEvent("BackOff", f"{told}{self.pod.name}", is_warning=True))
         return delay
 
-    # -- what others want --------------------------------------------------------------------------
-
-    def force_unready(self, *, unready: bool) -> None:
-        """Count as not ready whatever its probe says, until this is taken back."""
-        self._forced_unready = unready
-        self._change()
-
     def close(self) -> None:
         """Watch it no more; it goes on."""
         self._is_ending = True
@@ -221,9 +213,7 @@ class WatchedContainer:
 
     def _change(self, **fields: object) -> None:
         made = replace(self.report, **fields)  # type: ignore[arg-type]
-        ready = (
-            bool(made.running) and made.started and self._probed_ready and not self._forced_unready
-        )
+        ready = bool(made.running) and made.started and self._probed_ready
         made = replace(made, ready=ready)
         if made != self.report:
             self.report = made

@@ -192,15 +192,3 @@ def test_a_post_start_hook_that_fails_ends_the_container() -> None:
         assert any(event.reason == "FailedPostStartHook" for event in room.events)
 
     run(body)
-
-
-def test_unready_overrules_the_probe_until_it_is_taken_back() -> None:
-    async def body() -> None:
-        room = Room(container())
-        room.watched.began()
-        room.watched.force_unready(unready=True)
-        assert not room.watched.report.ready
-        room.watched.force_unready(unready=False)
-        assert room.watched.report.ready
-
-    run(body)
