@@ -39,7 +39,7 @@ USER_AGENT = "kube-probe/1.35"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProbedContainer:
     """Whom to ask, and from where."""
 
     #: the netns of the pod's node
@@ -62,7 +62,7 @@ PASSED = ProbeAnswer(True)
 
 
 async def ask(
-    action: ProbeAction | HookAction, asked: Asked, timeout: float, worker: Executor
+    action: ProbeAction | HookAction, asked: ProbedContainer, timeout: float, worker: Executor
 ) -> ProbeAnswer:
     """Carry out the action, which has `timeout` seconds; never raises but when it is cancelled."""
     try:
@@ -75,7 +75,7 @@ async def ask(
 
 
 async def _carry_out(
-    action: ProbeAction | HookAction, asked: Asked, worker: Executor
+    action: ProbeAction | HookAction, asked: ProbedContainer, worker: Executor
 ) -> ProbeAnswer:
     match action:
         case HTTPGetAction():
@@ -104,7 +104,7 @@ def port_of(port: int | str, container: Container) -> int:
     raise ValueError(f"couldn't find port: {port}")
 
 
-def _timed_out(action: ProbeAction | HookAction, asked: Asked, timeout: float) -> str:
+def _timed_out(action: ProbeAction | HookAction, asked: ProbedContainer, timeout: float) -> str:
     if isinstance(action, ExecAction):
         return f'command timed out: "{" ".join(action.command)}" timed out after {timeout:.0f}s'
     where = asked.address
@@ -149,7 +149,7 @@ def _joined(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-async def _get(action: HTTPGetAction, asked: Asked, worker: Executor) -> ProbeAnswer:
+async def _get(action: HTTPGetAction, asked: ProbedContainer, worker: Executor) -> ProbeAnswer:
     """A GET; redirects on the same host are followed, one that leads elsewhere is well."""
     host, port = action.host or asked.address, port_of(action.port, asked.container)
     url = f"{action.scheme.lower()}://{_joined(host, port)}/{action.path.removeprefix('/')}"

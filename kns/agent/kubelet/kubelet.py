@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from kns.agent.containers import Containers
-from kns.agent.kubelet.asking import Asked, ProbeAnswer, ask
+from kns.agent.kubelet.asking import ProbeAnswer, ProbedContainer, ask
 from kns.agent.kubelet.reports import PodReport
 from kns.agent.kubelet.served import ServedContainer
 from kns.agent.kubelet.watched import ContainerEvent, WatchedContainer
@@ -142,7 +142,7 @@ class Kubelet:
     def _asker(
         self, cluster: Cluster, pod: Pod, container: Container
     ) -> Callable[[ProbeAction | HookAction, float], asyncio.Future[ProbeAnswer]]:
-        asked = Asked(
+        asked = ProbedContainer(
             netns=names.netns_of_node(cluster.name, pod.node),
             address=str(pod.addresses[0]),
             container=container,
