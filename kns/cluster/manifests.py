@@ -149,8 +149,9 @@ def _not_watched(items: Iterable[ObjectPlace], slices: Iterable[EndpointSlice]) 
     known = {(item.namespace, item.service) for item in slices}
     for item in items:
         place = Place(item.document, item.path)
-        name = place.get("metadata", "name")
-        if (place.get("metadata", "namespace") or "default", name) not in known:
+        # whatever they are: nobody has checked what is not read
+        namespace, name = (place.get("metadata", key) for key in ("namespace", "name"))
+        if (str(namespace or "default"), str(name)) not in known:
             message = "Endpoints are not read: kube-proxy watches EndpointSlices"
             hint = "add what `kubectl get endpointslices -o yaml` prints"
             return [place.problem(("kind",), message, hint, warning=True)]
