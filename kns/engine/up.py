@@ -19,7 +19,7 @@ from kns.compile import names
 from kns.compile.lab import LabState, compile_lab
 from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
-from kns.engine import agent, certificates, etc, files, platform, snapshot, switch
+from kns.engine import agent, certificates, etc, files, platform, snapshot, stale, switch
 from kns.engine import script as by_hand
 from kns.engine.change_lines import change_lines, serving_lines
 from kns.engine.down import remove
@@ -227,6 +227,7 @@ def _converge(
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
                 _settle(desired, report)
+                stale.forget_neighbors(desired.state.host, ops)
             served = _serve(starter, report, desired, cancelled)
             _check(cancelled)
         except BaseException:

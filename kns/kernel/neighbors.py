@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,7 +18,7 @@ from pyroute2.netlink.rtnl.ndmsg import (
     ndmsg,
 )
 
-from kns.kernel import values
+from kns.kernel import netns, values
 from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import BODY, Socket, attributes, readdressed, wanted
 from kns.kernel.shapes import encoded, request
@@ -48,6 +49,26 @@ def neighbors(sock: Socket, names: Mapping[int, str]) -> tuple[Neighbor, ...]:
             address = values.ip(parts["NDA_DST"])
             found.append(Neighbor(names[index], address, values.mac(parts["NDA_LLADDR"])))
     return tuple(found)
+
+
+def forget(names: Iterable[str]) -> None:
+    """Delete what each netns has learned of its neighbors, as `ip neigh flush all` does.
+
+    Moves the calling thread into them.
+    """
+    for name in names:
+        netns.enter(name)
+        with contextlib.closing(Socket()) as sock:
+            sock.request([_deletion(data) for data in sock.dump(_GET_NEIGHBORS) if _learned(data)])
+
+
+def _learned(data: bytes) -> bool:
+    family, _index, state, _flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
+    return family in (socket.AF_INET, socket.AF_INET6) and not state & _SET_BY_HAND
+
+
+def _deletion(data: bytes) -> bytes:
+    return readdressed(data[BODY:], RTM_DELNEIGH)
 
 
 def proxies(sock: Socket, names: Mapping[int, str]) -> Iterator[Deviation]:
