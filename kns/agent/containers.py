@@ -118,7 +118,8 @@ class Containers:
         self._size_check = loop.call_later(SIZE_CHECK_SECONDS, self._check_sizes)
 
     def _check_sizes(self) -> None:
-        logs = [log_path(self._paths, container.spec) for container in self._watched.values()]
+        own = (log_path(self._paths, container.spec) for container in self._watched.values())
+        logs = (self._paths.log, *own)
         asyncio.get_running_loop().run_in_executor(self._worker, rotate, logs)
         self._check_sizes_later()
 

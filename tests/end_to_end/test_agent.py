@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from kns.agent.containers import LOG_MAX
 from kns.compile import paths
 from kns.engine import agent, snapshot
 from kns.engine.orders import (
@@ -190,6 +191,22 @@ def test_broken_lab_file_is_told_and_what_runs_goes_on(lab: ScratchLab) -> None:
     assert isinstance(answer, Refused)
     assert "problem" in answer.error
     assert netns.call_in(lab.netns_of("web"), get, "127.0.0.1", 8080, "/hostname") == (200, "web")
+    kill(process, signal.SIGTERM)
+
+
+def test_agents_own_log_is_bounded(lab: ScratchLab) -> None:
+    lab.want(pod("web", server(8080)))
+    process = start(lab)
+    assert converges(lab)
+    with lab.paths.log.open("ab") as log:
+        log.write(b"accept: too many open files\n" * 500_000 + b"the last\n")
+    older = lab.paths.log.with_name("agent.log.1")
+    deadline = time.monotonic() + 20
+    while not older.exists() or lab.paths.log.stat().st_size > LOG_MAX:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert older.stat().st_size <= LOG_MAX
+    assert older.read_bytes().endswith(b"the last\n")
     kill(process, signal.SIGTERM)
 
 
