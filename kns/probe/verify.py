@@ -25,6 +25,7 @@ from kns.probe.diagnose import drift_words, explain
 from kns.probe.judge import Judgement, judge
 from kns.probe.model import Attempt
 from kns.probe.target import parse_target, target_of
+from kns.probe.variables import as_at_start
 from kns.promise.check import AffinityExpiry, Check, CheckSet, Datagrams, Http, Skip, Step, flow_of
 from kns.promise.checks import cluster_checks
 from kns.promise.flow import Outcome
@@ -333,7 +334,9 @@ def _refused(
 
 def _once(session: _Session, check: Check, step: Step) -> tuple[Judgement, tuple[Attempt, ...]]:
     seen = session.asker.observe(check.source, step.ask)
-    return judge(step.expectation, seen), seen if isinstance(seen, tuple) else ()
+    places = session.asker.places
+    expectation = as_at_start(step.expectation, session.cluster, places, check.source)
+    return judge(expectation, seen), seen if isinstance(seen, tuple) else ()
 
 
 def _pair(check: Check, step: Step) -> str:

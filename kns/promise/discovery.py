@@ -29,7 +29,7 @@ from kns.promise.check import (
     arrow,
 )
 from kns.promise.endpoints import has_dns, is_dns, serves_http, workloads
-from kns.promise.flow import Flow
+from kns.promise.flow import Flow, Promise
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
 from kns.promise.pods import loopback_of
@@ -106,9 +106,22 @@ def _kept_from_dns(lookup: Lookup, pod: Pod) -> str:
 
 def _kept_from(lookup: Lookup, pod: Pod, address: IPAddress) -> str:
     """Why policies or faults keep a question from the server at the address; else nothing."""
+    promised = _question(lookup, pod, address)
+    return promised.kept_out if promised else ""
+
+
+def _unanswered(lookup: Lookup, pod: Pod, address: IPAddress) -> str:
+    """Why a DNS pod gets no answer from a server outside; else nothing."""
+    promised = _question(lookup, pod, address)
+    if promised is None or promised.answers or promised.stop is None:
+        return promised.kept_out if promised else ""
+    return promised.stop.reason
+
+
+def _question(lookup: Lookup, pod: Pod, address: IPAddress) -> Promise | None:
     if pod.address(IPFamily.of(address)) is None:
-        return ""
-    return promise(lookup, Flow(Location(pod), address, DNS_PORT, Protocol.UDP)).kept_out
+        return None
+    return promise(lookup, Flow(Location(pod), address, DNS_PORT, Protocol.UDP))
 
 
 # -- names of services -----------------------------------------------------------------------------
@@ -258,7 +271,7 @@ def _outside(lookup: Lookup, pod: Pod) -> Iterator[Check | Skip]:
     name, cluster = "www.example.com.", lookup.cluster
     addresses = _internet_names(cluster).get(name)
     servers = [server for server in cluster.pods if is_dns(server)]
-    reasons = [_kept_from(lookup, item, a) for item in servers for a in addresses or ()]
+    reasons = [_unanswered(lookup, item, a) for item in servers for a in addresses or ()]
     if reason := next(filter(None, reasons), ""):
         yield Skip(NAMES, f"{name}: {reason}")
     elif addresses:

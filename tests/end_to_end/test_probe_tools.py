@@ -216,6 +216,20 @@ def test_udp(room: Room, address: str, port: int, outcome: Outcome) -> None:
     assert attempt.outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("verdict", "outcome"), [("REJECT", Outcome.REFUSED), ("DROP", Outcome.TIMEOUT)]
+)
+def test_rule_of_the_clients_own_host(room: Room, verdict: str, outcome: Outcome) -> None:
+    """send() fails with EPERM in both; only REJECT answers, over the client's loopback."""
+    rule = ("OUTPUT", "-p", "udp", "--dport", "8090", "-j", verdict)
+    run("ip", "netns", "exec", room.client, "iptables", "-I", *rule)
+    try:
+        asked = Datagram(room.client, ip_address(ADDRESS), 8090, count=2, timeout=0.4)
+        assert [attempt.outcome for attempt in datagram.udp(asked)] == [outcome] * 2
+    finally:
+        run("ip", "netns", "exec", room.client, "iptables", "-D", *rule)
+
+
 def test_udp_server_says_who_it_is(room: Room) -> None:
     found = asker(room.client, room.server).observe(
         CLIENT, Datagrams(Protocol.UDP, ip_address(ADDRESS), PORT, 3)

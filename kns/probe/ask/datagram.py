@@ -7,6 +7,7 @@ new choice of endpoint.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 import time
@@ -28,6 +29,7 @@ _REFUSED = {errno.ECONNREFUSED, errno.ECONNRESET}
 _UNREACHABLE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 #: sendto() tells the sender that a rule of its own host dropped the packet; nothing went out
 _DROPPED_HERE = {errno.EPERM, errno.ETIMEDOUT}
+_OWN_ANSWER_SECONDS = 0.2
 _UNSUPPORTED = {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT}
 
 
@@ -103,12 +105,23 @@ def _udp_exchange(request: Datagram) -> bytes:
         _bind(sock, request)
         sock.connect((str(request.address), request.port))
         sock.settimeout(request.timeout / 2)
-        sock.send(request.payload)
+        _send(sock, request.payload)
         try:
             return sock.recv(_ANSWER_MAX)
         except TimeoutError:
-            sock.send(request.payload)
+            _send(sock, request.payload)
             return sock.recv(_ANSWER_MAX)
+
+
+def _send(sock: socket.socket, payload: bytes) -> None:
+    try:
+        sock.send(payload)
+    except PermissionError:
+        # a rule of this host took the packet: if by REJECT, the ICMP error comes over its loopback
+        sock.settimeout(_OWN_ANSWER_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            sock.recv(1)
+        raise
 
 
 def _sctp_exchange(request: Datagram) -> bytes:
