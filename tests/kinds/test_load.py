@@ -131,6 +131,17 @@ def test_a_selector_that_matches_nothing_is_a_warning() -> None:
     assert lab(body).warnings[0].hint == 'did you mean "app=web"?'
 
 
+def test_a_selector_of_a_workload_that_is_scaled_to_zero_is_none() -> None:
+    pods = "pods: [{name: web, replicas: 0, labels: {app: web}}]\n"
+    ports = "ports: [{port: 80, targetPort: 8080}]"
+    assert warnings(f"{pods}services: [{{name: web, selector: {{app: web}}, {ports}}}]\n") == []
+    more = "namespaces: [shop]\n"
+    elsewhere = f"services: [{{name: web, namespace: shop, selector: {{app: web}}, {ports}}}]\n"
+    assert warnings(pods + more + elsewhere) == [
+        "services[0].selector: no pod of the namespace shop has the labels app=web"
+    ]
+
+
 def test_a_target_port_that_nobody_has_is_a_warning() -> None:
     body = (
         "pods:\n"

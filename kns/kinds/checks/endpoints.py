@@ -160,8 +160,10 @@ class LabelIndex:
     def __init__(self, sources: Sources) -> None:
         self._by_label: dict[tuple[str, str, str], list[Pod]] = {}
         self.labels: set[tuple[str, str]] = set()
+        self._scaled_to_zero: list[Pod] = []
         for part in sources.workloads:
             if part.value.replicas == 0:
+                self._scaled_to_zero.append(part.value.template)
                 continue
             stateful = part.value.kind is WorkloadKind.STATEFUL_SET
             for pod in part.value.pods(()) if stateful else (part.value.template,):
@@ -178,10 +180,19 @@ class LabelIndex:
         fewest = min(lists, key=len, default=[])
         return [pod for pod in fewest if selector.items() <= pod.labels.items()]
 
+    def has_none_on_purpose(self, namespace: str, selector: Mapping[str, str]) -> bool:
+        """True if the labels are those of a workload that is scaled to zero."""
+        return any(
+            pod.namespace == namespace and selector.items() <= pod.labels.items()
+            for pod in self._scaled_to_zero
+        )
+
 
 def _selected(part: Located[Service], index: LabelIndex) -> Iterator[Problem]:
     spec, selector = part.value, part.value.selector or {}
     pods = index.select(spec.namespace, selector)
+    if not pods and index.has_none_on_purpose(spec.namespace, selector):
+        return
     if not pods:
         text = ",".join(f"{key}={value}" for key, value in selector.items())
         message = f"no pod of the namespace {spec.namespace} has the labels {text}"
