@@ -12,12 +12,16 @@ from kns.errors import UsageError
 from kns.kinds.faults import FaultEnd, FaultEndKind
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.kinds.service import Service
 from kns.probe.names import find
 from kns.promise.location import LocationKind
 from kns.report.faults import faults_json, faults_text
 
 PODS = (LocationKind.POD,)
 LINKS = (LocationKind.POD, LocationKind.NODE)
+WAYS = tuple(LocationKind)
+#: an end of a way that may be anybody
+ANY = "any"
 pods_argument = object_argument("names", "POD…", *PODS, several=True)
 links_argument = object_argument("names", "NODE|POD…", *LINKS, several=True)
 
@@ -36,8 +40,10 @@ def _end(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> FaultE
             return FaultEnd(item.name, FaultEndKind.NODE)
         case Pod():
             return FaultEnd(item.name, FaultEndKind.POD, item.namespace)
+        case Service():
+            return FaultEnd(item.name, FaultEndKind.SERVICE, item.namespace)
         case _:
-            raise UsageError(f"{text!r} is no pod and no node")
+            return FaultEnd(item.name, FaultEndKind.INTERNET)
 
 
 def linked(cluster: Cluster, names: Iterable[str]) -> tuple[FaultEnd, ...]:
@@ -50,6 +56,23 @@ def linked(cluster: Cluster, names: Iterable[str]) -> tuple[FaultEnd, ...]:
                 hint=f"name its node: {item.node}",
             )
     return ends(cluster, names, LINKS)
+
+
+def way_ends(cluster: Cluster, source: str, target: str) -> tuple[FaultEnd | None, FaultEnd | None]:
+    """The two ends of a way; None for `any`. UsageError if they make none."""
+    for name in (source, target):
+        item = None if name == ANY else find(cluster, name, WAYS).item
+        if isinstance(item, Pod) and item.host_network:
+            raise UsageError(
+                f"{name} is in its node's network: it has no link of its own",
+                hint=f"name its node: {item.node}",
+            )
+    start, goal = (None if n == ANY else _end(cluster, n, WAYS) for n in (source, target))
+    if start == goal:
+        raise UsageError("both ends are the same", hint="name two ends, or one and `any`")
+    if start and goal and start.kind == goal.kind == FaultEndKind.INTERNET:
+        raise UsageError("both ends are outside the cluster", hint="name a pod or node as one")
+    return start, goal
 
 
 def print_faults(found: LabFaults, output: str | None) -> None:

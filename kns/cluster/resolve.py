@@ -15,7 +15,7 @@ from functools import partial
 
 from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
-from kns.cluster.faults import ClusterFaults, resolve_faults
+from kns.cluster.faults import Present, resolve_faults, unready_pods
 from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
 from kns.cluster.mirrored import mirrored_slices
@@ -64,10 +64,9 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     internet, internet_leases = resolve_internet(lab, network, leases)
     resolved = resolve_pods(lab, nodes, leases)
     services, service_leases = resolve_services(lab, network, nodes, leases)
-    faults = resolve_faults(
-        lab.faults, {pod.full_name for pod in resolved.pods}, {node.name for node in nodes}
-    )
-    pods = tuple(map(partial(_as_ready, faults), with_implied_ports(resolved.pods, services)))
+    known = {pod.full_name for pod in resolved.pods}
+    unready = unready_pods(lab.faults, known)
+    pods = tuple(map(partial(_as_ready, unready), with_implied_ports(resolved.pods, services)))
     slices = (*_explicit(lab, pods, services), *derive_slices(services, pods, nodes))
     cluster = Cluster(
         name=lab.name,
@@ -84,7 +83,12 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
         ingress_controller=resolve_controller(lab, pods),
         tls_secrets=lab.secrets,
         network_policies=lab.network_policies,
-        faults=faults,
+        faults=resolve_faults(
+            lab.faults,
+            Present(
+                known, {node.name for node in nodes}, tuple(host.name for host in internet), slices
+            ),
+        ),
     )
     kept = Leases(
         {**internet_leases, **node_leases}, resolved.leases, service_leases, resolved.last
@@ -92,9 +96,9 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     return Resolution(cluster, kept)
 
 
-def _as_ready(faults: ClusterFaults, pod: Pod) -> Pod:
-    """The pod as ready as it is but for its faults."""
-    return replace(pod, ready=False, serving=False) if pod.full_name in faults.unready else pod
+def _as_ready(unready: frozenset[str], pod: Pod) -> Pod:
+    """The pod, not ready if it is one of these."""
+    return replace(pod, ready=False, serving=False) if pod.full_name in unready else pod
 
 
 def _namespaces(

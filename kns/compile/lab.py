@@ -10,6 +10,7 @@ host ports           the CNI plugin portmap's rules            portmap.py
 egress               gateways, masquerade                      egress_gateway.py, egress.py
 load balancer        what the world knows of its addresses     load_balancer.py
 network policies     who may speak with whom                   networkpolicy/
+faults               what links do to packets on purpose       faults.py
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 from kns.cluster.model import Cluster
 from kns.compile import egress, egress_gateway, load_balancer, names, portmap
 from kns.compile.fabric import compile_fabric, compile_internet_host
+from kns.compile.faults import with_faults
 from kns.compile.fragments import joined
 from kns.compile.listeners import Listener, listeners
 from kns.compile.networkpolicy import table as networkpolicy
@@ -56,7 +58,7 @@ def compile_host(cluster: Cluster) -> HostState:
     pods: dict[str, list[Pod]] = {name: [] for name in nodes}
     for pod in cluster.pods:
         pods[pod.node].append(pod)
-    return HostState(
+    state = HostState(
         (
             compile_fabric(cluster),
             *(compile_node(cluster, node, tuple(pods[name])) for name, node in nodes.items()),
@@ -69,6 +71,7 @@ def compile_host(cluster: Cluster) -> HostState:
             ),
         )
     )
+    return with_faults(cluster, state)
 
 
 def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:

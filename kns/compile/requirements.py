@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kns.compile import faults
 from kns.compile.networkpolicy import table as networkpolicy
 from kns.compile.podnetwork.by_mode import POD_NETWORKS
 from kns.compile.proxy.by_mode import proxies
@@ -37,13 +38,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
     *(feature for proxy in proxies() for feature in proxy.FEATURES),
     networkpolicy.FEATURE,
     *(feature for network in POD_NETWORKS.values() for feature in network.FEATURES),
-    Feature(
-        "netem",
-        Need.OPTIONAL,
-        "loss and delay on a link",
-        ("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"),
-        "sch_netem",
-    ),
+    faults.SHAPING,
+    faults.NETEM,
     Feature(
         "conntrack list",
         Need.OPTIONAL,

@@ -14,7 +14,7 @@ from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host
 from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
-from kns.engine import agent, files, snapshot
+from kns.engine import agent, files, platform, snapshot
 from kns.engine.change_lines import change_lines
 from kns.engine.labs import (
     in_modes,
@@ -70,10 +70,12 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
         before = _cluster(paths, spec, now)
         faults = edit(now, before)
         after = _cluster(paths, spec, faults)
+        desired = compile_host(after)
+        platform.require_queues(desired)
         kept = files.LabFiles.read(paths)
         try:
             _write(paths, spec, faults, after)
-            ops = _carry_out(found.name, compile_host(before), compile_host(after))
+            ops = _carry_out(found.name, compile_host(before), desired)
         except BaseException:
             with contextlib.suppress(KnsError, OSError):
                 kept.restore()

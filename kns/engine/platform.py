@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from kns.cluster.model import Cluster
+from kns.compile import faults
 from kns.compile.networkpolicy import table as networkpolicy
 from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.by_mode import proxy
@@ -15,6 +16,7 @@ from kns.invocation import as_root
 from kns.kernel import features, processes
 from kns.kernel.modules import modprobe
 from kns.state.model import HostState
+from kns.state.traffic import Netem
 
 #: a process that may do all of this has CAP_NET_ADMIN and CAP_SYS_ADMIN: in practice, root
 _BRIDGE_NF = Path("/proc/sys/net/bridge")
@@ -43,6 +45,7 @@ def require(state: HostState, cluster: Cluster) -> None:
         if space.ipsets:
             programs.add("ipset")
     _require_policies(state)
+    require_queues(state)
     for program in sorted(programs):
         processes.which(program)
     _require_features(proxy(cluster.network.kube_proxy.mode))
@@ -75,6 +78,24 @@ def _require_policies(state: HostState) -> None:
         raise PlatformError(
             f"NetworkPolicies are enforced by nftables, and this kernel lacks: {modules}",
             hint=modprobe(modules),
+        )
+
+
+def require_queues(state: HostState) -> None:
+    """What the lab's faults need of the kernel: HTB and u32 for all, netem for more than a rate."""
+    queues = {
+        type(item.queue)
+        for space in state.netns
+        for shaper in space.shapers
+        for item in shaper.classes
+    }
+    if queues and not features.works(faults.SHAPING):
+        modules = faults.SHAPING.module
+        raise PlatformError(f"faults of links need {modules}", hint=modprobe(modules))
+    if Netem in queues and not features.works(faults.NETEM):
+        raise PlatformError(
+            "delay, loss and the like need netem, which this kernel lacks",
+            hint=f"{modprobe(faults.NETEM.module)}; a rate alone works without it",
         )
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import assert_never
 
 from kns.errors import ApplyError, CancelledError, PlatformError, from_os_error
-from kns.kernel import links, netns, processes
+from kns.kernel import links, netns, processes, traffic
 from kns.kernel.netlink import Refusal, Socket
 from kns.kernel.programs import Programs
 from kns.plan.ops import (
@@ -50,6 +50,7 @@ from kns.state.model import (
     Route,
     VethPeer,
 )
+from kns.state.traffic import Shaper
 
 #: the kernel's own fallback devices, which every new netns may hold, take the first indexes
 FIRST_INDEX = 16
@@ -62,6 +63,7 @@ _DONE_ALREADY: Mapping[tuple[type, type], frozenset[int]] = {
     (Delete, PolicyRule): frozenset({errno.ENOENT, errno.ESRCH}),
     (Delete, Neighbor): frozenset({errno.ENOENT, errno.ENODEV}),
     (Delete, FdbEntry): frozenset({errno.ENOENT, errno.ENODEV}),
+    (Delete, Shaper): frozenset({errno.ENOENT, errno.EINVAL, errno.ENODEV}),
     (Add, Address): frozenset({errno.EEXIST}),
     (Add, Route): frozenset({errno.EEXIST}),
     (Add, PolicyRule): frozenset({errno.EEXIST}),
@@ -207,9 +209,7 @@ class _Worker:
         if self._pending_netns != op.netns:
             self._flush()
             self._pending_netns = op.netns
-        message = self._message(op)
-        if message is not None:
-            self._pending.append((op, message))
+        self._pending += [(op, message) for message in self._messages(op)]
 
     def _flush(self) -> None:
         if not self._pending:
@@ -243,17 +243,20 @@ class _Worker:
         self._indexes.setdefault(name, {})[ifname] = index
         return index
 
-    def _message(self, op: LinkOp) -> bytes | None:
+    def _messages(self, op: LinkOp) -> Iterator[bytes]:
         match op:
+            case Add(item=Shaper() as shaper):
+                yield from traffic.add_shaper(shaper, self._indexes[op.netns][shaper.ifname])
             case Add():
-                return self._added(op.netns, op.item)
+                yield self._added(op.netns, op.item)
             case Change():
                 table = self._indexes[op.netns]
-                return links.change_link(op.link, op.fields, table[op.link.name], table)
+                yield links.change_link(op.link, op.fields, table[op.link.name], table)
             case Delete():
-                return _deleted(op.item, self._indexes.get(op.netns, {}))
+                message = _deleted(op.item, self._indexes.get(op.netns, {}))
+                yield from () if message is None else (message,)
             case Undo():
-                return op.deviation.message
+                yield op.deviation.message
             case _:
                 assert_never(op)
 
@@ -287,6 +290,8 @@ def _added(item: Entry, table: Mapping[str, int]) -> bytes:
             return links.add_neighbor(item, table[item.ifname])
         case FdbEntry():
             return links.add_fdb(item, table[item.ifname])
+        case Shaper():
+            raise TypeError(f"the shaper of {item.ifname} is several messages")
         case _:
             assert_never(item)
 
@@ -305,6 +310,8 @@ def _deleted(item: Link | Entry, table: Mapping[str, int]) -> bytes | None:
             return links.delete_neighbor(item, table[item.ifname])
         case FdbEntry():
             return links.delete_fdb(item, table[item.ifname])
+        case Shaper():
+            return traffic.delete_shaper(table[item.ifname])
         case _:
             assert_never(item)
 

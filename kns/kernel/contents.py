@@ -55,6 +55,7 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
     found = addresses.read(sock, links)
     ways, lost = routes.read(sock, names, found, _ready(links), interest.learned)
     fdb, stray = neighbors.fdb(sock, links) if any(map(_has_fdb, links)) else ((), ())
+    shapers, strange = qdiscs.read(sock, names)
     values, changed = _read_sysctls(interest, usual, links)
     space = Netns(
         name=name,
@@ -65,13 +66,14 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
         neighbors=neighbors.neighbors(sock, names),
         fdb=fdb,
         sysctls=values,
+        shapers=shapers,
         deviations=(
             *undone,
             *found.undone,
             *lost,
             *neighbors.proxies(sock, names),
             *stray,
-            *qdiscs.read(sock, names),
+            *strange,
             *_settings(links, usual),
             *_nft_tables(interest),
             *changed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kns.kinds.faults import FaultEnd, Faults
+from kns.kinds.faults import FaultEnd, Faults, NetemFault
 
 
 def with_link_down(faults: Faults, *ends: FaultEnd) -> Faults:
@@ -25,6 +25,30 @@ def with_unready(faults: Faults, *ends: FaultEnd) -> Faults:
 def with_ready(faults: Faults, *ends: FaultEnd) -> Faults:
     """Nothing makes these pods not ready."""
     return replace(faults, unready=_without(faults.unready, ends))
+
+
+def with_netem(faults: Faults, fault: NetemFault) -> Faults:
+    """The packets of this way are impaired so, however they were before."""
+    others = without_netem(faults, fault.source, fault.target).netem
+    return replace(faults, netem=(*others, fault))
+
+
+def without_netem(
+    faults: Faults, source: FaultEnd | None = None, target: FaultEnd | None = None
+) -> Faults:
+    """Nothing impairs the packets of this way; of no ends, of any."""
+    if source is None and target is None:
+        return replace(faults, netem=())
+    kept = (
+        item
+        for item in faults.netem
+        if not (_maybe_same(item.source, source) and _maybe_same(item.target, target))
+    )
+    return replace(faults, netem=tuple(kept))
+
+
+def _maybe_same(one: FaultEnd | None, other: FaultEnd | None) -> bool:
+    return one is other if one is None or other is None else _same(one, other)
 
 
 def _with(before: tuple[FaultEnd, ...], ends: tuple[FaultEnd, ...]) -> tuple[FaultEnd, ...]:

@@ -228,17 +228,19 @@ def _changed_fields(want: Link, have: Link) -> tuple[str, ...]:
 
 
 def _layer3(phases: _Phases, netns: Netns, before: Netns, lost: frozenset[str]) -> None:
-    """Addresses, neighbors, fdb, routes, rules. What stood on a lost link is gone with it."""
+    """Addresses, routes and what else stands on links. What stood on a lost one is gone with it."""
     name = netns.name
     kept_addresses = [item for item in before.addresses if item.ifname not in lost]
     kept_neighbors = [item for item in before.neighbors if item.ifname not in lost]
     kept_fdb = [item for item in before.fdb if item.ifname not in lost]
+    kept_shapers = [item for item in before.shapers if item.ifname not in lost]
     kept_routes = _surviving_routes(netns, before, lost)
     _set_difference(phases, name, netns.addresses, kept_addresses)
     _set_difference(phases, name, netns.neighbors, kept_neighbors)
     _set_difference(phases, name, netns.fdb, kept_fdb)
     _set_difference(phases, name, netns.routes, kept_routes)
     _set_difference(phases, name, netns.rules, before.rules)
+    _set_difference(phases, name, netns.shapers, kept_shapers)
 
 
 def _surviving_routes(netns: Netns, before: Netns, lost: frozenset[str]) -> list[Route]:

@@ -31,6 +31,7 @@ from kns.state.model import (
     UdpFlow,
     VirtualServer,
 )
+from kns.state.traffic import Shaper
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class VethPair:
 
 
 #: what stands on links: each is added and deleted whole
-Entry = Address | Route | PolicyRule | Neighbor | FdbEntry
+Entry = Address | Route | PolicyRule | Neighbor | FdbEntry | Shaper
 
 
 @dataclass(frozen=True, slots=True)

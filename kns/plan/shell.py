@@ -25,7 +25,7 @@ from kns.plan.ops import (
     VethPair,
     Write,
 )
-from kns.state import iptables, ipvs, nft
+from kns.state import iptables, ipvs, nft, traffic
 from kns.state.iptables import TableChange
 from kns.state.model import (
     Address,
@@ -44,6 +44,7 @@ from kns.state.model import (
     VethPeer,
     Vxlan,
 )
+from kns.state.traffic import Shaper
 
 #: folders of /proc/sys/net that a module brings
 _SYSCTL_MODULES = {"bridge": "br_netfilter", "ipv4/vs": "ip_vs"}
@@ -75,6 +76,8 @@ def commands(op: Op) -> Iterator[str]:
         case Write():
             setting = quote(f"net/{op.sysctl.key}={op.sysctl.value}")
             yield f"ip netns exec {quote(op.netns)} sysctl -qw {setting}"
+        case Add(item=Shaper() as shaper):
+            yield from (f"tc -n {quote(op.netns)} {line}" for line in traffic.commands(shaper))
         case Add():
             yield _add(op.netns, op.item)
         case Change():
@@ -172,6 +175,9 @@ def _add_entry(netns: str, item: Entry) -> str:
         case FdbEntry():
             where = f"dev {quote(item.ifname)} dst {item.destination} self permanent"
             return f"bridge -n {quote(netns)} fdb replace {item.mac} {where}"
+        case Shaper():
+            queues = ", ".join(traffic.queue_words(part.queue) for part in item.classes)
+            return f"tc on {item.ifname}: {queues}"
         case _:
             assert_never(item)
 
@@ -189,6 +195,8 @@ def _delete_entry(netns: str, item: Entry) -> str:
         case FdbEntry():
             where = f"dev {quote(item.ifname)} dst {item.destination}"
             return f"bridge -n {quote(netns)} fdb del {item.mac} {where}"
+        case Shaper():
+            return f"tc -n {quote(netns)} qdisc del dev {quote(item.ifname)} root"
         case _:
             assert_never(item)
 

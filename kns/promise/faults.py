@@ -1,4 +1,4 @@
-"""Whether a fault of the lab cuts a flow off: a link that is down on its way. Pure.
+"""Whether a fault of the lab cuts a flow off, or may: a link that is down, packets lost. Pure.
 
 A flow's way over links, whatever addresses its packets bear:
 
@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from kns.addresses import IPAddress
+from kns.cluster.faults import FaultEnds, ImpairedWay
+from kns.kinds.faults import Impairment
+from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise.flow import NO_WAY, Backend, Flow, ProxyEntry, Stage, Stop
@@ -21,6 +25,10 @@ from kns.promise.location import label
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import gateway_for
 
+#: microseconds of delay that a question and its answer survive: the shortest patience is a second
+LONG_DELAY = 200_000
+#: bits per second below which a check's own packets wait for each other
+LOW_RATE = 256_000
 #: outside the cluster, beside the names of nodes
 _OUTSIDE = ""
 
@@ -59,6 +67,58 @@ def cut(lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend) 
         return reason
     nodes = tuple(_nodes(lookup, flow, entry, backend))
     return next(_node_links(lookup, nodes), "")
+
+
+def hampered(lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend) -> str:
+    """Why it can't be promised that the flow is answered: packets are lost on purpose; or nothing.
+
+    What only takes longer is answered, unless it takes longer than anybody waits. The answers'
+    way counts as well.
+    """
+    faults = lookup.cluster.faults
+    sender = lookup.sender(flow.source)
+    is_loopback = entry is None and (flow.destination.is_loopback or backend.pod is sender)
+    if not faults.impaired or is_loopback:
+        return ""
+    nodes = tuple(_nodes(lookup, flow, entry, backend))
+    target = lookup.pods.get(backend.address) or lookup.nodes.get(backend.node)
+    ends = (sender, target or lookup.hosts.get(backend.address))
+    passed = (*ends, *(lookup.nodes.get(name) for name in nodes))
+    leaves = len(set(nodes)) > 1
+    met = (way for way in faults.impaired if _meets(way, passed, leaves=leaves))
+    return next(filter(None, (_serious(way.impairment) for way in met)), "")
+
+
+def _serious(impairment: Impairment) -> str:
+    """What of it may keep an answer from whoever waits for it; nothing: it does not."""
+    for name in ("loss", "corrupt"):
+        if part := getattr(impairment, name):
+            return f"netem: {part / 10_000:g}% {name} on its way"
+    if impairment.delay + impairment.jitter > LONG_DELAY:
+        return f"netem: {impairment.delay / 1000:g} ms delay on its way"
+    if 0 < impairment.rate < LOW_RATE:
+        return f"netem: no more than {impairment.rate // 1000} kbit/s on its way"
+    return ""
+
+
+def _meets(way: ImpairedWay, passed: Sequence[object], *, leaves: bool) -> bool:
+    """Whether the flow, or its answer, passes an end of either side; `leaves`: a node's link."""
+    sides = [side for side in (way.sources, way.targets) if side is not None]
+    if len(sides) == 1 and not leaves:
+        sides = [replace(side, nodes=()) for side in sides]
+    return all(any(_is_one(item, side) for item in passed) for side in sides)
+
+
+def _is_one(item: object, side: FaultEnds) -> bool:
+    match item:
+        case Pod():
+            return item.full_name in side.pods or item.node in side.nodes
+        case Node():
+            return item.name in side.nodes
+        case InternetHost():
+            return item.name in side.hosts
+        case _:
+            return False
 
 
 def _pod_link(lookup: Lookup, pod: Pod) -> str:

@@ -179,7 +179,7 @@ def _over_localhost(pod: Pod, servers: tuple[tuple[str, int], ...]) -> Iterator[
 # -- the flat network ------------------------------------------------------------------------------
 
 
-def _pod_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
+def _pod_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check | Skip]:
     for source, target in sampling.pod_pairs(lookup.cluster):
         address = target.address(family)
         if address is None or source.address(family) is None:
@@ -214,9 +214,11 @@ def _check(
     return Check(path, kind, name, flow.source, goal.label, expected, steps)
 
 
-def _cut_off(lookup: Lookup, kind: str, found: Promise, target: Pod) -> Check:
-    """The check of a flow that a fault ends."""
+def _cut_off(lookup: Lookup, kind: str, found: Promise, target: Pod) -> Check | Skip:
+    """The check of a flow that a fault ends, or why it can't be told whether it does."""
     assert found.stop is not None  # noqa: S101 - the caller looked
+    if not found.outcomes:
+        return Skip(arrow(found.flow.source, label(target)), found.stop.reason)
     step = Step(Echo(found.flow.destination), Expectation(outcomes=found.outcomes))
     return _check(lookup, kind, found, target, f"no answer: {found.stop.reason}", (step,))
 
@@ -237,12 +239,12 @@ def _ping_and_ask(target: Pod, found: Promise) -> tuple[Step, ...]:
     return (ping, Step(ask, Expectation(backends=(label(target),), seen=seen)))
 
 
-def _node_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
+def _node_to_pod(lookup: Lookup, family: IPFamily) -> Iterator[Check | Skip]:
     for node, pod in node_pods(lookup):
         yield from _from_node(lookup, node, pod, family)
 
 
-def _from_node(lookup: Lookup, node: Node, pod: Pod, family: IPFamily) -> Iterator[Check]:
+def _from_node(lookup: Lookup, node: Node, pod: Pod, family: IPFamily) -> Iterator[Check | Skip]:
     address = pod.address(family)
     if address is None or is_subject(lookup, node, address):
         return
@@ -256,24 +258,29 @@ def _from_node(lookup: Lookup, node: Node, pod: Pod, family: IPFamily) -> Iterat
     yield _check(lookup, where, found, pod, expected, _ping_and_ask(pod, found))
 
 
-def _node_to_node(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
+def _node_to_node(lookup: Lookup, family: IPFamily) -> Iterator[Check | Skip]:
     for source, target in sampling.node_pairs(lookup.cluster):
         yield from _ping(lookup, source, target, family)
 
 
-def _pod_to_node(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
+def _pod_to_node(lookup: Lookup, family: IPFamily) -> Iterator[Check | Skip]:
     for pod in sampling.one_per_node(lookup.cluster):
         others = [node for node in lookup.cluster.nodes if node.name != pod.node]
         for node in (lookup.node_of(pod), *others[:1]):
             yield from _ping(lookup, pod, node, family)
 
 
-def _ping(lookup: Lookup, source: Pod | Node, node: Node, family: IPFamily) -> Iterator[Check]:
+def _ping(
+    lookup: Lookup, source: Pod | Node, node: Node, family: IPFamily
+) -> Iterator[Check | Skip]:
     address = node.address(family)
     if address is None:
         return
     found = promise(lookup, Flow(Location(source), address))
     stop = found.stop
+    if stop is not None and not stop.outcomes:
+        yield Skip(arrow(found.flow.source, node.name), stop.reason)
+        return
     expected = f"answers ping at {address}" if stop is None else f"no answer: {stop.reason}"
     step = Step(Echo(address), Expectation(outcomes=found.outcomes))
     yield _check(lookup, "ping", found, node, expected, (step,))
@@ -282,7 +289,7 @@ def _ping(lookup: Lookup, source: Pod | Node, node: Node, family: IPFamily) -> I
 # -- the outside -----------------------------------------------------------------------------------
 
 
-def _egress(lookup: Lookup, family: IPFamily) -> Iterator[Check]:
+def _egress(lookup: Lookup, family: IPFamily) -> Iterator[Check | Skip]:
     cluster = lookup.cluster
     is_small = sampling.is_small(cluster)
     for pod in workloads(cluster) if is_small else sampling.one_per_node(cluster):
@@ -304,8 +311,10 @@ def _out(lookup: Lookup, pod: Pod, host: InternetHost, family: IPFamily) -> Prom
     return promise(lookup, Flow(Location(pod), address, host.port or None))
 
 
-def _leaves(lookup: Lookup, host: InternetHost, found: Promise) -> Check:
+def _leaves(lookup: Lookup, host: InternetHost, found: Promise) -> Check | Skip:
     address, port = found.flow.destination, found.flow.port
+    if found.stop is not None and not found.outcomes:
+        return Skip(arrow(found.flow.source, host.name), found.stop.reason)
     if found.stop is not None:
         expected = f"no answer: {found.stop.reason}"
         expectation = Expectation(outcomes=found.stop.outcomes)

@@ -16,7 +16,7 @@ from kns.kinds.pod import Pod
 from kns.promise.balancer import BGP, L2, PROXY, balancer_note, unanswered
 from kns.promise.deliver import deliver, owner
 from kns.promise.facts import proxy_facts
-from kns.promise.faults import cut, entry_cut, sender_cut, stopped
+from kns.promise.faults import cut, entry_cut, hampered, sender_cut, stopped
 from kns.promise.flow import (
     CLOSED,
     DROPPED,
@@ -73,6 +73,8 @@ def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         return Promise(flow, (), lost, way.frontend, way.entries)
     ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]
     answers, denied = _answers(lookup, flow, ways)
+    if reason := _hampered(lookup, flow, ways):
+        return Promise(flow, (), Stop(Stage.FAULT, (), reason), way.frontend, way.entries)
     if way.balancer is not None and way.balancer.mode != L2 and _is_cut(denied):
         return Promise(flow, (), _unsettled(denied[0].reason), way.frontend, way.entries)
     note = ways[0][1].note
@@ -111,6 +113,16 @@ def _lost_on_the_way(lookup: Lookup, flow: Flow, way: FlowRoute) -> Stop | None:
     if not reason:
         return None
     return stopped(reason) if len(cuts) == 1 else _unsettled(reason)
+
+
+def _hampered(lookup: Lookup, flow: Flow, ways: list[tuple[ProxyEntry, Translation]]) -> str:
+    """Why it can't be told whether one of the backends answers; else nothing."""
+    found = (
+        hampered(lookup, flow, entry, backend)
+        for entry, translation in ways
+        for backend in translation.backends
+    )
+    return next(filter(None, found), "") if lookup.cluster.faults.impaired else ""
 
 
 def _is_cut(denied: tuple[Denial, ...]) -> bool:
@@ -210,6 +222,8 @@ def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         backend = mapped
     if reason := cut(lookup, flow, entry, backend):
         return Promise(flow, stop=stopped(reason))
+    if reason := hampered(lookup, flow, entry, backend):
+        return Promise(flow, stop=Stop(Stage.FAULT, (), reason))
     found = rulings(lookup, flow, entry, backend, source)
     denying = denial(found)
     if denying is not None:

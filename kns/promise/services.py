@@ -329,7 +329,7 @@ def _both_sides(cluster: Cluster, target: _Target) -> Iterator[InternetHost]:
 # -- health checks ---------------------------------------------------------------------------------
 
 
-def _health(lookup: Lookup, target: _Target) -> Iterator[Check]:
+def _health(lookup: Lookup, target: _Target) -> Iterator[Check | Skip]:
     cluster, number = lookup.cluster, target.service.health_check_node_port
     endpoints = lookup.endpoints(target.service, target.port, target.family)
     for host in sampling.hosts_with(cluster, target.family)[:1]:
@@ -341,6 +341,9 @@ def _health(lookup: Lookup, target: _Target) -> Iterator[Check]:
             name = f"{node.name}:{number}"
             title = Title("internet-to-node", "health-check", name, target.suffix)
             stop = promise(lookup, Flow(Location(host), address, number)).stop
+            if stop is not None and stop.stage is Stage.FAULT and not stop.outcomes:
+                yield Skip(f"internet to {name}", stop.reason)
+                continue
             if stop is not None and stop.stage is Stage.FAULT:
                 step = stopped_step(Flow(Location(host), address, number), stop)
                 flow = Flow(Location(host), address, number)

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kns.kinds.faults import FaultEnd, Faults
+from kns.kinds.faults import FaultEnd, FaultEndKind, Faults
 
 
 def fault_words(faults: Faults) -> Iterator[str]:
     """What is broken, kind by kind."""
     if faults.links_down:
         yield f"link down: {_names(faults.links_down)}"
+    for item in faults.netem:
+        ends = f"{_end(item.source)} → {_end(item.target)}"
+        words = (f"{name} {value}" for name, value in item.impairment.to_document().items())
+        yield f"netem {ends}: {', '.join(words)}"
     if faults.unready:
         yield f"not ready: {_names(faults.unready)}"
 
 
 def _names(ends: tuple[FaultEnd, ...]) -> str:
-    return ", ".join(str(item).removeprefix(f"{item.kind}/") for item in ends)
+    return ", ".join(map(_end, ends))
+
+
+def _end(item: FaultEnd | None) -> str:
+    """Its name; that a Service is one is said: it stands for its pods."""
+    if item is None:
+        return "any"
+    is_service = item.kind is FaultEndKind.SERVICE
+    return str(item) if is_service else str(item).removeprefix(f"{item.kind}/")

@@ -10,6 +10,7 @@ of two states is a difference of values.
         ├── Link ── Loopback, Bridge, VethPeer, Vxlan or Dummy
         ├── Address, Route, Neighbor, FdbEntry, PolicyRule
         ├── Sysctl
+        ├── Shaper ── TrafficClass
         ├── IptablesTable ── Chain
         ├── NftTable ── NftSet, NftChain
         ├── IpSet
@@ -23,6 +24,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from kns.addresses import IPAddress, IPFamily, IPInterface, IPNetwork
+from kns.state.traffic import Shaper
 
 #: linux/if.h IFNAMSIZ is 16 with the terminating NUL
 IFNAME_MAX = 15
@@ -368,6 +370,7 @@ class Netns:
     neighbors: tuple[Neighbor, ...] = ()
     fdb: tuple[FdbEntry, ...] = ()
     sysctls: tuple[Sysctl, ...] = ()
+    shapers: tuple[Shaper, ...] = ()
     iptables: tuple[IptablesTable, ...] = ()
     nftables: tuple[NftTable, ...] = ()
     ipsets: tuple[IpSet, ...] = ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cli.process import kns, lab_text
+from tests.vm import features
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("lab")]
 
@@ -33,11 +35,11 @@ def _sound_again() -> Iterator[None]:
     assert status()["healthy"]
 
 
-def faults(*words: str) -> dict[str, list[str]]:
+def faults(*words: str) -> dict[str, list[object]]:
     """The faults after a command, which must succeed."""
     done = kns(*words, "-o", "json")
     assert (done.returncode, done.stderr) == (0, "")
-    found: dict[str, list[str]] = json.loads(done.stdout)["faults"]
+    found: dict[str, list[object]] = json.loads(done.stdout)["faults"]
     return found
 
 
@@ -86,6 +88,51 @@ def test_services_leave_out_a_pod_that_is_not_ready() -> None:
     assert faults("unready", "pod2", "--undo") == {}
 
 
+def test_a_rate_holds_back_the_packets_of_its_way_alone() -> None:
+    assert faults("netem", "set", "pod1", "svc/svc-a", "--rate", "10mbit") == {
+        "netem": [{"from": "pod/pod1", "to": "svc/svc-a", "rate": "10mbit"}]
+    }
+    assert (status()["healthy"], status()["drift"]) == (True, [])
+    for source in ("node1", "pod1"):
+        before = sent_by_class()
+        assert kns("probe", source, "pod2").returncode == 0
+        assert (sent_by_class() > before) == (source == "pod1")
+    assert kns("verify").returncode == 0
+    assert faults("netem", "clear", "pod1", "svc/svc-a") == {}
+
+
+def sent_by_class() -> int:
+    """Packets that the classes of node2's port to pod2 have sent."""
+    shown = kns("exec", "node2", "--", "sh", "-c", "for l in /sys/class/net/veth*; do "
+                "tc -s class show dev ${l##*/}; done").stdout  # fmt: skip
+    return sum(int(n) for n in re.findall(r"Sent \d+ bytes (\d+) pkt", shown))
+
+
+def test_a_rate_that_somebody_takes_off_is_drift() -> None:
+    faults("netem", "set", "node1", "any", "--rate", "5mbit")
+    assert kns("exec", "node1", "--", "tc", "qdisc", "del", "dev", "eth0", "root").returncode == 0
+    assert status()["drift"] == ["node1: tc on eth0: tbf rate 5000000bit burst 16384 limit 81920"]
+    assert faults("netem", "set", "node1", "any", "--rate", "6mbit")["netem"] == [
+        {"from": "node/node1", "rate": "6mbit"}
+    ]
+
+
+def test_setting_a_way_again_replaces_what_it_was() -> None:
+    faults("netem", "set", "any", "pod2", "--rate", "5mbit")
+    found = faults("netem", "set", "any", "pod/pod2", "--rate", "1500kbit")
+    assert found == {"netem": [{"to": "pod/pod2", "rate": "1500kbit"}]}
+    assert faults("netem", "clear") == {}
+
+
+@pytest.mark.skipif(not features.missing("netem"), reason="this kernel has netem")
+def test_without_netem_a_delay_is_refused_and_leaves_nothing() -> None:
+    done = kns("netem", "set", "pod1", "pod2", "--delay", "50ms")
+    assert done.returncode == 3
+    assert "error: delay, loss and the like need netem, which this kernel lacks\n" in done.stderr
+    assert "a rate alone works without it" in done.stderr
+    assert status()["faults"] == {}
+
+
 def test_up_ends_what_its_file_does_not_say(lab: Path) -> None:
     faults("fail", "node2")
     faults("unready", "pod1")
@@ -114,6 +161,13 @@ def test_a_fault_of_the_file_is_restored_by_up(lab: Path, tmp_path: Path) -> Non
         (("restore",), "what is to be restored?"),
         (("restore", "pod1", "--all"), "what is to be restored?"),
         (("unready", "node1"), "there is no pod 'node1'"),
+        (("netem", "set", "pod1", "pod1", "--rate", "1mbit"), "both ends are the same"),
+        (("netem", "set", "any", "any", "--rate", "1mbit"), "both ends are the same"),
+        (("netem", "set", "pod1", "pod2"), "Required value: what happens to the packets"),
+        (("netem", "set", "pod1", "pod2", "--rate", "5"), "--rate: Invalid value"),
+        (("netem", "set", "pod1", "pod2", "--jitter", "5ms"), "jitter has no effect"),
+        (("netem", "clear", "pod1"), "from pod1 to whom?"),
+        (("netem", "clear", "pod1", "pod2"), "nothing impairs packets from pod1 to pod2"),
     ],
 )
 def test_what_is_not_there_can_not_fail(words: tuple[str, ...], error: str) -> None:

@@ -90,9 +90,9 @@ def messages(ops: Sequence[Op]) -> Iterator[bytes]:
         elif isinstance(op, CreateNetns):
             worker._indexes[op.netns] = {"lo": 1}
         elif isinstance(op, Add | Change | Delete):
-            message = worker._message(op)
-            assert message is not None
-            yield message
+            found = tuple(worker._messages(op))
+            assert found
+            yield from found
 
 
 @pytest.mark.parametrize("mode", ProxyMode)

@@ -141,6 +141,62 @@ def test_a_service_still_leads_to_whom_a_fault_cuts_off(
     assert found.kept_out == NODE3
 
 
+IMPAIRED = f"{TEXT}  netem:\n"
+
+
+@pytest.mark.parametrize(
+    ("fault", "source", "target", "reason"),
+    [
+        ("from: pod1, to: web-2, loss: 10%", "pod1", "web-2", "netem: 10% loss on its way"),
+        ("from: web-2, to: pod1, loss: 10%", "pod1", "web-2", "netem: 10% loss on its way"),
+        (
+            "from: pod1, to: web-2, corrupt: 2%",
+            "pod1",
+            "svc/web:80",
+            "netem: 2% corrupt on its way",
+        ),
+        ("from: node1, to: node2, delay: 2s", "pod1", "web-2", "netem: 2000 ms delay on its way"),
+        ("from: node2, loss: 1%", "pod1", "web-2", "netem: 1% loss on its way"),
+        ("to: node2, rate: 9kbit", "internet", "node2", "netem: no more than 9 kbit/s on its way"),
+    ],
+)
+def test_what_loses_packets_promises_nothing(
+    fault: str, source: str, target: str, reason: str
+) -> None:
+    found = promised(f"{IMPAIRED}  - {{{fault}}}\n", source, target)
+    assert found.stop is not None
+    assert (found.outcomes, found.stop.reason) == ((), reason)
+
+
+@pytest.mark.parametrize(
+    ("fault", "source", "target"),
+    [
+        ("from: pod1, to: web-2, loss: 10%", "pod1", "web-3"),
+        ("from: pod1, to: web-2, loss: 10%", "web-1", "web-2"),
+        ("from: pod1, to: web-2, delay: 50ms, jitter: 10ms", "pod1", "web-2"),
+        ("from: pod1, to: web-2, rate: 10mbit", "pod1", "web-2"),
+        # what stays on the node does not pass its link
+        ("from: node2, loss: 1%", "web-2", "lost"),
+        ("from: node1, to: node2, loss: 1%", "web-2", "lost"),
+        ("from: lost, loss: 1%", "lost", "lost:8080"),
+    ],
+)
+def test_what_only_takes_longer_or_goes_elsewhere_is_promised(
+    fault: str, source: str, target: str
+) -> None:
+    found = promised(f"{IMPAIRED}  - {{{fault}}}\n", source, target)
+    assert (found.stop, found.outcomes) == (None, (Outcome.CONNECTED,))
+
+
+def test_what_can_not_be_promised_is_left_out_and_told() -> None:
+    text = f"{IMPAIRED}  - {{from: node2, loss: 1%}}\n"
+    found = cluster_checks(resolve(load_lab_text(text).spec).cluster)
+    sound = cluster_checks(resolve(load_lab_text(TEXT.removesuffix("faults:\n")).spec).cluster)
+    assert 10 < len(found.checks) < len(sound.checks)
+    assert {check.id for check in found.checks} < {check.id for check in sound.checks}
+    assert "netem: 1% loss on its way" in {skip.reason for skip in found.skips}
+
+
 def test_every_check_that_a_fault_ends_says_so() -> None:
     checks = cluster_checks(resolve(load_lab_text(LINKS).spec).cluster).checks
     ended = {check.id for check in checks if "link is down" in check.expected}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kns.errors import Problem
-from kns.kinds.faults import FaultEnd, FaultEndKind
+from kns.kinds.faults import FaultEnd, FaultEndKind, NetemFault
 from kns.kinds.placement import expand_pods
 from kns.kinds.pod import Pod
 from kns.kinds.sources import Sources
@@ -21,6 +21,8 @@ def check_faults(sources: Sources) -> Iterator[Problem]:
     known = _Known(sources)
     for index, item in enumerate(faults.links_down):
         yield from known.problems(item, ("faults", "linksDown", index))
+    for index, fault in enumerate(faults.netem):
+        yield from known.netem_problems(fault, ("faults", "netem", index))
     for index, item in enumerate(faults.unready):
         yield from known.pod_problems(item, ("faults", "unready", index))
 
@@ -49,6 +51,36 @@ class _Known:
         elif pod is not None and pod.host_network:
             message = f"Invalid value: {shown(str(item))}: it is in its node's network"
             yield problem(path, message, "its link is its node's: name the node")
+
+    def netem_problems(self, fault: NetemFault, path: Path) -> Iterator[Problem]:
+        """What is wrong with the ends of an impaired way."""
+        outside = 0
+        for field, item in (("from", fault.source), ("to", fault.target)):
+            if item is None:
+                continue
+            outside += self._is_host(item)
+            if not self._is_service(item) and not self._is_host(item):
+                yield from self.problems(item, (*path, field))
+        if fault.source is not None and str(fault.source) == str(fault.target):
+            message = f"Invalid value: {shown(str(fault.source))}: both ends are the same"
+            yield self.sources.place.problem((*path, "to"), message, "leave one of them out")
+        elif outside == 2:
+            message = "Invalid value: both ends are outside the cluster"
+            yield self.sources.place.problem(path, message, "name a pod or node as one of them")
+
+    def _is_service(self, item: FaultEnd) -> bool:
+        wanted = (item.namespace, item.name)
+        services = self.sources.lab.services
+        named = any((service.namespace, service.name) == wanted for service in services)
+        is_other = self._pod(item) is not None or self._is_node(item)
+        return item.kind in (FaultEndKind.SERVICE, None) and named and not is_other
+
+    def _is_host(self, item: FaultEnd) -> bool:
+        hosts = self.sources.lab.internet
+        known = {"internet"} if hosts is None else {host.name for host in hosts}
+        if known:
+            known.add("internet")
+        return item.kind in (FaultEndKind.INTERNET, None) and item.name in known
 
     def pod_problems(self, item: FaultEnd, path: Path) -> Iterator[Problem]:
         """What is wrong with an end that must be a pod."""
