@@ -180,6 +180,20 @@ def test_a_pre_stop_sleep_leaves_the_server_open(lab: ScratchLab) -> None:
     asyncio.run(body())
 
 
+def test_a_pod_that_is_made_anew_under_its_name_is_served(lab: ScratchLab) -> None:
+    async def body() -> None:
+        async with lab.agent() as agent:
+            await begun(agent, lab, pod("web", server(8080)))
+            await agent.kubelet.terminate("default", "web", 1)
+            assert await inside(lab.netns_of("node1"), refuses, "10.77.0.2", 8080)
+            await begun(agent, lab, pod("web", server(8080), addresses=("10.77.0.3",)))
+            await eventually(lambda: report(agent).ready)
+            found = await inside(lab.netns_of("node1"), get, "10.77.0.3", 8080, "/hostname")
+            assert found == (200, "web")
+
+    asyncio.run(body())
+
+
 def test_the_grace_period_ends_in_a_kill(lab: ScratchLab) -> None:
     async def body() -> None:
         async with lab.agent() as agent:

@@ -48,13 +48,6 @@ class _WatchedPod:
         return PodReport(self.pod.namespace, self.pod.name, reports, self.pod.restart_policy)
 
 
-def is_ready_at_once(pod: Pod) -> bool:
-    """Whether a pod of this kind is ready as soon as it runs: nothing has to be asked first."""
-    return not pod.readiness_gates and all(
-        item.readiness_probe is None and item.startup_probe is None for item in pod.containers
-    )
-
-
 class Kubelet:
     """Watches pods from the running event loop."""
 

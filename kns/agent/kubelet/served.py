@@ -38,7 +38,12 @@ class ServedContainer:
     def observe(self, observer: ContainerObserver) -> None:
         """Tell `observer` of what happens from now on, and that it runs."""
         self._observer = observer
-        observer.began()
+        if self._listeners.has_ended(self._key):
+            # a pod of the same name was here before, as in a StatefulSet
+            self._ending = asyncio.get_running_loop().create_task(self._begin())
+            self._ending.add_done_callback(self._forget)
+        else:
+            observer.began()
 
     async def end(self, grace: float) -> None:
         """SIGTERM, and SIGKILL after `grace` seconds."""

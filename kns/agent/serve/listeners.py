@@ -96,6 +96,10 @@ class Listeners:
             server.close()
         return in_time
 
+    def has_ended(self, who: ContainerKey) -> bool:
+        """Whether a container's sockets are closed until it begins again."""
+        return who in self._ended
+
     async def begin(self, who: ContainerKey) -> tuple[Failure, ...]:
         """Open a container's sockets again."""
         self._ended.discard(who)
