@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from kns.agent.controllers import deployment_status, meta, pods, rollout
 from kns.agent.controllers.replicaset import min_ready_seconds, replicas
-from kns.agent.controllers.templates import HASH_LABEL, same_template, template_hash
+from kns.agent.controllers.templates import HASH_LABEL, template_hash, without_hash
 from kns.agent.controllers.view import View
 from kns.agent.controllers.writes import (
     CreateObject,
@@ -35,7 +35,18 @@ _OWN = frozenset({
 
 def reconcile(view: View, now: float) -> tuple[Write, ...]:
     """What every Deployment wants."""
-    return tuple(write for item in view.of_kind("Deployment") for write in _sync(item, view, now))
+    return tuple(
+        write
+        for item in view.of_kind("Deployment")
+        for write in view.unless_at_rest(item, _inputs(item, view), lambda d: _sync(d, view, now))
+    )
+
+
+def _inputs(item: Object, view: View) -> tuple[Object, ...]:
+    """What it looks at; with Recreate the pods of its old ReplicaSets, too."""
+    sets = view.controlled(item, "ReplicaSet")
+    pods_ = () if rollout.is_rolling(item) else [p for s in sets for p in view.controlled(s, "Pod")]
+    return (*sets, *view.orphans("ReplicaSet", meta.namespace(item)), *pods_)
 
 
 def _sync(item: Object, view: View, now: float) -> Iterator[Write]:
@@ -57,6 +68,9 @@ class _Rollout:
     view: View
     now: float
     deployment: Object = field(init=False)
+    #: the ReplicaSet of today's template, the oldest if there are several
+    new: Object | None = field(init=False)
+    old: list[Object] = field(init=False)
     #: by uid
     changed: dict[str, Object] = field(default_factory=dict)
     others: list[Write] = field(default_factory=list)
@@ -64,6 +78,12 @@ class _Rollout:
 
     def __post_init__(self) -> None:
         self.deployment = self.before
+        template = without_hash(objects.mapping(self.before, "spec", "template"))
+        same = (
+            s for s in self.sets if without_hash(objects.mapping(s, "spec", "template")) == template
+        )
+        self.new = next(same, None)
+        self.old = [item for item in self.sets if item is not self.new]
 
     def carry_out(self) -> None:
         """Find out what it wants now."""
@@ -97,21 +117,6 @@ class _Rollout:
             yield from deployment_status.next_check(result, self.now)
 
     # -- its ReplicaSets --
-
-    @property
-    def new(self) -> Object | None:
-        """The ReplicaSet of today's template, the oldest if there are several."""
-        template = objects.mapping(self.before, "spec", "template")
-        for item in self.sets:
-            if same_template(objects.mapping(item, "spec", "template"), template):
-                return item
-        return None
-
-    @property
-    def old(self) -> list[Object]:
-        """The others."""
-        new = self.new
-        return [item for item in self.sets if item is not new]
 
     def _is_paused(self) -> bool:
         return objects.part(self.before, "spec", "paused") is True
@@ -269,6 +274,10 @@ class _Rollout:
         noted = meta.annotation(new, rollout.DESIRED)
         ready = rollout.available([new])
         return replicas(new) == wanted == ready and noted == str(wanted)
+
+
+def _template(item: Object) -> Object:
+    return without_hash(objects.mapping(item, "spec", "template"))
 
 
 def _revision(item: Object) -> int:

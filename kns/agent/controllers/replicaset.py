@@ -30,8 +30,16 @@ BURST = 500
 def reconcile(view: View, now: float) -> tuple[Write, ...]:
     """What every ReplicaSet and ReplicationController wants."""
     return tuple(
-        write for kind in KINDS for owner in view.of_kind(kind) for write in _sync(owner, view, now)
+        write
+        for kind in KINDS
+        for owner in view.of_kind(kind)
+        for write in view.unless_at_rest(owner, _inputs(owner, view), lambda o: _sync(o, view, now))
     )
+
+
+def _inputs(owner: Object, view: View) -> tuple[Object, ...]:
+    """What it looks at as long as it makes no pod."""
+    return (*view.controlled(owner, "Pod"), *view.orphans("Pod", meta.namespace(owner)))
 
 
 def _sync(owner: Object, view: View, now: float) -> Iterator[Write]:
@@ -41,15 +49,16 @@ def _sync(owner: Object, view: View, now: float) -> Iterator[Write]:
         yield from writes
         return
     active = [pod for pod in claimed if pods.is_active(pod)]
-    last = _last_number(owner, view)
-    made = 0
+    last, made = 0, 0
     if not meta.is_deleted(owner):
         missing = min(BURST, replicas(owner) - len(active))
         made = max(0, missing)
+        last = _last_number(owner, view) if made else 0
         for number in range(last + 1, last + 1 + made):
             yield from _create(owner, f"{pod_base(owner)}-{number}")
-        for pod in pods.to_delete(active, _related(owner, view), max(0, -missing), now):
-            yield from _delete(owner, pod)
+        if missing < 0:
+            for pod in pods.to_delete(active, _related(owner, view), -missing, now):
+                yield from _delete(owner, pod)
     status = changed_status(owner, active, now)
     if made:
         status = objects.with_part(

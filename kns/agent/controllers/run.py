@@ -2,9 +2,9 @@
 
     change ─▶ View ─▶ each controller ─▶ writes ─▶ store ─▶ View …    until all of them rest
 
-They look at the whole each time and remember nothing, so that it does not matter which change
-called them, or whether one was missed. A lab needs no seed but its workloads: the ReplicaSets and
-pods of a Deployment `web` are made here, the pods as web-1, web-2, … in that order.
+They look at the whole each time and remember nothing but that there was nothing to do, so that it
+does not matter which change called them, or whether one was missed. A lab needs no seed but its
+workloads: the ReplicaSets and pods of a Deployment `web` are made here, the pods as web-1, web-2, …
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kns.agent.controllers import (
     statefulset,
 )
 from kns.agent.controllers.events import Recorder
-from kns.agent.controllers.view import ControllerOptions, View
+from kns.agent.controllers.view import ControllerOptions, Rests, View
 from kns.agent.controllers.writes import (
     CreateObject,
     DeleteObject,
@@ -36,7 +36,7 @@ from kns.agent.controllers.writes import (
 )
 from kns.agent.store import Store, StoreError
 from kns.kinds import objects
-from kns.kinds.resources import EVENT, NAMESPACE, Resource, resource_of
+from kns.kinds.resources import EVENT, NAMESPACE, RESOURCES, Resource, resource_of
 
 Controller = Callable[[View, float], tuple[Write, ...]]
 #: in an order in which a change goes through to the end in few rounds
@@ -62,6 +62,7 @@ class Controllers:
     def __init__(self, store: Store, options: ControllerOptions | None = None) -> None:
         self._store = store
         self._options = options or ControllerOptions()
+        self._rests: Rests = {}
         self.recorder = Recorder(store)
 
     def run(self, now: float, silent: Mapping[str, float] | None = None) -> float:
@@ -84,9 +85,15 @@ class Controllers:
                 if store.version != version:
                     view = self._view(silent)
             if store.version == before:
+                self._forget_gone(view)
                 return again
         logging.getLogger(__name__).error("the controllers find no end")
         return now + _PAUSE
+
+    def _forget_gone(self, view: View) -> None:
+        """Remember no owner that is no more."""
+        for key in [key for key in self._rests if view.by_uid(key.partition("/")[2]) is None]:
+            del self._rests[key]
 
     def _view(self, silent: Mapping[str, float]) -> View:
         """All but the events, which no controller acts on, but that end with their namespace."""
@@ -95,12 +102,15 @@ class Controllers:
             for item in self._store.list(NAMESPACE)
             if objects.part(item, "metadata", "deletionTimestamp")
         }
-        found = tuple(
+        found = [
             item
-            for item in self._store.all()
-            if resource_of(item) is not EVENT or objects.key_of(item).namespace in going
-        )
-        return View(found, silent, self._options)
+            for resource in RESOURCES
+            if resource is not EVENT
+            for item in self._store.list(resource)
+        ]
+        for namespace in going:
+            found += self._store.list(EVENT, namespace)
+        return View(tuple(found), silent, self._options, self._rests)
 
     def _carry_out(
         self, write: CreateObject | UpdateObject | DeleteObject | RecordEvent, now: float

@@ -22,12 +22,8 @@ def template_hash(template: Object, collisions: int = 0) -> str:
     return safe_encoded(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]))
 
 
-def same_template(one: Object, other: Object) -> bool:
-    """Whether they differ in the hash label at most (EqualIgnoreHash)."""
-    return _without_hash(one) == _without_hash(other)
-
-
-def _without_hash(template: Object) -> Object:
+def without_hash(template: Object) -> Object:
+    """The template without its hash label: two that are equal so are the same (EqualIgnoreHash)."""
     if HASH_LABEL not in objects.mapping(template, "metadata", "labels"):
         return template
     return objects.with_part(template, None, "metadata", "labels", HASH_LABEL)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import is_
 
 from kns.agent.controllers import meta
+from kns.agent.controllers.writes import Write
 from kns.kinds import objects
 from kns.kinds.common import Object
 
@@ -25,6 +27,8 @@ class ControllerOptions:
     toleration: int = 300
 
 
+#: by the uid of an owner, itself and what it looked at when it wanted nothing
+Rests = dict[str, tuple[Object, ...]]
 _DEFAULTS = ControllerOptions()
 _NOBODY: Mapping[str, float] = {}
 
@@ -39,6 +43,29 @@ class View:
     objects: tuple[Object, ...]
     silent: Mapping[str, float] = field(default_factory=lambda: _NOBODY)
     options: ControllerOptions = _DEFAULTS
+    rests: Rests = field(default_factory=dict)
+
+    def unless_at_rest(
+        self,
+        owner: Object,
+        inputs: Sequence[Object],
+        sync: Callable[[Object], Iterable[Write]],
+    ) -> tuple[Write, ...]:
+        """What an owner wants; nothing where it wanted nothing of the very same objects before.
+
+        A write of which time is a part asks to be asked again, and so is no rest.
+        """
+        looked = (owner, *inputs)
+        key = f"{objects.text(owner, 'kind')}/{meta.uid(owner)}"
+        before = self.rests.get(key, ())
+        if len(before) == len(looked) and all(map(is_, before, looked)):
+            return ()
+        writes = tuple(sync(owner))
+        if writes:
+            self.rests.pop(key, None)
+        else:
+            self.rests[key] = looked
+        return writes
 
     def of_kind(self, kind: str, namespace: str = "") -> tuple[Object, ...]:
         """The objects of a kind, perhaps of one namespace."""
