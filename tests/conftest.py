@@ -32,6 +32,11 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The pages take minutes each: begun last, they would keep one process busy alone."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     reason = features.reason_to_skip(mark.name for mark in item.iter_markers())
     if reason and features.required():

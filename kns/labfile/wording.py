@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 from collections.abc import Iterable
+
+#: of so many known words a hint is looked for, and so many of them are compared in full
+_KNOWN_MAX, _COMPARED = 1000, 8
 
 
 class RefusedError(Exception):
@@ -36,12 +41,26 @@ def quoted_list(words: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """A hint that names the known word closest to `word`, or nothing."""
-    import difflib
+    """A hint that names the known word closest to `word`, or nothing.
 
-    by_lower = {item.lower(): item for item in known}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
+    difflib takes 40 µs for each word: of many it compares those that share most letters and pairs
+    of letters, so that a file with an error in each of its lines is answered in seconds.
+    """
+    import difflib
+    import heapq
+
+    by_lower = {item.lower(): item for item in itertools.islice(known, _KNOWN_MAX)}
+    wanted = word.lower()
+    parts = _parts(wanted)
+    alike = heapq.nlargest(_COMPARED, by_lower, key=lambda item: len(parts & _parts(item)))
+    close = difflib.get_close_matches(wanted, alike, n=1, cutoff=0.6)
     return f'did you mean "{by_lower[close[0]]}"?' if close else ""
+
+
+@functools.lru_cache(4096)
+def _parts(word: str) -> frozenset[str]:
+    """Its letters and pairs of letters."""
+    return frozenset(word) | {word[at : at + 2] for at in range(len(word) - 1)}
 
 
 def unsupported(value: object, words: Iterable[str]) -> RefusedError:
