@@ -30,6 +30,7 @@ from kns.kinds.selector import LabelSelector
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
 from kns.labfile.reader import Field, Form, Integer, ListOf, Mapped, Shape, Text
+from kns.labfile.wording import RefusedError
 
 
 class WorkloadKind(StrEnum):
@@ -156,11 +157,15 @@ def _subdomain_objection(value: str) -> str:
     return names.label_objection(value) if value else ""
 
 
-def _short(replicas: int | None = None, min_ready_seconds: int = 0, **fields: Any) -> Workload:
+def _short(
+    replicas: int | None = None, min_ready_seconds: int | None = None, **fields: Any
+) -> Workload:
     if replicas is None:
+        if min_ready_seconds is not None:
+            raise RefusedError("Forbidden: minReadySeconds may not be set without replicas")
         return Workload(WorkloadKind.POD, pod(**fields))
     made = Workload(WorkloadKind.DEPLOYMENT, pod(**fields), replicas)
-    return replace(made, min_ready_seconds=min_ready_seconds)
+    return replace(made, min_ready_seconds=min_ready_seconds or 0)
 
 
 def _manifest(
@@ -225,7 +230,7 @@ SHAPE = Shape(
     _short,
     *pod_fields(
         Field("replicas", _REPLICAS, default=None),
-        Field("minReadySeconds", SECONDS, default=0),
+        Field("minReadySeconds", SECONDS, default=None),
     ),
     of=Pod,
     doc=Workload.__doc__ or "",

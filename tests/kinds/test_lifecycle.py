@@ -185,3 +185,13 @@ def test_written_hooks_read_as_the_same() -> None:
     hooks = Lifecycle(TCPSocketAction(1), HTTPGetAction(2))
     text = json.dumps(write_lifecycle(hooks))
     assert container_of(manifest(f"lifecycle: {text}")).lifecycle == hooks
+
+
+def test_min_ready_seconds_are_of_replicas() -> None:
+    text = "pods: [{name: web, replicas: 2, minReadySeconds: 5}]"
+    assert load_lab_text(LAB + text).spec.workloads[0].min_ready_seconds == 5
+    with pytest.raises(SpecError) as caught:
+        short("", "minReadySeconds: 5,")
+    (problem,) = caught.value.problems
+    assert problem.path == "pods[0]"
+    assert problem.message == "Forbidden: minReadySeconds may not be set without replicas"
