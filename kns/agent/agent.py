@@ -183,6 +183,12 @@ class Agent:
             for status in statuses
             if status.state is ContainerState.WAITING
         ]
+        errors += [
+            Failure(
+                "/".join(key), "has ended; it is going to be started again, unless its pod ends"
+            )
+            for key in self._listeners.ended
+        ]
         addresses = await self._balancers.takers()
         errors += self._balancers.failures(addresses)
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

@@ -136,6 +136,14 @@ def test_a_server_that_is_killed_is_closed_and_comes_back(lab: ScratchLab) -> No
             ended = report(agent).ended
             assert ended is not None
             assert (ended.exit_code, ended.signal) == (137, signal.SIGKILL)
+            before = (await agent.status()).listeners
+            agent.kubelet.kill("default", "web")
+            await eventually(lambda: report(agent).waiting[0] == "CrashLoopBackOff")
+            # it waits to be started again: nothing that `kns up` could mend
+            account = await agent.status()
+            assert account.listeners == before
+            (failure,) = account.errors
+            assert failure.subject == "default/web/web"
 
     asyncio.run(body())
 

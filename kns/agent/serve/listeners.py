@@ -59,8 +59,18 @@ class Listeners:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Each open socket, and the digest of what it answers."""
-        return {str(where): server.spec.digest for where, server in self._open.items()}
+        """Each socket that is open, or that its container opens when it begins again.
+
+        With the digest of what it answers.
+        """
+        waiting = [spec for spec in self._specs if container_of(spec.subject) in self._ended]
+        opened = (server.spec for server in self._open.values())
+        return {str(spec.socket): spec.digest for spec in (*opened, *waiting)}
+
+    @property
+    def ended(self) -> tuple[ContainerKey, ...]:
+        """The containers that have ended and are not started again yet."""
+        return tuple(sorted(self._ended))
 
     async def close_others(self, specs: Sequence[Listener]) -> None:
         """Close every server that `specs` doesn't hold, or whose netns is another one now."""
