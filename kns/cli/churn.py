@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -12,7 +13,9 @@ from kns.cli.options import duration
 from kns.cli.output import coloured, output_option, print_json, print_text, width
 from kns.engine.labs import running
 from kns.errors import UsageError
-from kns.experiment.churn.run import Change, Wanted, churn, command_change, waiting
+from kns.experiment.churn.drive import scenario_change
+from kns.experiment.churn.run import Wanted, churn, command_change, waiting
+from kns.experiment.churn.scenarios import Scenario, Style
 from kns.probe.load.model import DEFAULT_TIMEOUT
 from kns.report.churn import churn_text
 from kns.report.churn_svg import churn_svg
@@ -26,6 +29,16 @@ from kns.report.churn_svg import churn_svg
     "line",
     metavar="'CMD'",
     help="The change: a shell command, in which `kns` means this lab.",
+)
+@click.option(
+    "--scenario",
+    type=click.Choice([str(scenario) for scenario in Scenario]),
+    help="The change: this happens to the pods of the service DST.",
+)
+@click.option(
+    "--abrupt",
+    is_flag=True,
+    help="With --scenario: pods come and go at once, without readiness, preStop and grace.",
 )
 @click.option(
     "--for",
@@ -87,6 +100,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     source: str,
     target: str,
     line: str | None,
+    scenario: str | None,
+    abrupt: bool,
     seconds: float | None,
     rate: float,
     held: int,
@@ -106,12 +121,24 @@ def command(  # noqa: PLR0913 - one parameter an option
 
     \b
       kns churn pod1 svc-a --while 'kns up changed.yaml'
+      kns churn pod1 svc-a --scenario rolling-update --abrupt
       kns churn pod1 svc-a --for 30s --rate 1000 --svg churn.svg
     """
-    running_lab = running(lab)
+    running_lab, ends = running(lab), (source, target)
+    if sum(item is not None for item in (line, scenario, seconds)) != 1:
+        hint = "--while 'CMD', --scenario NAME or --for TIME"
+        raise UsageError("kns churn needs one change to measure", hint=hint)
+    if abrupt and scenario is None:
+        raise UsageError("--abrupt is how a scenario goes", hint="name one: --scenario NAME")
     wanted = Wanted(rate, held, flows, port, timeout, before, after)
-    change = _change(line, seconds, running_lab.name)
-    result = churn(running_lab, (source, target), wanted, change)
+    with contextlib.ExitStack() as stack:
+        if scenario is not None:
+            style = Style.ABRUPT if abrupt else Style.GRACEFUL
+            driven = scenario_change(running_lab, ends, Scenario(scenario), style)
+            change = stack.enter_context(driven)
+        else:
+            change = waiting(seconds) if seconds else command_change(line or "", running_lab.name)
+        result = churn(running_lab, ends, wanted, change)
     if svg is not None:
         Path(svg).write_text(churn_svg(result), encoding="utf-8")
     if output == "json":
@@ -119,11 +146,3 @@ def command(  # noqa: PLR0913 - one parameter an option
     else:
         print_text(churn_text(result, colour=coloured(), width=width(80)))
     return 0 if result.ok else EXIT_FAILED
-
-
-def _change(line: str | None, seconds: float | None, lab: str) -> Change:
-    if (line is None) == (seconds is None):
-        raise UsageError(
-            "kns churn needs one change to measure", hint="--while 'CMD', or --for TIME"
-        )
-    return command_change(line, lab) if line is not None else waiting(seconds or 0.0)

@@ -14,8 +14,10 @@ from kns.engine.down import down
 from kns.engine.labs import running
 from kns.engine.up import up
 from kns.errors import UsageError
+from kns.experiment.churn.drive import scenario_change
 from kns.experiment.churn.model import ChurnResult, KindResult
 from kns.experiment.churn.run import Change, Wanted, churn, command_change, waiting
+from kns.experiment.churn.scenarios import Scenario, Style
 from kns.probe.load.model import BreakCause, Cause, Kind
 from tests.cli.process import kns
 
@@ -182,6 +184,108 @@ def test_a_service_without_endpoints_refuses_the_first_connections_at_once(lab: 
     assert not found.ok
 
 
+# -- scenarios -------------------------------------------------------------------------------------
+
+
+def driven(scenario: Scenario, style: Style = Style.GRACEFUL) -> ChurnResult:
+    found, ends = running(LAB), ("client", "web")
+    with scenario_change(found, ends, scenario, style) as change:
+        return churn(found, ends, replace(PATIENT, held=4, after=4.0), change)
+
+
+def lost(found: ChurnResult) -> dict[Kind, int]:
+    return {item.kind: item.lost for item in found.kinds}
+
+
+def test_no_request_is_lost_in_a_graceful_rolling_update(lab: Lab) -> None:
+    """Held connections outlive no pod; requests and datagrams never see one go."""
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = driven(Scenario.ROLLING_UPDATE)
+    assert found.failure == ""
+    assert (lost(found)[Kind.CONNECTION], lost(found)[Kind.QUERY]) == (0, 0)
+    assert {item.backend for item in found.breaks} == {"web-1", "web-2"}
+    assert backends(found) == {
+        "web-1": (True, False),
+        "web-2": (True, False),
+        "web-3": (False, True),
+        "web-4": (False, True),
+    }
+    # a connection goes on with a pod that terminates, until it is gone
+    ending = next(e.at for e in found.events if e.text == "web-1 terminates, and still serves")
+    gone = next(e.at for e in found.events if e.text == "web-1 is gone")
+    late = {i.kind for i in found.exchanges if i.backend == "web-1" and ending < i.sent < gone}
+    assert Kind.HELD in late
+    assert {item.ended > gone for item in found.breaks if item.backend == "web-1"} == {True}
+
+
+def test_requests_are_lost_in_an_abrupt_rolling_update(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = driven(Scenario.ROLLING_UPDATE, Style.ABRUPT)
+    assert found.failure == ""
+    assert sum(lost(found).values()) > 0
+    causes = {cause for losses in found.losses for item in losses for cause in item.causes}
+    assert causes <= {Cause.REFUSED, Cause.TIMEOUT, Cause.UNREACHABLE, Cause.RESET}
+    assert found.losses[0] == ()
+    assert all(losses for losses in found.losses[1:3])
+
+
+@pytest.mark.parametrize("scenario", [Scenario.SCALE, Scenario.ENDPOINT_FLAP])
+def test_nothing_is_lost_where_readiness_leads(lab: Lab, scenario: Scenario) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = driven(scenario)
+    assert (found.failure, lost(found)[Kind.CONNECTION], lost(found)[Kind.QUERY]) == ("", 0, 0)
+
+
+def test_a_pod_that_is_killed_is_replaced(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found = driven(Scenario.POD_KILL)
+    assert found.failure == ""
+    assert backends(found)["web-1"] == (True, False)
+    assert backends(found)["web-3"] == (False, True)
+
+
+def test_a_node_that_fails_costs_until_it_is_noticed(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    found, ends = running(LAB), ("client", "web")
+    wanted = replace(PATIENT, timeout=0.9, after=4.0)
+    with scenario_change(found, ends, Scenario.NODE_FAIL) as change:
+        result = churn(found, ends, wanted, change)
+    assert Cause.TIMEOUT in kinds(result)[Kind.CONNECTION].causes
+    assert {item.backend for item in result.breaks} == {"web-2"}
+    assert backends(result)["web-2"] == (True, True)
+
+
+def test_the_lab_is_as_its_file_says_after_a_scenario(lab: Lab) -> None:
+    lab.start(pod("web-1"), pod("web-2", "node2"))
+    before = running(LAB).paths.spec.read_text(encoding="utf-8")
+    driven(Scenario.POD_KILL)
+    assert running(LAB).paths.spec.read_text(encoding="utf-8") == before
+    assert kns("status", LAB).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("pods", "target", "scenario", "message"),
+    [
+        ((), "web", Scenario.SCALE, "no pod behind default/web is ready"),
+        (("web-1",), "bystander:8080", Scenario.SCALE, "is no service"),
+        (("web-1",), "web", Scenario.NODE_FAIL, "are on node1, where the traffic comes from"),
+    ],
+)
+def test_a_scenario_that_can_not_happen_is_told(
+    lab: Lab, pods: tuple[str, ...], target: str, scenario: Scenario, message: str
+) -> None:
+    lab.start(*map(pod, pods))
+    found = running(LAB)
+    with (
+        pytest.raises(UsageError, match=message),
+        scenario_change(found, ("client", target), scenario),
+    ):
+        pass
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
 def test_the_command_reports_and_draws(lab: Lab, tmp_path: Path) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     picture = tmp_path / "churn.svg"
@@ -216,4 +320,4 @@ def test_one_change_has_to_be_named(lab: Lab) -> None:
     lab.start(pod("web-1"))
     done = kns("churn", "client", "web", "-l", LAB)
     assert done.returncode == 2
-    assert "--while 'CMD', or --for TIME" in done.stderr
+    assert "--while 'CMD', --scenario NAME or --for TIME" in done.stderr
