@@ -99,7 +99,7 @@ def normal_form(lines: tuple[str, ...]) -> list[str]:
     """
     lasting = [line for line in lines if "│ ARP: " not in line]
     shortened = [re.sub(r"\d+(\.\d+)?", "N", line) for line in lasting]
-    plain = [re.sub(r"[█▉▊▋▌▍▎▏]+|\([^)]*\)", " ", line) for line in shortened]
+    plain = [re.sub(r"[█▉▊▋▌▍▎▏▬]+|\([^)]*\)", " ", line) for line in shortened]
     return sorted(word for line in plain for word in line.split())
 
 

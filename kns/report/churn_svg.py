@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from html import escape
 
-from kns.experiment.churn.model import BackendSpan, ChurnResult, KindResult
+from kns.experiment.churn.model import BackendSpan, ChurnResult, Event, KindResult, Loss
 from kns.report.churn import KIND_WORDS, causes_text, title
 
 WIDTH, LEFT, RIGHT, TOP = 960, 190, 24, 56
-#: heights of a kind's bars and of a backend's line
-BARS, LINE = 40, 18
+#: heights of a kind's bars, of a backend's line and of a line of text
+BARS, LINE, LINE_HEIGHT = 40, 18, 16
 #: columns of the bars
 COLUMNS = 186
 #: distances of the time axis' marks, in seconds: the first of which at most twelve fit
@@ -22,7 +23,8 @@ svg { --ink: #1f2328; --soft: #59636e; --paper: #ffffff; --good: #1a7f37; --bad:
   svg { --ink: #f0f6fc; --soft: #9198a1; --paper: #0d1117; --good: #3fb950; --bad: #ff7b72;
     --line: #58a6ff; --grid: #3d444d }
 }
-text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--ink) }
+text { font: 12px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: var(--ink);
+  white-space: pre }
 .title { font-size: 15px; font-weight: bold } .soft { fill: var(--soft) }
 .paper { fill: var(--paper) } .good { fill: var(--good) } .bad { fill: var(--bad) }
 .who { fill: var(--line) } .grid { stroke: var(--grid) }
@@ -34,7 +36,7 @@ def churn_svg(result: ChurnResult) -> str:
     """The picture as one SVG document. Pointing at a bar tells its numbers."""
     kinds, backends = result.kinds, result.backends
     bottom = TOP + len(kinds) * (BARS + 12) + len(backends) * LINE + 14
-    height = bottom + 34 + 16 * len(result.events)
+    height = bottom + 34 + LINE_HEIGHT * (len(result.events) + sum(map(len, result.losses[1:])))
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" viewBox="0 0 {WIDTH} {height}">',
         f"<style>{STYLE}</style>",
@@ -81,23 +83,23 @@ def _bars(result: ChurnResult, kind: KindResult, top: float) -> Iterator[str]:
     for item in kind.exchanges:
         column = min(int(item.at / (result.seconds or 1.0) * COLUMNS), COLUMNS - 1)
         (answered if item.answered else lost)[column] += 1
-    most = max(a + b for a, b in zip(answered, lost, strict=True)) or 1
     wide = (WIDTH - LEFT - RIGHT) / COLUMNS
     yield _text(12, top + 16, KIND_WORDS[kind.kind])
     share = f"{kind.answered:,} of {len(kind.exchanges):,}"
     yield _text(12, top + 32, share, "bad" if kind.lost else "soft")
+    base, bars = top + BARS, []
     for number, (good, bad) in enumerate(zip(answered, lost, strict=True)):
-        if not good + bad:
-            continue
-        x, tall, red = LEFT + number * wide, BARS * good / most, BARS * bad / most
-        at = number * result.seconds / COLUMNS
-        tip = escape(f"{at:.2f} s: {good} answered, {bad} lost")
-        base = top + BARS
-        yield (
-            f'<g><title>{tip}</title><rect class="good" x="{x:.1f}" y="{base - tall:.1f}"'
-            f' width="{wide - 0.5:.1f}" height="{tall:.1f}"/><rect class="bad" x="{x:.1f}"'
-            f' y="{base - tall - red:.1f}" width="{wide - 0.5:.1f}" height="{red:.1f}"/></g>'
-        )
+        x, tall = LEFT + number * wide, BARS * good / (good + bad or 1)
+        if good:
+            bars.append(f"M{x:.1f} {base}v-{tall:.1f}h{wide - 0.5:.1f}v{tall:.1f}z")
+        if bad:
+            at = number * result.seconds / COLUMNS
+            tip = escape(f"{at:.2f} s: {good} answered, {bad} lost")
+            yield (
+                f'<rect class="bad" x="{x:.1f}" y="{top:.1f}"'
+                f' width="{wide - 0.5:.1f}" height="{BARS - tall:.1f}"><title>{tip}</title></rect>'
+            )
+    yield f'<path class="good" d="{"".join(bars)}"/>'
 
 
 def _lane(result: ChurnResult, backend: BackendSpan, top: float) -> Iterator[str]:
@@ -112,23 +114,28 @@ def _lane(result: ChurnResult, backend: BackendSpan, top: float) -> Iterator[str
     tip = escape(f"{backend.name} {backend.address}: {backend.first:.2f} to {backend.last:.2f} s")
     yield f"<g><title>{tip}</title>"
     yield _text(12, top + 12, backend.name[:22])
-    for number in sorted(columns):
-        x = LEFT + number * wide
-        yield (
-            f'<rect class="who" x="{x:.1f}" y="{top + 5:.1f}" width="{wide + 0.3:.1f}" height="7"/>'
-        )
+    for first in sorted(n for n in columns if n - 1 not in columns):
+        size = next(n for n in itertools.count() if first + n not in columns)
+        x, width = LEFT + first * wide, wide * size
+        yield f'<rect class="who" x="{x:.1f}" y="{top + 5:.1f}" width="{width:.1f}" height="7"/>'
     yield "</g>"
 
 
 def _events(result: ChurnResult, bottom: float) -> Iterator[str]:
     _before, *losses = result.losses
+    y = bottom + 34
     for number, (event, lost) in enumerate(zip(result.events, losses, strict=True), start=1):
-        x, y = _x(result, event.at), bottom + 18 + 16 * number
+        x = _x(result, event.at)
         yield f'<line class="event" x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{bottom:.1f}"/>'
         yield _text(x + 2, TOP - 8, str(number), "bad")
-        costs = "; ".join(
-            f"{KIND_WORDS[item.kind]}: {causes_text(item.causes)}, {item.end - item.start:.2f} s"
-            for item in lost
-        )
-        words = f"{number}  {event.at:.2f} s  {event.text}"
-        yield _text(12, y, f"{words}   lost {costs}" if costs else words, "bad" if costs else "")
+        for line, name in _lines(number, event, lost):
+            yield _text(12, y, line, name)
+            y += LINE_HEIGHT
+
+
+def _lines(number: int, event: Event, lost: Sequence[Loss]) -> Iterator[tuple[str, str]]:
+    """An event, and under it what it cost; each with its class."""
+    yield f"{number:>3}  {event.at:.2f} s  {event.text}", ""
+    for item in lost:
+        words = f"{KIND_WORDS[item.kind]}: lost {causes_text(item.causes)}"
+        yield f"     {words}; {item.start:.2f} s to {item.end:.2f} s", "bad"

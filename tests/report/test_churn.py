@@ -97,7 +97,8 @@ def test_the_picture_shows_each_kind_backend_and_event() -> None:
     words = ["".join(text.itertext()) for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
     assert "pod1 → <svc>   pod-to-service" in words
     assert {"new connections", "held connections", "web-1", "web-2", "57 of 60"} <= set(words)
-    first = "1  1.95 s  starts: kns scale web=1   lost new connections: 3 refused, 0.30 s"
-    assert first in words
+    at = words.index("  1  1.95 s  starts: kns scale web=1")
+    assert words[at + 1] == "     new connections: lost 3 refused; 2.00 s to 2.30 s"
+    assert "  2  3.00 s  ends" in words
     tips = [t.text for t in drawn.iter("{http://www.w3.org/2000/svg}title")]
     assert "2.00 s: 0 answered, 1 lost" in tips
