@@ -20,9 +20,9 @@ from kns.kinds.marks import READY, TERMINATING
 from kns.kinds.placement import expand_pods
 from kns.kinds.seed import objects_of
 from kns.kinds.workload import WorkloadKind
-from kns.labfile.document import parse_stream
 from kns.labfile.dump import dump_yaml
 from kns.labfile.objects import objects_in
+from kns.labfile.parse import parse_stream
 from kns.labfile.reader import JSON
 
 #: what pods are made from; the pods themselves are what a scenario changes
