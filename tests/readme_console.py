@@ -98,7 +98,7 @@ def normal_form(lines: tuple[str, ...]) -> list[str]:
     who asked for a MAC address: the kernel does when it has forgotten one.
     """
     lasting = [line for line in lines if "│ ARP: " not in line]
-    shortened = [re.sub(r"\d+(\.\d+)?", "N", line) for line in lasting]
+    shortened = [re.sub(r"\d+(,\d{3})*(\.\d+)?", "N", line) for line in lasting]
     plain = [re.sub(r"[█▉▊▋▌▍▎▏▬]+|\([^)]*\)", " ", line) for line in shortened]
     return sorted(word for line in plain for word in line.split())
 
