@@ -15,7 +15,7 @@ from kns.engine.labs import running
 from kns.errors import UsageError
 from kns.experiment.churn.drive import scenario_change
 from kns.experiment.churn.run import Wanted, churn, command_change, waiting
-from kns.experiment.churn.scenarios import Scenario, Style
+from kns.experiment.churn.scenarios import ChurnScenario, Manner
 from kns.probe.load.model import DEFAULT_TIMEOUT
 from kns.report.churn import churn_text
 from kns.report.churn_svg import churn_svg
@@ -32,7 +32,7 @@ from kns.report.churn_svg import churn_svg
 )
 @click.option(
     "--scenario",
-    type=click.Choice([str(scenario) for scenario in Scenario]),
+    type=click.Choice([str(scenario) for scenario in ChurnScenario]),
     help="The change: this happens to the pods of the service DST.",
 )
 @click.option(
@@ -133,8 +133,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     wanted = Wanted(rate, held, flows, port, timeout, before, after)
     with contextlib.ExitStack() as stack:
         if scenario is not None:
-            style = Style.ABRUPT if abrupt else Style.GRACEFUL
-            driven = scenario_change(running_lab, ends, Scenario(scenario), style)
+            style = Manner.ABRUPT if abrupt else Manner.GRACEFUL
+            driven = scenario_change(running_lab, ends, ChurnScenario(scenario), style)
             change = stack.enter_context(driven)
         else:
             change = waiting(seconds) if seconds else command_change(line or "", running_lab.name)

@@ -17,7 +17,7 @@ from kns.errors import UsageError
 from kns.experiment.churn.drive import scenario_change
 from kns.experiment.churn.model import ChurnResult, KindResult
 from kns.experiment.churn.run import Change, Wanted, churn, command_change, waiting
-from kns.experiment.churn.scenarios import Scenario, Style
+from kns.experiment.churn.scenarios import ChurnScenario, Manner
 from kns.probe.load.model import BreakCause, Cause, Kind
 from tests.cli.process import kns
 
@@ -187,7 +187,7 @@ def test_a_service_without_endpoints_refuses_the_first_connections_at_once(lab: 
 # -- scenarios -------------------------------------------------------------------------------------
 
 
-def driven(scenario: Scenario, style: Style = Style.GRACEFUL) -> ChurnResult:
+def driven(scenario: ChurnScenario, style: Manner = Manner.GRACEFUL) -> ChurnResult:
     found, ends = running(LAB), ("client", "web")
     with scenario_change(found, ends, scenario, style) as change:
         return churn(found, ends, replace(PATIENT, held=4, after=4.0), change)
@@ -200,7 +200,7 @@ def lost(found: ChurnResult) -> dict[Kind, int]:
 def test_no_request_is_lost_in_a_graceful_rolling_update(lab: Lab) -> None:
     """Held connections outlive no pod; requests and datagrams never see one go."""
     lab.start(pod("web-1"), pod("web-2", "node2"))
-    found = driven(Scenario.ROLLING_UPDATE)
+    found = driven(ChurnScenario.ROLLING_UPDATE)
     assert found.failure == ""
     assert (lost(found)[Kind.CONNECTION], lost(found)[Kind.QUERY]) == (0, 0)
     assert {item.backend for item in found.breaks} == {"web-1", "web-2"}
@@ -220,7 +220,7 @@ def test_no_request_is_lost_in_a_graceful_rolling_update(lab: Lab) -> None:
 
 def test_requests_are_lost_in_an_abrupt_rolling_update(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
-    found = driven(Scenario.ROLLING_UPDATE, Style.ABRUPT)
+    found = driven(ChurnScenario.ROLLING_UPDATE, Manner.ABRUPT)
     assert found.failure == ""
     assert sum(lost(found).values()) > 0
     causes = {cause for losses in found.losses for item in losses for cause in item.causes}
@@ -229,8 +229,8 @@ def test_requests_are_lost_in_an_abrupt_rolling_update(lab: Lab) -> None:
     assert all(losses for losses in found.losses[1:3])
 
 
-@pytest.mark.parametrize("scenario", [Scenario.SCALE, Scenario.ENDPOINT_FLAP])
-def test_nothing_is_lost_where_readiness_leads(lab: Lab, scenario: Scenario) -> None:
+@pytest.mark.parametrize("scenario", [ChurnScenario.SCALE, ChurnScenario.ENDPOINT_FLAP])
+def test_nothing_is_lost_where_readiness_leads(lab: Lab, scenario: ChurnScenario) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     found = driven(scenario)
     assert (found.failure, lost(found)[Kind.CONNECTION], lost(found)[Kind.QUERY]) == ("", 0, 0)
@@ -238,7 +238,7 @@ def test_nothing_is_lost_where_readiness_leads(lab: Lab, scenario: Scenario) -> 
 
 def test_a_pod_that_is_killed_is_replaced(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
-    found = driven(Scenario.POD_KILL)
+    found = driven(ChurnScenario.POD_KILL)
     assert found.failure == ""
     assert backends(found)["web-1"] == (True, False)
     assert backends(found)["web-3"] == (False, True)
@@ -248,7 +248,7 @@ def test_a_node_that_fails_costs_until_it_is_noticed(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     found, ends = running(LAB), ("client", "web")
     wanted = replace(PATIENT, timeout=0.9, after=4.0)
-    with scenario_change(found, ends, Scenario.NODE_FAIL) as change:
+    with scenario_change(found, ends, ChurnScenario.NODE_FAIL) as change:
         result = churn(found, ends, wanted, change)
     assert Cause.TIMEOUT in kinds(result)[Kind.CONNECTION].causes
     assert {item.backend for item in result.breaks} == {"web-2"}
@@ -258,7 +258,7 @@ def test_a_node_that_fails_costs_until_it_is_noticed(lab: Lab) -> None:
 def test_the_lab_is_as_its_file_says_after_a_scenario(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     before = running(LAB).paths.spec.read_text(encoding="utf-8")
-    driven(Scenario.POD_KILL)
+    driven(ChurnScenario.POD_KILL)
     assert running(LAB).paths.spec.read_text(encoding="utf-8") == before
     assert kns("status", LAB).returncode == 0
 
@@ -266,13 +266,13 @@ def test_the_lab_is_as_its_file_says_after_a_scenario(lab: Lab) -> None:
 @pytest.mark.parametrize(
     ("pods", "target", "scenario", "message"),
     [
-        ((), "web", Scenario.SCALE, "no pod behind default/web is ready"),
-        (("web-1",), "bystander:8080", Scenario.SCALE, "is no service"),
-        (("web-1",), "web", Scenario.NODE_FAIL, "are on node1, where the traffic comes from"),
+        ((), "web", ChurnScenario.SCALE, "no pod behind default/web is ready"),
+        (("web-1",), "bystander:8080", ChurnScenario.SCALE, "is no service"),
+        (("web-1",), "web", ChurnScenario.NODE_FAIL, "are on node1, where the traffic comes from"),
     ],
 )
 def test_a_scenario_that_can_not_happen_is_told(
-    lab: Lab, pods: tuple[str, ...], target: str, scenario: Scenario, message: str
+    lab: Lab, pods: tuple[str, ...], target: str, scenario: ChurnScenario, message: str
 ) -> None:
     lab.start(*map(pod, pods))
     found = running(LAB)

@@ -17,7 +17,7 @@ from kns.engine.up import up
 from kns.errors import UsageError
 from kns.experiment.churn.edits import edited
 from kns.experiment.churn.run import Change, Mark, goals
-from kns.experiment.churn.scenarios import PodOnNode, Scenario, Step, Style, steps
+from kns.experiment.churn.scenarios import ChurnScenario, LabStep, Manner, PodOnNode, steps
 from kns.kinds.load import load_lab_text
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
@@ -30,7 +30,10 @@ PAUSE = 1.0
 
 @contextlib.contextmanager
 def scenario_change(
-    lab: RunningLab, ends: tuple[str, str], scenario: Scenario, style: Style = Style.GRACEFUL
+    lab: RunningLab,
+    ends: tuple[str, str],
+    scenario: ChurnScenario,
+    style: Manner = Manner.GRACEFUL,
 ) -> Iterator[Change]:
     """The change that a scenario makes to the service at the second of `ends`.
 
@@ -64,7 +67,7 @@ def scenario_change(
             _up(lab, file)
 
 
-def _carry_out(lab: RunningLab, file: Path, step: Step, mark: Mark) -> None:
+def _carry_out(lab: RunningLab, file: Path, step: LabStep, mark: Mark) -> None:
     file.write_text(step.lab.text, encoding="utf-8")
     mark(step.text)
     _up(lab, file)
@@ -77,7 +80,7 @@ def _up(lab: RunningLab, file: Path) -> None:
 
 
 def _pods(
-    cluster: Cluster, service: Service, start: Location, scenario: Scenario
+    cluster: Cluster, service: Service, start: Location, scenario: ChurnScenario
 ) -> tuple[PodOnNode, ...]:
     """The pods behind the service; a node that is to fail has the first, and not the source."""
     names = {
@@ -92,7 +95,7 @@ def _pods(
             f"no pod behind {service.full_name} is ready",
             hint="a scenario needs one to which it can happen",
         )
-    if scenario is not Scenario.NODE_FAIL:
+    if scenario is not ChurnScenario.NODE_FAIL:
         return tuple(found)
     own = start.item.node if isinstance(start.item, Pod) else start.label
     elsewhere = [pod for pod in found if pod.node != own]

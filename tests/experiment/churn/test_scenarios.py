@@ -10,7 +10,7 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.experiment.churn.edits import EditedLab, edited
-from kns.experiment.churn.scenarios import PodOnNode, Scenario, Step, Style, steps
+from kns.experiment.churn.scenarios import ChurnScenario, LabStep, Manner, PodOnNode, steps
 from kns.kinds.load import load_lab, load_lab_text
 
 TEXT = """\
@@ -43,7 +43,7 @@ def cluster_of(lab: EditedLab) -> Cluster:
     return resolve(load_lab_text(lab.text).spec, Leases()).cluster
 
 
-def state(step: Step) -> dict[str, str]:
+def state(step: LabStep) -> dict[str, str]:
     """The service's pods: ready, unready or terminating."""
     found = {}
     for pod in cluster_of(step.lab).pods:
@@ -54,7 +54,9 @@ def state(step: Step) -> dict[str, str]:
     return found
 
 
-def told(scenario: Scenario, style: Style = Style.GRACEFUL) -> list[tuple[str, dict[str, str]]]:
+def told(
+    scenario: ChurnScenario, style: Manner = Manner.GRACEFUL
+) -> list[tuple[str, dict[str, str]]]:
     return [(step.text, state(step)) for step in steps(scenario, LAB, PODS, style)]
 
 
@@ -89,7 +91,7 @@ def test_a_new_pod_is_like_the_old_one_under_a_name_never_used() -> None:
 
 
 def test_a_rolling_update_keeps_as_many_ready_pods_as_there_were() -> None:
-    found = told(Scenario.ROLLING_UPDATE)
+    found = told(ChurnScenario.ROLLING_UPDATE)
     assert found[:4] == [
         ("web-3 is made, not ready yet", {"web-1": "ready", "web-2": "ready", "web-3": "unready"}),
         ("web-3 is ready", {"web-1": "ready", "web-2": "ready", "web-3": "ready"}),
@@ -104,31 +106,34 @@ def test_a_rolling_update_keeps_as_many_ready_pods_as_there_were() -> None:
 
 
 def test_an_abrupt_one_replaces_a_pod_in_one_step() -> None:
-    assert told(Scenario.ROLLING_UPDATE, Style.ABRUPT) == [
+    assert told(ChurnScenario.ROLLING_UPDATE, Manner.ABRUPT) == [
         ("web-1 is replaced by web-3", {"web-2": "ready", "web-3": "ready"}),
         ("web-2 is replaced by web-4", {"web-3": "ready", "web-4": "ready"}),
     ]
 
 
 def test_a_killed_pod_is_replaced_by_another() -> None:
-    assert told(Scenario.POD_KILL) == [
+    assert told(ChurnScenario.POD_KILL) == [
         ("web-1 is killed, web-3 is made", {"web-2": "ready", "web-3": "unready"}),
         ("web-3 is ready", {"web-2": "ready", "web-3": "ready"}),
     ]
 
 
 def test_a_node_that_fails_is_noticed_later() -> None:
-    found = list(steps(Scenario.NODE_FAIL, LAB, PODS))
+    found = list(steps(ChurnScenario.NODE_FAIL, LAB, PODS))
     down = [cluster_of(step.lab).faults.nodes_down for step in found]
     assert down == [{"node1"}, {"node1"}, frozenset(), frozenset()]
     assert [state(step)["web-1"] for step in found] == ["ready", "unready", "unready", "ready"]
 
 
 def test_scaling_adds_and_takes_away() -> None:
-    sizes = [list(pods.values()).count("ready") for _, pods in told(Scenario.SCALE)]
+    sizes = [list(pods.values()).count("ready") for _, pods in told(ChurnScenario.SCALE)]
     assert sizes == [2, 4, 2, 2]
-    assert [len(pods) for _, pods in told(Scenario.SCALE, Style.ABRUPT)] == [4, 2]
+    assert [len(pods) for _, pods in told(ChurnScenario.SCALE, Manner.ABRUPT)] == [4, 2]
 
 
 def test_an_endpoint_flaps_three_times() -> None:
-    assert [pods["web-1"] for _, pods in told(Scenario.ENDPOINT_FLAP)] == ["unready", "ready"] * 3
+    assert [pods["web-1"] for _, pods in told(ChurnScenario.ENDPOINT_FLAP)] == [
+        "unready",
+        "ready",
+    ] * 3
