@@ -44,6 +44,8 @@ from kns.engine.orders import (
     Converged,
     Failure,
     GetStatus,
+    Kill,
+    Killed,
     Order,
     Refused,
     Shutdown,
@@ -123,6 +125,8 @@ class Agent:
                 return await self.converge()
             case GetStatus():
                 return await self.status()
+            case Kill():
+                return self.kill(order)
             case Shutdown():
                 return await self.stop()
             case _:
@@ -200,6 +204,12 @@ class Agent:
             errors=tuple(errors),
             addresses=addresses,
         )
+
+    def kill(self, order: Kill) -> Killed:
+        """Send a container, or all of a pod, a signal. UsageError if there is none."""
+        number = signal.Signals(order.signal)
+        self.kubelet.kill(order.namespace, order.pod, order.container, number)
+        return Killed()
 
     async def stop(self) -> Stopped:
         """End the containers, and let `serve` return."""

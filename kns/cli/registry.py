@@ -31,6 +31,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "Break and mend": {
         "fail": "pull the cable of a node or pod",
+        "kill": "crash a pod's containers, or send them a signal",
         "unready": "make a pod not ready: Services leave it out",
         "netem": "delay, loss, rate … of packets from one place to another",
         "restore": "put cables back, make pods ready; --all: every fault",

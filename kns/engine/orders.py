@@ -41,7 +41,17 @@ class Shutdown:
     """End the containers, then the agent itself."""
 
 
-Order = Converge | GetStatus | Shutdown
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Send a signal, by its number, to a container of a pod; without `container` to all of them."""
+
+    namespace: str
+    pod: str
+    container: str
+    signal: int
+
+
+Order = Converge | GetStatus | Kill | Shutdown
 
 
 # -- answers ---------------------------------------------------------------------------------------
@@ -104,6 +114,11 @@ class AgentStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """The signal is sent; what ends by it is started again, as its restartPolicy says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The containers have ended, and the agent is about to."""
 
@@ -116,7 +131,7 @@ class Refused:
     hint: str = ""
 
 
-AgentAnswer = Converged | AgentStatus | Stopped | Refused
+AgentAnswer = Converged | AgentStatus | Killed | Stopped | Refused
 
 
 # -- one line --------------------------------------------------------------------------------------

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from kns.engine import agent
+from kns.engine.orders import AgentStatus, ContainerState, GetStatus
 from tests.cli.process import kns, lab_text
 from tests.vm import features
 
@@ -133,6 +136,42 @@ def test_without_netem_a_delay_is_refused_and_leaves_nothing() -> None:
     assert status()["faults"] == {}
 
 
+def containers() -> dict[str, tuple[int, int]]:
+    """Pid and restarts of each program that runs."""
+    answer = agent.order(LAB, GetStatus(), AgentStatus)
+    assert isinstance(answer, AgentStatus)
+    running = (item for item in answer.containers if item.state is ContainerState.RUNNING)
+    return {item.container.rpartition("/")[2]: (item.pid, item.restarts) for item in running}
+
+
+def until(met: Callable[[], bool]) -> None:
+    """Wait for what the agent does by itself."""
+    deadline = time.monotonic() + 45
+    while not met():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def test_a_process_that_is_killed_is_started_again(lab: Path, tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    job = "- {name: job, node: node1, containers: [{name: main, command: [sleep, infinity]}]}"
+    text = lab.read_text(encoding="utf-8").replace("services:", f"{job}\nservices:")
+    file.write_text(text, encoding="utf-8")
+    assert kns("up", str(file)).returncode == 0
+    until(lambda: "main" in containers())
+    pid, restarts = containers()["main"]
+    assert kns("kill", "job", "-c", "main").stdout == "SIGKILL to job, container main\n"
+    until(lambda: containers().get("main", (pid, 0)) != (pid, restarts) and "main" in containers())
+    assert containers()["main"][1] == restarts + 1
+    assert kns("up", str(lab)).returncode == 0
+
+
+def test_a_built_in_server_that_is_killed_serves_again() -> None:
+    done = kns("kill", "pod2", "--signal", "TERM", "-o", "json")
+    assert json.loads(done.stdout) == {"lab": LAB, "pod": "default/pod2", "signal": "SIGTERM"}
+    until(lambda: kns("probe", "pod1", "pod2").returncode == 0)
+
+
 def test_up_ends_what_its_file_does_not_say(lab: Path) -> None:
     faults("fail", "node2")
     faults("unready", "pod1")
@@ -166,6 +205,9 @@ def test_a_fault_of_the_file_is_restored_by_up(lab: Path, tmp_path: Path) -> Non
         (("netem", "set", "pod1", "pod2"), "Required value: what happens to the packets"),
         (("netem", "set", "pod1", "pod2", "--rate", "5"), "--rate: Invalid value"),
         (("netem", "set", "pod1", "pod2", "--jitter", "5ms"), "jitter has no effect"),
+        (("kill", "node1"), "there is no pod 'node1'"),
+        (("kill", "pod1", "-c", "nothing"), "pod default/pod1 has no container 'nothing'"),
+        (("kill", "pod1", "--signal", "GO"), "there is no signal 'GO'"),
         (("netem", "clear", "pod1"), "from pod1 to whom?"),
         (("netem", "clear", "pod1", "pod2"), "nothing impairs packets from pod1 to pod2"),
     ],
