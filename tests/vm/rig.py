@@ -47,7 +47,7 @@ GUEST_COMMAND = (
 EXIT_IMPOSSIBLE = 3
 EXIT_TIMEOUT = 124
 #: the default bound of `test`; software emulation is about twenty times slower than the machine
-TEST_TIMEOUT = 1800
+TEST_TIMEOUT = 2400
 #: how much longer the slow tests may take together
 SLOWER = 4
 #: what a guest needs to boot and power off, many times over
