@@ -22,6 +22,7 @@ from enum import StrEnum
 
 from kns.errors import KnsError
 from kns.kinds.common import Object
+from kns.kinds.defaults import defaulted
 from kns.kinds.namespace import NAME_LABEL
 from kns.kinds.objects import ObjectKey, items, key_of, mapping, number, part, text, with_part
 from kns.kinds.resources import NAMESPACE, POD, Resource, resource_of
@@ -165,7 +166,11 @@ class Store:
     # -- writing -----------------------------------------------------------------------------------
 
     def create(self, resource: Resource, obj: Object) -> Object:
-        """Put in a new object; its server's part of `metadata` is made. AlreadyExistsError."""
+        """Put in a new object, defaulted, with the server's part of `metadata`.
+
+        AlreadyExistsError.
+        """
+        obj = _complete(resource, obj)
         key = _key(resource, *key_of(obj))
         if key in self._objects.get(resource, {}):
             raise AlreadyExistsError(resource, key.name)
@@ -180,7 +185,7 @@ class Store:
         key = _key(resource, *key_of(obj))
         old = self._there(resource, key)
         self._check(resource, old, mapping(obj, "metadata"))
-        made = _updated(old, obj, part)
+        made = _updated(old, _complete(resource, obj), part)
         if made == old:
             return old
         if _is_over(made):
@@ -221,7 +226,8 @@ class Store:
         for obj in objects:
             resource = resource_of(obj)
             if resource is not None:
-                self._objects.setdefault(resource, {})[_key(resource, *key_of(obj))] = obj
+                whole = _complete(resource, obj)
+                self._objects.setdefault(resource, {})[_key(resource, *key_of(obj))] = whole
         self._version = self._since = max(version, 1)
 
     def replace_all(self, objects: Iterable[Object]) -> tuple[ObjectChange, ...]:
@@ -234,7 +240,7 @@ class Store:
         wanted: dict[tuple[Resource, ObjectKey], Object] = {}
         for obj in _with_namespaces(objects):
             if (resource := resource_of(obj)) is not None:
-                wanted[resource, _key(resource, *key_of(obj))] = obj
+                wanted[resource, _key(resource, *key_of(obj))] = _complete(resource, obj)
         for resource, found in tuple(self._objects.items()):
             for key in tuple(found):
                 if (resource, key) not in wanted:
@@ -286,12 +292,7 @@ class Store:
         if resource is NAMESPACE:
             own["labels"] = {**mapping(obj, "metadata", "labels"), NAME_LABEL: key.name}
             obj = {"spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}, **obj}
-        return {
-            **obj,
-            "apiVersion": resource.api_version,
-            "kind": resource.kind,
-            "metadata": own,
-        }
+        return {**obj, "metadata": own}
 
     def _marked(self, old: Object, seconds: int) -> Object:
         """The object being deleted; a second deletion may only shorten its grace period."""
@@ -345,6 +346,11 @@ def _key(resource: Resource, namespace: str, name: str) -> ObjectKey:
     return ObjectKey((namespace or "default") if resource.namespaced else "", name)
 
 
+def _complete(resource: Resource, obj: Object) -> Object:
+    """The object with its type and defaults."""
+    return defaulted({**obj, "apiVersion": resource.api_version, "kind": resource.kind})
+
+
 def _has_generation(resource: Resource, obj: Object) -> bool:
     """Whether it is counted how often it was changed: what a controller acts on, it is."""
     return "spec" in obj or resource.has_status
@@ -364,7 +370,7 @@ def _updated(old: Object, new: Object, written: UpdatePart) -> Object:
         made = {**old, "status": new["status"]} if "status" in new else {**old}
         fields = part(new, "metadata", "managedFields")
         return made if fields is None else with_part(made, fields, "metadata", "managedFields")
-    made = {**new, "apiVersion": old["apiVersion"], "kind": old["kind"]}
+    made = {**new}
     if written is UpdatePart.SPEC:
         made.pop("status", None)
         if "status" in old:

@@ -145,6 +145,10 @@ RESOURCES: tuple[Resource, ...] = (
     INGRESS_CLASS,
     NETWORK_POLICY,
     LAB,
+    _in(_RBAC, "Role", "roles"),
+    _in(_RBAC, "RoleBinding", "rolebindings"),
+    _in(_RBAC, "ClusterRole", "clusterroles", namespaced=False),
+    _in(_RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     # what an application's manifests hold besides, and no network comes of
     _core(
         "PersistentVolume",
@@ -178,10 +182,6 @@ RESOURCES: tuple[Resource, ...] = (
         subresources=_STATUS,
         effective=False,
     ),
-    _in(_RBAC, "Role", "roles", effective=False),
-    _in(_RBAC, "RoleBinding", "rolebindings", effective=False),
-    _in(_RBAC, "ClusterRole", "clusterroles", namespaced=False, effective=False),
-    _in(_RBAC, "ClusterRoleBinding", "clusterrolebindings", namespaced=False, effective=False),
 )
 
 _BY_KIND: Mapping[tuple[str, str], Resource] = {(r.api_version, r.kind): r for r in RESOURCES}

@@ -14,6 +14,7 @@ from kns.addresses import IPAddress
 from kns.cluster.ingress import entrance, served
 from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
+from kns.kinds.column_words import NONE, age_text, labels_text
 from kns.kinds.common import Labels
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.ingress import Ingress
@@ -24,8 +25,6 @@ from kns.kinds.pod import Pod
 from kns.kinds.release import Release
 from kns.kinds.service import Service, ServiceType
 from kns.report.table import Table
-
-NONE = "<none>"
 
 
 class ListedKind(StrEnum):
@@ -354,32 +353,6 @@ def ingress_address(ingress: Ingress, cluster: Cluster) -> str:
 def _address_and_port(address: IPAddress, port: int | None) -> str:
     host = f"[{address}]" if address.version == 6 else str(address)
     return f"{host}:{port}" if port is not None else host
-
-
-def labels_text(labels: Mapping[str, str]) -> str:
-    """`key=value`, sorted, with commas; kubectl's `<none>` for no label."""
-    return ",".join(f"{key}={value}" for key, value in sorted(labels.items())) or NONE
-
-
-def age_text(seconds: float) -> str:
-    """kubectl's AGE, as apimachinery's HumanDuration writes it: `42s`, `5m10s`, `3h2m`, `2d`."""
-    total = max(int(seconds), 0)
-    minutes, hours, days = total // 60, total // 3600, total // 86400
-    if total < 120:
-        return f"{total}s"
-    if minutes < 10:
-        return _two_units(minutes, "m", total % 60, "s")
-    if hours < 3:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two_units(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    return _two_units(days, "d", hours % 24, "h") if days < 8 else f"{days}d"
-
-
-def _two_units(large: int, unit: str, small: int, small_unit: str) -> str:
-    return f"{large}{unit}{small}{small_unit}" if small else f"{large}{unit}"
 
 
 def _join(items: Iterable[object]) -> str:

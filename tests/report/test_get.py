@@ -12,6 +12,7 @@ from kns.addresses import IPFamily
 from kns.cluster.manifests import load_objects
 from kns.cluster.model import Cluster, Network
 from kns.engine.presence import Presence
+from kns.kinds.column_words import age_text
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.ingress import (
     Ingress,
@@ -41,7 +42,6 @@ from kns.report.get import (
     Columns,
     ListedKind,
     Selection,
-    age_text,
     endpoints_text,
     external_ip_text,
     get_table,
