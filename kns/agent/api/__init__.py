@@ -1,0 +1,1 @@
+"""The Kubernetes API of a lab: what kubectl speaks with."""
