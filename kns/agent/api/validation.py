@@ -1,0 +1,157 @@
+"""What is wrong with an object by the rules of its kind, told as the API server does.
+
+The rules are those of the lab file: one reader and one set of checks serve both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from kns.agent.api.status import Cause
+from kns.errors import Problem, Severity, SpecError
+from kns.kinds import node
+from kns.kinds.common import Object
+from kns.kinds.lab import API_VERSION
+from kns.kinds.load import load_files
+from kns.kinds.names import subdomain_objection
+from kns.kinds.objects import mapping, mappings, name_of, text, with_part
+from kns.kinds.resources import LAB, NODE, SERVICE, Resource
+from kns.labfile.reader import DocumentKind, Reading
+from kns.labfile.wording import RefusedError
+
+_OBJECT = "object"
+_REASONS = {
+    "Required value": "FieldValueRequired",
+    "Duplicate value": "FieldValueDuplicate",
+    "Unsupported value": "FieldValueNotSupported",
+    "Forbidden": "FieldValueForbidden",
+    "Too long": "FieldValueTooLong",
+}
+
+
+def causes(resource: Resource, obj: Object, lab: Object, nodes: Sequence[str]) -> Iterator[Cause]:
+    """Everything that is wrong with an object of a lab with that Lab document and those nodes."""
+    if not name_of(obj):
+        yield Cause(
+            "metadata.name",
+            "Required value: name or generateName is required",
+            _REASONS["Required value"],
+        )
+        return
+    if resource is NODE:
+        reading = Reading(DocumentKind.MANIFEST)
+        try:
+            node.FORM.read(obj, reading)
+        except RefusedError as refused:
+            reading.note(refused)
+        for fault in reading.faults:
+            yield _cause(".".join(map(str, fault.path)), fault.message)
+    elif resource is LAB:
+        yield from _problems([(_OBJECT, json.dumps(_lab(obj, nodes)))])
+    elif resource.effective:
+        written = with_part(with_part(obj, None, "status"), None, "metadata", "ownerReferences")
+        yield from _problems(
+            [("lab", json.dumps(_lab(lab, nodes))), (_OBJECT, json.dumps(written))]
+        )
+    elif objection := subdomain_objection(name_of(obj)):
+        yield _cause("metadata.name", f'Invalid value: "{name_of(obj)}": {objection}')
+
+
+def _lab(lab: Object, nodes: Sequence[str]) -> Object:
+    """A Lab document with these nodes alone, for what an object says of its networks."""
+    names: list[str] = list(nodes) or ["node1"]
+    document: Object = {
+        "apiVersion": API_VERSION,
+        "kind": "Lab",
+        "metadata": {"name": name_of(lab) or "lab"},
+        "nodes": [{"name": name} for name in names],
+    }
+    kept = ("networking", "loadBalancer", "ingressController", "internet")
+    return {**document, **{key: lab[key] for key in kept if key in lab}}
+
+
+def _problems(files: list[tuple[str, str]]) -> Iterator[Cause]:
+    try:
+        load_files(files)
+    except SpecError as error:
+        for problem in error.problems:
+            if problem.file == _OBJECT and problem.severity is Severity.ERROR:
+                yield _cause_of(problem)
+
+
+def _cause_of(problem: Problem) -> Cause:
+    return _cause(problem.path, problem.message)
+
+
+def _cause(path: str, message: str) -> Cause:
+    reason = next((code for said, code in _REASONS.items() if message.startswith(said)), None)
+    return Cause(path, message, reason or "FieldValueInvalid")
+
+
+#: what stays as it was made, by kind
+_IMMUTABLE = {
+    "Deployment": ("spec.selector",),
+    "ReplicaSet": ("spec.selector",),
+    "DaemonSet": ("spec.selector",),
+    "StatefulSet": ("spec.selector", "spec.serviceName", "spec.podManagementPolicy"),
+    "EndpointSlice": ("addressType",),
+    "Secret": ("type",),
+    "IngressClass": ("spec.controller",),
+}
+
+
+def changed_for_good(resource: Resource, old: Object, new: Object) -> Iterator[Cause]:
+    """Fields that may not change any more, and did."""
+    for path in _IMMUTABLE.get(resource.kind, ()):
+        steps = path.split(".")
+        before, after = mapping({"_": old}, "_"), mapping({"_": new}, "_")
+        for step in steps[:-1]:
+            before, after = mapping(before, step), mapping(after, step)
+        if before.get(steps[-1]) != after.get(steps[-1]):
+            shown = json.dumps(after.get(steps[-1]))
+            yield Cause(path, f"Invalid value: {shown}: field is immutable")
+    if resource.kind == "Pod":
+        yield from _changed_pod(old, new)
+    if resource is SERVICE:
+        before_ip, after_ip = text(old, "spec", "clusterIP"), text(new, "spec", "clusterIP")
+        stays = (
+            text(new, "spec", "type") != "ExternalName"
+            and text(old, "spec", "type") != "ExternalName"
+        )
+        if stays and before_ip and after_ip != before_ip:
+            yield Cause(
+                "spec.clusterIPs[0]", f'Invalid value: ["{after_ip}"]: may not change once set'
+            )
+
+
+#: what of a pod's spec may change
+_POD_MUTABLE = frozenset({
+    "activeDeadlineSeconds", "terminationGracePeriodSeconds", "tolerations", "schedulingGates",
+    "ephemeralContainers", "nodeName",
+})  # fmt: skip
+_CONTAINER_MUTABLE = frozenset({"image", "imagePullPolicy"})
+
+
+def _changed_pod(old: Object, new: Object) -> Iterator[Cause]:
+    moved = text(old, "spec", "nodeName") not in {"", text(new, "spec", "nodeName")}
+    if moved or _fixed(old) != _fixed(new):
+        message = (
+            "Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+            "`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+            "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
+            "be set to 1 if it was previously negative)"
+        )
+        yield Cause("spec", message, "FieldValueForbidden")
+
+
+def _fixed(obj: Object) -> Object:
+    """What of a pod's spec stays as it is."""
+    spec = mapping(obj, "spec")
+    spec = {key: value for key, value in spec.items() if key not in _POD_MUTABLE}
+    for field in ("containers", "initContainers"):
+        spec[field] = [
+            {key: value for key, value in item.items() if key not in _CONTAINER_MUTABLE}
+            for item in mappings(spec, field)
+        ]
+    return spec
