@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from kns.agent.api.status import Cause, StatusError, conflict
+from kns.agent.api.status import FieldCause, StatusError, conflict
 from kns.agent.api.types import ANYTHING, FieldType, Holds, ObjectType, object_type
 from kns.agent.store import SERVER_METADATA
 from kns.kinds.common import Object
@@ -297,7 +297,7 @@ def _conflicts(
     resource: Resource, found: tuple[tuple[FieldOwner, frozenset[FieldPath]], ...]
 ) -> StatusError:
     causes = [
-        Cause(
+        FieldCause(
             shown(path),
             f'conflict with "{owner.manager}" using {owner.api_version}',
             "FieldManagerConflict",

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from kns.agent.api.status import Cause
+from kns.agent.api.status import FieldCause
 from kns.kinds.common import Object
 from kns.kinds.objects import items, key_of, mapping, mappings, number, part, text
 from kns.labfile.reader import JSON
 
 
-def taken(obj: Object, services: Sequence[Object]) -> Iterator[Cause]:
+def taken(obj: Object, services: Sequence[Object]) -> Iterator[FieldCause]:
     """What a Service asks for, and another one has already: a cluster IP, a node port."""
     others = [other for other in services if key_of(other) != key_of(obj)]
     addresses = {text(other, "spec", "clusterIP") for other in others} - {"", "None"}
     asked = text(obj, "spec", "clusterIP")
     if asked in addresses:
         why = f"failed to allocate IP {asked}: provided IP is already allocated"
-        yield Cause("spec.clusterIPs", f'Invalid value: ["{asked}"]: {why}')
+        yield FieldCause("spec.clusterIPs", f'Invalid value: ["{asked}"]: {why}')
     ports = {
         (number(port, "nodePort"), text(port, "protocol") or "TCP")
         for other in others
@@ -29,7 +29,7 @@ def taken(obj: Object, services: Sequence[Object]) -> Iterator[Cause]:
     for index, port in enumerate(items(obj, "spec", "ports")):
         wanted = number(port, "nodePort")
         if wanted and (wanted, text(port, "protocol") or "TCP") in ports:
-            yield Cause(
+            yield FieldCause(
                 f"spec.ports[{index}].nodePort",
                 f"Invalid value: {wanted}: provided port is already allocated",
             )

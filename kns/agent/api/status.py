@@ -16,7 +16,7 @@ from kns.labfile.reader import JSON
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class FieldCause:
     """One thing that is wrong: at which field, and its reason as `FieldValueInvalid`."""
 
     field: str
@@ -99,7 +99,7 @@ def bad_request(message: str) -> StatusError:
     return StatusError(400, "BadRequest", message)
 
 
-def invalid(resource: Resource, name: str, causes: Iterable[Cause]) -> StatusError:
+def invalid(resource: Resource, name: str, causes: Iterable[FieldCause]) -> StatusError:
     """An object that breaks the rules of its kind."""
     found = tuple(causes)
     told = ", ".join(map(str, found))
@@ -116,7 +116,9 @@ def _kind(resource: Resource) -> str:
     return f"{resource.kind}.{resource.group}" if resource.group else resource.kind
 
 
-def conflict(resource: Resource, name: str, why: str, causes: Iterable[Cause] = ()) -> StatusError:
+def conflict(
+    resource: Resource, name: str, why: str, causes: Iterable[FieldCause] = ()
+) -> StatusError:
     """Somebody else was faster, or owns a field."""
     listed: list[JSON] = [
         {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes

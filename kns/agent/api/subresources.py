@@ -9,7 +9,7 @@ from kns.agent.api.decoding import json_of
 from kns.agent.api.patches import json_patch, merge_patch
 from kns.agent.api.registry import APIAnswer, Registry
 from kns.agent.api.requests import APIRequest
-from kns.agent.api.status import Cause, bad_request, invalid, method_not_allowed
+from kns.agent.api.status import FieldCause, bad_request, invalid, method_not_allowed
 from kns.agent.store import timestamp
 from kns.kinds.column_words import NONE, labels_text
 from kns.kinds.columns import selector_text
@@ -68,7 +68,7 @@ def _scale(registry: Registry, request: APIRequest) -> APIAnswer:
         replicas = 0
     if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
         why = f"Invalid value: {replicas}: must be greater than or equal to 0"
-        raise invalid(request.target.resource, name_of(old), [Cause("spec.replicas", why)])
+        raise invalid(request.target.resource, name_of(old), [FieldCause("spec.replicas", why)])
     version = text(body, "metadata", "resourceVersion")
     new = with_part(old, replicas, "spec", "replicas")
     new = with_part(new, version or None, "metadata", "resourceVersion")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from kns.agent.api.status import Cause
+from kns.agent.api.status import FieldCause
 from kns.errors import Problem, Severity, SpecError
 from kns.kinds import node
 from kns.kinds.common import Object
@@ -30,10 +30,12 @@ _REASONS = {
 }
 
 
-def causes(resource: Resource, obj: Object, lab: Object, nodes: Sequence[str]) -> Iterator[Cause]:
+def causes(
+    resource: Resource, obj: Object, lab: Object, nodes: Sequence[str]
+) -> Iterator[FieldCause]:
     """Everything that is wrong with an object of a lab with that Lab document and those nodes."""
     if not name_of(obj):
-        yield Cause(
+        yield FieldCause(
             "metadata.name",
             "Required value: name or generateName is required",
             _REASONS["Required value"],
@@ -71,7 +73,7 @@ def _lab(lab: Object, nodes: Sequence[str]) -> Object:
     return {**document, **{key: lab[key] for key in kept if key in lab}}
 
 
-def _problems(files: list[tuple[str, str]]) -> Iterator[Cause]:
+def _problems(files: list[tuple[str, str]]) -> Iterator[FieldCause]:
     try:
         load_files(files)
     except SpecError as error:
@@ -80,13 +82,13 @@ def _problems(files: list[tuple[str, str]]) -> Iterator[Cause]:
                 yield _cause_of(problem)
 
 
-def _cause_of(problem: Problem) -> Cause:
+def _cause_of(problem: Problem) -> FieldCause:
     return _cause(problem.path, problem.message)
 
 
-def _cause(path: str, message: str) -> Cause:
+def _cause(path: str, message: str) -> FieldCause:
     reason = next((code for said, code in _REASONS.items() if message.startswith(said)), None)
-    return Cause(path, message, reason or "FieldValueInvalid")
+    return FieldCause(path, message, reason or "FieldValueInvalid")
 
 
 #: what stays as it was made, by kind
@@ -101,7 +103,7 @@ _IMMUTABLE = {
 }
 
 
-def changed_for_good(resource: Resource, old: Object, new: Object) -> Iterator[Cause]:
+def changed_for_good(resource: Resource, old: Object, new: Object) -> Iterator[FieldCause]:
     """Fields that may not change any more, and did."""
     for path in _IMMUTABLE.get(resource.kind, ()):
         steps = path.split(".")
@@ -110,7 +112,7 @@ def changed_for_good(resource: Resource, old: Object, new: Object) -> Iterator[C
             before, after = mapping(before, step), mapping(after, step)
         if before.get(steps[-1]) != after.get(steps[-1]):
             shown = json.dumps(after.get(steps[-1]))
-            yield Cause(path, f"Invalid value: {shown}: field is immutable")
+            yield FieldCause(path, f"Invalid value: {shown}: field is immutable")
     if resource.kind == "Pod":
         yield from _changed_pod(old, new)
     if resource is SERVICE:
@@ -120,7 +122,7 @@ def changed_for_good(resource: Resource, old: Object, new: Object) -> Iterator[C
             and text(old, "spec", "type") != "ExternalName"
         )
         if stays and before_ip and after_ip != before_ip:
-            yield Cause(
+            yield FieldCause(
                 "spec.clusterIPs[0]", f'Invalid value: ["{after_ip}"]: may not change once set'
             )
 
@@ -133,7 +135,7 @@ _POD_MUTABLE = frozenset({
 _CONTAINER_MUTABLE = frozenset({"image", "imagePullPolicy"})
 
 
-def _changed_pod(old: Object, new: Object) -> Iterator[Cause]:
+def _changed_pod(old: Object, new: Object) -> Iterator[FieldCause]:
     moved = text(old, "spec", "nodeName") not in {"", text(new, "spec", "nodeName")}
     if moved or _fixed(old) != _fixed(new):
         message = (
@@ -142,7 +144,7 @@ def _changed_pod(old: Object, new: Object) -> Iterator[Cause]:
             "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to "
             "be set to 1 if it was previously negative)"
         )
-        yield Cause("spec", message, "FieldValueForbidden")
+        yield FieldCause("spec", message, "FieldValueForbidden")
 
 
 def _fixed(obj: Object) -> Object:
