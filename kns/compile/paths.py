@@ -46,6 +46,16 @@ class LabPaths:
         return self.folder / "agent.sock"
 
     @property
+    def api_socket(self) -> Path:
+        """The API's socket, for kns' own verbs: whoever may open it may do anything."""
+        return self.folder / "api.sock"
+
+    @property
+    def api(self) -> Path:
+        """The folder of the API's certificate, token and port."""
+        return self.folder / "api"
+
+    @property
     def pid(self) -> Path:
         """The agent's pid, for people; kns itself finds it by its netns."""
         return self.folder / "agent.pid"

@@ -10,6 +10,7 @@ milliseconds; RSA keys would take the time in which the whole lab is built.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from shlex import join, quote
@@ -96,6 +97,33 @@ def ensure(cluster: Cluster, paths: LabPaths) -> None:
     _remove_other_secrets(paths.tls, {item.name for item in wanted})
 
 
+def ensure_server(paths: LabPaths, lab: str, name: str, names: Iterable[str]) -> tuple[Path, Path]:
+    """A certificate of the lab's CA for the DNS names and addresses, and its key; made once."""
+    ensure_folder(paths.tls)
+    listed = "\n".join(_alternative(number, item) for number, item in enumerate(names, 1))
+    extensions = _SERVER.partition("DNS.1")[0] + listed
+    configs = {
+        "ca": _CONFIG.format(name=_ca_name(lab), extensions=_CA),
+        name: _CONFIG.format(name=name, extensions=extensions),
+    }
+    for file, config in configs.items():
+        if not _is_there(paths.tls, file):
+            _make(paths.tls, file, config)
+    return paths.tls / f"{name}.pem", paths.tls / f"{name}.key"
+
+
+def _alternative(number: int, name: str) -> str:
+    """A line of openssl's subjectAltName."""
+    try:
+        return f"IP.{number} = {ipaddress.ip_address(name)}"
+    except ValueError:
+        return f"DNS.{number} = {name}"
+
+
+def _ca_name(lab: str) -> str:
+    return f"CA of the lab {lab}"[:64]
+
+
 def commands(cluster: Cluster, paths: LabPaths) -> Iterator[str]:
     """The shell commands that make what is missing."""
     wanted = certificates(cluster)
@@ -120,7 +148,7 @@ def commands(cluster: Cluster, paths: LabPaths) -> Iterator[str]:
 
 def _configs(cluster: Cluster, wanted: Iterable[Certificate]) -> Iterator[tuple[str, str]]:
     """The lab's CA, and what it signs: the name of the files, and openssl's configuration."""
-    yield "ca", _CONFIG.format(name=f"CA of the lab {cluster.name}"[:64], extensions=_CA)
+    yield "ca", _CONFIG.format(name=_ca_name(cluster.name), extensions=_CA)
     for item in wanted:
         if item.secret is None:
             extensions = _SERVER.format(host=item.host)

@@ -15,13 +15,14 @@ from kns.kinds.lab import SHAPE as LAB_SHAPE
 from kns.kinds.resources import LAB, RESOURCES, Resource
 from kns.labfile.reader import JSON, Definitions
 
+_INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _SCALARS: dict[Holds, Object] = {
     Holds.STRING: {"type": "string"},
     Holds.INTEGER: {"type": "integer", "format": "int32"},
     Holds.NUMBER: {"type": "number"},
     Holds.BOOLEAN: {"type": "boolean"},
     Holds.ANYTHING: {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
-    Holds.INT_OR_STRING: {"x-kubernetes-int-or-string": True},
+    Holds.INT_OR_STRING: {"allOf": [{"$ref": f"#/components/schemas/{_INT_OR_STRING}"}]},
     Holds.QUANTITY: {"type": "string"},
     Holds.BYTES: {"type": "string", "format": "byte"},
     Holds.TIME: {"type": "string", "format": "date-time"},
@@ -58,7 +59,7 @@ def document(api_version: str) -> Object | None:
         return None
     served = [found for found in RESOURCES if found.api_version == api_version]
     paths: Object = {}
-    schemas: Object = {}
+    schemas: Object = {_INT_OR_STRING: {"type": "string", "format": "int-or-string"}}
     for found in served:
         for path, operations in _paths(found):
             paths[path] = operations

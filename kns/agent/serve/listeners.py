@@ -21,6 +21,7 @@ from pathlib import Path
 
 from kns.agent.serve.name_servers import NameServers
 from kns.agent.serve.server import Inode, Server
+from kns.agent.serve.server_logs import ServerLogs
 from kns.compile.listeners import Identity, Listener, ListenSocket, NameServer, Subject
 from kns.engine.orders import Failure
 from kns.errors import PlatformError
@@ -53,6 +54,8 @@ class Listeners:
         #: containers that have ended and are not started again yet
         self._ended: set[ContainerKey] = set()
         self._specs: tuple[Listener, ...] = ()
+        #: what the servers have answered lately
+        self.logs = ServerLogs()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -83,6 +86,7 @@ class Listeners:
             if not stays or inodes[where.netns] != server.inode:
                 server.close()
                 del self._open[where]
+        self.logs.forget({str(spec.subject) for spec in specs})
 
     async def end(self, who: ContainerKey, grace: float) -> bool:
         """Close a container's sockets; its connections have `grace` seconds to end by themselves.
@@ -144,7 +148,7 @@ class Listeners:
             self._worker, open_sockets, tuple(missing.values())
         )
         for item in opened:
-            server = Server(item.spec, item.inode, self._etc_of, self._name_servers)
+            server = Server(item.spec, item.inode, self._etc_of, self._name_servers, logs=self.logs)
             await server.start(item.sock)
             self._open[item.spec.socket] = server
         return (*failures, *refused)

@@ -13,6 +13,7 @@ from kns.agent.serve import netexec, proxy_health
 from kns.agent.serve.datagrams import DatagramServer, MessageConnection
 from kns.agent.serve.messages import Peer, Request, Response
 from kns.agent.serve.name_servers import LateServer, NameServers
+from kns.agent.serve.server_logs import ServerLogs
 from kns.cluster.environment import Variables
 from kns.compile.listeners import Identity, Listener, NameServer, ProxyHealth, ServiceHealth
 from kns.engine import environment
@@ -38,6 +39,7 @@ class Server:
     inode: Inode
     etc_of: Callable[[str], Path | None]
     name_servers: NameServers
+    logs: ServerLogs = field(default_factory=ServerLogs)
     acceptor: asyncio.Server | DatagramServer | LateServer | None = None
     connections: set[HTTPConnection] = field(default_factory=set)
     messages: set[MessageConnection] = field(default_factory=set)
@@ -91,7 +93,10 @@ class Server:
         subject = self.spec.subject
         match subject:
             case Identity():
-                return netexec.answer(subject, request, peer, self._environment)
+                response = netexec.answer(subject, request, peer, self._environment)
+                line = f"{peer.client} {request.method} {request.target} {response.status}"
+                self.logs.note(str(subject), line)
+                return response
             case ServiceHealth():
                 return proxy_health.answer_service(subject)
             case ProxyHealth():

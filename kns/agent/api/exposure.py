@@ -1,0 +1,164 @@
+"""The API of a running lab: its sockets, and the streams of its pods."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+from aiohttp import web
+
+from kns.agent.api import executions, logs, portforward
+from kns.agent.api.access import Authenticator
+from kns.agent.api.places import ContainerPlace
+from kns.agent.api.requests import APIRequest
+from kns.agent.api.server import APIServer
+from kns.agent.api.status import bad_request, not_found
+from kns.agent.serve.server_logs import ServerLogs
+from kns.agent.store import Store
+from kns.cluster.model import Cluster
+from kns.compile import names
+from kns.compile.paths import LabPaths
+from kns.compile.programs.program import is_program
+from kns.engine import api_access, enter
+from kns.engine.labs import RunningLab
+from kns.kinds.common import Object
+from kns.kinds.objects import name_of, text
+from kns.kinds.resources import POD
+
+
+class Exposure:
+    """Serves the API of one lab until it is closed."""
+
+    def __init__(
+        self,
+        paths: LabPaths,
+        store: Store,
+        cluster: Callable[[], Cluster | None],
+        settled: Callable[[], Awaitable[None]],
+        server_logs: ServerLogs,
+        worker: Executor,
+    ) -> None:
+        self._paths, self._store, self._cluster = paths, store, cluster
+        self._settled, self._server_logs, self._worker = settled, server_logs, worker
+        #: of its own: a program that starts slowly keeps nobody else waiting
+        self._streams = ThreadPoolExecutor(2, thread_name_prefix="api")
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self, sock: socket.socket | None, release: str) -> None:
+        """Serve on the lab's socket, and on the given one of the loopback with TLS and a token.
+
+        PlatformError without openssl.
+        """
+        files = await asyncio.get_running_loop().run_in_executor(
+            self._worker, api_access.prepare, self._paths
+        )
+        server = APIServer(
+            self._store,
+            release,
+            Authenticator(files.token),
+            settled=self._settled,
+            streams={
+                "exec": self._exec,
+                "attach": self._attach,
+                "portforward": self._forward,
+                "log": self._log,
+            },
+        )
+        await self._site(server, _unix_socket(self._paths), None, trusted=True)
+        if sock is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(files.certificate, files.key)
+            await self._site(server, sock, context, trusted=False)
+            api_access.publish(self._paths, sock.getsockname()[1])
+
+    async def _site(
+        self,
+        server: APIServer,
+        sock: socket.socket,
+        context: ssl.SSLContext | None,
+        *,
+        trusted: bool,
+    ) -> None:
+        runner = web.AppRunner(
+            server.application(trusted=trusted), access_log=None, shutdown_timeout=0.5
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        await web.SockSite(runner, sock, ssl_context=context).start()
+
+    async def close(self) -> None:
+        """Serve no more."""
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+        self._paths.api_socket.unlink(missing_ok=True)
+        self._streams.shutdown(wait=False, cancel_futures=True)
+
+    # -- streams -----------------------------------------------------------------------------------
+
+    async def _exec(
+        self, request: web.Request, asked: APIRequest, pod: Object
+    ) -> web.StreamResponse:
+        return await executions.serve(request, self._place(asked, pod), self._streams)
+
+    async def _attach(
+        self, request: web.Request, asked: APIRequest, pod: Object
+    ) -> web.StreamResponse:
+        return await logs.attach(request, self._place(asked, pod), self._server_logs)
+
+    async def _forward(
+        self, request: web.Request, asked: APIRequest, pod: Object
+    ) -> web.StreamResponse:
+        return await portforward.serve(request, self._place(asked, pod), self._streams)
+
+    async def _log(
+        self, request: web.Request, asked: APIRequest, pod: Object
+    ) -> web.StreamResponse:
+        place = self._place(asked, pod)
+        return await logs.serve(request, asked, place, self._server_logs, time.time())
+
+    def _place(self, asked: APIRequest, obj: Object) -> ContainerPlace:
+        """Where the container of a request is. StatusError if it does not run."""
+        cluster = self._cluster()
+        namespace, name = text(obj, "metadata", "namespace"), name_of(obj)
+        pods = cluster.pods if cluster is not None else ()
+        pod = next(
+            (item for item in pods if (item.namespace, item.name) == (namespace, name)), None
+        )
+        if cluster is None or pod is None:
+            if self._store.get(POD, namespace, name) is None:
+                raise not_found(POD, name)
+            raise bad_request(f"pod {name} does not have a host assigned")
+        wanted = asked.query.get("container", "")
+        container = next((item for item in pod.containers if wanted in {"", item.name}), None)
+        if container is None:
+            raise bad_request(f"container {wanted} is not valid for pod {name}")
+        lab = RunningLab(cluster.name, cluster, self._paths)
+        folder = names.netns_of_pod(cluster.name, namespace, name)
+        log = self._paths.logs / f"{folder}.{container.name}.log"
+        return ContainerPlace(
+            pod.full_name,
+            container.name,
+            names.netns_with(cluster.name, pod),
+            tuple(map(str, pod.addresses)),
+            enter.context_of(lab, pod, container.name),
+            log if is_program(cluster, pod, container) else None,
+        )
+
+
+def _unix_socket(paths: LabPaths) -> socket.socket:
+    """The lab's own socket, mode 0600; what a killed agent has left there is replaced."""
+    paths.api_socket.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(paths.api_socket))
+    finally:
+        os.umask(before)
+    sock.listen(64)
+    return sock

@@ -1,0 +1,156 @@
+"""`kubectl logs`: what the process of a container, or a built-in server, has said.
+
+A process writes into its file itself, so that it goes on without the agent; nobody notes when, and
+`timestamps` and `since` are there for built-in servers alone.
+
+Source: k8s.io/api core/v1 (PodLogOptions).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from kns.agent.api.executions import PROTOCOLS, STDOUT
+from kns.agent.api.places import ContainerPlace
+from kns.agent.api.requests import APIRequest
+from kns.agent.api.status import bad_request
+from kns.agent.serve.server_logs import LogLine, ServerLogs
+from kns.agent.store import timestamp
+
+#: seconds between two looks at a log that is followed
+_LOOK_SECONDS = 0.2
+_PIECE = 1 << 16
+
+
+async def serve(
+    request: web.Request, asked: APIRequest, place: ContainerPlace, logs: ServerLogs, now: float
+) -> web.StreamResponse:
+    """Send the log, and with `follow` what comes, until the client goes."""
+    if asked.flag("previous"):
+        raise bad_request(
+            f'previous terminated container "{place.container}" in pod "{place.name}" not found'
+        )
+    if place.log is None:
+        said = _said(asked, place, logs, now)
+        more: AsyncIterator[bytes] = _server_lines(place, logs, timestamps=asked.flag("timestamps"))
+    else:
+        if asked.flag("timestamps") or {"sinceSeconds", "sinceTime"} & set(asked.query):
+            raise bad_request("a process writes its own log: nobody notes when it said what")
+        said, position = _tail(place.log, asked.number("tailLines"))
+        more = _file_pieces(place.log, position)
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    with contextlib.suppress(ConnectionError):
+        limit = asked.number("limitBytes")
+        await response.write(said if limit is None else said[:limit])
+        if asked.flag("follow"):
+            async for piece in more:
+                await response.write(piece)
+        await response.write_eof()
+    return response
+
+
+# -- files -----------------------------------------------------------------------------------------
+
+
+def _tail(path: Path, lines: int | None) -> tuple[bytes, int]:
+    """The last lines of a file, all without a number; and its size."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b"", 0
+    if lines is None or lines < 0:
+        return content, len(content)
+    found = content.splitlines(keepends=True)
+    return b"".join(found[len(found) - lines :] if lines else ()), len(content)
+
+
+async def _file_pieces(path: Path, position: int) -> AsyncIterator[bytes]:
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        try:
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                position = position if size >= position else 0
+                file.seek(position)
+                while piece := file.read(_PIECE):
+                    position += len(piece)
+                    yield piece
+        except FileNotFoundError:
+            return
+
+
+# -- built-in servers ------------------------------------------------------------------------------
+
+
+def _said(asked: APIRequest, place: ContainerPlace, logs: ServerLogs, now: float) -> bytes:
+    lines = list(logs.lines(f"{place.name}/{place.container}"))
+    start = _start(asked, now)
+    lines = [line for line in lines if line.time >= start]
+    tail = asked.number("tailLines")
+    if tail is not None and tail >= 0:
+        lines = lines[len(lines) - min(tail, len(lines)) :]
+    return b"".join(_written(lines, timestamps=asked.flag("timestamps")))
+
+
+def _start(asked: APIRequest, now: float) -> float:
+    seconds = asked.number("sinceSeconds")
+    if seconds is not None:
+        return now - seconds
+    since = asked.query.get("sinceTime", "")
+    try:
+        return datetime.fromisoformat(since).timestamp() if since else 0.0
+    except ValueError:
+        raise bad_request(f"sinceTime: Invalid value: {since!r}") from None
+
+
+def _written(lines: Iterable[LogLine], *, timestamps: bool) -> Iterable[bytes]:
+    for line in lines:
+        stamp = f"{timestamp(line.time)} " if timestamps else ""
+        yield f"{stamp}{line.text}\n".encode()
+
+
+async def _server_lines(
+    place: ContainerPlace, logs: ServerLogs, *, timestamps: bool = False
+) -> AsyncIterator[bytes]:
+    waiting: asyncio.Queue[LogLine] = asyncio.Queue()
+    unsubscribe: Callable[[], None] = logs.subscribe(
+        f"{place.name}/{place.container}", waiting.put_nowait
+    )
+    try:
+        while True:
+            for piece in _written([await waiting.get()], timestamps=timestamps):
+                yield piece
+    finally:
+        unsubscribe()
+
+
+async def attach(
+    request: web.Request, place: ContainerPlace, logs: ServerLogs
+) -> web.StreamResponse:
+    """What a container says from now on, in the channels of a WebSocket; it takes no input."""
+    ws = web.WebSocketResponse(protocols=PROTOCOLS)
+    await ws.prepare(request)
+    if place.log is None:
+        more = _server_lines(place, logs)
+    else:
+        more = _file_pieces(place.log, _tail(place.log, 0)[1])
+    task = asyncio.create_task(_send_all(ws, more))
+    async for _message in ws:
+        pass
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return ws
+
+
+async def _send_all(ws: web.WebSocketResponse, more: AsyncIterator[bytes]) -> None:
+    with contextlib.suppress(ConnectionError):
+        async for piece in more:
+            await ws.send_bytes(bytes([STDOUT]) + piece)
