@@ -143,6 +143,11 @@ def _queue_options(queue: Queue) -> tuple[str, bytes]:
     return "netem", options + attribute(_N_JITTER, _NANOSECONDS.pack(queue.jitter * 1000))
 
 
+def _microseconds(nanoseconds: bytes) -> int:
+    """Rounded: what `tc` sets is a number of its ticks of 64 ns."""
+    return (int(_NANOSECONDS.unpack(nanoseconds)[0]) + 500) // 1000
+
+
 def _pair(share: int, correlation: int) -> bytes:
     return _PAIR.pack(_part(share), _part(correlation))
 
@@ -221,8 +226,8 @@ def _read_queue(kind: str, options: bytes) -> Queue | None:
     reorder, reorder_corr = _PAIR.unpack(parts["reorder"])
     corrupt, corrupt_corr = _PAIR.unpack(parts["corrupt"])
     return Netem(
-        delay=_NANOSECONDS.unpack(parts["latency"])[0] // 1000,
-        jitter=_NANOSECONDS.unpack(parts["jitter"])[0] // 1000,
+        delay=_microseconds(parts["latency"]),
+        jitter=_microseconds(parts["jitter"]),
         delay_correlation=_millionths(delay_corr),
         loss=_millionths(loss),
         loss_correlation=_millionths(loss_corr),
