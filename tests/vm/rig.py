@@ -52,12 +52,6 @@ TEST_TIMEOUT = 2400
 SLOWER = 4
 #: what a guest needs to boot and power off, many times over
 KVM_TRIAL_TIMEOUT = 20
-CPUS = 2
-#: one pytest for each CPU of the VM, each with netns and a /run of its own
-_SIDE_BY_SIDE = (
-    *("--dist", "worksteal"),
-    *("--tx", f"{CPUS}*popen//python=scripts/in-throwaway {sys.executable}"),
-)
 #: variables of the environment that the command in the VM sees too
 PASSED = ("CI", "KNS_TIER", "PYTEST_ADDOPTS")
 #: program → Debian package
@@ -146,7 +140,7 @@ def test(pytest_args: Sequence[str], junit: Path, timeout: float) -> int:
     for why in lacking:
         print(f"rig: {why}", flush=True)
     files = files_with_marked_tests(base, pytest_args)
-    command = [*base, "-p", "no:cacheprovider", "--junitxml=/run/out/junit.xml", *_SIDE_BY_SIDE]
+    command = [*base, "-p", "no:cacheprovider", "--junitxml=/run/out/junit.xml"]
     with tempfile.TemporaryDirectory(prefix="kns-vm-") as folder:
         code = in_vm([*command, *options_of(pytest_args), *files], Path(folder), timeout)
         written = Path(folder) / "junit.xml"
@@ -292,7 +286,7 @@ def vng_command(kernel: Kernel, folder: Path, *, kvm: bool | None = None) -> lis
     )
     return [
         *("vng", "--run", str(kernel.image), "--force-9p", "--user", "root"),
-        *("--cpus", str(CPUS), "--memory", "2G", f"--qemu-opts={opts}"),
+        *("--cpus", "2", "--memory", "2G", f"--qemu-opts={opts}"),
         *(() if accelerated else ("--disable-kvm",)),
     ]
 
