@@ -120,15 +120,40 @@ def applied_cluster(paths: LabPaths) -> Cluster:
 
 
 def load_applied(paths: LabPaths) -> Loaded:
-    """The lab as `up` last wrote it down, its options included."""
+    """The lab as `up` last wrote it down, its options included, and as it was changed since."""
     from kns.kinds.load import load_lab
 
+    now = load_objects(paths)
+    if now is not None:
+        return now
     loaded = load_lab(paths.spec)
     options = read_options(paths)
     live = live_faults(paths)
     spec = loaded.spec if live is None else replace(loaded.spec, faults=live)
     found = in_modes(resolved(spec, read_leases(paths)), options)
     return replace(found, warnings=(*loaded.warnings, *found.warnings))
+
+
+def load_objects(paths: LabPaths) -> Loaded | None:
+    """The lab of the objects that its agent holds; None if it has none of the lab's file."""
+    from kns.engine.objects import read_objects
+    from kns.kinds.assemble import lab_of
+
+    kept = read_objects(paths)
+    if kept is None:
+        return None
+    lab = lab_of(kept.objects).lab
+    return in_modes(resolved(lab, read_leases(paths)), read_options(paths))
+
+
+def unchanged(paths: LabPaths, text: str, options: ModeOptions) -> Loaded | None:
+    """The lab of its agent's objects, if they are those of this file, in the same modes."""
+    try:
+        if paths.spec.read_text(encoding="utf-8") != text or read_options(paths) != options:
+            return None
+    except (OSError, ValueError):
+        return None
+    return load_objects(paths)
 
 
 def resolved(spec: object, leases: Leases) -> Loaded:

@@ -19,6 +19,7 @@ from kns.kinds.load import sources_of
 from kns.kinds.manifests import read_manifest
 from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.node import Node
+from kns.kinds.objects import text, with_part
 from kns.kinds.service import Service
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import WorkloadKind
@@ -154,7 +155,13 @@ def _read(ref: Ref, item: Object) -> _Read:
 
 
 def _for_reading(item: Object) -> Object:
-    """A Service's status is the load balancer's own account, unless its file has written it."""
+    """A pod on which no kubelet has reported yet is not ready.
+
+    A Service's status is the load balancer's own account, unless its file has written it.
+    """
+    if item.get("kind") == "Pod" and text(item, "status", "phase") == "Pending":
+        waits: Object = {"type": "Ready", "status": "False"}
+        return with_part(item, [waits], "status", "conditions")
     if item.get("kind") != "Service" or WRITTEN_STATUS in _annotations(item):
         return item
     return {key: value for key, value in item.items() if key != "status"}
