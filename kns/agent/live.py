@@ -16,12 +16,17 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 
-from kns.agent.statuses import Account, accounts
-from kns.agent.store import ChangeType, ObjectChange, Store, StoreError
+from kns.agent.controllers.run import Controllers
+from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
+from kns.agent.kubelet.kubelet import Kubelet
+from kns.agent.kubelet.reports import PodReport
+from kns.agent.kubelet.watched import ContainerEvent
+from kns.agent.statuses import Account, accounts, with_kubelet
+from kns.agent.store import ChangeType, ObjectChange, Store, StoreError, UpdatePart
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.compile.paths import LabPaths
@@ -30,11 +35,12 @@ from kns.engine.lock import locked
 from kns.engine.objects import Journal, read_objects, write_base
 from kns.engine.reconcile import Applied
 from kns.errors import KnsError, LockedError
-from kns.kinds.assemble import Assembled, Assembler, Ref, ref_of
+from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab
-from kns.kinds.objects import mapping, mappings, text
-from kns.kinds.resources import ENDPOINT_SLICE, EVENT, POD
+from kns.kinds.objects import ObjectKey, Ref, key_of, mapping, mappings, number, ref_of, text
+from kns.kinds.pod import Pod
+from kns.kinds.resources import ENDPOINT_SLICE, EVENT, NODE, POD
 from kns.kinds.seed import objects_of
 
 #: seconds in which further changes are waited for: one command writes several objects
@@ -47,8 +53,6 @@ _EFFECTIVE = frozenset({
     "NetworkPolicy", "Node", "Pod", "Secret", "Service",
 })  # fmt: skip
 
-#: has the controllers have their way with the store; when they want to be asked again
-Controllers = Callable[[Store, float], float]
 Serve = Callable[[Cluster], Awaitable[object]]
 
 
@@ -69,11 +73,10 @@ class _Round:
 class Live:
     """The store of a lab, and the loop that carries out what is written into it."""
 
-    def __init__(
-        self, paths: LabPaths, worker: Executor, serve: Serve, controllers: Controllers | None
-    ) -> None:
+    def __init__(self, paths: LabPaths, worker: Executor, serve: Serve, kubelet: Kubelet) -> None:
         self._paths, self._worker, self._serve = paths, worker, serve
-        self._controllers = controllers
+        self._kubelet = kubelet
+        self._ending: dict[ObjectKey, asyncio.Task[None]] = {}
         self._journal = Journal(paths)
         self._assembler = Assembler()
         self._applied: Applied | None = None
@@ -90,6 +93,8 @@ class Live:
         self._beginning = asyncio.Lock()
         self.store = Store(self._write)
         self.store.subscribe(self._on_change)
+        self._controllers = Controllers(self.store)
+        self._silent: dict[str, float] = {}
 
     # -- beginning and end -------------------------------------------------------------------------
 
@@ -103,8 +108,9 @@ class Live:
                     await self._take_over()
                 finally:
                     self._starting = False
-                self._effective = True
-                self._wake()
+            # a command may have set faults, which are in no object
+            self._effective = True
+            self._wake()
 
     async def _take_over(self) -> None:
         loop = asyncio.get_running_loop()
@@ -112,6 +118,7 @@ class Live:
         kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
         cluster = await loop.run_in_executor(self._worker, labs.applied_cluster, self._paths)
         applied = await loop.run_in_executor(self._worker, reconcile.take_over, cluster)
+        self._kubelet.update(cluster)
         self._leases = labs.read_leases(self._paths)
         self._options = labs.read_options(self._paths)
         if kept is None:
@@ -133,6 +140,8 @@ class Live:
             self._task.cancel()
         if self._timer is not None:
             self._timer.cancel()
+        for ending in self._ending.values():
+            ending.cancel()
         self._task, self._timer, self._applied = None, None, None
         self._journal.close()
 
@@ -181,9 +190,8 @@ class Live:
         try:
             while True:
                 version = self.store.version
-                again = (
-                    self._controllers(self.store, time.time()) if self._controllers else math.inf
-                )
+                now = time.time()
+                again = self._controllers.run(now, self._silent_nodes(now))
                 self._end_pods()
                 if self._effective:
                     await self._round()
@@ -233,7 +241,8 @@ class Live:
             if not self._journal.is_current:
                 raise _SupersededError
             assembled = self._assembler.assemble(objects)
-            loaded = labs.in_modes(labs.resolved(assembled.lab, self._leases), self._options)
+            lab = labs.with_faults(assembled.lab, self._paths)
+            loaded = labs.in_modes(labs.resolved(lab, self._leases), self._options)
             if loaded.cluster == before.cluster and loaded.leases == self._leases:
                 applied = replace(before, cluster=loaded.cluster)
                 return _Round(assembled, applied, loaded.leases, changed=False)
@@ -257,7 +266,7 @@ class Live:
     # -- what is said of the objects ---------------------------------------------------------------
 
     def _account(self, cluster: Cluster, before: Cluster | None) -> None:
-        for item in tuple(accounts(cluster, before, self.store, time.time())):
+        for item in tuple(accounts(cluster, before, self.store, self._kubelet, time.time())):
             with contextlib.suppress(StoreError):
                 self._put(item)
 
@@ -276,17 +285,52 @@ class Live:
         else:
             self.store.update(item.resource, item.obj)
 
+    def _silent_nodes(self, now: float) -> Mapping[str, float]:
+        """The nodes whose cable is pulled: nobody hears of their kubelet, and since when."""
+        down = () if self.cluster is None else self.cluster.faults.nodes_down
+        self._silent = {name: self._silent.get(name, now) for name in down}
+        return self._silent
+
     def _end_pods(self) -> None:
-        """Remove the pods on their way out whose endpoints have gone from the rules."""
-        cluster = self.cluster
+        """Have the kubelet end the pods that are deleted, and let go of what runs nowhere."""
         for item in self.store.list(POD):
-            if not text(item, "metadata", "deletionTimestamp") or cluster is None:
-                continue
-            namespace, name = text(item, "metadata", "namespace"), text(item, "metadata", "name")
-            pod = cluster.pod(namespace, name)
-            if pod is None or pod.terminating:
-                with contextlib.suppress(StoreError):
-                    self.store.delete(POD, namespace, name, grace=0)
+            key, node = key_of(item), text(item, "spec", "nodeName")
+            if not text(item, "metadata", "deletionTimestamp") or node in self._silent:
+                continue  # the kubelet of a node that is cut off does not hear of it
+            if key not in self._ending:
+                grace = number(item, "metadata", "deletionGracePeriodSeconds")
+                task = asyncio.get_running_loop().create_task(self._end_pod(key, grace))
+                self._ending[key] = task
+
+    async def _end_pod(self, key: ObjectKey, grace: int) -> None:
+        try:
+            await self._kubelet.terminate(key.namespace, key.name, grace)
+            with contextlib.suppress(StoreError):
+                self.store.delete(POD, key.namespace, key.name, grace=0)
+        finally:
+            self._ending.pop(key, None)
+
+    # -- what the kubelet says ---------------------------------------------------------------------
+
+    def report(self, report: PodReport) -> None:
+        """How the containers of a pod are."""
+        item = self.store.get(POD, report.namespace, report.name)
+        if self._applied is None or item is None or not text(item, "status", "podIP"):
+            return
+        made = with_kubelet(item, report, self._host_of(item), time.time())
+        with contextlib.suppress(StoreError):
+            self.store.update(POD, made, UpdatePart.STATUS)
+
+    def _host_of(self, item: Object) -> Object | None:
+        return self.store.get(NODE, "", text(item, "spec", "nodeName"))
+
+    def tell(self, pod: Pod, event: ContainerEvent) -> None:
+        """What has happened to a container, as an event about its pod."""
+        item = self.store.get(POD, pod.namespace, pod.name)
+        if self._applied is not None and item is not None:
+            kind = WARNING if event.is_warning else NORMAL
+            told = RecordEvent(item, event.reason, event.message, "kubelet", kind)
+            self._controllers.recorder.record(told, time.time())
 
 
 def _is_effective(change: ObjectChange) -> bool:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kns.agent.kubelet.kubelet import Kubelet
+from kns.agent.kubelet.reports import PodReport, with_report
 from kns.agent.store import Store, timestamp
 from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
@@ -15,6 +17,7 @@ from kns.cluster.slices import MANAGED_BY
 from kns.kinds import endpointslice, node, service
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.marks import READY
 from kns.kinds.node import Node
 from kns.kinds.objects import key_of, mapping, mappings, part, text, with_part
 from kns.kinds.pod import Pod
@@ -39,12 +42,12 @@ class Account:
 
 
 def accounts(
-    cluster: Cluster, before: Cluster | None, found: Store, now: float
+    cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
 ) -> Iterator[Account]:
     """What is to be written after `before` has become `cluster`; None: everything."""
     yield from _nodes(cluster, before, found, now)
     yield from _services(cluster, before, found)
-    yield from _pods(cluster, before, found, now)
+    yield from _pods(cluster, before, found, kubelet, now)
     yield from _slices(cluster, before, found)
     yield from _ingresses(cluster, found)
 
@@ -132,63 +135,61 @@ def _service(obj: Object, item: Service) -> Object:
 # -- pods ------------------------------------------------------------------------------------------
 
 
-def _pods(cluster: Cluster, before: Cluster | None, found: Store, now: float) -> Iterator[Account]:
+def _pods(
+    cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
+) -> Iterator[Account]:
     nodes = {item.name: item for item in cluster.nodes}
     for item in cluster.pods:
         obj = found.get(POD, item.namespace, item.name)
         if obj is None or text(obj, "metadata", "deletionTimestamp"):
             continue
+        host = found.get(NODE, "", item.node)
         same = before is not None and before.pod(item.namespace, item.name) == item
-        if same and text(obj, "status", "podIP"):
+        if same and text(obj, "status", "podIP") and _is_true(obj, "Ready") == item.ready:
             continue
-        yield Account(POD, item.namespace, item.name, _pod(obj, item, nodes[item.node], now))
+        made = _pod(obj, item, nodes[item.node], now)
+        report = kubelet.report(item.namespace, item.name)
+        if report is not None:
+            made = with_kubelet(made, report, host, now)
+        yield Account(POD, item.namespace, item.name, made)
 
 
 def _pod(obj: Object, item: Pod, host: Node, now: float) -> Object:
-    """The pod as its kubelet says of it once its netns and its servers are there."""
-    was_running = text(obj, "status", "phase") == "Running"
-    is_ready = item.ready or (not was_running and _is_wanted_ready(obj))
-    since = text(obj, "status", "startTime") or timestamp(now)
-    ready = "True" if is_ready else "False"
+    """The pod once its netns is there: its addresses, and since when."""
     conditions: list[JSON] = [
-        _condition(obj, kind, value, now)
-        for kind, value in (
-            ("PodReadyToStartContainers", "True"),
-            ("Initialized", "True"),
-            ("Ready", ready),
-            ("ContainersReady", ready),
-            ("PodScheduled", "True"),
-        )
+        _condition(obj, kind, "True", now) for kind in ("PodReadyToStartContainers", "PodScheduled")
     ]
+    known = {"PodReadyToStartContainers", "PodScheduled"}
+    conditions += [c for c in mappings(obj, "status", "conditions") if c.get("type") not in known]
     status: Object = {
+        "phase": "Pending",
         **mapping(obj, "status"),
-        "phase": "Running",
         "conditions": conditions,
         "hostIP": str(host.addresses[0]),
         "hostIPs": [{"ip": str(address)} for address in host.addresses],
         "podIP": str(item.addresses[0]),
         "podIPs": [{"ip": str(address)} for address in item.addresses],
-        "startTime": since,
-        "containerStatuses": [
-            {
-                "name": container.name,
-                "ready": is_ready,
-                "started": True,
-                "restartCount": 0,
-                "image": "",
-                "imageID": "",
-                "state": {"running": {"startedAt": since}},
-                "lastState": {},
-            }
-            for container in item.containers
-        ],
+        "startTime": text(obj, "status", "startTime") or timestamp(now),
     }
     return {**obj, "status": status}
 
 
-def _is_wanted_ready(obj: Object) -> bool:
-    """Whether nobody has said that it is not to be ready."""
-    return text(obj, "metadata", "annotations", "kns.dev/ready") != "false"
+def with_kubelet(obj: Object, report: PodReport, host: Object | None, now: float) -> Object:
+    """The pod as its kubelet sees it; not ready where somebody says so, or its node is lost."""
+    made = with_report(obj, report, now)
+    is_held = text(obj, "metadata", "annotations", READY) == "false"
+    if not is_held and (host is None or _is_true(host, "Ready")):
+        return made
+    conditions: list[JSON] = [
+        _condition(made, "Ready", "False", now) if item.get("type") == "Ready" else item
+        for item in mappings(made, "status", "conditions")
+    ]
+    return with_part(made, conditions, "status", "conditions")
+
+
+def _is_true(obj: Object, kind: str) -> bool:
+    found = (c for c in mappings(obj, "status", "conditions") if c.get("type") == kind)
+    return any(condition.get("status") == "True" for condition in found)
 
 
 def _condition(obj: Object, kind: str, value: str, now: float) -> JSON:

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 
 from kns.compile.paths import LabPaths
 from kns.engine.private import write_private
-from kns.kinds.assemble import Ref, ref_of
 from kns.kinds.common import Object
-from kns.kinds.objects import mapping, mappings
+from kns.kinds.objects import Ref, mapping, mappings, ref_of
 from kns.labfile.reader import JSON
 
 #: lines for each object after which the journal is written anew

@@ -18,7 +18,7 @@ from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host
 from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
-from kns.engine import certificates, etc, files, platform, snapshot
+from kns.engine import certificates, etc, files, platform, snapshot, stale
 from kns.engine.labs import lab_netns
 from kns.errors import ApplyError
 from kns.kernel.apply import apply
@@ -78,6 +78,7 @@ def reconcile(
             indexes.update(link_indexes(lab_netns(cluster.name)))
         else:
             indexes.update(link_indexes(concerned))
+        stale.forget_neighbors(host, ops)
         kept = _names(host)
         indexes = {name: found for name, found in indexes.items() if name in kept}
     snapshot.save(paths, cluster)

@@ -19,7 +19,7 @@ from kns.kinds.load import sources_of
 from kns.kinds.manifests import read_manifest
 from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.node import Node
-from kns.kinds.objects import text, with_part
+from kns.kinds.objects import Ref, ref_of, text, with_part
 from kns.kinds.service import Service
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import WorkloadKind
@@ -29,8 +29,6 @@ from kns.labfile.place import Located, Place
 from kns.labfile.reader import DocumentKind, Reading
 from kns.labfile.wording import RefusedError
 
-#: kind, namespace, name
-Ref = tuple[str, str, str]
 #: what pods are made from; the pods themselves are what counts
 _CONTROLLERS = frozenset(str(kind) for kind in WorkloadKind if kind is not WorkloadKind.POD)
 
@@ -100,13 +98,6 @@ class Assembler:
 def lab_of(objects: Iterable[Object], *, check: bool = True) -> Assembled:
     """The lab of the objects, among which is one Lab. ValueError without one."""
     return Assembler().assemble(objects, check=check)
-
-
-def ref_of(item: Object) -> Ref:
-    """What names the object among all of them."""
-    meta = item.get("metadata")
-    known = meta if isinstance(meta, dict) else {}
-    return str(item.get("kind")), str(known.get("namespace") or ""), str(known.get("name"))
 
 
 def _options(lab: Object) -> WrittenLab:

@@ -11,18 +11,21 @@ import pytest
 
 from kns.agent.agent import Agent, load
 from kns.agent.live import Live
+from kns.cluster.resolve import resolve
 from kns.compile.paths import LabPaths
 from kns.engine import agent
 from kns.engine.down import down
-from kns.engine.labs import running
+from kns.engine.labs import lab_documents, running
 from kns.engine.objects import live_changes
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
+from kns.kinds.load import load_lab_text
 from kns.kinds.objects import items, mappings, text, with_part
-from kns.kinds.resources import ENDPOINT_SLICE, POD, SERVICE
+from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, POD, SERVICE
+from kns.labfile.dump import dump_yaml
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
 pytestmark = pytest.mark.kernel
@@ -99,6 +102,14 @@ async def answer(source: str, url: str) -> str:
     return (await loop.run_in_executor(None, lambda: run(argv, context=context, timeout=20))).stdout
 
 
+async def gone(live: Live, *names: str) -> None:
+    """Wait until the pods have ended, and nothing is left of them."""
+    for name in names:
+        while live.store.get(POD, "default", name) is not None:
+            await asyncio.sleep(0.02)
+    await live.settled()
+
+
 def endpoints(live: Live, name: str) -> list[str]:
     return [
         str(address)
@@ -123,7 +134,7 @@ def test_a_pod_and_a_service_come_and_go(lab: Path) -> None:
         address = text(given, "spec", "clusterIP")
         assert await answer("pod1", f"http://{address}/hostname") == "pod9"
         live.store.delete(POD, "default", "pod9")
-        await live.settled()
+        await gone(live, "pod9")
         assert live.store.get(POD, "default", "pod9") is None
         assert f"kns.{LAB}.pod9" not in netns.list_netns()
         assert endpoints(live, "fresh") == []
@@ -136,7 +147,7 @@ def test_a_pod_that_is_made_again_has_another_address(lab: Path) -> None:
     async def then(live: Live) -> None:
         before = live.store.get(POD, "default", "pod1")
         live.store.delete(POD, "default", "pod1")
-        await live.settled()
+        await gone(live, "pod1")
         live.store.create(POD, pod("pod1", "node1", app="a"))
         await live.settled()
         after = live.store.get(POD, "default", "pod1")
@@ -176,6 +187,9 @@ def test_an_agent_that_was_killed_goes_on_and_up_goes_back(lab: Path) -> None:
             assert len(endpoints(live, "svc-a")) == 3
 
     asyncio.run(again())
+    text = "---\n".join(map(dump_yaml, lab_documents(LabPaths(LAB))))
+    written = {pod.name for pod in resolve(load_lab_text(text).spec).cluster.pods}
+    assert written == {"pod1", "pod2", "pod9"}
     back = up(lab)
     assert back.changes[:2] == (
         "pod/pod1: undone: metadata.labels.color unset → a",
@@ -184,3 +198,45 @@ def test_an_agent_that_was_killed_goes_on_and_up_goes_back(lab: Path) -> None:
     assert running(LAB).cluster.pod("default", "pod9") is None
     assert up(lab).changes == ()
     assert live_changes(LabPaths(LAB)) == ()
+
+
+def test_a_deployment_scales_and_rolls_and_its_pods_come_back(lab: Path) -> None:
+    web: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "new"}},
+            "template": {
+                "metadata": {"labels": {"app": "new"}},
+                "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]},
+            },
+        },
+    }
+
+    async def then(live: Live) -> None:
+        live.store.create(SERVICE, service("fresh"))
+        made = live.store.create(DEPLOYMENT, web)
+        await live.settled()
+        assert names_of(live) == ["web-1", "web-2"]
+        assert len(endpoints(live, "fresh")) == 2
+        live.store.delete(POD, "default", "web-1")
+        await gone(live, "web-1")
+        assert names_of(live) == ["web-2", "web-3"]
+        made = live.store.get(DEPLOYMENT, "default", "web") or made
+        live.store.update(DEPLOYMENT, with_part(made, 4, "spec", "replicas"))
+        await live.settled()
+        assert names_of(live) == ["web-2", "web-3", "web-4", "web-5"]
+        assert len(endpoints(live, "fresh")) == 4
+        live.store.delete(DEPLOYMENT, "default", "web")
+        await gone(live, "web-2", "web-3", "web-4", "web-5")
+        assert names_of(live) == []
+        assert endpoints(live, "fresh") == []
+
+    lives(lab, then)
+
+
+def names_of(live: Live) -> list[str]:
+    pods = (text(item, "metadata", "name") for item in live.store.list(POD))
+    return [name for name in pods if name.startswith("web")]
