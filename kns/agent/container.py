@@ -44,6 +44,9 @@ class Child(Protocol):
 class ContainerObserver(Protocol):
     """Who is told of a container's starts and ends, and says when it is tried again."""
 
+    def resume(self, restarts: int, backoff: Backoff) -> None:
+        """How often it was started again before, and what its next end costs."""
+
     def began(self) -> None:
         """It runs."""
 
@@ -77,6 +80,7 @@ class ContainerProcess:
     def observe(self, observer: ContainerObserver) -> None:
         """Tell `observer` of what happens from now on, and at once that it runs if it does."""
         self._observer = observer
+        observer.resume(self._restarts, self._backoff)
         if self._pidfd >= 0:
             observer.began()
 

@@ -72,6 +72,11 @@ class WatchedContainer:
 
     # -- starts ------------------------------------------------------------------------------------
 
+    def resume(self, restarts: int, backoff: Backoff) -> None:
+        """How often it was started again before it was watched, and what its next end costs."""
+        self._backoff = backoff
+        self._change(restarts=restarts)
+
     def began(self) -> None:
         """It runs: its probes begin."""
         self._probed_ready = self.container.readiness_probe is None
