@@ -156,8 +156,9 @@ class ContainerProcess:
                 await asyncio.wait_for(self._ended.wait(), GRACE_SECONDS)
 
     def release(self) -> None:
-        """Let the process be: the next agent takes it over."""
+        """Let the process be: the next agent takes it over, and who watched it hears no more."""
         self._stopping = True
+        self._observer = None
         if self._restart is not None:
             self._restart.cancel()
         self._close_pidfd()
