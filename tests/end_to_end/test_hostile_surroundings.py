@@ -26,13 +26,12 @@ VERBS = (
 )
 UP = f"{shlex.join(KNS)} up lab.yaml"
 ETC = f"/run/kns/{LAB}/etc.json"
-#: every text is one that no file of a netns can have; what was unpacked of the old ones goes
+#: every text is one that no file of a netns can have
 WRONG_TYPES = f"""{shlex.quote(sys.executable)} -c '
 import json
 etc = json.load(open("{ETC}"))
 etc["texts"] = [TEXT for text in etc["texts"]]
-json.dump(etc, open("{ETC}", "w"))'
-rm -rf /run/kns/{LAB}/etc"""
+json.dump(etc, open("{ETC}", "w"))'"""
 
 BEFORE = {
     "a file": ("echo x >/run/kns", "/run/kns is not a folder"),

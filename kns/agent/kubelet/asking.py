@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -46,8 +46,8 @@ class ProbedContainer:
     netns: str
     address: str
     container: Container
-    #: what a program in the container finds
-    context: Context
+    #: what a program in the container finds; read from the lab's files, which takes a while
+    context: Callable[[], Context]
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,9 @@ def _trusting() -> ssl.SSLContext:
 # -- programs --------------------------------------------------------------------------------------
 
 
-async def _run(command: Sequence[str], context: Context, worker: Executor) -> ProbeAnswer:
+async def _run(
+    command: Sequence[str], context: Callable[[], Context], worker: Executor
+) -> ProbeAnswer:
     """A program in the container; it is killed if this is cancelled."""
     loop = asyncio.get_running_loop()
     read, write = os.pipe()
@@ -252,8 +254,8 @@ async def _run(command: Sequence[str], context: Context, worker: Executor) -> Pr
     return ProbeAnswer(child.returncode == 0, said)
 
 
-def _spawn(command: Sequence[str], context: Context, write: int) -> processes.Process:
-    return processes.spawn(command, context=context, stdout=write, stderr=write)
+def _spawn(command: Sequence[str], context: Callable[[], Context], write: int) -> processes.Process:
+    return processes.spawn(command, context=context(), stdout=write, stderr=write)
 
 
 def _resolve(ended: asyncio.Future[None]) -> None:

@@ -139,7 +139,7 @@ class Kubelet:
             netns=names.netns_of_node(cluster.name, pod.node),
             address=str(pod.addresses[0]),
             container=container,
-            context=self._context(cluster, pod, container),
+            context=lambda: self._context(cluster, pod, container),
         )
         return lambda action, timeout: asyncio.ensure_future(
             ask(action, asked, timeout, self._worker)
