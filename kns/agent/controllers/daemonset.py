@@ -84,9 +84,8 @@ class _DaemonPods:
     @property
     def last(self) -> int:
         """The highest number that a pod of its name has, or had."""
-        noted = meta.annotation(self.item, pods.LAST_NUMBER)
-        known = int(noted) if noted.isascii() and noted.isdecimal() else 0
-        return max(known, self.view.last_number(meta.namespace(self.item), _name(self.item)))
+        seen = self.view.last_number(meta.namespace(self.item), _name(self.item))
+        return max(pods.noted_number(self.item), seen)
 
     @property
     def template(self) -> Object:

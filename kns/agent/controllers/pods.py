@@ -63,6 +63,12 @@ def is_available(pod: Object, min_ready_seconds: int, now: float) -> bool:
     return available_from(pod, min_ready_seconds) <= now
 
 
+def noted_number(owner: Object) -> int:
+    """The number that its owner notes as that of the last pod; 0 if it notes none."""
+    noted = meta.annotation(owner, LAST_NUMBER)
+    return int(noted) if noted.isascii() and noted.isdecimal() else 0
+
+
 def next_available(pods: Iterable[Object], min_ready_seconds: int, now: float) -> Iterator[Requeue]:
     """When the next of the pods becomes available, if it stays ready."""
     times = [available_from(pod, min_ready_seconds) for pod in pods]

@@ -89,9 +89,8 @@ def pod_base(owner: Object) -> str:
 
 def _last_number(owner: Object, view: View) -> int:
     """The highest number that a pod of that name has, or had."""
-    noted = [meta.annotation(item, pods.LAST_NUMBER) for item in (owner, *_siblings(owner, view))]
-    known = [int(each) for each in noted if each.isascii() and each.isdecimal()]
-    return max(view.last_number(meta.namespace(owner), pod_base(owner)), *known, 0)
+    noted = [pods.noted_number(item) for item in (owner, *_siblings(owner, view))]
+    return max(view.last_number(meta.namespace(owner), pod_base(owner)), *noted)
 
 
 def _siblings(owner: Object, view: View) -> Sequence[Object]:
