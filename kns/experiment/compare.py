@@ -1,6 +1,6 @@
-"""`kns compare`: the same lab in each of kube-proxy's modes, one after the other.
+"""`kns compare`: the same lab in several modes or releases of kube-proxy, one after the other.
 
-For each mode: up ─▶ node1's rules are taken away and loaded, whole and for one endpoint's change
+For each: up ─▶ node1's rules are taken away and loaded, whole and for one endpoint's change
 ─▶ every check of `kns verify` ─▶ new connections to one service ─▶ down.
 """
 
@@ -24,10 +24,11 @@ from kns.experiment.bench.latency import measure
 from kns.experiment.bench.model import Latency, SyncTime
 from kns.experiment.bench.scenario import without_rules
 from kns.experiment.bench.sync import timed_sync
+from kns.experiment.setting import ProxyVariant
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointSlice
-from kns.kinds.networking import ProxyMode
 from kns.kinds.pod import Pod
+from kns.kinds.release import Release
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.plan.size import RulesetSize, ruleset_size
 from kns.probe.ask.places import places_of
@@ -58,9 +59,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class ModeResult:
-    """A lab in one mode. `ruleset`, `full` and `change` are those of the first node."""
+    """A lab in one variant. `ruleset`, `full` and `change` are those of the first node."""
 
-    mode: ProxyMode
+    variant: ProxyVariant
+    release: Release
     up_seconds: float
     ruleset: RulesetSize
     full: SyncTime
@@ -72,25 +74,28 @@ class ModeResult:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A check whose promise is another in another mode; "" where a mode has no such check."""
+    """A check whose promise is not the same in all variants, by their names.
+
+    "" where a variant has no such check.
+    """
 
     check: str
-    expected: dict[ProxyMode, str]
-    actual: dict[ProxyMode, str]
+    expected: dict[str, str]
+    actual: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A mode that this machine lacks."""
+    """A variant whose mode this machine lacks."""
 
-    mode: ProxyMode
+    variant: ProxyVariant
     reason: str
     hint: str
 
 
 @dataclass(frozen=True, slots=True)
 class CompareReport:
-    """All modes of a lab side by side; `subject` is empty if no service could be called."""
+    """All variants of a lab side by side; `subject` is empty if no service could be called."""
 
     lab: str
     node: str
@@ -100,12 +105,12 @@ class CompareReport:
 
     @property
     def failed(self) -> int:
-        """Promises that a mode broke."""
+        """Promises that a variant broke."""
         return sum(result.report.failed for result in self.results)
 
     @property
     def differences(self) -> tuple[Difference, ...]:
-        """What the modes promise differently, in the order of the checks."""
+        """What the variants promise differently, in the order of the checks."""
         return differences(self.results)
 
     def to_json(self) -> dict[str, object]:
@@ -118,13 +123,18 @@ class CompareReport:
             "differences": [
                 {
                     "check": item.check,
-                    "expected": {str(mode): text for mode, text in item.expected.items()},
-                    "actual": {str(mode): text for mode, text in item.actual.items()},
+                    "expected": item.expected,
+                    "actual": item.actual,
                 }
                 for item in self.differences
             ],
             "missing": [
-                {"mode": str(item.mode), "reason": item.reason, "hint": item.hint}
+                {
+                    "setting": str(item.variant),
+                    "mode": str(item.variant.mode),
+                    "reason": item.reason,
+                    "hint": item.hint,
+                }
                 for item in self.missing
             ],
         }
@@ -132,7 +142,9 @@ class CompareReport:
 
 def _mode_json(result: ModeResult) -> dict[str, object]:
     return {
-        "mode": str(result.mode),
+        "setting": str(result.variant),
+        "mode": str(result.variant.mode),
+        "version": str(result.release),
         "up_s": round(result.up_seconds, 4),
         "rules": result.ruleset.rules,
         "elements": result.ruleset.elements,
@@ -152,11 +164,11 @@ def _mode_json(result: ModeResult) -> dict[str, object]:
 
 def compare(
     path: Path,
-    modes: Sequence[ProxyMode],
+    variants: Sequence[ProxyVariant],
     progress: Progress = lambda _line: None,
     more: Sequence[Path] = (),
 ) -> CompareReport:
-    """Build the lab in each mode and compare. Modes that this machine lacks are in `missing`.
+    """Build the lab in each variant and compare. Those that this machine lacks are in `missing`.
 
     Raises UsageError if the lab is up: comparing builds and removes it.
     """
@@ -168,13 +180,13 @@ def compare(
         )
     results: list[ModeResult] = []
     missing: list[Missing] = []
-    for mode in modes:
-        progress(f"{mode}: building")
+    for variant in variants:
+        progress(f"{variant}: building")
         try:
-            with _lab(path, more, mode) as (built, seconds):
-                results.append(_measure(built, mode, seconds, progress))
+            with _lab(path, more, variant) as (built, seconds):
+                results.append(_measure(built, variant, seconds, progress))
         except PlatformError as error:
-            missing.append(Missing(mode, error.message, error.hint))
+            missing.append(Missing(variant, error.message, error.hint))
     subject = subject_of(cluster)
     return CompareReport(
         cluster.name,
@@ -186,10 +198,12 @@ def compare(
 
 
 @contextlib.contextmanager
-def _lab(path: Path, more: Sequence[Path], mode: ProxyMode) -> Iterator[tuple[Cluster, float]]:
-    """The lab in the mode, and how long it took to build; removed at the end."""
+def _lab(
+    path: Path, more: Sequence[Path], variant: ProxyVariant
+) -> Iterator[tuple[Cluster, float]]:
+    """The lab in the variant, and how long it took to build; removed at the end."""
     start = time.perf_counter()
-    result = up(path, more=more, proxy_mode=mode)
+    result = up(path, more=more, proxy_mode=variant.mode, release=variant.release)
     seconds = time.perf_counter() - start
     try:
         yield result.cluster, seconds
@@ -197,10 +211,12 @@ def _lab(path: Path, more: Sequence[Path], mode: ProxyMode) -> Iterator[tuple[Cl
         down(result.lab)
 
 
-def _measure(cluster: Cluster, mode: ProxyMode, seconds: float, progress: Progress) -> ModeResult:
+def _measure(
+    cluster: Cluster, variant: ProxyVariant, seconds: float, progress: Progress
+) -> ModeResult:
     subject = subject_of(cluster)
     full, change, rules = _sync_times(cluster, subject)
-    progress(f"{mode}: verifying")
+    progress(f"{variant}: verifying")
     places = places_of(cluster.name, LabPaths(cluster.name))
     report = verify(cluster, places)
     latency: Latency | None = None
@@ -215,7 +231,17 @@ def _measure(cluster: Cluster, mode: ProxyMode, seconds: float, progress: Progre
         options = ProbeOptions(port=str(subject.port.port), count=REQUESTS)
         source = f"pod/{subject.client.namespace}/{subject.client.name}"
         backends = probe(cluster, places, source, name, options).backends
-    return ModeResult(mode, seconds, ruleset_size(rules), full, change, latency, backends, report)
+    return ModeResult(
+        variant,
+        cluster.network.kube_proxy.version,
+        seconds,
+        ruleset_size(rules),
+        full,
+        change,
+        latency,
+        backends,
+        report,
+    )
 
 
 # -- syncing ---------------------------------------------------------------------------------------
@@ -296,16 +322,17 @@ def _client(cluster: Cluster, item: EndpointSlice) -> Pod | None:
 
 
 def differences(results: Sequence[ModeResult]) -> tuple[Difference, ...]:
-    """The checks whose promise is not the same in all modes."""
-    by_mode = {
-        result.mode: {check.id: check for check in result.report.checks} for result in results
+    """The checks whose promise is not the same in all variants."""
+    by_variant = {
+        str(result.variant): {check.id: check for check in result.report.checks}
+        for result in results
     }
     names = dict.fromkeys(check.id for result in results for check in result.report.checks)
     found = []
     for name in names:
-        checks = {mode: by_id.get(name) for mode, by_id in by_mode.items()}
-        expected = {mode: check.expected if check else "" for mode, check in checks.items()}
+        checks = {variant: by_id.get(name) for variant, by_id in by_variant.items()}
+        expected = {variant: check.expected if check else "" for variant, check in checks.items()}
         if len(set(expected.values())) > 1:
-            actual = {mode: check.actual if check else "" for mode, check in checks.items()}
+            actual = {variant: check.actual if check else "" for variant, check in checks.items()}
             found.append(Difference(name, expected, actual))
     return tuple(found)

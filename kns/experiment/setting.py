@@ -31,6 +31,23 @@ class ProxySetting:
         return replace(cluster, network=changed)
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyVariant:
+    """What a lab is built with in place of its file's mode; without a release with the file's."""
+
+    mode: ProxyMode
+    release: Release | None = None
+
+    def __str__(self) -> str:
+        return f"{self.mode}@{self.release}" if self.release else str(self.mode)
+
+
+def proxy_variant(text: str) -> ProxyVariant:
+    """`MODE` or `MODE@RELEASE`. UsageError with what there is."""
+    setting = proxy_setting(text)
+    return ProxyVariant(setting.mode, setting.release if "@" in text else None)
+
+
 def proxy_setting(text: str, release: Release = NEWEST) -> ProxySetting:
     """`MODE` or `MODE@RELEASE`; without one it is `release`. UsageError with what there is."""
     mode, _, version = text.partition("@")

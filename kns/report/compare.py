@@ -1,26 +1,26 @@
-"""`kns compare` for people: one column a mode, then what the modes promise differently."""
+"""`kns compare` for people: one column a variant, then what they promise differently."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from kns.experiment.compare import CompareReport, Difference, ModeResult
+from kns.experiment.compare import CompareReport, ModeResult
 from kns.report.bench import latency_text, seconds_text
 from kns.report.table import Table, render_table
 
-#: what stands where a mode has no such check or no service could be called
+#: what stands where a variant has no such check or no service could be called
 NOTHING = "–"
 
 
 def compare_text(report: CompareReport) -> str:
-    """The table, the differences, and the modes that this machine lacks."""
+    """The table, the differences, and the variants that this machine lacks."""
     parts = []
     if report.results:
-        heads = (report.lab, *(str(result.mode) for result in report.results))
+        heads = (report.lab, *(str(result.variant) for result in report.results))
         parts.append(render_table(Table(heads, tuple(_rows(report)))))
-        parts.append("".join(_difference_lines(report.differences)))
+        parts.append("".join(_difference_lines(report)))
     parts += [
-        f"{item.mode}: not compared: {item.reason}\n"
+        f"{item.variant}: not compared: {item.reason}\n"
         + (f"  hint: {item.hint}\n" if item.hint else "")
         for item in report.missing
     ]
@@ -62,14 +62,17 @@ def _verified(result: ModeResult) -> str:
     return f"{result.report.passed} of {checks}"
 
 
-def _difference_lines(found: tuple[Difference, ...]) -> Iterator[str]:
+def _difference_lines(report: CompareReport) -> Iterator[str]:
+    names_releases = any(result.variant.release for result in report.results)
+    compared = "settings" if names_releases else "modes"
+    found = report.differences
     if not found:
-        yield "The modes promise the same for this lab.\n"
+        yield f"The {compared} promise the same for this lab.\n"
         return
-    yield "Where the modes differ, as promised and as seen:\n"
+    yield f"Where the {compared} differ, as promised and as seen:\n"
     for item in found:
         yield f"  {item.check}\n"
-        width = max(len(mode) for mode in item.expected)
-        for mode, expected in item.expected.items():
-            seen = f" — {item.actual[mode]}" if item.actual[mode] else ""
-            yield f"    {mode:<{width}}  {expected or NOTHING}{seen}\n"
+        width = max(len(variant) for variant in item.expected)
+        for variant, expected in item.expected.items():
+            seen = f" — {item.actual[variant]}" if item.actual[variant] else ""
+            yield f"    {variant:<{width}}  {expected or NOTHING}{seen}\n"

@@ -6,7 +6,9 @@ import click
 import pytest
 
 from kns.cli.bench import command, numbers, services
+from kns.cli.compare import command as compare
 from kns.cli.options import several_modes
+from kns.errors import UsageError
 from kns.kinds.networking import ProxyMode
 
 CONTEXT = click.Context(command)
@@ -37,3 +39,16 @@ def test_modes_refuse(text: str) -> None:
 def test_modes_default_to_all_of_them() -> None:
     (option,) = [item for item in services.params if item.name == "modes"]
     assert several_modes(CONTEXT, PARAMETER, str(option.default)) == tuple(ProxyMode)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--proxy", "ebpf"], "no mode of kube-proxy is called 'ebpf'"),
+        (["--proxy", "nftables@1.29"], "kns does not know kube-proxy 1.29"),
+        (["--modes", "ipvs", "--proxy", "nftables@1.37"], "--modes and --proxy say the same"),
+    ],
+)
+def test_compare_refuses_settings(arguments: list[str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        compare.main(["lab.yaml", *arguments], standalone_mode=False)

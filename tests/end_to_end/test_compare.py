@@ -11,11 +11,15 @@ from kns.engine.labs import lab_netns
 from kns.engine.up import up
 from kns.errors import UsageError
 from kns.experiment.compare import compare
+from kns.experiment.setting import ProxyVariant
 from kns.kinds.networking import ProxyMode
+from kns.kinds.release import NEWEST, Release
 
 pytestmark = pytest.mark.kernel
 
-MODES = (ProxyMode.IPTABLES, ProxyMode.NFTABLES)
+IPTABLES, NFTABLES = ProxyVariant(ProxyMode.IPTABLES), ProxyVariant(ProxyMode.NFTABLES)
+OLD_NFTABLES = ProxyVariant(ProxyMode.NFTABLES, Release.V1_33)
+VARIANTS = (IPTABLES, NFTABLES, OLD_NFTABLES)
 NAME = "nftcompare"
 LAB = f"""\
 apiVersion: kns/v1
@@ -42,8 +46,8 @@ def lab(tmp_path: Path) -> Path:
 
 
 def test_compare_builds_verifies_and_measures_each_mode(lab: Path) -> None:
-    report = compare(lab, MODES)
-    assert [result.mode for result in report.results] == list(MODES)
+    report = compare(lab, VARIANTS)
+    assert [result.variant for result in report.results] == list(VARIANTS)
     assert report.failed == 0
     assert report.subject == "client → web:80"
     for result in report.results:
@@ -53,8 +57,12 @@ def test_compare_builds_verifies_and_measures_each_mode(lab: Path) -> None:
         assert result.full.total > 0
     localhost = "node-to-service/localhost/node1->localhost:30080"
     (found,) = [item for item in report.differences if item.check == localhost]
-    assert "refused" in found.expected[ProxyMode.NFTABLES]
-    assert "refused" not in found.expected[ProxyMode.IPTABLES]
+    assert "refused" in found.expected["nftables"]
+    assert "refused" not in found.expected["iptables"]
+    # the endpoint is a chain of its own before 1.36
+    _, newer, older = report.results
+    assert (newer.release, older.release) == (NEWEST, Release.V1_33)
+    assert newer.ruleset.rules < older.ruleset.rules
     assert lab_netns(NAME) == ()
 
 
@@ -62,7 +70,7 @@ def test_compare_refuses_while_the_lab_is_up(lab: Path) -> None:
     up(lab)
     try:
         with pytest.raises(UsageError):
-            compare(lab, MODES)
+            compare(lab, VARIANTS)
         assert lab_netns(NAME) != ()
     finally:
         down(NAME)

@@ -16,11 +16,13 @@ from kns.experiment.compare import (
     differences,
     subject_of,
 )
+from kns.experiment.setting import ProxyVariant
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.networking import ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.kinds.release import NEWEST, Release
 from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.plan.size import RulesetSize
 from kns.probe.verify import CheckResult, VerifyReport
@@ -33,9 +35,10 @@ def check(name: str, expected: str, *, ok: bool = True) -> CheckResult:
     return CheckResult(name, "pod-to-service", "a", "b", expected, f"saw {expected}", ok, "")
 
 
-def result(mode: ProxyMode, *checks: CheckResult) -> ModeResult:
+def result(mode: ProxyMode, *checks: CheckResult, release: Release | None = None) -> ModeResult:
     return ModeResult(
-        mode=mode,
+        variant=ProxyVariant(mode, release),
+        release=release or NEWEST,
         up_seconds=0.5,
         ruleset=RulesetSize(100, 2, 2048),
         full=SyncTime(0.01, 0.02),
@@ -55,7 +58,7 @@ REPORT = CompareReport(
         result(IPTABLES, SAME, check("wrong-port", "no answer")),
         result(NFTABLES, SAME, check("wrong-port", "refused"), check("extra", "refused", ok=False)),
     ),
-    (Missing(ProxyMode.IPVS, "ip_vs is missing", "modprobe ip_vs"),),
+    (Missing(ProxyVariant(ProxyMode.IPVS), "ip_vs is missing", "modprobe ip_vs"),),
 )
 
 
@@ -114,6 +117,23 @@ def test_text_says_so_when_the_modes_promise_the_same() -> None:
     assert compare_text(same).endswith("\nThe modes promise the same for this lab.\n")
 
 
+def test_releases_of_one_mode_are_told_apart() -> None:
+    older = result(NFTABLES, check("wrong-port", "dropped"), release=Release.V1_30)
+    newer = result(NFTABLES, check("wrong-port", "refused"), release=Release.V1_37)
+    report = replace(REPORT, results=(older, newer), missing=())
+    assert report.differences[0].expected == {
+        "nftables@1.30": "dropped",
+        "nftables@1.37": "refused",
+    }
+    text = compare_text(report)
+    assert text.splitlines()[0].split() == ["demo", "nftables@1.30", "nftables@1.37"]
+    assert (
+        "Where the settings differ, as promised and as seen:\n"
+        "  wrong-port\n"
+        "    nftables@1.30  dropped — saw dropped\n"
+    ) in text
+
+
 def test_failed_checks_count_over_all_modes() -> None:
     assert REPORT.failed == 1
 
@@ -123,7 +143,9 @@ def test_json_has_a_mode_each_with_plain_numbers() -> None:
     modes = found["modes"]
     assert isinstance(modes, list)
     assert modes[0] == {
+        "setting": "iptables",
         "mode": "iptables",
+        "version": "1.37",
         "up_s": 0.5,
         "rules": 100,
         "elements": 2,
@@ -136,7 +158,12 @@ def test_json_has_a_mode_each_with_plain_numbers() -> None:
         "failed": 0,
     }
     assert found["missing"] == [
-        {"mode": "ipvs", "reason": "ip_vs is missing", "hint": "modprobe ip_vs"}
+        {
+            "setting": "ipvs",
+            "mode": "ipvs",
+            "reason": "ip_vs is missing",
+            "hint": "modprobe ip_vs",
+        }
     ]
 
 
