@@ -20,6 +20,7 @@ from kns.cluster.manifests import load_objects
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.host import as_host
 from kns.errors import UsageError
+from kns.kinds.comments import refused_comments
 from kns.kinds.networking import NfacctUse, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.release import NEWEST, Release
@@ -78,6 +79,7 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     options = kube_proxy_options(flags, mode, release)
     objects = load_objects(contents(files))
     say_problems(objects.warnings)
+    say_problems(refused_comments(", ".join(files), objects.services, options))
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
     writer = proxy(mode)
     family = flags["family"]

@@ -32,6 +32,7 @@ from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, 
 from kns.kernel import processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
+from kns.kinds.comments import refused_comments
 from kns.kinds.load import load_lab
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
@@ -102,7 +103,10 @@ def desire(
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
     options = ModeOptions(proxy_mode, "l2" if why else "", release)
     loaded = in_modes(loaded, options)
-    notes = (_fallback_warning(path, why),) if why else ()
+    notes = [_fallback_warning(path, why)] if why else []
+    if proxy_mode is not None or release is not None:
+        cluster = loaded.cluster
+        notes += refused_comments(str(path), cluster.services, cluster.network.kube_proxy)
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
     state = compile_lab(loaded.cluster)

@@ -148,6 +148,27 @@ def test_nftables_prints_both_families(objects: str, capsys: pytest.CaptureFixtu
     ]
 
 
+def test_a_name_that_nft_refuses_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Up to 1.36 kube-proxy doesn't cut the comment, and no rule of the family is loaded."""
+    name, namespace = "w" * 63, "n" * 63
+    text = OBJECTS.partition("---\nkind: EndpointSlice")[0]
+    text = text.replace("name: web, namespace: default", f"name: {name}, namespace: {namespace}")
+    file = tmp_path / "objects.yaml"
+    file.write_text(text.replace("name: http", f"name: {'p' * 15}"))
+    arguments = ["render", "--node=node1", "--proxy-mode=nftables", str(file)]
+    assert main([*arguments, "--kube-proxy-version=1.36"]) == 0
+    refused = capsys.readouterr()
+    assert "table ip kube-proxy" not in refused.out
+    assert f"warning: Service {namespace}/{name}: spec.ports[0].name: " in refused.err
+    assert "143 bytes, and nft takes 128" in refused.err
+    assert main([*arguments, "--kube-proxy-version=1.37"]) == 0
+    cut = capsys.readouterr()
+    assert "table ip kube-proxy" in cut.out
+    assert cut.err == ""
+
+
 def test_ipvs_prints_a_part_for_each_program(
     objects: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

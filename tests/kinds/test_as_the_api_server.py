@@ -257,3 +257,25 @@ def test_what_makes_pods_restarts_them() -> None:
     assert refused(DEPLOYMENT + spec) == [
         'spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"'
     ]
+
+
+@pytest.mark.parametrize(
+    ("kube_proxy", "refuses"),
+    [
+        ('kubeProxyMode: nftables, kubeProxy: {version: "1.36"}', True),
+        ('kubeProxyMode: nftables, kubeProxy: {version: "1.37"}', False),
+        ('kubeProxyMode: iptables, kubeProxy: {version: "1.36"}', False),
+    ],
+)
+def test_a_name_too_long_for_a_comment_of_nftables(kube_proxy: str, *, refuses: bool) -> None:
+    """namespace/name:port of 63, 63 and 15 bytes; up to 1.36 kube-proxy doesn't cut it."""
+    service = (
+        f"---\napiVersion: v1\nkind: Service\n"
+        f"metadata: {{name: {'w' * 63}, namespace: {'n' * 63}}}\n"
+        f"spec:\n  ports:\n  - {{name: {'p' * 15}, port: 80}}\n"
+    )
+    lab = f"{HEAD}networking: {{{kube_proxy}}}\n{NODES}"
+    found = load_lab_text(f"{lab}{service}").warnings
+    told = [item for item in found if "bytes, and nft takes 128" in item.message]
+    assert [item.path for item in told] == (["spec.ports[0].name"] if refuses else [])
+    assert all(item.line == 12 and "1.37" in item.hint for item in told)

@@ -23,6 +23,7 @@ from kns.compile.proxy.nftables_generation import ClusterIPMasquerade, Generatio
 from kns.compile.proxy.nftables_words import address_text, network_set_text, network_text
 from kns.compile.proxy.on_node import local_detector
 from kns.compile.proxy.release import ReleaseChange, has
+from kns.kinds.comments import COMMENT_BYTES
 from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
 from kns.state.model import NftChain, NftSet, NftTable
@@ -39,9 +40,6 @@ NO_ENDPOINT_NODEPORTS = "no-endpoint-nodeports"
 FIREWALL_IPS = "firewall-ips"
 SERVICE_IPS = "service-ips"
 SERVICE_NODEPORTS = "service-nodeports"
-
-#: what nft takes of a comment, in bytes (NFTNL_UDATA_COMMENT_MAXLEN)
-COMMENT_MAX = 128
 
 
 @dataclass(slots=True)
@@ -80,9 +78,9 @@ class TableDraft:
 
     def add_element(self, name: str, key: str, verdict: str = "", comment: str = "") -> None:
         """Put an element into a set, or with a verdict into a map."""
-        if len(comment.encode()) > COMMENT_MAX:
+        if len(comment.encode()) > COMMENT_BYTES:
             self.fails |= not self.cuts_comments
-            comment = comment.encode()[:COMMENT_MAX].decode(errors="ignore")
+            comment = comment.encode()[:COMMENT_BYTES].decode(errors="ignore")
         note = f' comment "{comment}"' if comment else ""
         value = f" : {verdict}" if verdict else ""
         self.elements.setdefault(name, {}).setdefault(key, f"{key}{note}{value}")

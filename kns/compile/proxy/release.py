@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
+from kns.kinds.comments import COMMENTS_CUT_SINCE
 from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE
 from kns.kinds.release import Release
 
@@ -77,6 +78,6 @@ SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.ANY_SOURCE: Release.V1_34,
     ReleaseChange.LIVING_ENDPOINTS_FIRST: Release.V1_36,
     ReleaseChange.EXTERNAL_IPS_GATE: EXTERNAL_IPS_GATE_SINCE,
-    ReleaseChange.COMMENTS_CUT: Release.V1_37,
+    ReleaseChange.COMMENTS_CUT: COMMENTS_CUT_SINCE,
     ReleaseChange.UDP_WITHOUT_ENDPOINTS: Release.V1_37,
 }

@@ -12,6 +12,7 @@ from kns.compile.proxy.release import ReleaseChange, deletes_stale_udp, has
 from kns.experiment.migrate.flows import PODS, Case, service_cases, telling_nodes
 from kns.experiment.migrate.kinds import DifferenceKind
 from kns.experiment.setting import ProxySetting
+from kns.kinds.comments import COMMENT_BYTES, port_comment
 from kns.kinds.common import Protocol
 from kns.kinds.networking import ProxyMode
 from kns.kinds.node import Node
@@ -22,9 +23,6 @@ from kns.promise.flow import Flow, FrontendKind, Outcome, Promise, Stage
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
 from kns.promise.promise import promise, promise_at
-
-#: nft's limit for a comment (NFTNL_UDATA_COMMENT_MAXLEN of libnftnl)
-COMMENT_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +223,7 @@ def _stale_udp(lookup: Lookup) -> str:
 def _has_long_comment(lookup: Lookup, service: Service) -> bool:
     """Whether a port without endpoints has a name that is longer than a comment may be."""
     return any(
-        len(f"{service.full_name}:{port.name}") > COMMENT_BYTES
+        len(port_comment(service, port).encode()) > COMMENT_BYTES
         and not lookup.endpoints(service, port, family).entries
         for port in service.ports
         for family in service.ip_families
