@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kns.compile.requirements import FEATURES, TOOLS
+from kns.engine import real_proxy
+from kns.engine.facts import Fact
 from kns.errors import PlatformError
 from kns.invocation import as_root
 from kns.kernel import processes
@@ -29,22 +31,6 @@ CAP_SYS_ADMIN = 21
 #: the first kernel with everything that kns asks of rtnetlink: Debian 11's, Ubuntu 22.04's is newer
 OLDEST_KERNEL = (5, 10)
 _SECONDS = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One thing that is so on this machine, or not.
-
-    `use` is what in kns wants it, `found` what was seen, `mend` the command that puts it right.
-    """
-
-    area: str
-    name: str
-    need: Need
-    ok: bool
-    use: str
-    found: str
-    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +55,14 @@ def examine(tools: Iterable[Tool] = TOOLS, features: Iterable[Feature] = FEATURE
             pending += [pool.submit(_feature, feature) for feature in features]
             pending.append(pool.submit(_bridge_netfilter))
         facts += [future.result() for future in pending]
+    facts += real_proxy.examine()
     if privileges.ok:
+        facts += real_proxy.examine_privileged()
         facts.append(_neighbor_limit())
     return Diagnosis(tuple(sorted(facts, key=lambda fact: AREAS.index(fact.area))))
 
 
-AREAS = ("privileges", "kernel", "tools", "limits")
+AREAS = ("privileges", "kernel", "tools", real_proxy.AREA, "limits")
 
 
 # -- privileges and version ------------------------------------------------------------------------

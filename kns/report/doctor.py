@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from kns.engine.doctor import AREAS, Diagnosis, Fact
+from kns.engine.doctor import AREAS, Diagnosis
+from kns.engine.facts import Fact
+from kns.engine.real_proxy import AREA
 from kns.report.table import Table, render_table
 from kns.state.requirements import Need
 
@@ -15,11 +17,17 @@ def doctor_text(diagnosis: Diagnosis, width: int | None = None) -> str:
     parts = [part for part in parts if part]
     missing = [fact for fact in diagnosis.facts if not fact.ok]
     required = [fact for fact in missing if fact.need is Need.REQUIRED]
-    optional = [fact for fact in missing if fact.need is Need.OPTIONAL]
+    optional = [f for f in missing if f.need is Need.OPTIONAL and f.area != AREA]
+    of_a_real_one = [fact for fact in missing if fact.area == AREA]
     if required:
         parts.append("To mend, needed by every lab:\n" + _mend_text(required))
     if optional:
         parts.append("To mend, needed by some labs only:\n" + _mend_text(optional))
+    if of_a_real_one:
+        parts.append(
+            "To mend, for a kube-proxy that runs on this machine itself; no lab needs it:\n"
+            + _mend_text(of_a_real_one)
+        )
     parts.append(_verdict(required))
     return "\n".join(parts)
 

@@ -13,6 +13,7 @@ import pytest
 
 from kns.compile.requirements import FEATURES, TOOLS
 from kns.engine import doctor
+from kns.engine.facts import Fact
 from kns.report.doctor import doctor_text
 from kns.state.requirements import Feature, Need
 from tests.cli.process import AS_NOBODY
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.kernel
 KNS = [sys.executable, "-m", "kns.cli.main"]
 
 
-def named(diagnosis: doctor.Diagnosis, name: str) -> doctor.Fact:
+def named(diagnosis: doctor.Diagnosis, name: str) -> Fact:
     return next(fact for fact in diagnosis.facts if fact.name == name)
 
 
@@ -78,3 +79,8 @@ def test_without_root_it_says_so_and_fails() -> None:
     )
     assert done.returncode == 3
     assert f"root: sudo {shlex.join(KNS)} doctor" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["nft_numgen", "nft_masq", "nft_fib", "nft_reject"])
+def test_what_the_rules_of_nftables_mode_use_is_tried_one_by_one(name: str) -> None:
+    assert named(doctor.examine(), name).ok == named(doctor.examine(), "nftables").ok

@@ -11,7 +11,8 @@ import pytest
 
 from kns.cluster.podfiles import ResolvConf
 from kns.cluster.records import Record
-from kns.engine.doctor import AREAS, Diagnosis, Fact
+from kns.engine.doctor import AREAS, Diagnosis
+from kns.engine.facts import Fact
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome
 from kns.probe.watch_model import WatchResult
 from kns.report.dns import render_trace

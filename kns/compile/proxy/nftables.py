@@ -40,6 +40,19 @@ add map ip kns services { type ipv4_addr . inet_proto . inet_service : verdict; 
 add rule ip kns nat numgen random mod 2 vmap { 0 : accept, 1 : accept }
 add rule ip kns nat mark & 0x4000 != 0 masquerade fully-random
 """
+_CHAIN = """\
+add table {family} kns
+add chain {family} kns c {{ type {hook}; }}
+add rule {family} kns c {rule}
+"""
+_INPUT, _POSTROUTING = "filter hook input priority 0", "nat hook postrouting priority srcnat"
+
+
+def _expression(module: str, hook: str, rule: str, more: str = "") -> Feature:
+    """An expression of the rules in both families, by the module that brings it."""
+    proof = "".join(_CHAIN.format(family=f, hook=hook, rule=rule) for f in ("ip", "ip6"))
+    use, modules = "kubeProxyMode: nftables", f"{module} {more}".strip()
+    return Feature(module, Need.OPTIONAL, use, ("nft", "-f", "-"), modules, proof)
 
 
 class NftablesProxy(Proxy):
@@ -56,6 +69,10 @@ class NftablesProxy(Proxy):
             "nf_tables nft_numgen",
             _NFT_PROOF,
         ),
+        _expression("nft_numgen", _INPUT, "numgen random mod 2 vmap { 0 : accept, 1 : accept }"),
+        _expression("nft_masq", _POSTROUTING, "masquerade fully-random"),
+        _expression("nft_fib", _INPUT, "fib daddr type local accept", "nft_fib_ipv4 nft_fib_ipv6"),
+        _expression("nft_reject", _INPUT, "reject", "nft_reject_ipv4 nft_reject_ipv6"),
     )
     OWN = RuleNames(nft_tables=(TABLE,))
 

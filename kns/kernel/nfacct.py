@@ -1,0 +1,51 @@
+"""Accounting objects of netfilter, by which rules count packets (`-m nfacct`), by netlink.
+
+Each netns has its own (nfnetlink_acct). The program `nfacct` does the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterable
+
+from pyroute2.netlink import NETLINK_NETFILTER, NLM_F_CREATE, NLM_F_DUMP
+from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_ACCT, nfgen_msg
+
+from kns.kernel.netlink import BODY, Socket, attributes, wanted
+from kns.kernel.shapes import encoded, request
+
+#: linux/netfilter/nfnetlink_acct.h
+_NEW, _GET = NFNL_SUBSYS_ACCT << 8, NFNL_SUBSYS_ACCT << 8 | 1
+
+
+class _Object(nfgen_msg):  # type: ignore[misc]  # pyroute2 has no types
+    """An accounting object; pyroute2 has no message for it."""
+
+    prefix = "NFACCT_"
+    nla_map = (("NFACCT_UNSPEC", "none"), ("NFACCT_NAME", "asciiz"))
+
+
+#: behind struct nfgenmsg
+_ATTRIBUTES = BODY + 4
+_NAME = wanted(_Object, "NFACCT_NAME")
+
+
+def list_here() -> tuple[str, ...]:
+    """The names of the calling thread's netns' objects; OSError where the kernel has none."""
+    with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
+        answers = sock.dump(encoded(request(_Object, _GET, NLM_F_DUMP)))
+    found = (attributes(answer, _NAME, _ATTRIBUTES).get("NFACCT_NAME") for answer in answers)
+    return tuple(name.rstrip(b"\0").decode() for name in found if name)
+
+
+def ensure_here(names: Iterable[str]) -> None:
+    """Make the objects that are not there; OSError where the kernel has none."""
+    messages = [
+        encoded(request(_Object, _NEW, NLM_F_CREATE, [("NFACCT_NAME", name)])) for name in names
+    ]
+    with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
+        for refusal in sock.request(messages).values():
+            # the kernel takes a second NEW for a wish to set the counters to zero
+            if refusal.number not in (errno.EEXIST, errno.EBUSY):
+                raise refusal.error
