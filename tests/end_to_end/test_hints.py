@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -151,6 +151,10 @@ class Row:
     modes: tuple[ProxyMode, ...] = BOTH
     #: seconds; silence costs them, and a name has to resolve in them
     timeout: float = 1.0
+
+
+#: how many times as long a busy or emulated machine may take for what answers at all
+SLOW = 10
 
 
 HAIRPIN_OFF = (
@@ -521,11 +525,18 @@ def test_a_failed_probe_says_the_truth(lab: OneLab, file: str, mode: ProxyMode, 
             done = run(["sh", "-c", command], context=Context(f"kns.{LAB}.{place}"), timeout=20)
             assert done.returncode == 0, done.stderr
         text = said(row)
+        if amiss(row, text):
+            text = said(replace(row, timeout=SLOW * row.timeout))
     finally:
         if row.breaks:
             lab.mend()
-    assert [word for word in row.must if word not in text] == [], text
-    assert [word for word in row.must_not if word in text] == [], text
+    assert amiss(row, text) == [], text
+
+
+def amiss(row: Row, text: str) -> list[str]:
+    """What the text lacks, and what it must not say."""
+    lacks = [word for word in row.must if word not in text]
+    return lacks + [word for word in row.must_not if word in text]
 
 
 def test_enough_causes_are_tried() -> None:
