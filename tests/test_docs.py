@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,13 @@ pytestmark = pytest.mark.kernel
 TEXT = (PROJECT / "docs/json.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^## `kns (.*?)`\n.*?```json\n(.*?)```", re.MULTILINE | re.DOTALL)
 LAB = "labs/four-paths.yaml"
+#: app.yaml of the document: a Service that selects nothing
+APP = """\
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+"""
 #: objects whose keys are names of the lab
 MAPPINGS = {"addresses", "backends", "causes", "outcomes", "wrong"}
 
@@ -46,8 +54,11 @@ def form(value: object, name: str = "") -> object:
 
 
 @pytest.mark.parametrize(("command", "shown"), SECTION.findall(TEXT))
-def test_json_has_the_form_that_is_documented(command: str, shown: str) -> None:
-    done = kns(*shlex.split(command), *(("-l", "four-paths") if "pod1" in command else ()))
+def test_json_has_the_form_that_is_documented(command: str, shown: str, tmp_path: Path) -> None:
+    app = tmp_path / "app.yaml"
+    app.write_text(APP, encoding="utf-8")
+    words = [str(app) if word == app.name else word for word in shlex.split(command)]
+    done = kns(*words, *(("-l", "four-paths") if "pod1" in command else ()))
     assert form(json.loads(done.stdout)) == form(json.loads(shown))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from kns.engine.down import down
 from kns.engine.status import status
-from kns.engine.up import up
+from kns.engine.up import desire, up
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import NEWEST, Release
 from kns.probe.ask.places import places_of
@@ -30,6 +30,11 @@ MODES = [
 
 def test_there_are_labs() -> None:
     assert len(LABS) >= 10
+
+
+@pytest.mark.parametrize("file", LABS, ids=lambda file: file.stem)
+def test_lab_is_not_warned_of(file: Path) -> None:
+    assert desire(file, fresh=True).loaded.warnings == ()
 
 
 #: what four-paths.yaml is run with besides its own defaults
