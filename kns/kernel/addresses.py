@@ -6,6 +6,7 @@ The kernel's own are 127.0.0.1 and ::1 on `lo`, and each link's link-local one.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_interface
@@ -36,6 +37,7 @@ _PARTS = wanted(
     ifaddrmsg,
     "IFA_ADDRESS",
     "IFA_BROADCAST",
+    "IFA_CACHEINFO",
     "IFA_FLAGS",
     "IFA_LABEL",
     "IFA_LOCAL",
@@ -51,17 +53,26 @@ _UNUSUAL = (
     | IFA_F_MCAUTOJOIN
 )
 _GET_ADDRESSES = encoded(request(ifaddrmsg, RTM_GETADDR, NLM_F_DUMP))
+#: struct ifa_cacheinfo: lifetimes, then when made and when changed, in 1/100 s since the boot
+_CACHEINFO = struct.Struct("=IIII")
+#: seconds that the kernel may take to make the routes of a new IPv6 address: its work queue does,
+#: which waits its turn for the lock of all networks. 0.13 were seen while others made links.
+_PATIENCE = 5
 _LOOPBACKS = (ip_interface("127.0.0.1/8"), ip_interface("::1/128"))
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """What was read: what a lab can have, the kernel's own, those of other kinds; what to undo."""
+    """What was read: what a lab can have, the kernel's own, those of other kinds; what to undo.
+
+    By `settled`, of the monotonic clock, the kernel has made the routes of them all.
+    """
 
     given: tuple[Address, ...]
     own: tuple[Address, ...]
     unusual: tuple[Address, ...]
     undone: tuple[Deviation, ...]
+    settled: float
 
     @property
     def usual(self) -> tuple[Address, ...]:
@@ -81,12 +92,15 @@ def read(sock: Socket, found: Iterable[FoundLink]) -> Addresses:
     own: list[Address] = []
     unusual: list[Address] = []
     undone: list[Deviation] = []
+    newest = 0.0
     for data in sock.dump(_GET_ADDRESSES):
         index = _IFADDR.unpack_from(data, BODY)[-1]
         item = by_index.get(index)
         if item is None:
             continue
-        address, usual = _address(data, item)
+        address, usual, made = _address(data, item)
+        if address.interface.version == 6:
+            newest = max(newest, made)
         if not usual:
             words = f"{address.interface} dev {address.ifname}"
             message = readdressed(data[BODY:], RTM_DELADDR)
@@ -97,11 +111,11 @@ def read(sock: Socket, found: Iterable[FoundLink]) -> Addresses:
         else:
             given.append(address)
     undone += _missing(by_index, own)
-    return Addresses(tuple(given), tuple(own), tuple(unusual), tuple(undone))
+    return Addresses(tuple(given), tuple(own), tuple(unusual), tuple(undone), newest + _PATIENCE)
 
 
-def _address(data: bytes, item: FoundLink) -> tuple[Address, bool]:
-    """An address, and whether it is as those of labs and the kernel's own are."""
+def _address(data: bytes, item: FoundLink) -> tuple[Address, bool, float]:
+    """An address, whether it is as those of labs and the kernel's own are, and when it was made."""
     _family, length, flags, scope, _index = _IFADDR.unpack_from(data, BODY)
     parts = attributes(data, _PARTS, BODY + _IFADDR.size)
     flags |= values.number(parts.get("IFA_FLAGS", b""))
@@ -120,7 +134,18 @@ def _address(data: bytes, item: FoundLink) -> tuple[Address, bool]:
     address = Address(name, ip_interface((values.ip(near), length)))
     if v4 and scope != rt_scope["host" if address.interface == _LOOPBACKS[0] else "universe"]:
         usual = False
-    return address, bool(usual)
+    return address, bool(usual), _made(parts.get("IFA_CACHEINFO", b""))
+
+
+def _made(raw: bytes) -> float:
+    """When an address was made, of the monotonic clock; the kernel's own count of it wraps."""
+    if len(raw) < _CACHEINFO.size:
+        return 0.0
+    now = time.monotonic()
+    ahead = 100  # the kernel's clock ticks, and may be one tick before ours
+    made: int = _CACHEINFO.unpack_from(raw)[2]
+    age = (int(now * 100) + ahead - made) % (1 << 32) - ahead
+    return now - age / 100
 
 
 def link_local(mac: str) -> IPInterface:

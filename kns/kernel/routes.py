@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -32,6 +33,7 @@ _GET_NEXTHOP, _DEL_NEXTHOP, _NHA_ID, _RTA_NH_ID = 106, 105, 1, 30
 _NEXTHOP = 8  # struct nhmsg
 #: linux/rtnetlink.h RTM_F_CLONED: an entry of a cache, no route
 _CLONED = 0x200
+_PAUSE = 0.01
 #: metrics of the kernel's own routes: IPv4, addrconf's, "unreachable default"
 _OWN_METRICS = frozenset({0, own_routes.METRIC_OF_PREFIXES, 0xFFFFFFFF})
 _TYPES = {rt_type[kind]: kind for kind in RouteType}
@@ -90,10 +92,11 @@ def read(
     A routing daemon's routes into `learned` are left out.
     """
     possible = {key for address in addresses.every for key in own_routes.possible(address)}
+    required = tuple(_required(addresses.usual, ready))
     routes: list[Route] = []
     own: set[own_routes.Key] = set()
     undone: list[Deviation] = []
-    for item in _dump(sock, names):
+    for item in _settled(sock, names, required, addresses.settled):
         if item.protocol == _RTPROT_KERNEL and not item.unusual and _is_own(item.route, possible):
             own.add(own_routes.key(item.route))
         elif item.protocol == RTPROT_BIRD and _is_within(item.route.destination, learned):
@@ -108,7 +111,7 @@ def read(
             f"{_ip(route.destination)} route add {route_text(route)} {links.KERNEL_ROUTE}",
             links.add_kernel_route(route, indexes),
         )
-        for route in _required(addresses.usual, ready)
+        for route in required
         if own_routes.key(route) not in own
     ]
     return tuple(routes), (*undone, *_nexthops(sock))
@@ -158,6 +161,24 @@ def _deletion(item: _Found) -> Deviation:
 
 
 # -- the dump --------------------------------------------------------------------------------------
+
+
+def _settled(
+    sock: Socket, names: Mapping[int, str], required: Iterable[Route], until: float
+) -> list[_Found]:
+    """The routes once those are there which the kernel makes of IPv6 addresses, or at `until`.
+
+    An address without duplicate address detection is there at once, what leads to it is not: it is
+    made by addrconf_dad_work (net/ipv6/addrconf.c), in the queue of a kernel thread.
+    """
+    awaited = {own_routes.key(route) for route in required if route.destination.version == 6}
+    while True:
+        found = list(_dump(sock, names))
+        if awaited <= {own_routes.key(item.route) for item in found}:
+            return found
+        if time.monotonic() > until:
+            return found
+        time.sleep(_PAUSE)
 
 
 def _dump(sock: Socket, names: Mapping[int, str]) -> Iterator[_Found]:
