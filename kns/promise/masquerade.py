@@ -115,13 +115,6 @@ def is_local_traffic(lookup: Lookup, pod: Pod, family: IPFamily) -> bool | None:
     if address is None:
         return None
     match options.detect_local_mode:
-        case DetectLocalMode.CLUSTER_CIDR:
-            ranges = tuple(c for c in options.cluster_cidrs if c.version == family.version)
-            return _is_in(address, ranges) if ranges else None
-        case DetectLocalMode.NODE_CIDR:
-            cidrs = lookup.node_of(pod).pod_cidrs
-            ranges = tuple(c for c in cidrs if c.version == family.version)
-            return _is_in(address, ranges) if ranges else None
         case DetectLocalMode.BRIDGE_INTERFACE:
             bridge = options.pod_bridge_interface
             return bridge == BRIDGE if bridge else None
@@ -129,6 +122,22 @@ def is_local_traffic(lookup: Lookup, pod: Pod, family: IPFamily) -> bool | None:
             # a bridged packet comes in by the bridge, not by the pod's veth
             prefix = options.pod_interface_name_prefix
             return BRIDGE.startswith(prefix) if prefix else None
+        case _:
+            return is_local_address(lookup, lookup.node_of(pod), address)
+
+
+def is_local_address(lookup: Lookup, node: Node, address: IPAddress) -> bool | None:
+    """Whether kube-proxy on the node takes this source for a pod's; None: not by addresses.
+
+    What the node sends comes in by no interface, so that a detector of interfaces tells nothing.
+    """
+    options = lookup.cluster.network.kube_proxy
+    by_address = {
+        DetectLocalMode.CLUSTER_CIDR: options.cluster_cidrs,
+        DetectLocalMode.NODE_CIDR: node.pod_cidrs,
+    }.get(options.detect_local_mode, ())
+    ranges = tuple(cidr for cidr in by_address if cidr.version == address.version)
+    return _is_in(address, ranges) if ranges else None
 
 
 def _from_node_to_cluster_ip(lookup: Lookup, entry: ProxyEntry, backend: Backend) -> IPAddress:

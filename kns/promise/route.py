@@ -11,7 +11,7 @@ anything else    straight
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from kns.addresses import IPAddress
@@ -125,12 +125,15 @@ def _is_unallocated(lookup: Lookup, address: IPAddress) -> bool:
 
 
 def _at_node(lookup: Lookup, flow: Flow, entry: ProxyEntry) -> ProxyEntry:
-    """The addressed node; only the own one takes the client for one of its own."""
+    """The addressed node; only the own one takes the client for one of its own.
+
+    A node asks itself under the address that it asks for.
+    """
     if flow.destination.is_loopback:
         return entry
     node = lookup.node_addresses[flow.destination]
     if node is entry.node:
-        return entry
+        return replace(entry, client=flow.destination) if entry.origin is Origin.NODE else entry
     return ProxyEntry(node, Origin.OUTSIDE, _outside_address(lookup, flow, entry))
 
 

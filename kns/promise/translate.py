@@ -31,7 +31,7 @@ from kns.promise.flow import (
 )
 from kns.promise.location import label
 from kns.promise.lookup import Lookup
-from kns.promise.masquerade import is_local_traffic
+from kns.promise.masquerade import is_local_address, is_local_traffic
 
 
 class Masquerade(StrEnum):
@@ -199,5 +199,13 @@ def _from_node(
             name = entry.node.name
             reason = f"{mode} mode checks for endpoints on {name} before it translates: dropped"
             return Translation(stop=Stop(Stage.TRANSLATE, DROPPED, reason))
+    if (
+        is_local
+        and facts.drops_without_local
+        and is_local_address(lookup, entry.node, entry.client)
+    ):
+        # by an address of the pods' network, such as cni0's, it is taken for a pod
+        note = "from the pods' network, Local counts as Cluster"
+        return Translation(found.cluster, Masquerade.HAIRPIN, note)
     note = "from the node itself, Local counts as Cluster" if is_local else ""
     return Translation(found.cluster, note=note)

@@ -9,6 +9,7 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
+from kns.experiment.migrate.world import with_bridge_addresses
 from kns.kinds.internet import InternetHost
 from kns.kinds.networking import FeatureGates, ProxyMode
 from kns.kinds.node import Node
@@ -144,3 +145,25 @@ def test_masquerade_all_of_the_modes_own_section_counts(release: Release) -> Non
     cluster = with_options(scene(ProxyMode.NFTABLES, release), masquerade_all=True)
     assert not cluster.network.kube_proxy.masquerades_all
     assert with_options(cluster, mode=ProxyMode.IPTABLES).network.kube_proxy.masquerades_all
+
+
+@pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NFTABLES])
+@pytest.mark.parametrize("policy", list(TrafficPolicy))
+def test_a_node_that_asks_by_its_cni0_is_taken_for_a_pod(
+    mode: ProxyMode, policy: TrafficPolicy
+) -> None:
+    """It asks itself under that address, which the short cut of policy Local takes for a pod's."""
+    cluster = with_options(
+        four_paths(mode), nodeport_addresses=(ip_network("0.0.0.0/0"), ip_network("::/0"))
+    )
+    cluster = with_bridge_addresses(changed(cluster, "svc-web", external_traffic_policy=policy))
+    # from node1 Local counts as Cluster
+    far = next(item for item in cluster.pods if item.node == "node2")
+    node1 = cluster.nodes[0]
+    bridge, own = node1.host_addresses[-1], node1.addresses[0]
+    assert bridge in node1.pod_cidrs[0]
+    for asked in (bridge, own):
+        found = promise(Lookup(cluster), Flow(Location(node1), asked, 30080))
+        keeps = policy is TrafficPolicy.LOCAL and asked == bridge
+        (seen,) = (item.sources for item in found.answers if item.backend.pod is far)
+        assert seen == (bridge if keeps else own,)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
 from kns.compile.proxy.release import ReleaseChange, deletes_stale_udp, has
-from kns.experiment.migrate.flows import PODS, Case, service_cases, telling_nodes
+from kns.experiment.migrate.flows import Case, service_cases, telling_nodes
 from kns.experiment.migrate.kinds import DifferenceKind
 from kns.experiment.setting import ProxySetting
 from kns.kinds.comments import COMMENT_BYTES, port_comment
@@ -99,11 +99,10 @@ def _of_service(sides: Sides, service: Service, nodes: Sequence[Node]) -> Iterat
 def _can_be_sent(case: Case) -> bool:
     """Whether the client itself reaches the node: what brings others there is no part of a lab.
 
-    The world routes a node's own address; cni0's is known in the cluster alone. There the node asks
-    itself under that address, which lies in the pods' network: kube-proxy takes it for a pod's.
+    The world routes a node's own address; cni0's is known in the cluster alone.
     """
     if case.frontend.is_other_address:
-        return case.client.label == PODS
+        return not case.client.from_outside
     return case.frontend.kind is FrontendKind.NODE_PORT or not case.client.from_outside
 
 
