@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from kns.agent.kubelet.kubelet import Kubelet
     from kns.agent.kubelet.reports import PodReport
     from kns.agent.kubelet.watched import ContainerEvent
+    from kns.agent.live import Live
 
 #: seconds after which `up` has its answer and there is time for what can wait
 IDLE_SECONDS = 1.0
@@ -83,8 +84,10 @@ class Agent:
         self._balancers = Balancers(self._worker)
         self._failures: tuple[Failure, ...] = ()
         self._kubelet: Kubelet | None = None
+        self._live: Live | None = None
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, sock: socket.socket) -> None:
         """Take orders on the listening socket until one, or a signal, says stop."""
@@ -97,13 +100,19 @@ class Agent:
             await self._over.wait()
         finally:
             server.close()
-            if self._kubelet is not None:
-                self._kubelet.close()
-            self._draining.close()
-            self._listeners.close()
-            self._containers.release()
-            self._balancers.close()
-            self._worker.shutdown(cancel_futures=True)
+            self.close()
+
+    def close(self) -> None:
+        """Serve no more; the containers' processes live on."""
+        if self._live is not None:
+            self._live.close()
+        if self._kubelet is not None:
+            self._kubelet.close()
+        self._draining.close()
+        self._listeners.close()
+        self._containers.release()
+        self._balancers.close()
+        self._worker.shutdown(cancel_futures=True)
 
     def end(self) -> None:
         """Let `serve` return; the containers' processes live on."""
@@ -137,19 +146,48 @@ class Agent:
         async with self._turn:
             loop = asyncio.get_running_loop()
             cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
-            servers, containers = listeners(cluster), programs(cluster)
-            self._name_servers.update(cluster)
-            self._draining.update(cluster)
-            # what goes makes room for what comes: a port may pass from one container to another
-            await self._containers.stop_others(containers)
-            await self._listeners.close_others(servers)
-            self._failures = (
-                *await self._listeners.open_missing(servers),
-                *await self._containers.start_missing(containers),
-            )
-            failures = (*self._failures, *await self._balancers.converge(cluster))
-            self._watch(cluster)
-            return Converged(len(self._listeners), len(self._containers.statuses), failures)
+            loop.call_later(IDLE_SECONDS, self._begin_to_live)
+            return await self._serve_cluster(cluster)
+
+    async def serve_cluster(self, cluster: Cluster) -> Converged:
+        """Serve and run what the cluster says."""
+        async with self._turn:
+            return await self._serve_cluster(cluster)
+
+    async def _serve_cluster(self, cluster: Cluster) -> Converged:
+        servers, containers = listeners(cluster), programs(cluster)
+        self._name_servers.update(cluster)
+        self._draining.update(cluster)
+        # what goes makes room for what comes: a port may pass from one container to another
+        await self._containers.stop_others(containers)
+        await self._listeners.close_others(servers)
+        self._failures = (
+            *await self._listeners.open_missing(servers),
+            *await self._containers.start_missing(containers),
+        )
+        failures = (*self._failures, *await self._balancers.converge(cluster))
+        self._watch(cluster)
+        return Converged(len(self._listeners), len(self._containers.statuses), failures)
+
+    def _begin_to_live(self) -> None:
+        """Hold the lab's objects, as soon as there is time for what can wait."""
+        self._tasks.add(task := asyncio.get_running_loop().create_task(self._start_live()))
+        task.add_done_callback(self._tasks.discard)
+
+    async def _start_live(self) -> None:
+        try:
+            await self.live()
+        except Exception:
+            logging.getLogger(__name__).exception("the lab does not begin to live")
+
+    async def live(self) -> Live:
+        """The lab's objects and the loop that carries them out, which begins if it has not yet."""
+        from kns.agent.live import Live
+
+        if self._live is None:
+            self._live = Live(self._paths, self._worker, self.serve_cluster, self.kubelet)
+        await self._live.start()
+        return self._live
 
     @property
     def kubelet(self) -> Kubelet:
@@ -159,9 +197,21 @@ class Agent:
 
         if self._kubelet is None:
             self._kubelet = Kubelet(
-                self._paths, self._containers, self._listeners, _log_report, _log_event
+                self._paths, self._containers, self._listeners, self._report, self._tell
             )
         return self._kubelet
+
+    def _report(self, report: PodReport) -> None:
+        """What the kubelet says of a pod."""
+        if self._live is not None:
+            self._live.report(report)
+        _log_report(report)
+
+    def _tell(self, pod: Pod, event: ContainerEvent) -> None:
+        """What the kubelet tells of a container."""
+        if self._live is not None:
+            self._live.tell(pod, event)
+        _log_event(pod, event)
 
     def _watch(self, cluster: Cluster) -> None:
         """Watch the pods of this cluster; at first when there is time for what can wait."""

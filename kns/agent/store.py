@@ -233,8 +233,9 @@ class Store:
     def replace_all(self, objects: Iterable[Object]) -> tuple[ObjectChange, ...]:
         """Have these objects and no others: what is equal stays, the rest becomes changes.
 
-        What a server writes (`uid`, times, versions) stays with an object, and so does a status of
-        which the new one says nothing. Missing namespaces are made. Returns the changes.
+        What a server writes (times, versions) stays with an object, and so does a status of which
+        the new one says nothing; a `uid` that is given is taken, as others may refer to it. Missing
+        namespaces are made. Returns the changes.
         """
         before = self._version
         wanted: dict[tuple[Resource, ObjectKey], Object] = {}
@@ -248,7 +249,8 @@ class Store:
         for (resource, key), obj in wanted.items():
             old = self.get(resource, *key)
             if old is None:
-                self.create(resource, obj)
+                made = self._made(resource, obj, key, text(obj, "metadata", "uid"))
+                self._put(ChangeType.ADDED, resource, made, None)
             elif (made := _replaced(old, obj)) != old:
                 self._put(ChangeType.MODIFIED, resource, made, old)
         return tuple(change for change in self._history if change.version > before)
@@ -272,7 +274,7 @@ class Store:
             why = "the object has been modified; please apply your changes to the latest version "
             raise ConflictError(resource, name, f"{why}and try again")
 
-    def _made(self, resource: Resource, obj: Object, key: ObjectKey) -> Object:
+    def _made(self, resource: Resource, obj: Object, key: ObjectKey, uid: str = "") -> Object:
         """A new object with what the server writes."""
         own = {
             name: value
@@ -286,7 +288,7 @@ class Store:
             **({"namespace": key.namespace} if key.namespace else {}),
         }
         created = timestamp(self._clock())
-        own = {**named, **own, "uid": str(uuid.uuid4()), "creationTimestamp": created}
+        own = {**named, **own, "uid": uid or str(uuid.uuid4()), "creationTimestamp": created}
         if _has_generation(resource, obj):
             own["generation"] = 1
         if resource is NAMESPACE:
@@ -412,6 +414,7 @@ def _replaced(old: Object, new: Object) -> Object:
         for key, value in mapping(made, "metadata").items()
         if key not in {"deletionTimestamp", "deletionGracePeriodSeconds"}
     }
+    own["uid"] = text(new, "metadata", "uid") or own["uid"]
     return {**made, "metadata": own}
 
 

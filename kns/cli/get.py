@@ -7,7 +7,7 @@ from click.shell_completion import CompletionItem
 
 from kns.cli.lab_options import lab_option
 from kns.cli.output import output_option, print_json, print_text, terminal_width
-from kns.engine.labs import running
+from kns.engine.labs import RunningLab, lab_documents, running
 from kns.engine.presence import presence_of
 from kns.errors import UsageError
 from kns.labfile.dump import dump_yaml
@@ -15,11 +15,18 @@ from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
 from kns.report.table import render_table
 
+#: what stands for all objects together, as a lab file
+_WHOLE = frozenset({"lab", "all"})
 
-def _kind_named(_context: click.Context, _parameter: click.Parameter, value: str) -> ListedKind:
-    """`pods`, or one of kubectl's other names for it."""
+
+def _kind_named(
+    _context: click.Context, _parameter: click.Parameter, value: str
+) -> ListedKind | None:
+    """`pods`, or one of kubectl's other names for it; None for the whole lab."""
+    if value.lower() in _WHOLE:
+        return None
     if value.lower() not in ALIASES:
-        kinds = ", ".join(ListedKind)
+        kinds = ", ".join((*ListedKind, "lab"))
         raise UsageError(f"there is no kind {value!r}", hint=f"kinds: {kinds}")
     return ALIASES[value.lower()]
 
@@ -35,7 +42,7 @@ def _complete_kind(
     "kind",
     callback=_kind_named,
     shell_complete=_complete_kind,
-    metavar="|".join(ListedKind),
+    metavar="|".join((*ListedKind, "lab")),
 )
 @click.argument("names", nargs=-1)
 @click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")
@@ -45,7 +52,7 @@ def _complete_kind(
 @lab_option
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    kind: ListedKind,
+    kind: ListedKind | None,
     names: tuple[str, ...],
     namespace: str,
     all_namespaces: bool,
@@ -59,8 +66,12 @@ def command(  # noqa: PLR0913 - one parameter an option
       kns get pods -o wide
       kns get services -A
       kns get pods pod1 -o json
+      kns get lab -o yaml             all of it as a lab file, as it is now
     """
     running_lab = running(lab)
+    if kind is None:
+        _print_whole(running_lab, output)
+        return
     cluster, presence = running_lab.cluster, presence_of(running_lab)
     in_namespaces = kind.is_namespaced and not all_namespaces
     selection = Selection(namespace if in_namespaces else "", names)
@@ -78,3 +89,14 @@ def command(  # noqa: PLR0913 - one parameter an option
         click.echo(f"no {kind}{where}", err=True)
         return
     print_text(render_table(table, terminal_width()))
+
+
+def _print_whole(lab: RunningLab, output: str | None) -> None:
+    """The lab file that stands for the lab as it is now."""
+    if output not in {"json", "yaml"}:
+        raise UsageError("a lab has no columns", hint="kns get lab -o yaml")
+    found = list(lab_documents(lab.paths))
+    if output == "json":
+        print_json({"apiVersion": "v1", "kind": "List", "items": found})
+    else:
+        print_text("---\n".join(map(dump_yaml, found)))

@@ -251,6 +251,14 @@ def entrance(cluster: Cluster, family: IPFamily | None = None) -> Entrance | Non
     return Entrance(address, ports[HTTP], ports[HTTPS], service, node)
 
 
+def ingress_address(ingress: Ingress, cluster: Cluster) -> str:
+    """Where the world finds the Ingress: its controller's entrance; empty if nobody serves it."""
+    if ingress not in served(cluster):
+        return ""
+    door = entrance(cluster)
+    return str(door.address) if door is not None else ""
+
+
 def controller_service(cluster: Cluster) -> Service | None:
     """The controller's Service."""
     if cluster.ingress_controller is None:

@@ -27,7 +27,7 @@ from kns.compile.listeners import Listener, listeners
 from kns.compile.networkpolicy import table as networkpolicy
 from kns.compile.node import bare_node
 from kns.compile.podnetwork.by_mode import pod_network
-from kns.compile.pods import bridge_on_node, compile_pod
+from kns.compile.pods import bridge_on_node, compile_pod, has_fixed_neighbors
 from kns.compile.programs.program import Program
 from kns.compile.programs.programs import programs
 from kns.compile.proxy.by_mode import proxy
@@ -52,9 +52,13 @@ def compile_lab(cluster: Cluster) -> LabState:
     return LabState(compile_host(cluster), listeners(cluster), programs(cluster))
 
 
-def compile_host(cluster: Cluster) -> HostState:
-    """The kernel's part of it: fabric, nodes, internet hosts, pods."""
+def compile_host(cluster: Cluster, before: tuple[Cluster, HostState] | None = None) -> HostState:
+    """The kernel's part of it: fabric, nodes, internet hosts, pods.
+
+    `before`: another cluster and its state, of which the pods that are the same are taken.
+    """
     nodes = {node.name: node for node in cluster.nodes}
+    same = _same_pods(cluster, before)
     pods: dict[str, list[Pod]] = {name: [] for name in nodes}
     for pod in cluster.pods:
         pods[pod.node].append(pod)
@@ -65,13 +69,33 @@ def compile_host(cluster: Cluster) -> HostState:
             *(compile_internet_host(cluster, host) for host in cluster.internet),
             *load_balancer.hosts(cluster),
             *(
-                compile_pod(cluster, pod, nodes[pod.node])
+                same.get(pod.full_name) or compile_pod(cluster, pod, nodes[pod.node])
                 for pod in cluster.pods
                 if not pod.host_network
             ),
         )
     )
     return with_faults(cluster, state)
+
+
+def _same_pods(cluster: Cluster, before: tuple[Cluster, HostState] | None) -> dict[str, Netns]:
+    """The netns of the pods, by full name, that are where they were, with the same addresses."""
+    if before is None:
+        return {}
+    old, host = before
+    if (old.network, old.nodes, has_fixed_neighbors(old)) != (
+        cluster.network, cluster.nodes, has_fixed_neighbors(cluster)
+    ):  # fmt: skip
+        return {}
+    spaces = {space.name: space for space in host.netns}
+    known = {pod.full_name: pod for pod in old.pods if not pod.host_network}
+    return {
+        name: spaces[names.netns_of_pod(cluster.name, pod.namespace, pod.name)]
+        for pod in cluster.pods
+        if (found := known.get(name := pod.full_name)) is not None
+        and not pod.host_network
+        and (found.node, found.addresses) == (pod.node, pod.addresses)
+    }
 
 
 def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:

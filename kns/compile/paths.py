@@ -31,6 +31,16 @@ class LabPaths:
         return self.folder / "leases.json"
 
     @property
+    def objects(self) -> Path:
+        """The journal of the objects that the agent holds."""
+        return self.folder / "objects.log"
+
+    @property
+    def objects_base(self) -> Path:
+        """The objects as the file has them."""
+        return self.folder / "objects.base"
+
+    @property
     def options(self) -> Path:
         """What `up`'s own options changed in the lab (`--proxy-mode`)."""
         return self.folder / "options.json"

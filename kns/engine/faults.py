@@ -17,6 +17,7 @@ from kns.compile.paths import LabPaths
 from kns.engine import agent, files, platform, snapshot
 from kns.engine.change_lines import change_lines
 from kns.engine.labs import (
+    applied_spec,
     in_modes,
     lab_netns,
     live_faults,
@@ -33,7 +34,6 @@ from kns.kernel.apply import apply
 from kns.kernel.observe import interests, observe
 from kns.kinds.faults import Faults
 from kns.kinds.lab import Lab
-from kns.kinds.load import load_lab
 from kns.plan.diff import plan
 from kns.plan.ops import Op
 from kns.state.model import HostState
@@ -65,7 +65,7 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
     found = running(lab)
     paths = found.paths
     with locked(paths):
-        spec = load_lab(paths.spec).spec
+        spec = applied_spec(paths)
         now = _now(paths, spec)
         before = _cluster(paths, spec, now)
         faults = edit(now, before)

@@ -14,6 +14,11 @@ from kns.engine.private import ensure_folder, write_private
 from kns.errors import KnsError, from_os_error
 
 
+def write_leases(paths: LabPaths, leases: Leases) -> None:
+    """What was handed out, before anybody has it: a crash must not lose addresses."""
+    _write(paths.leases, leases.to_json())
+
+
 def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[str, str]) -> None:
     """The spec copy, leases and options; first of all, for a crash must not lose addresses."""
     ensure_folder(paths.logs)  # in the lab's own folder, which is made with it
@@ -21,6 +26,12 @@ def write_lab(paths: LabPaths, spec_text: str, leases: Leases, options: Mapping[
     _write(paths.options, json.dumps(options))
     _write(paths.spec, spec_text)
     paths.faults.unlink(missing_ok=True)  # those of the file count again
+
+
+def forget_objects(paths: LabPaths) -> None:
+    """Remove what the agent has kept of the objects: it begins anew with those of the file."""
+    for path in (paths.objects, paths.objects_base):
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,15 @@ class LabFiles:
     @staticmethod
     def read(paths: LabPaths) -> LabFiles:
         """Keep what the files hold now; one that is missing is kept as missing."""
-        files = (paths.leases, paths.options, paths.spec, paths.faults, paths.etc_file)
+        files = (
+            paths.leases,
+            paths.options,
+            paths.spec,
+            paths.faults,
+            paths.etc_file,
+            paths.objects,
+            paths.objects_base,
+        )
         return LabFiles({path: _content(path) for path in files})
 
     def restore(self) -> None:

@@ -20,7 +20,9 @@ from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
 
 if TYPE_CHECKING:
+    from kns.kinds.common import Object
     from kns.kinds.faults import Faults
+    from kns.kinds.lab import Lab
 
 #: drift that the kernel doesn't show
 NO_AGENT = "agent: not running, so no built-in server answers"
@@ -120,15 +122,66 @@ def applied_cluster(paths: LabPaths) -> Cluster:
 
 
 def load_applied(paths: LabPaths) -> Loaded:
-    """The lab as `up` last wrote it down, its options included."""
+    """The lab as `up` last wrote it down, its options included, and as it was changed since."""
     from kns.kinds.load import load_lab
 
+    now = load_objects(paths)
+    if now is not None:
+        return now
     loaded = load_lab(paths.spec)
     options = read_options(paths)
-    live = live_faults(paths)
-    spec = loaded.spec if live is None else replace(loaded.spec, faults=live)
-    found = in_modes(resolved(spec, read_leases(paths)), options)
+    found = in_modes(resolved(with_faults(loaded.spec, paths), read_leases(paths)), options)
     return replace(found, warnings=(*loaded.warnings, *found.warnings))
+
+
+def load_objects(paths: LabPaths) -> Loaded | None:
+    """The lab of the objects that its agent holds; None if it has none of the lab's file."""
+    lab = _lab_of_objects(paths)
+    if lab is None:
+        return None
+    return in_modes(resolved(with_faults(lab, paths), read_leases(paths)), read_options(paths))
+
+
+def applied_spec(paths: LabPaths) -> Lab:
+    """The lab as its file says, and as it was changed since; with the file's faults."""
+    from kns.kinds.load import load_lab
+
+    return _lab_of_objects(paths) or load_lab(paths.spec).spec
+
+
+def lab_documents(paths: LabPaths) -> Iterator[Object]:
+    """The documents of a lab file that stands for the lab as it is now."""
+    from kns.engine.objects import read_objects
+    from kns.kinds.export import documents
+    from kns.kinds.load import load_lab
+    from kns.kinds.seed import objects_of
+
+    kept = read_objects(paths)
+    return documents(objects_of(load_lab(paths.spec)) if kept is None else kept.objects)
+
+
+def with_faults(lab: Lab, paths: LabPaths) -> Lab:
+    """The lab with the faults that a command has set since `up`."""
+    live = live_faults(paths)
+    return lab if live is None else replace(lab, faults=live)
+
+
+def _lab_of_objects(paths: LabPaths) -> Lab | None:
+    from kns.engine.objects import read_objects
+    from kns.kinds.assemble import lab_of
+
+    kept = read_objects(paths)
+    return None if kept is None else lab_of(kept.objects).lab
+
+
+def unchanged(paths: LabPaths, text: str, options: ModeOptions) -> Loaded | None:
+    """The lab of its agent's objects, if they are those of this file, in the same modes."""
+    try:
+        if paths.spec.read_text(encoding="utf-8") != text or read_options(paths) != options:
+            return None
+    except (OSError, ValueError):
+        return None
+    return load_objects(paths)
 
 
 def resolved(spec: object, leases: Leases) -> Loaded:

@@ -11,6 +11,7 @@ or if the snapshot is of another kns, or damaged, there is no snapshot.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import pickle
@@ -27,6 +28,12 @@ def save(paths: LabPaths, cluster: Cluster) -> None:
     """Keep the cluster that the lab's files, as they are now, lead to."""
     kept = base64.b64encode(pickle.dumps(cluster, 5)).decode()
     write_private(_path(paths), f"{_digest(paths)} {kept}")
+
+
+def renew(paths: LabPaths) -> None:
+    """Say of the snapshot that there is that it is of the files as they are now."""
+    with contextlib.suppress(OSError), _path(paths).open("r+b") as file:
+        file.write(_digest(paths).encode("ascii"))
 
 
 def restore(paths: LabPaths) -> Cluster | None:
@@ -55,7 +62,7 @@ def _digest(paths: LabPaths) -> str:
     for entry in sorted(_sources(), key=lambda item: item.path):
         status = entry.stat()
         hashed.update(f" {entry.name} {status.st_mtime_ns} {status.st_size}".encode())
-    for path in (paths.spec, paths.leases, paths.options, paths.faults):
+    for path in (paths.spec, paths.leases, paths.options, paths.faults, paths.objects):
         content = path.read_bytes() if path.exists() else b""
         hashed.update(f" {len(content)} ".encode() + content)
     return hashed.hexdigest()

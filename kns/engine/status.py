@@ -9,6 +9,7 @@ from kns.compile.own_rules import own_rules
 from kns.engine import agent
 from kns.engine.change_lines import change_lines, serving_lines
 from kns.engine.labs import NO_AGENT, RunningLab, agent_pid, lab_netns, running
+from kns.engine.objects import live_changes
 from kns.engine.orders import AgentStatus, GetStatus, Refused
 from kns.engine.serving import plan_serving
 from kns.errors import KnsError
@@ -30,6 +31,8 @@ class LabStatus:
     agent: AgentStatus | None
     agent_error: str
     netns: int
+    #: what was changed while the lab lives, and is not in its file
+    changed: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -55,6 +58,7 @@ def status(lab: str | None = None) -> LabStatus:
         agent=answer if isinstance(answer, AgentStatus) else None,
         agent_error=answer.error if isinstance(answer, Refused) else "",
         netns=len(present),
+        changed=live_changes(found.paths),
     )
 
 

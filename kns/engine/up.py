@@ -19,14 +19,24 @@ from kns.compile import names
 from kns.compile.lab import LabState, compile_lab
 from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
-from kns.engine import agent, certificates, etc, files, platform, snapshot, stale, switch
+from kns.engine import agent, certificates, files, platform, snapshot, stale, switch
 from kns.engine import script as by_hand
 from kns.engine.change_lines import change_lines, serving_lines
 from kns.engine.down import remove
 from kns.engine.interruption import cancelled_by_signals
-from kns.engine.labs import Loaded, ModeOptions, in_modes, lab_netns, read_leases, resolved
+from kns.engine.labs import (
+    Loaded,
+    ModeOptions,
+    in_modes,
+    lab_netns,
+    read_leases,
+    resolved,
+    unchanged,
+)
 from kns.engine.lock import locked
+from kns.engine.objects import live_changes
 from kns.engine.orders import AgentStatus, Converge, Converged, GetStatus, Refused
+from kns.engine.reconcile import created_netns, write_down
 from kns.engine.serving import ServingOp, plan_serving
 from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, from_os_error
 from kns.kernel import processes
@@ -58,11 +68,17 @@ class UpResult:
     warnings: tuple[Problem, ...] = ()
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    #: changes of the living lab that are as in the file again
+    undone: tuple[str, ...] = ()
 
     @property
     def changes(self) -> tuple[str, ...]:
         """One line for each change: where, and what."""
-        return (*change_lines(self.lab, self.ops), *serving_lines(self.lab, self.serving))
+        return (
+            *(line.replace(": ", ": undone: ", 1) for line in self.undone),
+            *change_lines(self.lab, self.ops),
+            *serving_lines(self.lab, self.serving),
+        )
 
 
 @dataclass(slots=True)
@@ -77,6 +93,10 @@ class DesiredLab:
     before: Leases
     #: what was added to the files
     notes: tuple[str, ...] = ()
+    #: whether the agent's objects stay: they are the file's, and nobody has changed one
+    keeps_objects: bool = False
+    #: what was changed since the last `up`, and is as in the file again
+    undone: tuple[str, ...] = ()
 
     @property
     def cluster(self) -> Cluster:
@@ -98,11 +118,14 @@ def desire(
     in the files.
     """
     spec = load_lab(path, *more)
-    leases = Leases() if fresh else read_leases(LabPaths(spec.spec.name))
+    paths = LabPaths(spec.spec.name)
+    leases = Leases() if fresh else read_leases(paths)
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
     options = ModeOptions(proxy_mode, "l2" if why else "", release)
-    loaded = in_modes(loaded, options)
+    undone = () if fresh else live_changes(paths)
+    now = None if fresh or undone else unchanged(paths, spec.text, options)
+    loaded = now or in_modes(loaded, options)
     notes = [_fallback_warning(path, why)] if why else []
     if proxy_mode is not None or release is not None:
         cluster = loaded.cluster
@@ -110,7 +133,9 @@ def desire(
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
     state = compile_lab(loaded.cluster)
-    return DesiredLab(complete, spec.text, options, state, leases, spec.notes)
+    return DesiredLab(
+        complete, spec.text, options, state, leases, spec.notes, now is not None, undone
+    )
 
 
 def _fallback_warning(path: Path, why: str) -> Problem:
@@ -198,8 +223,8 @@ def up(
     platform.require(desired.state.host, desired.cluster)
     certificates.check(desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
-        if read_leases(paths) != desired.before:
-            # another run has handed out addresses since the file was resolved
+        if read_leases(paths) != desired.before or desired.keeps_objects:
+            # another run, or the living lab, may have handed out addresses since
             desired = desire(path, proxy_mode, release, more=more)
         try:
             return _converge(desired, paths, report, on_op, start)
@@ -224,10 +249,11 @@ def _converge(
     starter = _AgentStarter(desired.cluster.name, on_op)
     with cancelled_by_signals() as cancelled:
         try:
+            if not desired.keeps_objects:
+                files.forget_objects(paths)
             files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
             snapshot.save(paths, desired.cluster)
-            etc.write(desired.cluster, paths, _created(ops))
-            certificates.ensure(desired.cluster, paths)
+            write_down(paths, desired.cluster, created_netns(ops))
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
                 _settle(desired, report)
@@ -250,6 +276,7 @@ def _converge(
         warnings=desired.loaded.warnings,
         problems=served.problems,
         notes=(*desired.notes, *notes),
+        undone=desired.undone,
     )
 
 
@@ -266,10 +293,6 @@ def _phase(cluster: Cluster, *, created: bool, ops: Sequence[Op]) -> str:
     if not ops:
         return f"looking at {cluster.name}: nothing differs"
     return f"converging {cluster.name}: {len(ops)} change{'s' if len(ops) > 1 else ''}"
-
-
-def _created(ops: Sequence[Op]) -> frozenset[str]:
-    return frozenset(op.netns for op in ops if isinstance(op, CreateNetns))
 
 
 class _AgentStarter:

@@ -81,7 +81,8 @@ def apply(
 ) -> None:
     """Carry out the ops in order. Raises ApplyError at the first that the kernel refuses.
 
-    `indexes` are the ifindexes observed; `on_op` is called before each op, from the worker.
+    `indexes` are the ifindexes observed, of all netns of the lab: new links get others.
+    `on_op` is called before each op, from the worker.
     """
     if not ops:
         return

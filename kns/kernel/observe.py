@@ -149,6 +149,21 @@ def _read_all(
     return found
 
 
+def link_indexes(names: Iterable[str]) -> dict[str, dict[str, int]]:
+    """The ifindex of each link by netns and name; a netns that is not there has none."""
+    present = [name for name in names if netns.is_netns(name)]
+    return netns.in_thread(_indexes, present) if present else {}
+
+
+def _indexes(names: Iterable[str]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for name in names:
+        netns.enter(name)
+        with contextlib.closing(Socket()) as sock:
+            found[name] = {item.link.name: item.index for item in link_dumps.read(sock)}
+    return found
+
+
 def bird_routes_here() -> tuple[Route, ...]:
     """The routes that BIRD has put into the calling thread's netns."""
     with contextlib.closing(Socket()) as sock:

@@ -19,6 +19,7 @@ from kns.kinds.load import sources_of
 from kns.kinds.manifests import read_manifest
 from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.node import Node
+from kns.kinds.objects import Ref, ref_of, text, with_part
 from kns.kinds.service import Service
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import WorkloadKind
@@ -28,8 +29,6 @@ from kns.labfile.place import Located, Place
 from kns.labfile.reader import DocumentKind, Reading
 from kns.labfile.wording import RefusedError
 
-#: kind, namespace, name
-Ref = tuple[str, str, str]
 #: what pods are made from; the pods themselves are what counts
 _CONTROLLERS = frozenset(str(kind) for kind in WorkloadKind if kind is not WorkloadKind.POD)
 
@@ -101,13 +100,6 @@ def lab_of(objects: Iterable[Object], *, check: bool = True) -> Assembled:
     return Assembler().assemble(objects, check=check)
 
 
-def ref_of(item: Object) -> Ref:
-    """What names the object among all of them."""
-    meta = item.get("metadata")
-    known = meta if isinstance(meta, dict) else {}
-    return str(item.get("kind")), str(known.get("namespace") or ""), str(known.get("name"))
-
-
 def _options(lab: Object) -> WrittenLab:
     """The Lab object's own fields, without what a server has written into it."""
     meta = lab.get("metadata")
@@ -154,7 +146,13 @@ def _read(ref: Ref, item: Object) -> _Read:
 
 
 def _for_reading(item: Object) -> Object:
-    """A Service's status is the load balancer's own account, unless its file has written it."""
+    """A pod on which no kubelet has reported yet is not ready.
+
+    A Service's status is the load balancer's own account, unless its file has written it.
+    """
+    if item.get("kind") == "Pod" and text(item, "status", "phase") == "Pending":
+        waits: Object = {"type": "Ready", "status": "False"}
+        return with_part(item, [waits], "status", "conditions")
     if item.get("kind") != "Service" or WRITTEN_STATUS in _annotations(item):
         return item
     return {key: value for key, value in item.items() if key != "status"}

@@ -67,6 +67,15 @@ def key_of(obj: Object) -> ObjectKey:
     return ObjectKey(text(obj, "metadata", "namespace"), text(obj, "metadata", "name"))
 
 
+#: kind, namespace, name
+Ref = tuple[str, str, str]
+
+
+def ref_of(obj: Object) -> Ref:
+    """What names the object among those of all kinds."""
+    return (text(obj, "kind"), *key_of(obj))
+
+
 def name_of(obj: Object) -> str:
     """`metadata.name`."""
     return text(obj, "metadata", "name")

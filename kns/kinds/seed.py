@@ -140,6 +140,9 @@ def _with_pod_marks(item: Object) -> Object:
     if meta.get("deletionTimestamp"):
         marks[TERMINATING] = "true"
     wanted = {key: value for key, value in marks.items() if value != "true" or key != READY}
+    if status.get("phase") == "Pending":
+        # it is made here, and runs as every pod of a file does
+        item = {**item, "status": {k: v for k, v in status.items() if k != "phase"}}
     if not wanted:
         return item
     gone = {"deletionTimestamp", "deletionGracePeriodSeconds"}

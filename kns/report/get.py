@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kns.addresses import IPAddress
-from kns.cluster.ingress import entrance, served
+from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
 from kns.kinds.column_words import NONE, age_text, labels_text
@@ -340,14 +340,6 @@ def hosts_text(ingress: Ingress) -> str:
     hosts = list(dict.fromkeys(rule.host or "*" for rule in ingress.rules)) or ["*"]
     more = f" + {len(hosts) - 3} more..." if len(hosts) > 3 else ""
     return ",".join(hosts[:3]) + more
-
-
-def ingress_address(ingress: Ingress, cluster: Cluster) -> str:
-    """Where the world finds the Ingress: its controller's entrance; empty if nobody serves it."""
-    if ingress not in served(cluster):
-        return ""
-    door = entrance(cluster)
-    return str(door.address) if door is not None else ""
 
 
 def _address_and_port(address: IPAddress, port: int | None) -> str:

@@ -5,6 +5,7 @@ So what reads `kubectl get -o json` reads this. Fields that a lab doesn't have a
 
 from __future__ import annotations
 
+from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.engine.presence import Presence
 from kns.kinds import (
@@ -23,7 +24,6 @@ from kns.labfile.reader import JSON
 from kns.report.get import (
     ListedKind,
     Selection,
-    ingress_address,
     select_ingresses,
     select_namespaces,
     select_pods,

@@ -26,6 +26,9 @@ def status_text(status: LabStatus, width: int | None = None) -> str:
         *_balancer(status),
         *_faults(status),
     ]
+    if status.changed:
+        lines += ["changed since kns up, which goes back to the file:"]
+        lines += [f"  {line}" for line in status.changed]
     if status.drift:
         lines += ["drift, and what kns up does about it:"]
         lines += [f"  {line}" for line in status.drift]
@@ -93,6 +96,7 @@ def status_json(status: LabStatus) -> dict[str, object]:
         "services": len(cluster.services),
         "netns": status.netns,
         "faults": cluster.faults.written.to_document(),
+        "changed": list(status.changed),
         "drift": list(status.drift),
         "agent": {
             "running": status.agent_pid is not None,

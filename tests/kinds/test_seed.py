@@ -10,10 +10,14 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
-from kns.kinds.assemble import Assembler, lab_of, ref_of
+from kns.kinds.assemble import Assembler, lab_of
 from kns.kinds.common import Object
+from kns.kinds.export import documents
 from kns.kinds.load import LoadedLab, load_lab, load_lab_text
+from kns.kinds.objects import ref_of
+from kns.kinds.pod import Pod
 from kns.kinds.seed import objects_of
+from kns.labfile.dump import dump_yaml
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "labs").glob("*.yaml")) + sorted(
@@ -160,3 +164,20 @@ def test_what_is_the_same_is_not_read_again() -> None:
 def test_without_a_lab_there_is_none() -> None:
     with pytest.raises(ValueError, match="no object of kind Lab"):
         lab_of([])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_objects_are_written_as_a_file_of_the_same_lab(path: Path) -> None:
+    loaded = load_lab(path)
+    text = "---\n".join(map(dump_yaml, documents(objects_of(loaded))))
+    again = load_lab_text(text)
+    before = resolve(loaded.spec)
+    after = resolve(again.spec, before.leases)
+    for name in ("nodes", "services", "network_policies", "ingresses"):
+        assert getattr(after.cluster, name) == getattr(before.cluster, name)
+    assert by_name(after.cluster.pods) == by_name(before.cluster.pods)
+    assert after.cluster.network == before.cluster.network
+
+
+def by_name(pods: tuple[Pod, ...]) -> dict[str, Pod]:
+    return {pod.full_name: pod for pod in pods}

@@ -1,0 +1,357 @@
+"""The living lab: what is written into the store becomes so in the kernel, within a moment.
+
+    change ─▶ controllers ─▶ Lab ─▶ Cluster ─▶ what differs, under the lab's lock ─▶ servers
+                  ▲                                                                    │
+                  └──────────────── accounts: addresses, conditions, slices ◀──────────┘
+
+Rounds follow each other until nothing changes. An object that can't be taken is told in the log
+and left out; it never stops the rest. Each write is in the journal before the writer has its
+answer, so that an agent that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+
+from kns.agent.controllers.run import Controllers
+from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
+from kns.agent.kubelet.kubelet import Kubelet
+from kns.agent.kubelet.reports import PodReport
+from kns.agent.kubelet.watched import ContainerEvent
+from kns.agent.statuses import Account, accounts, with_kubelet
+from kns.agent.store import ChangeType, ObjectChange, Store, StoreError, UpdatePart
+from kns.cluster.leases import Leases
+from kns.cluster.model import Cluster
+from kns.compile.paths import LabPaths
+from kns.engine import labs, reconcile, snapshot
+from kns.engine.lock import locked
+from kns.engine.objects import Journal, read_objects, write_base
+from kns.engine.reconcile import Applied
+from kns.errors import KnsError, LockedError
+from kns.kinds.assemble import Assembled, Assembler
+from kns.kinds.common import Object
+from kns.kinds.load import load_lab
+from kns.kinds.objects import ObjectKey, Ref, key_of, mapping, mappings, number, ref_of, text
+from kns.kinds.pod import Pod
+from kns.kinds.resources import ENDPOINT_SLICE, EVENT, NODE, POD
+from kns.kinds.seed import objects_of
+
+#: seconds in which further changes are waited for: one command writes several objects
+DEBOUNCE = 0.005
+#: seconds after which a round that another command's work has kept waiting is tried again
+_LOCK_PAUSE = 0.05
+#: what a lab's network depends on
+_EFFECTIVE = frozenset({
+    "ConfigMap", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "Lab", "Namespace",
+    "NetworkPolicy", "Node", "Pod", "Secret", "Service",
+})  # fmt: skip
+
+Serve = Callable[[Cluster], Awaitable[object]]
+
+
+class _SupersededError(Exception):
+    """An `up` has gone back to the file: what the store holds is of the past."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """What a round has come to in the kernel."""
+
+    assembled: Assembled
+    applied: Applied
+    leases: Leases
+    changed: bool
+
+
+class Live:
+    """The store of a lab, and the loop that carries out what is written into it."""
+
+    def __init__(self, paths: LabPaths, worker: Executor, serve: Serve, kubelet: Kubelet) -> None:
+        self._paths, self._worker, self._serve = paths, worker, serve
+        self._kubelet = kubelet
+        self._ending: dict[ObjectKey, asyncio.Task[None]] = {}
+        self._journal = Journal(paths)
+        self._assembler = Assembler()
+        self._applied: Applied | None = None
+        self._leases = Leases()
+        self._options = labs.ModeOptions()
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._effective = False
+        self._changed: set[Ref] = set()
+        self._left_out: dict[Ref, Object] = {}
+        self._told: set[str] = set()
+        self._settled = asyncio.Event()
+        self._starting = False
+        self._beginning = asyncio.Lock()
+        self.store = Store(self._write)
+        self.store.subscribe(self._on_change)
+        self._controllers = Controllers(self.store)
+        self._silent: dict[str, float] = {}
+
+    # -- beginning and end -------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take over the lab as `up`, or an earlier agent, has left it. KnsError if it can't."""
+        async with self._beginning:
+            if not self.is_current:
+                self.close()
+                self._starting = True
+                try:
+                    await self._take_over()
+                finally:
+                    self._starting = False
+            # a command may have set faults, which are in no object
+            self._effective = True
+            self._wake()
+
+    async def _take_over(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._journal.prepare()
+        kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
+        cluster = await loop.run_in_executor(self._worker, labs.applied_cluster, self._paths)
+        applied = await loop.run_in_executor(self._worker, reconcile.take_over, cluster)
+        self._kubelet.update(cluster)
+        self._leases = labs.read_leases(self._paths)
+        self._options = labs.read_options(self._paths)
+        if kept is None:
+            bound = {name: lease.node for name, lease in self._leases.pods.items()}
+            loaded = await loop.run_in_executor(self._worker, load_lab, self._paths.spec)
+            self.store.replace_all(objects_of(loaded, bound))
+            self._account(applied.cluster, None)
+            write_base(self._paths, self._journal.objects)
+        else:
+            self._journal.prepare(kept.objects)
+            self.store.restore(kept.objects, kept.version)
+            self._account(applied.cluster, None)
+        self._journal.begin(self.store.version)
+        self._applied = applied
+
+    def close(self) -> None:
+        """Let the lab be as it is."""
+        if self._task is not None:
+            self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        for ending in self._ending.values():
+            ending.cancel()
+        self._task, self._timer, self._applied = None, None, None
+        self._journal.close()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it has taken over the lab, and no `up` has gone back to the file since."""
+        return self._applied is not None and self._journal.is_current
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster as it was applied last."""
+        return None if self._applied is None else self._applied.cluster
+
+    async def settled(self) -> None:
+        """Wait until everything that was written is so."""
+        await self._settled.wait()
+
+    # -- what calls for a round --------------------------------------------------------------------
+
+    def _write(self, change: ObjectChange) -> None:
+        """The store's journal."""
+        gone = change.type is ChangeType.DELETED
+        self._journal.append(change.version, change.object, gone=gone)
+
+    def _on_change(self, change: ObjectChange) -> None:
+        if change.resource is EVENT or self._starting:
+            return
+        if _is_effective(change):
+            self._effective = True
+            self._changed.add(ref_of(change.object))
+        self._wake()
+
+    def _wake(self, after: float = DEBOUNCE) -> None:
+        self._settled.clear()
+        if self._task is None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(after, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._task = asyncio.get_running_loop().create_task(self._rounds())
+
+    async def _rounds(self) -> None:
+        """Rounds until nothing changes; then when the controllers want to be asked again."""
+        again = math.inf
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                version = self.store.version
+                now = time.time()
+                again = self._controllers.run(now, self._silent_nodes(now))
+                self._end_pods()
+                if self._effective:
+                    await self._round()
+                elif self.store.version == version:
+                    break
+            await loop.run_in_executor(self._worker, snapshot.renew, self._paths)
+        except _SupersededError:
+            return
+        except Exception:
+            logging.getLogger(__name__).exception("a round of the live lab failed")
+        finally:
+            self._task = None
+        self._settled.set()
+        if again < math.inf:
+            self._timer = loop.call_later(max(0.0, again - time.time()), self._begin)
+
+    # -- one round ---------------------------------------------------------------------------------
+
+    async def _round(self) -> None:
+        self._effective = False
+        changed, self._changed = self._changed, set()
+        objects = tuple(
+            item for item in self._journal.objects if self._left_out.get(ref_of(item)) is not item
+        )
+        before = self.cluster
+        loop = asyncio.get_running_loop()
+        try:
+            done = await loop.run_in_executor(self._worker, self._carry_out, objects)
+        except LockedError:
+            self._effective, self._changed = True, self._changed | changed
+            await asyncio.sleep(_LOCK_PAUSE)
+            return
+        except (KnsError, ValueError, LookupError, ArithmeticError) as error:
+            self._leave_out(changed, error)
+            return
+        self._applied, self._leases = done.applied, done.leases
+        self._tell(done.assembled)
+        if done.changed:
+            await self._serve(done.applied.cluster)
+        self._account(done.applied.cluster, before)
+
+    def _carry_out(self, objects: Sequence[Object]) -> _Round:
+        """In the worker: from the objects to the kernel. Raises what resolving or applying does."""
+        before = self._applied
+        assert before is not None  # noqa: S101 - rounds follow a start
+        with locked(self._paths, patience=0):
+            if not self._journal.is_current:
+                raise _SupersededError
+            assembled = self._assembler.assemble(objects)
+            lab = labs.with_faults(assembled.lab, self._paths)
+            loaded = labs.in_modes(labs.resolved(lab, self._leases), self._options)
+            if loaded.cluster == before.cluster and loaded.leases == self._leases:
+                applied = replace(before, cluster=loaded.cluster)
+                return _Round(assembled, applied, loaded.leases, changed=False)
+            applied, _ops = reconcile.reconcile(self._paths, before, loaded.cluster, loaded.leases)
+            return _Round(assembled, applied, loaded.leases, changed=True)
+
+    def _leave_out(self, changed: set[Ref], error: Exception) -> None:
+        """Go on without what came last: with it the lab can't be had."""
+        logging.getLogger(__name__).error("left out: %s: %s", sorted(changed), error)
+        objects = {ref_of(item): item for item in self._journal.objects}
+        self._left_out |= {ref: objects[ref] for ref in changed if ref in objects}
+        self._effective = bool(changed)
+
+    def _tell(self, assembled: Assembled) -> None:
+        for problems in assembled.problems.values():
+            for problem in problems:
+                if str(problem) not in self._told:
+                    self._told.add(str(problem))
+                    logging.getLogger(__name__).warning("left out: %s", problem)
+
+    # -- what is said of the objects ---------------------------------------------------------------
+
+    def _account(self, cluster: Cluster, before: Cluster | None) -> None:
+        for item in tuple(accounts(cluster, before, self.store, self._kubelet, time.time())):
+            with contextlib.suppress(StoreError):
+                self._put(item)
+
+    def _put(self, item: Account) -> None:
+        there = self.store.get(item.resource, item.namespace, item.name)
+        if item.obj is None:
+            if there is not None:
+                self.store.delete(item.resource, item.namespace, item.name)
+        elif there is None:
+            self.store.create(item.resource, item.obj)
+        elif item.resource is ENDPOINT_SLICE:
+            kept = mapping(there, "metadata")
+            self.store.update(
+                item.resource, {**item.obj, "metadata": {**kept, **mapping(item.obj, "metadata")}}
+            )
+        else:
+            self.store.update(item.resource, item.obj)
+
+    def _silent_nodes(self, now: float) -> Mapping[str, float]:
+        """The nodes whose cable is pulled: nobody hears of their kubelet, and since when."""
+        down = () if self.cluster is None else self.cluster.faults.nodes_down
+        self._silent = {name: self._silent.get(name, now) for name in down}
+        return self._silent
+
+    def _end_pods(self) -> None:
+        """Have the kubelet end the pods that are deleted, and let go of what runs nowhere."""
+        for item in self.store.list(POD):
+            key, node = key_of(item), text(item, "spec", "nodeName")
+            if not text(item, "metadata", "deletionTimestamp") or node in self._silent:
+                continue  # the kubelet of a node that is cut off does not hear of it
+            if key not in self._ending:
+                grace = number(item, "metadata", "deletionGracePeriodSeconds")
+                task = asyncio.get_running_loop().create_task(self._end_pod(key, grace))
+                self._ending[key] = task
+
+    async def _end_pod(self, key: ObjectKey, grace: int) -> None:
+        try:
+            await self._kubelet.terminate(key.namespace, key.name, grace)
+            with contextlib.suppress(StoreError):
+                self.store.delete(POD, key.namespace, key.name, grace=0)
+        finally:
+            self._ending.pop(key, None)
+
+    # -- what the kubelet says ---------------------------------------------------------------------
+
+    def report(self, report: PodReport) -> None:
+        """How the containers of a pod are."""
+        item = self.store.get(POD, report.namespace, report.name)
+        if self._applied is None or item is None or not text(item, "status", "podIP"):
+            return
+        made = with_kubelet(item, report, self._host_of(item), time.time())
+        with contextlib.suppress(StoreError):
+            self.store.update(POD, made, UpdatePart.STATUS)
+
+    def _host_of(self, item: Object) -> Object | None:
+        return self.store.get(NODE, "", text(item, "spec", "nodeName"))
+
+    def tell(self, pod: Pod, event: ContainerEvent) -> None:
+        """What has happened to a container, as an event about its pod."""
+        item = self.store.get(POD, pod.namespace, pod.name)
+        if self._applied is not None and item is not None:
+            kind = WARNING if event.is_warning else NORMAL
+            told = RecordEvent(item, event.reason, event.message, "kubelet", kind)
+            self._controllers.recorder.record(told, time.time())
+
+
+def _is_effective(change: ObjectChange) -> bool:
+    """Whether the network may depend on it."""
+    if change.resource.kind not in _EFFECTIVE:
+        return False
+    if change.resource is ENDPOINT_SLICE and mappings(change.object, "metadata", "ownerReferences"):
+        return False
+    if change.type is not ChangeType.MODIFIED or change.old is None:
+        return True
+    return _essence(change.object) != _essence(change.old)
+
+
+def _essence(item: Object) -> Object:
+    """What of an object the network depends on."""
+    meta = mapping(item, "metadata")
+    own: Object = {key: value for key, value in item.items() if key not in {"metadata", "status"}}
+    own["labels"], own["annotations"] = meta.get("labels"), meta.get("annotations")
+    own["deletionTimestamp"] = bool(meta.get("deletionTimestamp"))
+    if item.get("kind") == "Pod":
+        own["phase"] = text(item, "status", "phase")
+        ready = (c for c in mappings(item, "status", "conditions") if c.get("type") == "Ready")
+        own["ready"] = next((str(condition.get("status")) for condition in ready), "")
+    return own

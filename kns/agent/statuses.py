@@ -1,0 +1,246 @@
+"""What the cluster has become, as the objects' own accounts of it: addresses, conditions, slices.
+
+Computed from the resolved cluster alone; the store passes over what is so already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from kns.agent.kubelet.kubelet import Kubelet
+from kns.agent.kubelet.reports import PodReport, with_report
+from kns.agent.store import Store, timestamp
+from kns.cluster.ingress import ingress_address
+from kns.cluster.model import Cluster
+from kns.cluster.slices import MANAGED_BY
+from kns.kinds import endpointslice, node, service
+from kns.kinds.common import Object
+from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.marks import READY
+from kns.kinds.node import Node
+from kns.kinds.objects import key_of, mapping, mappings, part, text, with_part
+from kns.kinds.pod import Pod
+from kns.kinds.resources import ENDPOINT_SLICE, INGRESS, NODE, POD, SERVICE, Resource
+from kns.kinds.service import Service
+from kns.labfile.reader import JSON
+
+#: of the slices that controllers make of other objects
+_MADE_BY = frozenset({
+    "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An object as it should be said of it. `obj` is None for one that should not be there."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    obj: Object | None
+
+
+def accounts(
+    cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
+) -> Iterator[Account]:
+    """What is to be written after `before` has become `cluster`; None: everything."""
+    yield from _nodes(cluster, before, found, now)
+    yield from _services(cluster, before, found)
+    yield from _pods(cluster, before, found, kubelet, now)
+    yield from _slices(cluster, before, found)
+    yield from _ingresses(cluster, found)
+
+
+# -- nodes -----------------------------------------------------------------------------------------
+
+
+def _nodes(cluster: Cluster, before: Cluster | None, found: Store, now: float) -> Iterator[Account]:
+    if before is not None and before.nodes == cluster.nodes:
+        return
+    for item in cluster.nodes:
+        obj = found.get(NODE, "", item.name)
+        if obj is not None:
+            yield Account(NODE, "", item.name, _node(obj, item, cluster, now))
+
+
+def _node(obj: Object, item: Node, cluster: Cluster, now: float) -> Object:
+    own = node.write(item)
+    labels: Object = {**mapping(obj, "metadata", "labels"), "kubernetes.io/hostname": item.name}
+    made = with_part(obj, labels, "metadata", "labels")
+    made = {**made, "spec": {**mapping(obj, "spec"), **mapping(own, "spec"), **_taints(obj)}}
+    conditions: list[JSON] = list(mappings(obj, "status", "conditions"))
+    if not conditions:
+        since = timestamp(now)
+        conditions = [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "KubeletReady",
+                "message": "kubelet is posting ready status",
+                "lastHeartbeatTime": since,
+                "lastTransitionTime": since,
+            }
+        ]
+    status: Object = {
+        **mapping(obj, "status"),
+        "addresses": mapping(own, "status")["addresses"],
+        "conditions": conditions,
+        "nodeInfo": {
+            "kubeletVersion": f"v{cluster.network.kube_proxy.version}",
+            "kubeProxyVersion": f"v{cluster.network.kube_proxy.version}",
+            "operatingSystem": "linux",
+            "osImage": "kns",
+        },
+    }
+    return {**made, "status": status}
+
+
+def _taints(obj: Object) -> Object:
+    """The object's own: the cluster may be of a moment before."""
+    taints = part(obj, "spec", "taints")
+    return {} if taints is None else {"taints": taints}
+
+
+# -- services --------------------------------------------------------------------------------------
+
+
+def _services(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[Account]:
+    for item in cluster.services:
+        if before is not None and before.service(item.namespace, item.name) == item:
+            continue
+        obj = found.get(SERVICE, item.namespace, item.name)
+        yield Account(
+            SERVICE,
+            item.namespace,
+            item.name,
+            service.write(item) if obj is None else _service(obj, item),
+        )
+
+
+def _service(obj: Object, item: Service) -> Object:
+    """The object with what was allocated to it."""
+    own = service.write(item)
+    names = ("clusterIP", "clusterIPs", "ipFamilies", "ports", "healthCheckNodePort")
+    given: Object = {name: value for name, value in mapping(own, "spec").items() if name in names}
+    ports = mappings(obj, "spec", "ports")
+    given["ports"] = [
+        {**written, **({"nodePort": port.node_port} if port.node_port else {})}
+        for written, port in zip(ports, item.ports, strict=False)
+    ]
+    status: Object = {**mapping(obj, "status"), **mapping(own, "status")}
+    return {**obj, "spec": {**mapping(obj, "spec"), **given}, "status": status}
+
+
+# -- pods ------------------------------------------------------------------------------------------
+
+
+def _pods(
+    cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
+) -> Iterator[Account]:
+    nodes = {item.name: item for item in cluster.nodes}
+    for item in cluster.pods:
+        obj = found.get(POD, item.namespace, item.name)
+        if obj is None or text(obj, "metadata", "deletionTimestamp"):
+            continue
+        host = found.get(NODE, "", item.node)
+        same = before is not None and before.pod(item.namespace, item.name) == item
+        if same and text(obj, "status", "podIP") and _is_true(obj, "Ready") == item.ready:
+            continue
+        made = _pod(obj, item, nodes[item.node], now)
+        report = kubelet.report(item.namespace, item.name)
+        if report is not None:
+            made = with_kubelet(made, report, host, now)
+        yield Account(POD, item.namespace, item.name, made)
+
+
+def _pod(obj: Object, item: Pod, host: Node, now: float) -> Object:
+    """The pod once its netns is there: its addresses, and since when."""
+    conditions: list[JSON] = [
+        _condition(obj, kind, "True", now) for kind in ("PodReadyToStartContainers", "PodScheduled")
+    ]
+    known = {"PodReadyToStartContainers", "PodScheduled"}
+    conditions += [c for c in mappings(obj, "status", "conditions") if c.get("type") not in known]
+    status: Object = {
+        "phase": "Pending",
+        **mapping(obj, "status"),
+        "conditions": conditions,
+        "hostIP": str(host.addresses[0]),
+        "hostIPs": [{"ip": str(address)} for address in host.addresses],
+        "podIP": str(item.addresses[0]),
+        "podIPs": [{"ip": str(address)} for address in item.addresses],
+        "startTime": text(obj, "status", "startTime") or timestamp(now),
+    }
+    return {**obj, "status": status}
+
+
+def with_kubelet(obj: Object, report: PodReport, host: Object | None, now: float) -> Object:
+    """The pod as its kubelet sees it; not ready where somebody says so, or its node is lost."""
+    made = with_report(obj, report, now)
+    is_held = text(obj, "metadata", "annotations", READY) == "false"
+    if not is_held and (host is None or _is_true(host, "Ready")):
+        return made
+    conditions: list[JSON] = [
+        _condition(made, "Ready", "False", now) if item.get("type") == "Ready" else item
+        for item in mappings(made, "status", "conditions")
+    ]
+    return with_part(made, conditions, "status", "conditions")
+
+
+def _is_true(obj: Object, kind: str) -> bool:
+    found = (c for c in mappings(obj, "status", "conditions") if c.get("type") == kind)
+    return any(condition.get("status") == "True" for condition in found)
+
+
+def _condition(obj: Object, kind: str, value: str, now: float) -> JSON:
+    """A condition; since when it is so stays as long as it is so."""
+    for old in mappings(obj, "status", "conditions"):
+        if old.get("type") == kind and old.get("status") == value:
+            return old
+    return {"type": kind, "status": value, "lastTransitionTime": timestamp(now)}
+
+
+# -- slices ----------------------------------------------------------------------------------------
+
+
+def _slices(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[Account]:
+    made = [item for item in cluster.endpoint_slices if item.labels.get(MANAGED_BY) in _MADE_BY]
+    old = {} if before is None else {(i.namespace, i.name): i for i in before.endpoint_slices}
+    for item in made:
+        if old.get((item.namespace, item.name)) != item:
+            owner = found.get(SERVICE, item.namespace, item.service)
+            obj = _slice(item, owner)
+            yield Account(ENDPOINT_SLICE, item.namespace, item.name, obj)
+    wanted = {(item.namespace, item.name) for item in cluster.endpoint_slices}
+    for obj in found.list(ENDPOINT_SLICE):
+        key = key_of(obj)
+        if tuple(key) not in wanted and mappings(obj, "metadata", "ownerReferences"):
+            yield Account(ENDPOINT_SLICE, key.namespace, key.name, None)
+
+
+def _slice(item: EndpointSlice, owner: Object | None) -> Object:
+    made = endpointslice.write(item)
+    reference: Object = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "name": item.service,
+        "uid": text(owner or {}, "metadata", "uid"),
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return with_part(made, [reference], "metadata", "ownerReferences")
+
+
+# -- ingresses -------------------------------------------------------------------------------------
+
+
+def _ingresses(cluster: Cluster, found: Store) -> Iterator[Account]:
+    for item in cluster.ingresses:
+        obj = found.get(INGRESS, item.namespace, item.name)
+        if obj is None:
+            continue
+        address = ingress_address(item, cluster)
+        points: list[JSON] = [{"ip": address}] if address else []
+        balancer: Object = {"ingress": points} if points else {}
+        status: Object = {**mapping(obj, "status"), "loadBalancer": balancer}
+        yield Account(INGRESS, item.namespace, item.name, {**obj, "status": status})

@@ -1,0 +1,112 @@
+"""From one state of a running lab to the next: its files, and what of the kernel differs.
+
+    Cluster ─compile─▶ HostState ─plan against the last one─▶ ops ─▶ apply
+
+`up` reads the whole kernel first. While a lab lives, a change is compared with what was applied
+last, and only the netns that differ are touched, as kube-proxy's partial syncs do: what somebody
+has changed by hand is left to `up`. Where the kernel refuses an op, all of it is read, and mended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from kns.cluster.leases import Leases
+from kns.cluster.model import Cluster
+from kns.compile.lab import compile_host
+from kns.compile.own_rules import own_rules
+from kns.compile.paths import LabPaths
+from kns.engine import certificates, etc, files, platform, snapshot, stale
+from kns.engine.labs import lab_netns
+from kns.errors import ApplyError
+from kns.kernel.apply import apply
+from kns.kernel.observe import interests, link_indexes, observe
+from kns.plan.diff import plan
+from kns.plan.ops import CreateNetns, Op
+from kns.state.model import HostState
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What was applied last: the cluster, its state in the kernel, and the links' ifindexes."""
+
+    cluster: Cluster
+    host: HostState
+    indexes: Mapping[str, Mapping[str, int]]
+
+
+def write_down(paths: LabPaths, cluster: Cluster, new: Collection[str]) -> None:
+    """What the lab's netns find in their files, before they are there. `new`: those to come."""
+    etc.write(cluster, paths, new)
+    certificates.ensure(cluster, paths)
+
+
+def created_netns(ops: Collection[Op]) -> frozenset[str]:
+    """The netns that ops make."""
+    return frozenset(op.netns for op in ops if isinstance(op, CreateNetns))
+
+
+def take_over(cluster: Cluster) -> Applied:
+    """A lab as `up` has left it."""
+    return Applied(cluster, compile_host(cluster), link_indexes(lab_netns(cluster.name)))
+
+
+def reconcile(
+    paths: LabPaths, before: Applied, cluster: Cluster, leases: Leases
+) -> tuple[Applied, tuple[Op, ...]]:
+    """Make the lab, whose lock is held, what the cluster says; the ops that it took.
+
+    Raises PlatformError, or ApplyError if the kernel refuses what a second look asks for.
+    """
+    host = compile_host(cluster, (before.cluster, before.host))
+    ops, concerned = _changes(host, before.host)
+    certificates.check(cluster)
+    if ops:
+        platform.require(host, cluster)
+    files.write_leases(paths, leases)
+    write_down(paths, cluster, created_netns(ops))
+    indexes: dict[str, Mapping[str, int]] = dict(before.indexes)
+    if ops:
+        indexes.update(link_indexes(name for name in concerned if name in indexes))
+        try:
+            apply(ops, indexes)
+        except ApplyError as error:
+            logging.getLogger(__name__).warning("reading the whole lab again: %s", error)
+            ops = (*ops, *_mend(host, cluster))
+            indexes.update(link_indexes(lab_netns(cluster.name)))
+        else:
+            indexes.update(link_indexes(concerned))
+        stale.forget_neighbors(host, ops)
+        kept = _names(host)
+        indexes = {name: found for name, found in indexes.items() if name in kept}
+    snapshot.save(paths, cluster)
+    return Applied(cluster, host, indexes), ops
+
+
+def _changes(host: HostState, before: HostState) -> tuple[tuple[Op, ...], tuple[str, ...]]:
+    """The ops between two states, and the netns that are there after them and concerned."""
+    old = {space.name: space for space in before.netns}
+    wanted = tuple(space for space in host.netns if old.get(space.name) != space)
+    kept = _names(host)
+    names_of = {space.name for space in wanted}
+    found = tuple(
+        space for space in before.netns if space.name in names_of or space.name not in kept
+    )
+    return plan(HostState(wanted), HostState(found)), tuple(names_of)
+
+
+def _names(host: HostState) -> frozenset[str]:
+    return frozenset(space.name for space in host.netns)
+
+
+def _mend(host: HostState, cluster: Cluster) -> list[Op]:
+    """Compare all of it with the kernel, and carry out what differs; a second time for the rest."""
+    done: list[Op] = []
+    for _ in range(2):
+        found = observe(lab_netns(cluster.name), interests(host, own_rules()))
+        ops = plan(host, found.state)
+        apply(ops, found.indexes)
+        done += ops
+    return done

@@ -1,0 +1,242 @@
+"""The living lab on the kernel: what is written into the store is so a moment later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from kns.agent.agent import Agent, load
+from kns.agent.live import Live
+from kns.cluster.resolve import resolve
+from kns.compile.paths import LabPaths
+from kns.engine import agent
+from kns.engine.down import down
+from kns.engine.labs import lab_documents, running
+from kns.engine.objects import live_changes
+from kns.engine.status import status
+from kns.engine.up import up
+from kns.kernel import netns
+from kns.kernel.processes import Context, run
+from kns.kinds.common import Object
+from kns.kinds.load import load_lab_text
+from kns.kinds.objects import items, mappings, text, with_part
+from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, POD, SERVICE
+from kns.labfile.dump import dump_yaml
+from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
+
+pytestmark = pytest.mark.kernel
+
+LAB = "livetest"
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    down(LAB)
+    assert leftovers(LAB) == {}
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    return write_lab(tmp_path, small_lab(LAB, pods=2, nodes=2))
+
+
+@asynccontextmanager
+async def living() -> AsyncIterator[Live]:
+    """The lab under an agent of this process."""
+    here = Agent(LabPaths(LAB), load)
+    await here.converge()
+    live = await here.live()
+    await live.settled()
+    try:
+        yield live
+    finally:
+        here.close()
+
+
+def lives(lab: Path, then: Callable[[Live], Awaitable[None]]) -> None:
+    """Build the lab, take it from its agent, and do `then` with it."""
+    up(lab)
+    agent.end(LAB)
+
+    async def main() -> None:
+        async with living() as live:
+            await then(live)
+            await live.settled()
+
+    asyncio.run(main())
+    assert status(LAB).drift == ()
+
+
+def pod(name: str, node: str, **labels: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "labels": {**labels}},
+        "spec": {
+            "nodeName": node,
+            "containers": [{"name": "c", "ports": [{"containerPort": 8080}]}],
+        },
+        "status": {"phase": "Pending"},
+    }
+
+
+def service(name: str, **spec: str) -> Object:
+    ports: Object = {"port": 80, "targetPort": 8080}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {"selector": {"app": "new"}, "ports": [ports], **spec},
+    }
+
+
+async def answer(source: str, url: str) -> str:
+    argv = ("curl", "-s", "-m", "3", url)
+    loop = asyncio.get_running_loop()
+    context = Context(f"kns.{LAB}.{source}")
+    return (await loop.run_in_executor(None, lambda: run(argv, context=context, timeout=20))).stdout
+
+
+async def gone(live: Live, *names: str) -> None:
+    """Wait until the pods have ended, and nothing is left of them."""
+    for name in names:
+        while live.store.get(POD, "default", name) is not None:
+            await asyncio.sleep(0.02)
+    await live.settled()
+
+
+def endpoints(live: Live, name: str) -> list[str]:
+    return [
+        str(address)
+        for item in live.store.list(ENDPOINT_SLICE)
+        if text(item, "metadata", "labels", "kubernetes.io/service-name") == name
+        for endpoint in mappings(item, "endpoints")
+        for address in items(endpoint, "addresses")
+    ]
+
+
+def test_a_pod_and_a_service_come_and_go(lab: Path) -> None:
+    async def then(live: Live) -> None:
+        live.store.create(POD, pod("pod9", "node2", app="new"))
+        live.store.create(SERVICE, service("fresh"))
+        await live.settled()
+        made = live.store.get(POD, "default", "pod9")
+        assert made is not None
+        assert text(made, "status", "phase") == "Running"
+        assert endpoints(live, "fresh") == [text(made, "status", "podIP")]
+        given = live.store.get(SERVICE, "default", "fresh")
+        assert given is not None
+        address = text(given, "spec", "clusterIP")
+        assert await answer("pod1", f"http://{address}/hostname") == "pod9"
+        live.store.delete(POD, "default", "pod9")
+        await gone(live, "pod9")
+        assert live.store.get(POD, "default", "pod9") is None
+        assert f"kns.{LAB}.pod9" not in netns.list_netns()
+        assert endpoints(live, "fresh") == []
+        live.store.delete(SERVICE, "default", "fresh")
+
+    lives(lab, then)
+
+
+def test_a_pod_that_is_made_again_has_another_address(lab: Path) -> None:
+    async def then(live: Live) -> None:
+        before = live.store.get(POD, "default", "pod1")
+        live.store.delete(POD, "default", "pod1")
+        await gone(live, "pod1")
+        live.store.create(POD, pod("pod1", "node1", app="a"))
+        await live.settled()
+        after = live.store.get(POD, "default", "pod1")
+        assert before is not None
+        assert after is not None
+        assert text(before, "status", "podIP") != text(after, "status", "podIP")
+
+    lives(lab, then)
+
+
+def test_a_wrong_object_stops_nothing(lab: Path) -> None:
+    async def then(live: Live) -> None:
+        live.store.create(SERVICE, service("odd", type="Odd"))
+        live.store.create(POD, pod("elsewhere", "node7", app="new"))
+        live.store.create(POD, pod("pod9", "node1", app="new"))
+        await live.settled()
+        assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
+
+    lives(lab, then)
+
+
+def test_an_agent_that_was_killed_goes_on_and_up_goes_back(lab: Path) -> None:
+    async def then(live: Live) -> None:
+        live.store.create(POD, pod("pod9", "node1", app="a"))
+        one = live.store.get(POD, "default", "pod1")
+        assert one is not None
+        live.store.update(POD, with_part(one, "a", "metadata", "labels", "color"))
+
+    lives(lab, then)
+    changes = ("pod/pod1: metadata.labels.color unset → a", "pod/pod9: created")
+    assert live_changes(LabPaths(LAB)) == changes
+    assert running(LAB).cluster.pod("default", "pod9") is not None
+
+    async def again() -> None:
+        async with living() as live:
+            assert live.store.get(POD, "default", "pod9") is not None
+            assert len(endpoints(live, "svc-a")) == 3
+
+    asyncio.run(again())
+    text = "---\n".join(map(dump_yaml, lab_documents(LabPaths(LAB))))
+    written = {pod.name for pod in resolve(load_lab_text(text).spec).cluster.pods}
+    assert written == {"pod1", "pod2", "pod9"}
+    back = up(lab)
+    assert back.changes[:2] == (
+        "pod/pod1: undone: metadata.labels.color unset → a",
+        "pod/pod9: undone: created",
+    )
+    assert running(LAB).cluster.pod("default", "pod9") is None
+    assert up(lab).changes == ()
+    assert live_changes(LabPaths(LAB)) == ()
+
+
+def test_a_deployment_scales_and_rolls_and_its_pods_come_back(lab: Path) -> None:
+    web: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "new"}},
+            "template": {
+                "metadata": {"labels": {"app": "new"}},
+                "spec": {"containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]},
+            },
+        },
+    }
+
+    async def then(live: Live) -> None:
+        live.store.create(SERVICE, service("fresh"))
+        made = live.store.create(DEPLOYMENT, web)
+        await live.settled()
+        assert names_of(live) == ["web-1", "web-2"]
+        assert len(endpoints(live, "fresh")) == 2
+        live.store.delete(POD, "default", "web-1")
+        await gone(live, "web-1")
+        assert names_of(live) == ["web-2", "web-3"]
+        made = live.store.get(DEPLOYMENT, "default", "web") or made
+        live.store.update(DEPLOYMENT, with_part(made, 4, "spec", "replicas"))
+        await live.settled()
+        assert names_of(live) == ["web-2", "web-3", "web-4", "web-5"]
+        assert len(endpoints(live, "fresh")) == 4
+        live.store.delete(DEPLOYMENT, "default", "web")
+        await gone(live, "web-2", "web-3", "web-4", "web-5")
+        assert names_of(live) == []
+        assert endpoints(live, "fresh") == []
+
+    lives(lab, then)
+
+
+def names_of(live: Live) -> list[str]:
+    pods = (text(item, "metadata", "name") for item in live.store.list(POD))
+    return [name for name in pods if name.startswith("web")]
