@@ -178,13 +178,19 @@ def with_kubelet(obj: Object, report: PodReport, host: Object | None, now: float
     """The pod as its kubelet sees it; not ready where somebody says so, or its node is lost."""
     made = with_report(obj, report, now)
     is_held = text(obj, "metadata", "annotations", READY) == "false"
-    if not is_held and (host is None or _is_true(host, "Ready")):
+    if not is_held and (host is None or not _is_lost(host)):
         return made
     conditions: list[JSON] = [
         _condition(made, "Ready", "False", now) if item.get("type") == "Ready" else item
         for item in mappings(made, "status", "conditions")
     ]
     return with_part(made, conditions, "status", "conditions")
+
+
+def _is_lost(host: Object) -> bool:
+    """Whether a node is known not to be ready; of a new one nothing is known yet."""
+    found = (c for c in mappings(host, "status", "conditions") if c.get("type") == "Ready")
+    return any(condition.get("status") != "True" for condition in found)
 
 
 def _is_true(obj: Object, kind: str) -> bool:
