@@ -49,7 +49,9 @@ def folded(label: str, text: str, width: int) -> Iterator[str]:
     """The text under its label, broken between words; nothing if there is none."""
     if not text:
         return
-    lines = textwrap.wrap(text, max(width - _LABEL - 2, 40), break_long_words=False)
+    room = max(width - _LABEL - 2, 40)
+    # a name in two lines can't be copied
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
     for number, line in enumerate(lines):
         yield _field("" if number else label, line)
 
