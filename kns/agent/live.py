@@ -119,12 +119,16 @@ class Live:
         cluster = await loop.run_in_executor(self._worker, labs.applied_cluster, self._paths)
         applied = await loop.run_in_executor(self._worker, reconcile.take_over, cluster)
         self._kubelet.update(cluster)
+        self._assembler = Assembler(cluster.network_policies)
         self._leases = labs.read_leases(self._paths)
         self._options = labs.read_options(self._paths)
         if kept is None:
             bound = {name: lease.node for name, lease in self._leases.pods.items()}
             loaded = await loop.run_in_executor(self._worker, load_lab, self._paths.spec)
-            self.store.replace_all(objects_of(loaded, bound))
+            seed = tuple(objects_of(loaded, bound))
+            self.store.replace_all(seed)
+            # of an object that the last file had, too, the journal has not heard
+            self._journal.prepare(_in_order(self.store.all(), seed))
             self._account(applied.cluster, None)
             write_base(self._paths, self._journal.objects)
         else:
@@ -331,6 +335,12 @@ class Live:
             kind = WARNING if event.is_warning else NORMAL
             told = RecordEvent(item, event.reason, event.message, "kubelet", kind)
             self._controllers.recorder.record(told, time.time())
+
+
+def _in_order(objects: Sequence[Object], order: Sequence[Object]) -> list[Object]:
+    """The objects as they follow each other in `order`; what is not in it comes first."""
+    places = {ref_of(item): place for place, item in enumerate(order)}
+    return sorted(objects, key=lambda item: places.get(ref_of(item), -1))
 
 
 def _is_effective(change: ObjectChange) -> bool:

@@ -65,7 +65,7 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
     found = running(lab)
     paths = found.paths
     with locked(paths):
-        spec = applied_spec(paths)
+        spec = applied_spec(paths, found.cluster.network_policies)
         now = _now(paths, spec)
         before = _cluster(paths, spec, now)
         faults = edit(now, before)

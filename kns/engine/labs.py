@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from kns.kinds.common import Object
     from kns.kinds.faults import Faults
     from kns.kinds.lab import Lab
+    from kns.kinds.load import LoadedLab
+    from kns.kinds.networkpolicy import NetworkPolicy
 
 #: drift that the kernel doesn't show
 NO_AGENT = "agent: not running, so no built-in server answers"
@@ -129,24 +131,24 @@ def load_applied(paths: LabPaths) -> Loaded:
     if now is not None:
         return now
     loaded = load_lab(paths.spec)
-    options = read_options(paths)
-    found = in_modes(resolved(with_faults(loaded.spec, paths), read_leases(paths)), options)
+    found = _resolved_here(with_faults(loaded.spec, paths), paths)
     return replace(found, warnings=(*loaded.warnings, *found.warnings))
 
 
 def load_objects(paths: LabPaths) -> Loaded | None:
     """The lab of the objects that its agent holds; None if it has none of the lab's file."""
     lab = _lab_of_objects(paths)
-    if lab is None:
-        return None
-    return in_modes(resolved(with_faults(lab, paths), read_leases(paths)), read_options(paths))
+    return None if lab is None else _resolved_here(with_faults(lab, paths), paths)
 
 
-def applied_spec(paths: LabPaths) -> Lab:
-    """The lab as its file says, and as it was changed since; with the file's faults."""
+def applied_spec(paths: LabPaths, policies: Iterable[NetworkPolicy]) -> Lab:
+    """The lab as its file says, and as it was changed since; with the file's faults.
+
+    Policies equal to one of `policies` have the places of that one.
+    """
     from kns.kinds.load import load_lab
 
-    return _lab_of_objects(paths) or load_lab(paths.spec).spec
+    return _lab_of_objects(paths, policies) or load_lab(paths.spec).spec
 
 
 def lab_documents(paths: LabPaths) -> Iterator[Object]:
@@ -166,22 +168,31 @@ def with_faults(lab: Lab, paths: LabPaths) -> Lab:
     return lab if live is None else replace(lab, faults=live)
 
 
-def _lab_of_objects(paths: LabPaths) -> Lab | None:
+def _lab_of_objects(paths: LabPaths, policies: Iterable[NetworkPolicy] = ()) -> Lab | None:
     from kns.engine.objects import read_objects
     from kns.kinds.assemble import lab_of
 
     kept = read_objects(paths)
-    return None if kept is None else lab_of(kept.objects).lab
+    return None if kept is None else lab_of(kept.objects, policies=policies).lab
 
 
-def unchanged(paths: LabPaths, text: str, options: ModeOptions) -> Loaded | None:
-    """The lab of its agent's objects, if they are those of this file, in the same modes."""
+def _resolved_here(lab: Lab, paths: LabPaths) -> Loaded:
+    """The cluster of the lab, with its addresses and in its modes."""
+    return in_modes(resolved(lab, read_leases(paths)), read_options(paths))
+
+
+def unchanged(paths: LabPaths, file: LoadedLab, options: ModeOptions) -> Loaded | None:
+    """The lab of its agent's objects, if they are those of this file, in the same modes.
+
+    Without the faults that a command has set: `up` ends them.
+    """
     try:
-        if paths.spec.read_text(encoding="utf-8") != text or read_options(paths) != options:
+        if paths.spec.read_text(encoding="utf-8") != file.text or read_options(paths) != options:
             return None
     except (OSError, ValueError):
         return None
-    return load_objects(paths)
+    lab = _lab_of_objects(paths, file.spec.network_policies)
+    return None if lab is None else _resolved_here(lab, paths)
 
 
 def resolved(spec: object, leases: Leases) -> Loaded:

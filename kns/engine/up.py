@@ -124,7 +124,7 @@ def desire(
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
     options = ModeOptions(proxy_mode, "l2" if why else "", release)
     undone = () if fresh else live_changes(paths)
-    now = None if fresh or undone else unchanged(paths, spec.text, options)
+    now = None if fresh or undone else unchanged(paths, spec, options)
     loaded = now or in_modes(loaded, options)
     notes = [_fallback_warning(path, why)] if why else []
     if proxy_mode is not None or release is not None:

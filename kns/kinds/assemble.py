@@ -18,6 +18,7 @@ from kns.kinds.lab import Lab, WrittenLab, read_lab_document
 from kns.kinds.load import sources_of
 from kns.kinds.manifests import read_manifest
 from kns.kinds.marks import WRITTEN_STATUS
+from kns.kinds.networkpolicy import NetworkPolicy, placed_as
 from kns.kinds.node import Node
 from kns.kinds.objects import Ref, ref_of, text, with_part
 from kns.kinds.service import Service
@@ -51,10 +52,14 @@ class _Read:
 
 
 class Assembler:
-    """Makes labs of objects. An object that is the same as the last time is not read again."""
+    """Makes labs of objects. An object that is the same as the last time is not read again.
 
-    def __init__(self) -> None:
+    A policy that is as in `policies`, those of a file, has its place there.
+    """
+
+    def __init__(self, policies: Iterable[NetworkPolicy] = ()) -> None:
         self._read: dict[Ref, _Read] = {}
+        self._written = tuple(policies)
 
     def assemble(self, objects: Iterable[Object], *, check: bool = True) -> Assembled:
         """The lab of the objects, among which is one Lab; their order is that of its pods.
@@ -71,7 +76,7 @@ class Assembler:
             sources = self._sources(items, problems)
             found = _by_object(validate(sources)) if check else {}
             if not found.keys() - problems.keys():
-                return Assembled(replace(sources.lab, placed=True), problems)
+                return Assembled(self._placed(sources.lab), problems)
             problems = {**found, **problems}
 
     def _once(self, ref: Ref, item: Object) -> _Read:
@@ -94,10 +99,16 @@ class Assembler:
         sources = sources_of(replace(written, node_names=names), every)
         return replace(sources, lab=replace(sources.lab, placed=True))
 
+    def _placed(self, lab: Lab) -> Lab:
+        policies = placed_as(lab.network_policies, self._written)
+        return replace(lab, placed=True, network_policies=policies)
 
-def lab_of(objects: Iterable[Object], *, check: bool = True) -> Assembled:
+
+def lab_of(
+    objects: Iterable[Object], *, check: bool = True, policies: Iterable[NetworkPolicy] = ()
+) -> Assembled:
     """The lab of the objects, among which is one Lab. ValueError without one."""
-    return Assembler().assemble(objects, check=check)
+    return Assembler(policies).assemble(objects, check=check)
 
 
 def _options(lab: Object) -> WrittenLab:

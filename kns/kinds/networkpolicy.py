@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -115,6 +116,25 @@ def located(policy: NetworkPolicy, place: Place) -> NetworkPolicy:
         egress=rules("egress", policy.egress),
         place=place.text(),
     )
+
+
+def placed_as(
+    policies: Iterable[NetworkPolicy], written: Iterable[NetworkPolicy]
+) -> tuple[NetworkPolicy, ...]:
+    """The policies with the places of their equals in `written`; others are in no file."""
+    known = {policy.full_name: policy for policy in written}
+    return tuple(
+        known[policy.full_name] if known.get(policy.full_name) == policy else _nowhere(policy)
+        for policy in policies
+    )
+
+
+def _nowhere(policy: NetworkPolicy) -> NetworkPolicy:
+    ingress, egress = (
+        tuple(replace(rule, place="") for rule in rules)
+        for rules in (policy.ingress, policy.egress)
+    )
+    return replace(policy, ingress=ingress, egress=egress, place="")
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from kns.compile.paths import LabPaths
 from kns.engine import agent
 from kns.engine.down import down
 from kns.engine.labs import lab_documents, running
-from kns.engine.objects import live_changes
+from kns.engine.objects import live_changes, read_objects
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.kernel import netns
@@ -198,6 +199,30 @@ def test_an_agent_that_was_killed_goes_on_and_up_goes_back(lab: Path) -> None:
     assert running(LAB).cluster.pod("default", "pod9") is None
     assert up(lab).changes == ()
     assert live_changes(LabPaths(LAB)) == ()
+
+
+def test_up_of_another_file_is_taken_over_whole(tmp_path: Path) -> None:
+    """What both files say stays in the lab's objects, and so in the lab."""
+
+    def file(*services: str) -> Path:
+        more = "".join(f"- {{name: {name}, ports: [{{port: 80}}]}}\n" for name in services)
+        return write_lab(tmp_path, small_lab(LAB, pods=2, nodes=2) + more)
+
+    for services in ((), ("more",), ("more", "other"), ()):
+        up(file(*services))
+        kept = journal()
+        assert {"pod1", "pod2", "node1", *services} <= {text(o, "metadata", "name") for o in kept}
+        assert {pod.name for pod in running(LAB).cluster.pods} == {"pod1", "pod2"}
+    assert status(LAB).drift == ()
+
+
+def journal() -> tuple[Object, ...]:
+    """The objects that the lab's agent holds, as soon as it does."""
+    for _ in range(1000):
+        if (kept := read_objects(LabPaths(LAB))) is not None:
+            return kept.objects
+        time.sleep(0.05)
+    raise AssertionError("the agent has kept no objects")
 
 
 def test_a_deployment_scales_and_rolls_and_its_pods_come_back(lab: Path) -> None:

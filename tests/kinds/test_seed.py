@@ -14,7 +14,7 @@ from kns.kinds.assemble import Assembler, lab_of
 from kns.kinds.common import Object
 from kns.kinds.export import documents
 from kns.kinds.load import LoadedLab, load_lab, load_lab_text
-from kns.kinds.objects import ref_of
+from kns.kinds.objects import ref_of, with_part
 from kns.kinds.pod import Pod
 from kns.kinds.seed import objects_of
 from kns.labfile.dump import dump_yaml
@@ -181,3 +181,19 @@ def test_objects_are_written_as_a_file_of_the_same_lab(path: Path) -> None:
 
 def by_name(pods: tuple[Pod, ...]) -> dict[str, Pod]:
     return {pod.full_name: pod for pod in pods}
+
+
+def test_what_is_as_in_the_file_has_its_place_there() -> None:
+    loaded = load_lab(ROOT / "labs" / "network-policy.yaml")
+    objects = [
+        with_part(item, "other", "metadata", "labels", "color")
+        if ref_of(item) == ("NetworkPolicy", "shop", "db")
+        else item
+        for item in objects_of(loaded)
+    ]
+    found = lab_of(objects, policies=loaded.spec.network_policies).lab.network_policies
+    places = {policy.full_name: policy.place.rpartition("/")[2] for policy in found}
+    assert places["shop/default-deny"] == "network-policy.yaml:38"
+    assert places["shop/db"] == ""
+    rules = [rule.place for policy in found for rule in policy.ingress if policy.name == "db"]
+    assert rules == [""]
