@@ -11,21 +11,29 @@ from kns.state.model import IptablesTable, Netns
 
 @dataclass(frozen=True, slots=True)
 class RulesetSize:
-    """Rules; elements of sets and maps, virtual and real servers; bytes of the text of it all."""
+    """Rules; elements of sets and maps, virtual and real servers; bytes of the text of it all.
+
+    The chains that the rules are in, and the sets and maps.
+    """
 
     rules: int
     elements: int
     size: int
+    chains: int = 0
+    sets: int = 0
 
 
 def ruleset_size(netns: Netns) -> RulesetSize:
     """The size of everything that a proxy keeps in the netns."""
-    iptables = sum(len(chain.rules) for table in netns.iptables for chain in table.chains)
-    nft = sum(len(chain.rules) for table in netns.nftables for chain in table.chains)
+    iptables = [len(chain.rules) for table in netns.iptables for chain in table.chains]
+    nft = [len(chain.rules) for table in netns.nftables for chain in table.chains]
+    sets = sum(len(table.sets) for table in netns.nftables) + len(netns.ipsets)
     elements = sum(len(item.elements) for table in netns.nftables for item in table.sets)
     entries = sum(len(item.entries) for item in netns.ipsets)
     servers = sum(1 + len(item.real_servers) for item in netns.virtual_servers)
-    return RulesetSize(iptables + nft, elements + entries + servers, len(_text(netns)))
+    chains = [*iptables, *nft]
+    size, content = len(_text(netns)), elements + entries + servers
+    return RulesetSize(sum(chains), content, size, len(chains), sets)
 
 
 def _text(netns: Netns) -> str:

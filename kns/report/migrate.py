@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from kns.experiment.migrate.differences import BehaviourChange
+from kns.experiment.migrate.growth import NodeRules
 from kns.experiment.migrate.kinds import ADVICE, DifferenceKind
 from kns.experiment.migrate.migrate import Growth, Migration
 from kns.experiment.migrate.prove import Proof
-from kns.plan.size import RulesetSize
 
 #: columns of a terminal
 WIDTH = 80
@@ -74,13 +74,21 @@ def _who(items: Sequence[BehaviourChange]) -> Iterator[str]:
 
 def _growth(growth: Growth) -> Iterator[str]:
     yield f"on {growth.node}"
-    rows = (
-        ("rules", growth.before.rules, growth.after.rules),
-        ("elements", growth.before.elements, growth.after.elements),
-        ("bytes", growth.before.size, growth.after.size),
-    )
-    for name, before, after in rows:
-        yield f"  {name:<9}{before:>9,} → {after:>9,}"
+    before, after = growth.before.size, growth.after.size
+    first, then = growth.before.sync, growth.after.sync
+    rows = [
+        ("rules", before.rules, after.rules),
+        ("chains", before.chains, after.chains),
+        ("sets", before.sets, after.sets),
+        ("elements", before.elements, after.elements),
+        ("bytes", before.size, after.size),
+        ("lines of a first sync", first.first, then.first),
+    ]
+    if first.endpoint is not None and then.endpoint is not None:
+        rows.append(("lines when an endpoint changes", first.endpoint, then.endpoint))
+    width = max(len(name) for name, _, _ in rows)
+    for name, was, becomes in rows:
+        yield f"  {name:<{width}}{was:>10,} → {becomes:>9,}"
 
 
 def _wrapped(text: str, first: str, rest: str) -> list[str]:
@@ -104,8 +112,8 @@ def migration_json(found: Migration, proofs: Sequence[Proof] = ()) -> dict[str, 
         "differences": [_difference_json(item) for item in found.differences],
         "rules": {
             "node": found.growth.node,
-            "before": _size_json(found.growth.before),
-            "after": _size_json(found.growth.after),
+            "before": _rules_json(found.growth.before),
+            "after": _rules_json(found.growth.after),
         },
         "switch": list(found.moments),
         "proofs": [
@@ -134,5 +142,14 @@ def _difference_json(item: BehaviourChange) -> dict[str, object]:
     }
 
 
-def _size_json(size: RulesetSize) -> dict[str, int]:
-    return {"rules": size.rules, "elements": size.elements, "bytes": size.size}
+def _rules_json(found: NodeRules) -> dict[str, int | None]:
+    size, sync = found.size, found.sync
+    return {
+        "rules": size.rules,
+        "chains": size.chains,
+        "sets": size.sets,
+        "elements": size.elements,
+        "bytes": size.size,
+        "first_sync_lines": sync.first,
+        "endpoint_sync_lines": sync.endpoint,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
@@ -251,3 +252,50 @@ def test_json_has_the_reasons_and_the_sizes() -> None:
     assert told["switch"] == [
         "open connections to Services go on: conntrack keeps their translation"
     ]
+
+
+THIRD = "- {addresses: [10.244.1.5], nodeName: node2}\n- {addresses: [10.244.1.6], nodeName: node2}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "lines"),
+    # of a Service with three endpoints: captured transactions of the releases have as many
+    [("nftables@1.34", 16), ("nftables@1.36", 3), ("nftables@1.37", 3)],
+)
+def test_an_endpoints_change_writes_the_chains_of_its_service(setting: str, lines: int) -> None:
+    text = cluster_of().replace("- {addresses: [10.244.1.5], nodeName: node2}", THIRD)
+    options = KubeProxyOptions(cluster_cidrs=(ip_network("10.244.0.0/16"),))
+    growth = migration(text, "nftables@1.32", setting, options).growth
+    # before 1.33 every sync writes everything
+    assert growth.before.sync.endpoint == growth.before.sync.first
+    assert growth.after.sync.endpoint == lines
+
+
+def test_other_services_cost_an_endpoints_change_what_stands_in_common_chains() -> None:
+    """A rule of KUBE-SERVICES each in iptables mode; in nftables and ipvs mode nothing."""
+    one = cluster_of()
+    more = one + "".join(
+        "---"
+        + SERVICE.format(spec="", node_port="", protocol="TCP", ingress="", name=f"other{n}")
+        .replace("10.96.0.10", f"10.96.1.{n}")
+        .replace("type: ClusterIP", "")
+        + "---"
+        + SLICE.format(protocol="TCP", first="", second="", second_node="node2")
+        .replace("web-1", f"other{n}-1")
+        .replace("service-name: web", f"service-name: other{n}")
+        for n in (1, 2, 3)
+    )
+    for setting, grows in (("iptables@1.37", 3), (NFT_37, 0), (IPVS, 0)):
+        few = migration(one, setting, setting).growth.before.sync
+        many = migration(more, setting, setting).growth.before.sync
+        assert few.endpoint is not None
+        assert many.endpoint == few.endpoint + grows
+        assert many.first > few.first
+
+
+def test_without_an_endpoint_none_can_change() -> None:
+    growth = migration(cluster_of(endpoints=False), OLD, NFT_37).growth
+    assert (growth.before.sync.endpoint, growth.after.sync.endpoint) == (None, None)
+    printed = migration_text(migration(cluster_of(endpoints=False), OLD, NFT_37))
+    assert "lines of a first sync" in printed
+    assert "when an endpoint changes" not in printed

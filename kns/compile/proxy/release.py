@@ -31,6 +31,7 @@ class ReleaseChange(StrEnum):
     SERVICE_CIDRS = "nftables: what goes to an unallocated address of a ServiceCIDR is dropped"
     ONE_MASQUERADE_ALL = "--masquerade-all sets the option of every mode, of nftables too"
     UDP_RECONCILED = "conntrack entries of UDP are compared with the endpoints, not found by events"
+    PARTIAL_SYNC = "nftables: a sync writes the chains of the Services that have changed, not all"
     NODE_HINTS = "hints for nodes count, before those for zones"
     ANY_SOURCE = "0.0.0.0/0 among the source ranges is like no source ranges"
     LIVING_ENDPOINTS_FIRST = "of an address in two slices the one that isn't terminating counts"
@@ -74,6 +75,7 @@ SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.UDP_RECONCILED: Release.V1_32,
     ReleaseChange.INTERFACES_BY_NAME: Release.V1_33,
     ReleaseChange.SERVICE_CIDRS: Release.V1_33,
+    ReleaseChange.PARTIAL_SYNC: Release.V1_33,
     ReleaseChange.NODE_HINTS: Release.V1_34,
     ReleaseChange.ANY_SOURCE: Release.V1_34,
     ReleaseChange.LIVING_ENDPOINTS_FIRST: Release.V1_36,

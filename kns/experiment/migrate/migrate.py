@@ -17,10 +17,10 @@ from kns.cluster.model import Cluster
 from kns.compile.proxy.by_mode import proxy
 from kns.errors import UsageError
 from kns.experiment.migrate.differences import BehaviourChange, Sides, differences
+from kns.experiment.migrate.growth import NodeRules, node_rules
 from kns.experiment.setting import ProxySetting
 from kns.kinds.node import Node
 from kns.kinds.service import SessionAffinity
-from kns.plan.size import RulesetSize, ruleset_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,8 @@ class Growth:
     """The rules of one node under both settings."""
 
     node: str
-    before: RulesetSize
-    after: RulesetSize
+    before: NodeRules
+    after: NodeRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def migrate(
         len(cluster.services),
         len(cluster.nodes),
         differences(sides, chosen),
-        Growth(first.name, _size(cluster, before, first), _size(cluster, after, first)),
+        Growth(first.name, node_rules(cluster, before, first), node_rules(cluster, after, first)),
         tuple(_moments(cluster, before, after)),
     )
 
@@ -72,11 +72,6 @@ def _node(cluster: Cluster, name: str) -> Node:
         known: Sequence[str] = [item.name for item in cluster.nodes]
         raise UsageError(f"there is no node {name!r}", hint=f"nodes: {', '.join(known)}")
     return found
-
-
-def _size(cluster: Cluster, setting: ProxySetting, node: Node) -> RulesetSize:
-    options = setting.options(cluster.network.kube_proxy)
-    return ruleset_size(proxy(setting.mode).on_node("node", cluster, node, options))
 
 
 def _moments(cluster: Cluster, before: ProxySetting, after: ProxySetting) -> Iterator[str]:
