@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -54,11 +54,12 @@ from kns.engine.orders import (
     encode,
 )
 from kns.engine.private import ensure_folder
-from kns.errors import KnsError, LockedError
-from kns.kernel import netns, processes
+from kns.errors import KnsError, LockedError, PlatformError
+from kns.kernel import netns, processes, sockets
 from kns.kinds.pod import Pod
 
 if TYPE_CHECKING:
+    from kns.agent.api.exposure import Exposure
     from kns.agent.kubelet.kubelet import Kubelet
     from kns.agent.kubelet.reports import PodReport
     from kns.agent.kubelet.watched import ContainerEvent
@@ -85,12 +86,18 @@ class Agent:
         self._failures: tuple[Failure, ...] = ()
         self._kubelet: Kubelet | None = None
         self._live: Live | None = None
+        self._exposure: Exposure | None = None
+        self._expose: Callable[[Live], Awaitable[None]] | None = None
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, sock: socket.socket) -> None:
-        """Take orders on the listening socket until one, or a signal, says stop."""
+    async def serve(self, sock: socket.socket, api: socket.socket | None = None) -> None:
+        """Take orders on the listening socket until one, or a signal, says stop.
+
+        The API is served on the lab's own socket and, if it is given, on `api`.
+        """
+        self._expose = partial(self._serve_api, api)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.end)
@@ -100,6 +107,8 @@ class Agent:
             await self._over.wait()
         finally:
             server.close()
+            if self._exposure is not None:
+                await self._exposure.close()
             self.close()
 
     def close(self) -> None:
@@ -176,9 +185,30 @@ class Agent:
 
     async def _start_live(self) -> None:
         try:
-            await self.live()
+            live = await self.live()
+            if self._expose is not None:
+                expose, self._expose = self._expose, None
+                await expose(live)
         except Exception:
             logging.getLogger(__name__).exception("the lab does not begin to live")
+
+    async def _serve_api(self, sock: socket.socket | None, live: Live) -> None:
+        """Serve the API; what carries it takes a while to import."""
+        made = (await asyncio.to_thread(import_api))(
+            self._paths,
+            live.store,
+            lambda: live.cluster,
+            live.settled,
+            self._listeners.logs,
+            self._worker,
+        )
+        if self._over.is_set() or live.cluster is None:
+            return
+        self._exposure = made
+        try:
+            await made.start(sock, f"{live.cluster.network.kube_proxy.version}.0")
+        except PlatformError as error:
+            logging.getLogger(__name__).warning("no port of the API: %s (%s)", error, error.hint)
 
     async def live(self) -> Live:
         """The lab's objects and the loop that carries them out, which begins if it has not yet."""
@@ -293,20 +323,21 @@ def run(lab: str) -> None:
     """Be the agent of a lab until told to stop. LockedError if it has one already."""
     paths = LabPaths(lab)
     ensure_folder(paths.folder)
+    api = sockets.inherited()
     with claimed(paths.pid):
-        sock = bind(paths.socket)
+        sock = sockets.listen_unix(paths.socket)
         try:
             # the main thread's netns is the process' own in /proc: it tells whose agent this is
             netns.enter(names.fabric_netns(lab))
             processes.raise_file_limit()  # each socket of each pod is a file
-            asyncio.run(_serve(paths, sock))
+            asyncio.run(_serve(paths, sock, api))
         finally:
             sock.close()
             paths.socket.unlink(missing_ok=True)
 
 
-async def _serve(paths: LabPaths, sock: socket.socket) -> None:
-    await Agent(paths, load).serve(sock)
+async def _serve(paths: LabPaths, sock: socket.socket, api: socket.socket | None) -> None:
+    await Agent(paths, load).serve(sock, api)
 
 
 @contextlib.contextmanager
@@ -328,19 +359,6 @@ def claimed(path: Path) -> Iterator[None]:
         os.close(fd)
 
 
-def bind(path: Path) -> socket.socket:
-    """The socket for orders, mode 0600; what a killed agent has left there is replaced."""
-    path.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(path))
-    finally:
-        os.umask(before)
-    sock.listen(16)
-    return sock
-
-
 def _log_report(report: PodReport) -> None:
     states = ", ".join(
         f"{item.name} {'ready' if item.ready else item.waiting[0] or 'not ready'}"
@@ -359,6 +377,13 @@ def import_later() -> None:
     import kns.agent.serve.dns
     import kns.agent.serve.http_server
     import kns.cluster.zone  # noqa: F401
+
+
+def import_api() -> type[Exposure]:
+    """What serves the API; importing it takes longer than all the rest."""
+    from kns.agent.api.exposure import Exposure
+
+    return Exposure
 
 
 def load(paths: LabPaths) -> Cluster:

@@ -5,6 +5,7 @@ The engine knows the agent by its command line and its socket alone; what it doe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from kns.compile import names
 from kns.compile.paths import LabPaths
+from kns.engine import api_access
 from kns.engine.labs import agent_pid
 from kns.engine.orders import Order, Refused, decode_answer, encode
 from kns.engine.private import ensure_folder
@@ -35,15 +37,23 @@ TURN = 0.1
 
 
 def start(lab: str) -> processes.Process:
-    """Start the agent inside the fabric netns and return at once; its words go to its log."""
+    """Start the agent inside the fabric netns and return at once; its words go to its log.
+
+    Its standard input is a socket that listens on the loopback here, on which it serves the API: it
+    is in another netns itself.
+    """
     paths = LabPaths(lab)
     ensure_folder(paths.folder)
     fd = os.open(paths.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "ab") as log:
+    with os.fdopen(fd, "ab") as log, contextlib.ExitStack() as stack:
+        api = processes.NOTHING
+        with contextlib.suppress(OSError):  # no loopback here: the lab goes without the port
+            api = stack.enter_context(api_access.listen(paths)).fileno()
         return processes.spawn(
             # -P: not from the folder in which root happens to be, which may be anybody's
             [sys.executable, "-P", "-m", "kns.agent", lab],
             context=Context(names.fabric_netns(lab), folder="/"),
+            stdin=api,
             stdout=log,
             stderr=log,
         )

@@ -9,97 +9,55 @@ is in none of them; an agent that is started again gets the same port, so that a
 
 from __future__ import annotations
 
-import base64
-import secrets
+import os
 import socket
-from dataclasses import dataclass
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from kns.compile.paths import LabPaths
 from kns.engine import certificates
 from kns.engine.private import ensure_folder, write_private
-from kns.errors import PlatformError, UsageError
-from kns.kernel import sockets
-from kns.labfile.dump import dump_yaml
+from kns.kernel import netns, sockets
 
-_LOOPBACK = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 #: the certificate's name in the lab's folder `tls`, which no host of an Ingress has
 _CERTIFICATE = "kubernetes.api"
 #: under which names and addresses the API is asked for
-NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", _LOOPBACK)
-
-
-@dataclass(frozen=True, slots=True)
-class APIFiles:
-    """What the API shows and asks for."""
-
-    certificate: Path
-    key: Path
-    token: str
+NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", LOOPBACK)
 
 
 def listen(paths: LabPaths) -> socket.socket:
-    """A listening socket of the loopback here, on the lab's earlier port if that is free."""
+    """A listening socket of this process' loopback, on the lab's earlier port if that is free.
+
+    From any thread, in whichever netns that is. OSError if there is no loopback.
+    """
     try:
-        return sockets.open_here(_LOOPBACK, _port(paths) or 0)
+        return netns.call_home(sockets.open_here, LOOPBACK, port_of(paths) or 0)
     except OSError:
-        return sockets.open_here(_LOOPBACK, 0)
+        return netns.call_home(sockets.open_here, LOOPBACK, 0)
 
 
-def _port(paths: LabPaths) -> int | None:
+def port_of(paths: LabPaths) -> int | None:
+    """The port on which the API was served last; None if it never was."""
     try:
         return int((paths.api / "port").read_text(encoding="ascii"))
     except (OSError, ValueError):
         return None
 
 
-def prepare(paths: LabPaths, service: IPv4Address | None = None) -> APIFiles:
-    """Make the certificate and the token, once. PlatformError without openssl."""
+def token(paths: LabPaths) -> str:
+    """What the lab's owner must show; made once."""
     ensure_folder(paths.api)
-    names = (*NAMES, str(service)) if service is not None else NAMES
-    certificate, key = certificates.ensure_server(paths, paths.lab, _CERTIFICATE, names)
     file = paths.api / "token"
     if not file.exists():
-        write_private(file, secrets.token_urlsafe(32))
-    return APIFiles(certificate, key, file.read_text(encoding="ascii"))
+        write_private(file, os.urandom(32).hex())
+    return file.read_text(encoding="ascii")
+
+
+def certificate(paths: LabPaths) -> tuple[Path, Path]:
+    """The API's certificate and its key; made once. PlatformError without openssl."""
+    return certificates.ensure_server(paths, paths.lab, _CERTIFICATE, NAMES)
 
 
 def publish(paths: LabPaths, port: int) -> None:
     """Say that the API is there."""
     write_private(paths.api / "port", f"{port}\n")
-
-
-def kubeconfig(paths: LabPaths) -> str:
-    """The kubeconfig of a lab. UsageError if it has no API yet."""
-    port = _port(paths)
-    if port is None:
-        raise UsageError(
-            f"the lab {paths.lab} has no API",
-            hint="its agent begins to serve one a moment after kns up; kns status tells of it",
-        )
-    try:
-        token = (paths.api / "token").read_text(encoding="ascii")
-        authority = (paths.tls / "ca.pem").read_bytes()
-    except OSError as error:
-        hint = "kns up makes them again"
-        raise PlatformError(f"the API's files can't be read: {error}", hint=hint) from error
-    name = f"kns-{paths.lab}"
-    return dump_yaml(
-        {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [
-                {
-                    "name": name,
-                    "cluster": {
-                        "server": f"https://{_LOOPBACK}:{port}",
-                        "certificate-authority-data": base64.b64encode(authority).decode(),
-                    },
-                }
-            ],
-            "users": [{"name": name, "user": {"token": token}}],
-            "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
-            "current-context": name,
-        }
-    )

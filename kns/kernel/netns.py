@@ -23,6 +23,8 @@ from kns.kernel import syscalls
 NETNS_DIR = Path("/run/netns")
 #: the calling thread's netns; /proc/self would be the main thread's
 OWN_NETNS = "/proc/thread-self/ns/net"
+#: the main thread's netns, which is the one that the process was started in
+HOME_NETNS = "/proc/self/ns/net"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -163,11 +165,15 @@ def delete_all(names: Sequence[str]) -> list[ApplyError]:
 def enter(name: str) -> None:
     """Move the calling thread into the netns for good."""
     try:
-        fd = os.open(path_of(name), os.O_RDONLY | os.O_CLOEXEC)
+        _enter(path_of(name))
     except FileNotFoundError as error:
         raise PlatformError(
             f"netns {name} does not exist", hint="kns up makes it again; kns ls shows the labs"
         ) from error
+
+
+def _enter(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         syscalls.setns(fd, syscalls.CLONE_NEWNET)
     finally:
@@ -217,6 +223,16 @@ def call_in(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwar
 
     def body() -> T:
         enter(name)
+        return function(*args, **kwargs)
+
+    return in_thread(body)
+
+
+def call_home(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run `function` in the netns that the process was started in, from any thread."""
+
+    def body() -> T:
+        _enter(Path(HOME_NETNS))
         return function(*args, **kwargs)
 
     return in_thread(body)

@@ -30,6 +30,8 @@ from kns.kernel import netns, syscalls
 
 #: a program that was started and goes on
 Process = subprocess.Popen[bytes]
+#: a standard stream of a program that has none
+NOTHING = subprocess.DEVNULL
 #: files of `Context.etc` that are bound over the ones in /etc
 ETC_FILES = ("resolv.conf", "hosts", "nsswitch.conf")
 #: the Debian package of a program whose name is not its package's
@@ -225,9 +227,9 @@ def spawn(
     argv: Sequence[str],
     *,
     context: Context | None = None,
-    stdin: int | IO[bytes] = subprocess.DEVNULL,
-    stdout: int | IO[bytes] = subprocess.DEVNULL,
-    stderr: int | IO[bytes] = subprocess.DEVNULL,
+    stdin: int | IO[bytes] = NOTHING,
+    stdout: int | IO[bytes] = NOTHING,
+    stderr: int | IO[bytes] = NOTHING,
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own and return at once."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 from kns.kernel import netns
 
@@ -43,3 +46,31 @@ def open_here(address: str, port: int, *, protocol: str = "tcp") -> socket.socke
 def listen(name: str, address: str, port: int, *, protocol: str = "tcp") -> socket.socket:
     """`open_here` inside the netns `name`, from any thread."""
     return netns.call_in(name, open_here, address, port, protocol=protocol)
+
+
+def listen_unix(path: Path) -> socket.socket:
+    """A listening unix socket, mode 0600; what a killed process has left there is replaced."""
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(before)
+    sock.listen(BACKLOG)
+    return sock
+
+
+def inherited() -> socket.socket | None:
+    """The listening socket that this process was given as its standard input, if it was.
+
+    As inetd hands one on. It is moved away from there: a child must not inherit it.
+    """
+    if not stat.S_ISSOCK(os.fstat(0).st_mode):
+        return None
+    sock = socket.socket(fileno=os.dup(0))
+    sock.setblocking(False)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return sock

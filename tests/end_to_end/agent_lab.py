@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from kns.addresses import IPFamily
-from kns.agent.agent import Agent, bind
+from kns.agent.agent import Agent
 from kns.cluster.model import Cluster, Network
 from kns.compile.paths import LabPaths
-from kns.kernel import netns
+from kns.kernel import netns, sockets
 from kns.kinds.common import Protocol
 from kns.kinds.pod import Container, ContainerPort, Pod
 
@@ -80,7 +80,7 @@ class ScratchLab:
     async def agent(self) -> AsyncIterator[Agent]:
         """A running agent; at the end it is ended as by SIGTERM: its containers live on."""
         self.paths.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sock = bind(self.paths.socket)
+        sock = sockets.listen_unix(self.paths.socket)
         agent = Agent(self.paths, lambda _paths: self.cluster)
         task = asyncio.create_task(agent.serve(sock))
         await asyncio.sleep(0)

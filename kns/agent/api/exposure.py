@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import ssl
 import time
@@ -26,9 +25,13 @@ from kns.compile.paths import LabPaths
 from kns.compile.programs.program import is_program
 from kns.engine import api_access, enter
 from kns.engine.labs import RunningLab
+from kns.kernel import sockets
 from kns.kinds.common import Object
 from kns.kinds.objects import name_of, text
 from kns.kinds.resources import POD
+
+#: seconds that open requests have at the end: a watch never ends by itself
+_SHUTDOWN = 0.1
 
 
 class Exposure:
@@ -52,15 +55,14 @@ class Exposure:
     async def start(self, sock: socket.socket | None, release: str) -> None:
         """Serve on the lab's socket, and on the given one of the loopback with TLS and a token.
 
-        PlatformError without openssl.
+        PlatformError without openssl: then on the lab's socket alone.
         """
-        files = await asyncio.get_running_loop().run_in_executor(
-            self._worker, api_access.prepare, self._paths
-        )
+        loop = asyncio.get_running_loop()
+        token = await loop.run_in_executor(self._worker, api_access.token, self._paths)
         server = APIServer(
             self._store,
             release,
-            Authenticator(files.token),
+            Authenticator(token),
             settled=self._settled,
             streams={
                 "exec": self._exec,
@@ -69,10 +71,11 @@ class Exposure:
                 "log": self._log,
             },
         )
-        await self._site(server, _unix_socket(self._paths), None, trusted=True)
+        await self._site(server, sockets.listen_unix(self._paths.api_socket), None, trusted=True)
         if sock is not None:
+            files = await loop.run_in_executor(self._worker, api_access.certificate, self._paths)
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(files.certificate, files.key)
+            context.load_cert_chain(*files)
             await self._site(server, sock, context, trusted=False)
             api_access.publish(self._paths, sock.getsockname()[1])
 
@@ -85,7 +88,7 @@ class Exposure:
         trusted: bool,
     ) -> None:
         runner = web.AppRunner(
-            server.application(trusted=trusted), access_log=None, shutdown_timeout=0.5
+            server.application(trusted=trusted), access_log=None, shutdown_timeout=_SHUTDOWN
         )
         await runner.setup()
         self._runners.append(runner)
@@ -149,16 +152,3 @@ class Exposure:
             enter.context_of(lab, pod, container.name),
             log if is_program(cluster, pod, container) else None,
         )
-
-
-def _unix_socket(paths: LabPaths) -> socket.socket:
-    """The lab's own socket, mode 0600; what a killed agent has left there is replaced."""
-    paths.api_socket.unlink(missing_ok=True)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    before = os.umask(0o177)
-    try:
-        sock.bind(str(paths.api_socket))
-    finally:
-        os.umask(before)
-    sock.listen(64)
-    return sock

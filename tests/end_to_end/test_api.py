@@ -1,0 +1,130 @@
+"""The API of running labs: where it is, who gets in, and that it lasts."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import ssl
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kns.compile.paths import LabPaths
+from kns.engine.down import down
+from kns.engine.labs import agent_pid
+from kns.engine.up import up
+from kns.kernel import netns
+from tests.end_to_end.api_client import PATIENCE, APIClient, client_of, until
+from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
+
+pytestmark = pytest.mark.kernel
+
+LAB, OTHER = "apitest", "apiother"
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    """Two labs side by side."""
+    files = {}
+    try:
+        for name, pods in ((LAB, 2), (OTHER, 1)):
+            files[name] = write_lab(tmp_path_factory.mktemp(name), small_lab(name, pods=pods))
+            up(files[name])
+        yield files
+    finally:
+        for name in (LAB, OTHER):
+            down(name)
+            assert leftovers(name) == {}
+
+
+@pytest.fixture
+def client(labs: dict[str, Path]) -> APIClient:
+    assert LAB in labs
+    return client_of(LAB)
+
+
+def names(client: APIClient, path: str = "/api/v1/pods") -> list[str]:
+    code, body = client.ask(path)
+    assert code == 200
+    return [item["metadata"]["name"] for item in body["items"]]
+
+
+def test_two_labs_each_have_their_own(labs: dict[str, Path]) -> None:
+    first, second = map(client_of, labs)
+    assert first.port != second.port
+    assert (names(first), names(second)) == (["pod1", "pod2"], ["pod1"])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        APIClient(second.port, first.token, first.context).ask("/api/v1/pods")
+    assert APIClient(second.port, first.token, second.context).ask("/api/v1/pods")[0] == 401
+
+
+def test_nobody_gets_in_without_the_token(client: APIClient) -> None:
+    for token in ("", "wrong", client.token[:-1]):
+        code, body = APIClient(client.port, token, client.context).ask("/api/v1/pods")
+        assert (code, body["reason"]) == (401, "Unauthorized")
+
+
+def test_it_listens_on_the_loopback_alone(client: APIClient) -> None:
+    spaces = [None, *(name for name in netns.list_netns() if name.startswith(f"kns.{LAB}."))]
+    tables = [
+        Path("/proc/thread-self/net/tcp").read_text(encoding="ascii")
+        if space is None
+        else netns.call_in(space, Path("/proc/thread-self/net/tcp").read_text, "ascii")
+        for space in spaces
+    ]
+    found = [line.split()[1] for table in tables for line in table.splitlines()[1:]]
+    assert [item for item in found if item.endswith(f":{client.port:04X}")] != []
+    assert {item for item in found if item.endswith(f":{client.port:04X}")} == {
+        f"0100007F:{client.port:04X}"
+    }
+    assert not any(f":{client.port:04X}" in table for table in tables[1:])
+
+
+def test_its_files_are_their_owners_alone(client: APIClient) -> None:
+    assert client.token
+    paths = LabPaths(LAB)
+    for folder in (paths.api, paths.tls):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        for file in folder.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(paths.api_socket.stat().st_mode) == 0o600
+
+
+def test_the_lab_s_own_socket_asks_for_no_token(client: APIClient) -> None:
+    assert client.token
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(PATIENCE)
+        sock.connect(str(LabPaths(LAB).api_socket))
+        connection = http.client.HTTPConnection("lab")
+        connection.sock = sock
+        connection.request("GET", "/version")
+        assert connection.getresponse().status == 200
+
+
+def test_a_killed_agent_s_successor_serves_it_on_the_same_port(
+    labs: dict[str, Path], client: APIClient
+) -> None:
+    label = {"metadata": {"labels": {"color": "blue"}}}
+    path = "/api/v1/namespaces/default/pods/pod1"
+    assert client.ask(path, "PATCH", label, "application/merge-patch+json")[0] == 200
+    pid = agent_pid(LAB)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: agent_pid(LAB) is None)
+    result = up(labs[LAB])
+    assert result.agent_started
+    assert result.undone == ("pod/pod1: metadata.labels.color unset → blue",)
+
+    def again() -> bool:
+        try:
+            return client.ask(path)[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    assert until(again)
+    assert client.ask(path)[1]["metadata"]["labels"] == {"app": "a"}
+    assert client_of(LAB).port == client.port
