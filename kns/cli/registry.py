@@ -12,6 +12,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "down": "remove a lab, also after a crash",
         "ls": "the labs of this machine",
         "status": "a lab's health; what differs from its file",
+        "kubeconfig": "what kubectl needs to speak with a lab",
     },
     "Look": {
         "get": "nodes, pods, services … in kubectl's columns",

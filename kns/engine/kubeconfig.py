@@ -3,21 +3,55 @@
 from __future__ import annotations
 
 import base64
+import time
+from pathlib import Path
 
 from kns.compile.paths import LabPaths
 from kns.engine.api_access import LOOPBACK, port_of
-from kns.errors import PlatformError, UsageError
+from kns.engine.labs import agent_pid
+from kns.engine.private import write_private
+from kns.errors import ApplyError, PlatformError
+from kns.kernel import processes
 from kns.labfile.dump import dump_yaml
+
+#: seconds until an agent that has just been started serves the API; a slow machine takes ten
+_PATIENCE = 60.0
+_TURN = 0.05
+
+
+def wait_for_api(paths: LabPaths) -> None:
+    """Until the lab's agent serves the API: `up` does not wait for that.
+
+    PlatformError without openssl, ApplyError if the lab has no agent or that serves none.
+    """
+    processes.which("openssl")
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        if agent_pid(paths.lab) is None:
+            raise ApplyError(
+                f"the lab {paths.lab} has no agent, which serves the API",
+                hint="kns up starts it again",
+            )
+        if port_of(paths) is not None:
+            return
+        if time.monotonic() > deadline:
+            raise ApplyError(
+                f"the lab {paths.lab} serves no API, for {_PATIENCE:.0f} s",
+                hint=f"why is in {paths.log}; kns up, where there is a loopback, starts it again",
+            )
+        time.sleep(_TURN)
+
+
+def write_kubeconfig(paths: LabPaths) -> Path:
+    """Write it into the lab's folder, for its owner alone; its path."""
+    file = paths.api / "kubeconfig"
+    write_private(file, kubeconfig(paths))
+    return file
 
 
 def kubeconfig(paths: LabPaths) -> str:
-    """The kubeconfig of a lab. UsageError if it has no API yet."""
+    """The kubeconfig of a lab. PlatformError if what it is made of can't be read."""
     port = port_of(paths)
-    if port is None:
-        raise UsageError(
-            f"the lab {paths.lab} has no API",
-            hint="its agent begins to serve one a moment after kns up; kns status tells of it",
-        )
     try:
         token = (paths.api / "token").read_text(encoding="ascii")
         authority = (paths.tls / "ca.pem").read_bytes()

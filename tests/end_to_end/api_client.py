@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import yaml
 
 from kns.compile.paths import LabPaths
-from kns.engine.kubeconfig import kubeconfig
-from kns.errors import UsageError
+from kns.engine.kubeconfig import kubeconfig, wait_for_api
 
 T = TypeVar("T")
 #: seconds that a slow machine under load may take for what an idle one does at once
@@ -61,13 +60,9 @@ class APIClient:
 def client_of(lab: str) -> APIClient:
     """The client of a lab's kubeconfig, as soon as the agent has written what it says."""
 
-    def config() -> str:
-        try:
-            return kubeconfig(LabPaths(lab))
-        except UsageError:
-            return ""
-
-    found = yaml.safe_load(until(config))
+    paths = LabPaths(lab)
+    wait_for_api(paths)
+    found = yaml.safe_load(kubeconfig(paths))
     cluster = found["clusters"][0]["cluster"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     return APIClient(

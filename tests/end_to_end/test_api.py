@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kns.compile.paths import LabPaths
 from kns.engine.down import down
 from kns.engine.labs import agent_pid
 from kns.engine.up import up
 from kns.kernel import netns
+from tests.cli.process import kns
 from tests.end_to_end.api_client import PATIENCE, APIClient, client_of, until
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
@@ -105,6 +107,15 @@ def test_the_lab_s_own_socket_asks_for_no_token(client: APIClient) -> None:
         assert connection.getresponse().status == 200
 
 
+def test_the_kubeconfig_is_printed_or_written(client: APIClient) -> None:
+    printed = kns("kubeconfig", LAB).stdout
+    found = yaml.safe_load(printed)
+    assert found["clusters"][0]["cluster"]["server"] == f"https://127.0.0.1:{client.port}"
+    assert found["current-context"] == f"kns-{LAB}"
+    path = Path(kns("kubeconfig", "-l", LAB, "--write").stdout.strip())
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (printed, 0o600)
+
+
 def test_a_killed_agent_s_successor_serves_it_on_the_same_port(
     labs: dict[str, Path], client: APIClient
 ) -> None:
@@ -115,6 +126,9 @@ def test_a_killed_agent_s_successor_serves_it_on_the_same_port(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: agent_pid(LAB) is None)
+    refused = kns("kubeconfig", LAB)
+    assert refused.returncode == 4
+    assert "has no agent, which serves the API" in refused.stderr
     result = up(labs[LAB])
     assert result.agent_started
     assert result.undone == ("pod/pod1: metadata.labels.color unset → blue",)
