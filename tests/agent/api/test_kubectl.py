@@ -47,7 +47,7 @@ TRANSCRIPT: tuple[tuple[str, str], ...] = (
     ("describe pod web-1", "IP:               10.244.0.2"),
     ("describe node node1", "InternalIP:  172.18.0.2"),
     ("describe service web", "TargetPort:"),
-    ("explain service.spec.ports", "targetPort\t<IntOrString>"),
+    ("explain service.spec.ports", "targetPort"),
     ("explain lab", "KIND:       Lab"),
     ("auth can-i create pods", "yes"),
     ("create namespace shop", "namespace/shop created"),
