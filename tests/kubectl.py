@@ -44,7 +44,7 @@ class Kubectl:
         self.path = program(release)
         self._env = {**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(home)}
 
-    def run(self, *words: str, text: str = "", seconds: float = 60) -> tuple[int, str]:
+    def run(self, *words: str, text: str = "", seconds: float = 300) -> tuple[int, str]:
         """Its exit code, and what it says."""
         done = subprocess.run(
             [self.path, *words],
@@ -57,6 +57,12 @@ class Kubectl:
             check=False,
         )
         return done.returncode, done.stdout
+
+    def ok(self, *words: str, text: str = "") -> str:
+        """What it says; it must not fail."""
+        code, said = self.run(*words, text=text)
+        assert code == 0, f"kubectl {' '.join(words)}: {said}"
+        return said
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         """Start it; its output is a pipe."""

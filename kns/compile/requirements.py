@@ -27,7 +27,7 @@ TOOLS: Final[tuple[Tool, ...]] = (
     Tool("tcpdump", Need.OPTIONAL, "kns capture"),
     Tool("dig", Need.OPTIONAL, "looking at DNS", ("-v",)),
     Tool("nginx", Need.OPTIONAL, "Ingress", ("-v",)),
-    Tool("openssl", Need.OPTIONAL, "Ingress: certificates", ("version",)),
+    Tool("openssl", Need.OPTIONAL, "kubectl, Ingress: certificates", ("version",)),
     Tool("haproxy", Need.OPTIONAL, "loadBalancer: {mode: proxy}", ("-v",)),
     Tool("bird", Need.OPTIONAL, "loadBalancer: {mode: bgp}"),
 )

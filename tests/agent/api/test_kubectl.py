@@ -25,9 +25,9 @@ kind: Deployment
 metadata: {name: app}
 spec:
   replicas: REPLICAS
-  selector: {matchLabels: {app: app}
+  selector: {matchLabels: {app: app}}
   template:
-    metadata: {labels: {app: app}
+    metadata: {labels: {app: app}}
     spec: {containers: [{name: server, image: "nginx:1"}]}
 """
 #: in turn: the words, and what is in the answer; a bang before it: the command fails
