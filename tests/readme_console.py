@@ -3,7 +3,8 @@
     scripts/in-throwaway .venv/bin/python -m tests.readme_console [PAGE…]
 
 runs them and writes their output into the pages.
-A command line starts with `$ `; `# exit 1` after it says that it is meant to fail so.
+A command line starts with `$ `; `# exit 1` after it says that it is meant to fail so. `export NAME=$(…)` holds for what comes
+after it on the page. `kubectl` is the newest of those that the tests have.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import kubectl
+
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
 #: what is told to users
 PAGES = (README, *sorted((PROJECT / "docs").glob("*.md")))
 #: stands in a page for lines that are left out
 CUT = "..."
+_EXPORT = re.compile(r"export (\w+)=\$\((.*)\)$")
 _EXIT = re.compile(r"\s+# exit (\d+)$")
 
 
@@ -38,8 +42,18 @@ class Step:
     @property
     def argv(self) -> list[str]:
         """The command; `kns` is the one of this interpreter."""
-        words = shlex.split(_EXIT.sub("", self.text))
-        return [sys.executable, "-m", "kns.cli.main", *words[1:]] if words[0] == "kns" else words
+        found = _EXPORT.match(self.text)
+        words = shlex.split(found[2] if found else _EXIT.sub("", self.text))
+        programs = {"kns": [sys.executable, "-m", "kns.cli.main"]}
+        if words[0] == "kubectl":
+            programs["kubectl"] = [str(kubectl.program(max(kubectl.RELEASES)))]
+        return [*programs.get(words[0], words[:1]), *words[1:]]
+
+    @property
+    def exported(self) -> str:
+        """The name of the variable that holds what the command prints; empty if none does."""
+        found = _EXPORT.match(self.text)
+        return found[1] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +80,11 @@ def steps(text: str) -> tuple[Step, ...]:
     return tuple(found)
 
 
-def run(step: Step) -> Ran:
-    """Run the command, 110 columns wide; what it says on either stream, in order."""
+def run(step: Step, exported: dict[str, str]) -> Ran:
+    """Run the command, 110 columns wide; what it says on either stream, in order.
+
+    `exported`: the page's variables, to which it may add one.
+    """
     done = subprocess.run(
         step.argv,
         cwd=PROJECT,
@@ -76,8 +93,11 @@ def run(step: Step) -> Ran:
         text=True,
         check=False,
         timeout=120,
-        env={**os.environ, "COLUMNS": "110"},
+        env={**os.environ, **exported, "COLUMNS": "110"},
     )
+    if step.exported:
+        exported[step.exported] = done.stdout.strip()
+        return Ran(done.returncode, ())
     return Ran(done.returncode, tuple(line.rstrip() for line in done.stdout.splitlines()))
 
 
@@ -107,13 +127,14 @@ def with_output(text: str) -> Iterator[str]:
     """The page's lines with the output of its commands as they are now."""
     by_line = {step.line: step for step in steps(text)}
     inside = skipping = False
+    exported: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if line.startswith("```"):
             inside, skipping = line == "```console", False
         step = by_line.get(number)
         if step is not None:
             yield line
-            ran = run(step)
+            ran = run(step, exported)
             print(f"{ran.exit_code} {line}", file=sys.stderr)
             yield from cut(ran.output, step.output)
             skipping = True
