@@ -3,8 +3,8 @@
     scripts/in-throwaway .venv/bin/python -m tests.readme_console [PAGE…]
 
 runs them and writes their output into the pages.
-A command line starts with `$ `; `# exit 1` after it says that it is meant to fail so. `export NAME=$(…)` holds for what comes
-after it on the page. `kubectl` is the newest of those that the tests have.
+A command line starts with `$ `; `# exit 1` after it says that it is meant to fail so. What
+`export NAME=$(…)` sets holds for the rest of the page. `kubectl` is the newest that the tests have.
 """
 
 from __future__ import annotations

@@ -155,7 +155,8 @@ class Agent:
         async with self._turn:
             loop = asyncio.get_running_loop()
             cluster = await loop.run_in_executor(self._worker, self._load, self._paths)
-            loop.call_later(IDLE_SECONDS, self._begin_to_live)
+            # who looks at the living lab must not see what was before this `up`
+            loop.call_later(0 if self._live else IDLE_SECONDS, self._begin_to_live)
             return await self._serve_cluster(cluster)
 
     async def serve_cluster(self, cluster: Cluster) -> Converged:
@@ -194,14 +195,8 @@ class Agent:
 
     async def _serve_api(self, sock: socket.socket | None, live: Live) -> None:
         """Serve the API; what carries it takes a while to import."""
-        made = (await asyncio.to_thread(import_api))(
-            self._paths,
-            live.store,
-            lambda: live.cluster,
-            live.settled,
-            self._listeners.logs,
-            self._worker,
-        )
+        exposure = await asyncio.to_thread(import_api)
+        made = exposure(self._paths, live, self._listeners.logs, self._worker)
         if self._over.is_set() or live.cluster is None:
             return
         self._exposure = made

@@ -159,6 +159,11 @@ class Live:
         """The cluster as it was applied last."""
         return None if self._applied is None else self._applied.cluster
 
+    async def current(self) -> None:
+        """Wait until it has taken over what an `up` has written."""
+        while not self.is_current:
+            await asyncio.sleep(_LOCK_PAUSE)
+
     async def settled(self) -> None:
         """Wait until everything that was written is so."""
         await self._settled.wait()

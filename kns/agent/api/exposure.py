@@ -6,8 +6,8 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Protocol
 
 from aiohttp import web
 
@@ -34,20 +34,36 @@ from kns.kinds.resources import POD
 _SHUTDOWN = 0.1
 
 
+class LivingLab(Protocol):
+    """The objects of a lab, and what has become of them."""
+
+    @property
+    def store(self) -> Store:
+        """The objects."""
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The cluster as it was applied last."""
+
+    async def current(self) -> None:
+        """Wait while an `up` goes back to the file."""
+
+    async def settled(self) -> None:
+        """Wait until everything that was written is so."""
+
+
 class Exposure:
     """Serves the API of one lab until it is closed."""
 
     def __init__(
         self,
         paths: LabPaths,
-        store: Store,
-        cluster: Callable[[], Cluster | None],
-        settled: Callable[[], Awaitable[None]],
+        live: LivingLab,
         server_logs: ServerLogs,
         worker: Executor,
     ) -> None:
-        self._paths, self._store, self._cluster = paths, store, cluster
-        self._settled, self._server_logs, self._worker = settled, server_logs, worker
+        self._paths, self._live = paths, live
+        self._server_logs, self._worker = server_logs, worker
         #: of its own: a program that starts slowly keeps nobody else waiting
         self._streams = ThreadPoolExecutor(2, thread_name_prefix="api")
         self._runners: list[web.AppRunner] = []
@@ -60,10 +76,11 @@ class Exposure:
         loop = asyncio.get_running_loop()
         token = await loop.run_in_executor(self._worker, api_access.token, self._paths)
         server = APIServer(
-            self._store,
+            self._live.store,
             release,
             Authenticator(token),
-            settled=self._settled,
+            current=self._live.current,
+            settled=self._live.settled,
             streams={
                 "exec": self._exec,
                 "attach": self._attach,
@@ -127,14 +144,14 @@ class Exposure:
 
     def _place(self, asked: APIRequest, obj: Object) -> ContainerPlace:
         """Where the container of a request is. StatusError if it does not run."""
-        cluster = self._cluster()
+        cluster = self._live.cluster
         namespace, name = text(obj, "metadata", "namespace"), name_of(obj)
         pods = cluster.pods if cluster is not None else ()
         pod = next(
             (item for item in pods if (item.namespace, item.name) == (namespace, name)), None
         )
         if cluster is None or pod is None:
-            if self._store.get(POD, namespace, name) is None:
+            if self._live.store.get(POD, namespace, name) is None:
                 raise not_found(POD, name)
             raise bad_request(f"pod {name} does not have a host assigned")
         wanted = asked.query.get("container", "")

@@ -8,6 +8,8 @@ Only the agent imports this, and after it has begun to serve: aiohttp takes a wh
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -36,6 +38,8 @@ from kns.kinds.common import Object
 
 #: as the API server's --max-request-bytes
 _MAX_BODY = 3 << 20
+#: seconds that an answer waits for the lab; clients give up after a minute
+_PATIENCE = 20.0
 _STREAMS = frozenset({"log", "exec", "attach", "portforward"})
 _USER: web.AppKey[APIUser] = web.AppKey("user", APIUser)
 #: carries out a request for a stream of a pod
@@ -51,13 +55,15 @@ class APIServer:
         release: str,
         authenticator: Authenticator,
         *,
+        current: Callable[[], Awaitable[None]] | None = None,
         settled: Callable[[], Awaitable[None]] | None = None,
         streams: Mapping[str, PodStream] | None = None,
     ) -> None:
+        """`current` waits while an `up` goes back to the file, `settled` until a write is so."""
         self.registry = Registry(store)
         self._release = release
         self._authenticator = authenticator
-        self._settled = settled
+        self._current, self._settled = current or _at_once, settled or _at_once
         self._streams = streams or {}
 
     def application(self, *, trusted: bool) -> web.Application:
@@ -168,6 +174,7 @@ class APIServer:
         return answered(review(body, request["user"], self.registry.store), 201)
 
     async def _object(self, request: web.Request, asked: APIRequest) -> web.StreamResponse:
+        await _within(self._current)
         self._authenticator.authorize(asked, self.registry.store)
         if asked.target.subresource in _STREAMS:
             stream = self._streams.get(asked.target.subresource)
@@ -179,8 +186,8 @@ class APIServer:
             return await self._watch(request, asked, form)
         before = self.registry.store.version
         answer = self._answer(asked)
-        if self._settled is not None and self.registry.store.version != before:
-            await self._settled()
+        if self.registry.store.version != before:
+            await _within(self._settled)
             answer = self._anew(asked, answer)
         shown = represented(
             answer.object,
@@ -221,6 +228,17 @@ class APIServer:
         except ConnectionError:
             pass
         return response
+
+
+async def _at_once() -> None:
+    """Wait for nothing."""
+
+
+async def _within(wait: Callable[[], Awaitable[None]]) -> None:
+    """Wait, but answer in time all the same."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE):
+            await wait()
 
 
 async def _asked(request: web.Request) -> APIRequest:
