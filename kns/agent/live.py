@@ -183,10 +183,20 @@ class Live:
             self._changed.add(ref_of(change.object))
         self._wake()
 
-    def _wake(self, after: float = DEBOUNCE) -> None:
+    def _wake(self) -> None:
+        """Begin rounds soon; those under way look for more themselves before they end."""
         self._settled.clear()
-        if self._task is None and self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(after, self._begin)
+        if self._task is None:
+            self._plan(DEBOUNCE)
+
+    def _plan(self, after: float) -> None:
+        """Begin rounds in so many seconds, unless they are planned for sooner."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            if self._timer.when() <= loop.time() + after:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_later(after, self._begin)
 
     def _begin(self) -> None:
         self._timer = None
@@ -204,18 +214,21 @@ class Live:
                 self._end_pods()
                 if self._effective:
                     await self._round()
-                elif self.store.version == version:
+                    continue
+                await loop.run_in_executor(self._worker, snapshot.renew, self._paths)
+                if self.store.version == version and not self._effective:
                     break
-            await loop.run_in_executor(self._worker, snapshot.renew, self._paths)
         except _SupersededError:
             return
         except Exception:
             logging.getLogger(__name__).exception("a round of the live lab failed")
         finally:
-            self._task = None
+            # a lab that was taken over anew may have rounds of its own already
+            if self._task is asyncio.current_task():
+                self._task = None
         self._settled.set()
         if again < math.inf:
-            self._timer = loop.call_later(max(0.0, again - time.time()), self._begin)
+            self._plan(max(0.0, again - time.time()))
 
     # -- one round ---------------------------------------------------------------------------------
 

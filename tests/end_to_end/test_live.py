@@ -14,7 +14,7 @@ from kns.agent.agent import Agent, load
 from kns.agent.live import Live
 from kns.cluster.resolve import resolve
 from kns.compile.paths import LabPaths
-from kns.engine import agent
+from kns.engine import agent, snapshot
 from kns.engine.down import down
 from kns.engine.labs import lab_documents, running
 from kns.engine.objects import live_changes, read_objects
@@ -32,6 +32,8 @@ from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 pytestmark = pytest.mark.kernel
 
 LAB = "livetest"
+#: seconds for what takes milliseconds on a machine that is not busy
+PATIENCE = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +260,57 @@ def test_a_deployment_scales_and_rolls_and_its_pods_come_back(lab: Path) -> None
         await gone(live, "web-2", "web-3", "web-4", "web-5")
         assert names_of(live) == []
         assert endpoints(live, "fresh") == []
+
+    lives(lab, then)
+
+
+def test_a_rollout_that_is_stuck_keeps_nobody_waiting(lab: Path) -> None:
+    """Its Deployment wants to be looked at again when its progress deadline is over."""
+    probe: Object = {"tcpSocket": {"port": 9}}
+    container: Object = {"name": "c", "readinessProbe": probe}
+    stuck: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "new"}},
+            "template": {
+                "metadata": {"labels": {"app": "new"}},
+                "spec": {"containers": [container]},
+            },
+        },
+    }
+
+    async def then(live: Live) -> None:
+        live.store.create(DEPLOYMENT, stuck)
+        await asyncio.wait_for(live.settled(), PATIENCE)
+        live.store.create(POD, pod("pod9", "node1", app="a"))
+        await asyncio.wait_for(live.settled(), PATIENCE)
+        assert len(endpoints(live, "svc-a")) == 3
+        live.store.delete(DEPLOYMENT, "default", "web")
+        await asyncio.wait_for(gone(live, "web-1"), PATIENCE)
+
+    lives(lab, then)
+
+
+def test_what_comes_while_a_round_ends_is_carried_out(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def then(live: Live) -> None:
+        loop = asyncio.get_running_loop()
+        first = [pod("pod9", "node1", app="a")]
+
+        def renew(_paths: LabPaths) -> None:
+            """Something is written in the last moment."""
+            while first:
+                loop.call_soon_threadsafe(live.store.create, POD, first.pop())
+                time.sleep(0.1)
+
+        monkeypatch.setattr(snapshot, "renew", renew)
+        live.store.create(SERVICE, service("fresh"))
+        await asyncio.wait_for(live.settled(), PATIENCE)
+        assert len(endpoints(live, "svc-a")) == 3
 
     lives(lab, then)
 
