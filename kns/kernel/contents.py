@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kns.addresses import IPNetwork
 from kns.kernel import (
     addresses,
     iptables,
+    legacy_tables,
     link_dumps,
     neighbors,
     nft_names,
@@ -17,18 +18,20 @@ from kns.kernel import (
     routes,
     settings,
     sysctls,
+    xfrm,
 )
 from kns.kernel.fresh import Fresh, fresh
 from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import Socket
-from kns.state.model import Bridge, Deviation, Netns, RuleNames, Sysctl, Vxlan
+from kns.state.model import Bridge, Deviation, Netns, RuleNames, Stray, Sysctl, Vxlan
 
 
 @dataclass(frozen=True, slots=True)
 class Interest:
     """What is worth reading in one netns besides its links, addresses and routes.
 
-    `sysctls` are those that are desired; `whole`: all others are read, not the chief ones alone.
+    `sysctls` are those that are desired; `whole`: all others are read, not the chief ones alone,
+    and those of neighbor tables.
     Routes to `learned` are a routing daemon's. `rules` names what is read of nft and ipset where
     `nft` and `ipvs` ask for them; `counters`: of iptables and IPVS, what they have counted.
     """
@@ -49,7 +52,8 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
     With its links, which are not joined with their other ends yet.
     """
     usual = fresh(interest.sysctls, whole=interest.whole)
-    links = link_dumps.read(sock, usual.fallback)
+    dumped = link_dumps.read(sock, usual.fallback, whole=interest.whole)
+    links = [_made_as(item, usual) for item in dumped]
     names = {item.index: item.link.name for item in links}
     rules, undone = policy_rules.sort_out(policy_rules.bodies(sock), usual.rules)
     found = addresses.read(sock, links)
@@ -76,10 +80,20 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
             *strange,
             *_settings(links, usual),
             *_nft_tables(interest),
+            *legacy_tables.deviations_here(spared=interest.iptables),
+            *xfrm.deviations_here(),
             *changed,
         ),
     )
     return space, links
+
+
+def _made_as(item: FoundLink, usual: Fresh) -> FoundLink:
+    """The link; one of a kind that no lab has if it was made with other attributes than labs'."""
+    like = usual.like(item.link)
+    if like is None or item.settings.made == like.settings.made:
+        return item
+    return replace(item, link=replace(item.link, kind=Stray(item.link.kind.type)))
 
 
 def _ready(links: Iterable[FoundLink]) -> frozenset[str]:
@@ -96,7 +110,7 @@ def _settings(links: Iterable[FoundLink], usual: Fresh) -> Iterator[Deviation]:
     for item in links:
         like = usual.like(item.link)
         if like is not None and item.settings != like.settings:
-            yield from settings.deviations(item.link.name, item.index, item.settings, like.settings)
+            yield from settings.deviations(item.link, item.index, item.settings, like.settings)
 
 
 def _nft_tables(interest: Interest) -> Iterator[Deviation]:
@@ -118,7 +132,11 @@ def _read_sysctls(
     found = sysctls.read(dict.fromkeys((*usual.sysctls, *wanted)))
     asked = tuple(Sysctl(key, found[key]) for key in wanted if key in found)
     changed = {item.key: item for item in sysctls.deviations(found, {**usual.sysctls, **wanted})}
-    undone = (item for key, item in changed.items() if key not in wanted)
+    undone = (
+        item
+        for key, item in changed.items()
+        if key not in wanted and not ("/default/" in key and _follows(key) & changed.keys())
+    )
     return asked, (*undone, *_link_sysctls(links, usual, changed.keys()))
 
 
@@ -135,23 +153,26 @@ def _link_sysctls(
             continue
         if item.conf.mtu not in (0, item.link.mtu) and item.link.name != "lo":
             yield Sysctl(f"ipv6/conf/{item.link.name}/mtu", str(item.link.mtu))
-        pairs = (("ipv4", item.conf.ipv4, like.conf.ipv4), ("ipv6", item.conf.ipv6, like.conf.ipv6))
-        for family, have, want in pairs:
-            if have != want:
-                yield from _differing(family, item.link.name, like.link.name, usual, changed)
+        for group, want in like.conf.groups.items():
+            if item.conf.groups.get(group) != want:
+                yield from _differing(group, item.link.name, like.link.name, usual, changed)
 
 
 def _differing(
-    family: str, ifname: str, like: str, usual: Fresh, changed: Collection[str]
+    group: str, ifname: str, like: str, usual: Fresh, changed: Collection[str]
 ) -> Iterator[Sysctl]:
-    found = sysctls.read(sysctls.of_link(family, ifname))
-    want = usual.read_sysctls(lambda: sysctls.of_link(family, like))
+    found = sysctls.read(sysctls.of_link(group, ifname))
+    want = usual.read_sysctls(lambda: sysctls.of_link(group, like))
     for key, value in want.items():
-        name = key.rpartition("/")[2]
-        own = f"{family}/conf/{ifname}/{name}"
-        # writing `all`, or ip_forward, writes every link's
-        follows = {f"{family}/conf/all/{name}"}
-        if (family, name) == ("ipv4", "forwarding"):
-            follows.add("ipv4/ip_forward")
-        if found.get(own, value) != value and follows.isdisjoint(changed):
+        own = f"{group}/{ifname}/{key.rpartition('/')[2]}"
+        if found.get(own, value) != value and _follows(own).isdisjoint(changed):
             yield Sysctl(own, value)
+
+
+def _follows(key: str) -> frozenset[str]:
+    """What it may be written by: `all`, or ip_forward, writes every link's, and the default."""
+    family, *group, _ifname, name = key.split("/")
+    if group != ["conf"]:
+        return frozenset()
+    forward = {"ipv4/ip_forward"} if (family, name) == ("ipv4", "forwarding") else set()
+    return frozenset({f"{family}/conf/all/{name}", *forward})

@@ -72,7 +72,7 @@ def _read(given: tuple[Sysctl, ...], *, whole: bool) -> Fresh:
             with contextlib.suppress(OSError):
                 (sysctls.FOLDER / sysctl.key).write_text(sysctl.value, encoding="ascii")
         _make_links(sock)
-        found = {item.link.name: item for item in link_dumps.read(sock)}
+        found = {item.link.name: item for item in link_dumps.read(sock, whole=whole)}
         return Fresh(
             policy_rules.bodies(sock),
             frozenset(names - {"lo"}),

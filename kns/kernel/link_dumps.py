@@ -10,7 +10,7 @@ from pyroute2.netlink import NLM_F_DUMP
 from pyroute2.netlink.rtnl import RTM_GETLINK
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 
-from kns.kernel import settings, values
+from kns.kernel import neighbor_tables, settings, values
 from kns.kernel.netlink import BODY, Socket, attributes, wanted
 from kns.kernel.settings import LinkSettings
 from kns.kernel.shapes import encoded, request
@@ -66,13 +66,12 @@ _GET_LINKS = encoded(request(ifinfmsg, RTM_GETLINK, NLM_F_DUMP, [("IFLA_EXT_MASK
 
 @dataclass(frozen=True, slots=True)
 class Conf:
-    """The values of a link's own sysctls of each family, as one string of bytes each.
+    """The values of a link's own sysctls, as one string of bytes for each group of them.
 
     `mtu` of IPv6 is apart: it follows the link's; 0 where there is no IPv6.
     """
 
-    ipv4: bytes = b""
-    ipv6: bytes = b""
+    groups: Mapping[str, bytes] = field(default_factory=dict)
     mtu: int = field(default=0, compare=False)
 
 
@@ -94,14 +93,18 @@ class FoundLink:
     conf: Conf = field(default_factory=Conf)
 
 
-def read(sock: Socket, fallback: Collection[str] = ()) -> list[FoundLink]:
-    """Every link but hardware, and but the fallback tunnels that the kernel puts into a netns."""
+def read(sock: Socket, fallback: Collection[str] = (), *, whole: bool = False) -> list[FoundLink]:
+    """Every link but hardware, and but the fallback tunnels that the kernel puts into a netns.
+
+    `whole`: with how it looks for neighbors, for which the kernel walks all links of all netns.
+    """
     raw = [_raw_link(data) for data in sock.dump(_GET_LINKS)]
+    neighbors = neighbor_tables.read(sock) if whole else {}
     names = {index: values.text(parts["IFLA_IFNAME"]) for index, _flags, parts in raw}
     found = []
     for index, flags, parts in raw:
         if names[index] not in fallback:
-            item = _link(index, flags, parts, names)
+            item = _link(index, flags, parts, names, neighbors.get(index, {}))
             if item is not None:
                 found.append(item)
     return found
@@ -113,7 +116,11 @@ def _raw_link(data: bytes) -> tuple[int, int, dict[str, bytes]]:
 
 
 def _link(
-    index: int, flags: int, parts: Mapping[str, bytes], names: Mapping[int, str]
+    index: int,
+    flags: int,
+    parts: Mapping[str, bytes],
+    names: Mapping[int, str],
+    neighbors: Mapping[str, bytes],
 ) -> FoundLink | None:
     name = names[index]
     up = bool(flags & IFF_UP)
@@ -124,7 +131,7 @@ def _link(
         "eui64": not values.number(inet6.get("addr_gen_mode", b"")),
     }
     set_to = settings.read(flags, parts, lo=name == "lo")
-    conf = _conf(families, inet6)
+    conf = _conf(families, inet6, neighbors)
     if name == "lo":
         return FoundLink(loopback(up=up), index, settings=set_to, conf=conf, **common)
     info = attributes(parts.get("IFLA_LINKINFO", b""), _INFO)
@@ -156,12 +163,15 @@ def _has_ipv6(inet6: Mapping[str, bytes]) -> bool:
     return bool(values.number(inet6.get("flags", b"")) & _IF_READY) and not is_off
 
 
-def _conf(families: Mapping[str, bytes], inet6: Mapping[str, bytes]) -> Conf:
+def _conf(
+    families: Mapping[str, bytes], inet6: Mapping[str, bytes], neighbors: Mapping[str, bytes]
+) -> Conf:
     """The arrays of both families' values."""
     v4 = attributes(families.get("inet", b""), {1: "conf"}).get("conf", b"")
     v6 = inet6.get("conf", b"")
     mtu = values.number(v6[_MTU6 : _MTU6 + 4])
-    return Conf(v4, v6[:_MTU6] + v6[_MTU6 + 4 :], mtu)
+    groups = {"ipv4/conf": v4, "ipv6/conf": v6[:_MTU6] + v6[_MTU6 + 4 :]}
+    return Conf({**groups, **neighbors}, mtu)
 
 
 def _kind(info: Mapping[str, bytes], names: Mapping[int, str]) -> LinkKind | None:

@@ -23,11 +23,12 @@ from pyroute2.netlink.rtnl.ifinfmsg import (
 
 from kns.kernel import values
 from kns.kernel.netlink import attribute, attributes, readdressed, wanted
-from kns.state.model import Deviation
+from kns.state.model import Bridge, Deviation, Link, Vxlan
 
 _IFINFO = struct.Struct("=BxHiII")
 _BRIDGE_TABLE = ifinfmsg.ifinfo.data_map["bridge"]
 _PORT_TABLE = ifinfmsg.ifinfo.bridge_slave_data
+_VXLAN_TABLE = ifinfmsg.ifinfo.data_map["vxlan"]
 _INFO = wanted(ifinfmsg.ifinfo, "IFLA_INFO_KIND", "IFLA_INFO_DATA", "IFLA_INFO_SLAVE_DATA")
 
 #: flags by the word of `ip link set` that turns them on; NOARP is turned on by `arp off`
@@ -72,6 +73,8 @@ _BRIDGE_MOVES = (
     "FLUSH",
     "VLAN_PROTOCOL",
 )
+#: of a VXLAN device: what a Vxlan says of it
+_VXLAN_FIELDS = ("UNSPEC", "VXLAN_ID", "LINK", "LOCAL", "_PORT")
 _PORT_MOVES = (
     "UNSPEC",
     "PAD",
@@ -105,6 +108,8 @@ _OTHER_WORDS = {
     "proxyarp": "proxy_arp",
     "multicast_router": "mcast_router",
     "mcast_to_ucast": "mcast_to_unicast",
+    "group6": "group",
+    "label": "flowlabel",
 }
 #: of a port: switches, which `ip link` calls on and off
 _SWITCHES = frozenset(
@@ -134,6 +139,14 @@ def _words(table: type[nla], moving: tuple[str, ...]) -> dict[int, str]:
 #: linux/if_link.h IFLA_BR_FDB_MAX_LEARNED
 BRIDGE = {**_words(_BRIDGE_TABLE, _BRIDGE_MOVES), 49: "fdb_max_learned"}
 PORT = _words(_PORT_TABLE, _PORT_MOVES)
+#: linux/if_link.h IFLA_VXLAN_VNIFILTER, LOCALBYPASS
+VXLAN = {**_words(_VXLAN_TABLE, _VXLAN_FIELDS), 30: "vnifilter", 31: "localbypass"}
+#: those that can be changed (drivers/net/vxlan/vxlan_core.c vxlan_nl2conf)
+_VXLAN_CHANGES = frozenset(
+    {"group", "ttl", "tos", "learning", "ageing", "flowlabel", "df", "localbypass"}
+)
+_KINDS = {Bridge.type: BRIDGE, Vxlan.type: VXLAN}
+(_GROUP6,) = wanted(_VXLAN_TABLE, "IFLA_VXLAN_GROUP6")
 #: linux/if_bridge.h BR_STATE_FORWARDING
 _FORWARDING = b"\3"
 #: linux/if.h IF_OPER_UP
@@ -144,11 +157,15 @@ _LINKINFO, _KIND, _DATA, _SLAVE_KIND, _SLAVE_DATA, _NESTED = 18, 1, 2, 4, 5, 0x8
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """What one link is set to, by the words of `ip link`."""
+    """What one link is set to, by the words of `ip link`; `own` is what its kind has.
+
+    `made` can't be changed: what it was made with.
+    """
 
     flags: int = 0
     link: Mapping[str, bytes] = field(default_factory=dict)
-    bridge: Mapping[str, bytes] = field(default_factory=dict)
+    own: Mapping[str, bytes] = field(default_factory=dict)
+    made: Mapping[str, bytes] = field(default_factory=dict)
     port: Mapping[str, bytes] = field(default_factory=dict)
     xdp: bool = False
 
@@ -159,7 +176,9 @@ def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> LinkSettings:
     The MTU, elsewhere a link's own field, is one of `lo`'s.
     """
     info = attributes(parts.get("IFLA_LINKINFO", b""), _INFO)
-    bridge = values.text(info.get("IFLA_INFO_KIND", b"")) == "bridge"
+    table = _KINDS.get(values.text(info.get("IFLA_INFO_KIND", b"")), {})
+    own = attributes(info["IFLA_INFO_DATA"], table) if table else {}
+    made = own.keys() - _VXLAN_CHANGES if table is VXLAN else frozenset()
     port = attributes(info.get("IFLA_INFO_SLAVE_DATA", b""), PORT)
     state = port.pop("state", _FORWARDING)
     # a port is not forwarding for as long as its link has no carrier, and until the kernel has
@@ -173,16 +192,18 @@ def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> LinkSettings:
     return LinkSettings(
         flags=flags & _EVERY_FLAG,
         link=link,
-        bridge=attributes(info["IFLA_INFO_DATA"], BRIDGE) if bridge else {},
+        own={word: raw for word, raw in own.items() if word not in made},
+        made={word: own[word] for word in made},
         port=port,
         xdp=bool(values.number(xdp.get("attached", b""))),
     )
 
 
 def deviations(
-    name: str, index: int, found: LinkSettings, usual: LinkSettings
+    link: Link, index: int, found: LinkSettings, usual: LinkSettings
 ) -> Iterator[Deviation]:
     """What sets the link back to what is usual."""
+    name = link.name
     for word, flag in _FLAGS.items():
         if (found.flags ^ usual.flags) & flag:
             on = bool(usual.flags & flag) != (flag == IFF_NOARP)
@@ -192,8 +213,8 @@ def deviations(
         number = _number(LINK | _MTU, word)
         command = f"ip link set {name} {word} {_shown(word, raw)}"
         yield Deviation(command, _request(index, attribute(number, raw)))
-    for word, raw in _differences(found.bridge, usual.bridge):
-        yield _bridge(name, index, word, raw)
+    for word, raw in _differences(found.own, usual.own):
+        yield _of_kind(link, index, word, raw)
     for word, raw in _differences(found.port, {**usual.port, "state": _FORWARDING}):
         yield _port(name, index, word, raw)
     if found.xdp:
@@ -216,11 +237,21 @@ def _number(table: Mapping[int, str], word: str) -> int:
     return next(number for number, known in table.items() if known == word)
 
 
-def _bridge(name: str, index: int, word: str, raw: bytes) -> Deviation:
-    number = _number(BRIDGE, word)
-    data = attribute(_KIND, b"bridge\0") + attribute(_DATA | _NESTED, attribute(number, raw))
-    shown = values.mac(raw) if word == "group_address" else values.number(raw)
-    command = f"ip link set {name} type bridge {word} {shown}"
+def _of_kind(link: Link, index: int, word: str, raw: bytes) -> Deviation:
+    kind = link.kind.type
+    number = _number(_KINDS[kind], word)
+    if word == "group" and len(raw) == 16:
+        number = _GROUP6
+    data = attribute(_KIND, f"{kind}\0".encode()) + attribute(
+        _DATA | _NESTED, attribute(number, raw)
+    )
+    if word == "group":
+        shown = str(values.ip(raw))
+    else:
+        shown = values.mac(raw) if word == "group_address" else str(values.number(raw))
+    # `ip` wants the number of a VXLAN device said again
+    again = f" id {link.kind.vni}" if isinstance(link.kind, Vxlan) else ""
+    command = f"ip link set {link.name} type {kind}{again} {word} {shown}"
     return Deviation(command, _request(index, attribute(_LINKINFO | _NESTED, data)))
 
 

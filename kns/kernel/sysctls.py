@@ -19,31 +19,42 @@ _SKIPPED = (
     "ipv4/route/flush",
     "ipv6/route/flush",
     "ipv6/conf/all/stable_secret",
+    "ipv6/conf/default/stable_secret",
 )
 _MODE = 0o600
+#: of a link: what follows its MTU, is made at random, is another name of something else
+_NO_LINKS_OWN = frozenset(
+    {"mtu", "stable_secret", "base_reachable_time", "retrans_time", "unres_qlen"}
+)
 
 #: What is read of netns that come by the thousand, where each file counts: all take 5 ms. With one
 #: of these a netns is cut off; the links' own come with their dump.
-CHIEF = tuple(
-    f"ipv4/{name}"
-    for name in (
-        "icmp_echo_ignore_all",
-        "ip_default_ttl",
-        "ip_forward",
-        "ip_local_port_range",
-        "ip_nonlocal_bind",
-        "conf/all/arp_filter",
-        "conf/all/arp_ignore",
-        "conf/all/proxy_arp",
-        "conf/all/rp_filter",
-    )
-) + tuple(
-    f"ipv6/{name}"
-    for name in (
-        "icmp/echo_ignore_all",
-        "conf/all/disable_ipv6",
-        "conf/all/forwarding",
-    )
+CHIEF = (
+    *(
+        f"ipv4/{name}"
+        for name in (
+            "icmp_echo_ignore_all",
+            "ip_default_ttl",
+            "ip_forward",
+            "ip_local_port_range",
+            "ip_nonlocal_bind",
+            "conf/all/arp_filter",
+            "conf/all/arp_ignore",
+            "conf/all/proxy_arp",
+            "conf/all/rp_filter",
+            "tcp_rmem",
+            "tcp_wmem",
+        )
+    ),
+    *(
+        f"ipv6/{name}"
+        for name in (
+            "bindv6only",
+            "icmp/echo_ignore_all",
+            "conf/all/disable_ipv6",
+            "conf/all/forwarding",
+        )
+    ),
 )
 
 
@@ -52,15 +63,14 @@ def every() -> tuple[str, ...]:
     return tuple(sorted(key for key in _walk(FOLDER) if key not in _SKIPPED))
 
 
-def of_link(family: str, ifname: str) -> tuple[str, ...]:
-    """The keys of a link's own, of `ipv4` or `ipv6`.
+def of_link(group: str, ifname: str) -> tuple[str, ...]:
+    """The keys of a link's own, of a group such as `ipv4/conf` or `ipv6/neigh`.
 
     None for IPv6 on a link whose MTU is below 1,280: the kernel takes the folder away.
     """
-    folder = FOLDER / family / "conf" / ifname
+    folder = FOLDER / group / ifname
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    chosen = (name for name in names if name not in {"mtu", "stable_secret"})
-    return tuple(f"{family}/conf/{ifname}/{name}" for name in chosen)
+    return tuple(f"{group}/{ifname}/{name}" for name in names if name not in _NO_LINKS_OWN)
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -69,7 +79,7 @@ def _walk(folder: Path) -> Iterator[str]:
         if not entry.is_dir():
             if entry.stat().st_mode & _MODE == _MODE:
                 yield str(path.relative_to(FOLDER))
-        elif folder.name not in {"conf", "neigh"} or entry.name == "all":
+        elif folder.name not in {"conf", "neigh"} or entry.name in {"all", "default"}:
             yield from _walk(path)
 
 

@@ -25,6 +25,11 @@ COMMANDS = (
     "bridge -details link",
     "tc qdisc",
     "nft -s list ruleset",
+    "iptables-legacy-save | grep -E '^-A|^:.* (DROP|-) '",
+    "ip6tables-legacy-save | grep -E '^-A|^:.* (DROP|-) '",
+    "ip xfrm policy",
+    "ip xfrm state",
+    "ip -details link show type vxlan",
     "sysctl -a -r ^net\\.",
 )
 #: What changes by itself: timers, counters, what is learned. And what `ip` can't make as the kernel
