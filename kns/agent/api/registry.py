@@ -303,6 +303,7 @@ class Registry:
         options = self._options(request)
         grace = part(options, "gracePeriodSeconds")
         old = self.get(request)
+        validation.forbid_deletion(target.resource, target.name)
         if text(options, "propagationPolicy") == "Orphan" or part(options, "orphanDependents"):
             self._orphan(request, text(old, "metadata", "uid"))
         store = self._scratch(request, target.resource, old)
@@ -323,6 +324,7 @@ class Registry:
         found = self.list(request)
         target = request.target
         for obj in mappings(found, "items"):
+            validation.forbid_deletion(target.resource, name_of(obj))
             one = key_of(obj)
             self._scratch(request, target.resource, obj).delete(target.resource, *one)
         return found

@@ -8,19 +8,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from kns.agent.api.status import FieldCause
+from kns.agent.api.status import FieldCause, forbidden
 from kns.errors import Problem, Severity, SpecError
 from kns.kinds import node
 from kns.kinds.common import Object
-from kns.kinds.lab import API_VERSION
+from kns.kinds.lab import API_VERSION, OBJECT_LISTS
 from kns.kinds.load import load_files
 from kns.kinds.names import subdomain_objection
 from kns.kinds.objects import mapping, mappings, name_of, text, with_part
-from kns.kinds.resources import LAB, NODE, SERVICE, Resource
+from kns.kinds.resources import LAB, NAMESPACE, NODE, SERVICE, Resource
 from kns.labfile.reader import DocumentKind, Reading
 from kns.labfile.wording import RefusedError
 
 _OBJECT = "object"
+#: namespaces that stay
+_IMMORTAL = frozenset({"default", "kube-public", "kube-system"})
 _REASONS = {
     "Required value": "FieldValueRequired",
     "Duplicate value": "FieldValueDuplicate",
@@ -50,6 +52,7 @@ def causes(
         for fault in reading.faults:
             yield _cause(".".join(map(str, fault.path)), fault.message)
     elif resource is LAB:
+        yield from _lab_causes(obj, lab)
         yield from _problems([(_OBJECT, json.dumps(_lab(obj, nodes)))])
     elif resource.effective:
         written = with_part(with_part(obj, None, "status"), None, "metadata", "ownerReferences")
@@ -58,6 +61,26 @@ def causes(
         )
     elif objection := subdomain_objection(name_of(obj)):
         yield _cause("metadata.name", f'Invalid value: "{name_of(obj)}": {objection}')
+
+
+def _lab_causes(obj: Object, lab: Object) -> Iterator[FieldCause]:
+    """A lab is one Lab object; what its file lists of other kinds are objects of their own."""
+    if lab and name_of(lab) != name_of(obj):
+        why = f"the lab's name is {name_of(lab)}, and there is one in each"
+        yield _cause("metadata.name", f'Invalid value: "{name_of(obj)}": {why}')
+    for field in sorted(OBJECT_LISTS & obj.keys()):
+        yield _cause(field, "Forbidden: they are objects of their own kinds; kns up takes the file")
+
+
+def forbid_deletion(resource: Resource, name: str) -> None:
+    """StatusError 403 for what a cluster can't be without.
+
+    Source: k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle.
+    """
+    if resource is NAMESPACE and name in _IMMORTAL:
+        raise forbidden(resource, name, "this namespace may not be deleted")
+    if resource is LAB:
+        raise forbidden(resource, name, "kns down removes the lab")
 
 
 def _lab(lab: Object, nodes: Sequence[str]) -> Object:

@@ -444,3 +444,39 @@ def _services_stay(registry: Registry) -> Iterator[None]:
     kept = registry.store.list(SERVICE)
     yield
     assert {id(obj): json.dumps(obj) for obj in kept} == before
+
+
+LABS = "/apis/kns/v1/labs"
+
+
+def lab(name: str = "seeded", **parts: JSON) -> Object:
+    return {"apiVersion": "kns/v1", "kind": "Lab", "metadata": {"name": name}, **parts}
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/api/v1/namespaces/default", "this namespace may not be deleted"),
+        (f"{LABS}/seeded", "kns down removes the lab"),
+        (LABS, "kns down removes the lab"),
+    ],
+)
+def test_what_a_cluster_needs_stays(registry: Registry, path: str, why: str) -> None:
+    with pytest.raises(StatusError, match=why) as caught:
+        registry.answer(request("DELETE", path))
+    assert caught.value.code == 403
+    assert registry.answer(request("GET", path)).code == 200
+
+
+def test_a_lab_is_one_object_and_no_list_of_others(registry: Registry) -> None:
+    with pytest.raises(StatusError, match="the lab's name is seeded") as caught:
+        registry.answer(request("POST", LABS, lab("other")))
+    assert caught.value.code == 422
+    listed = lab(pods=[{"name": "pod1", "node": "node1"}], services=[])
+    with pytest.raises(StatusError, match="objects of their own kinds") as caught:
+        registry.answer(request("PUT", f"{LABS}/seeded", listed))
+    causes = mappings(caught.value.body, "details", "causes")
+    assert [cause["field"] for cause in causes] == ["pods", "services"]
+    slow: Object = {"kubeProxyMode": "nftables"}
+    changed = registry.answer(request("PUT", f"{LABS}/seeded", lab(networking=slow)))
+    assert part(changed.object, "networking", "kubeProxyMode") == "nftables"
