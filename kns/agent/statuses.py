@@ -5,6 +5,7 @@ Computed from the resolved cluster alone; the store passes over what is so alrea
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.cluster.slices import MANAGED_BY
 from kns.kinds import endpointslice, node, service
+from kns.kinds.checks.pods import BRIDGE_PORTS
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.marks import READY
@@ -29,6 +31,13 @@ from kns.labfile.reader import JSON
 _MADE_BY = frozenset({
     "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io",
 })  # fmt: skip
+
+#: every node is this machine
+_CAPACITY: Object = {
+    "cpu": str(os.sysconf("SC_NPROCESSORS_ONLN")),
+    "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 1024}Ki",
+    "pods": str(BRIDGE_PORTS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,11 @@ def _node(obj: Object, item: Node, cluster: Cluster, now: float) -> Object:
         **mapping(obj, "status"),
         "addresses": mapping(own, "status")["addresses"],
         "conditions": conditions,
+        "capacity": _CAPACITY,
+        "allocatable": _CAPACITY,
         "nodeInfo": {
+            "kernelVersion": os.uname().release,
+            "architecture": os.uname().machine,
             "kubeletVersion": f"v{cluster.network.kube_proxy.version}",
             "kubeProxyVersion": f"v{cluster.network.kube_proxy.version}",
             "operatingSystem": "linux",

@@ -76,7 +76,9 @@ NAMESPACE = _core(
 EVENT = _core("Event", "events", short_names=("ev",))
 CONFIG_MAP = _core("ConfigMap", "configmaps", short_names=("cm",))
 SECRET = _core("Secret", "secrets")
-SERVICE_ACCOUNT = _core("ServiceAccount", "serviceaccounts", short_names=("sa",))
+SERVICE_ACCOUNT = _core(
+    "ServiceAccount", "serviceaccounts", short_names=("sa",), subresources=("token",)
+)
 REPLICATION_CONTROLLER = _core(
     "ReplicationController",
     "replicationcontrollers",

@@ -110,6 +110,15 @@ def test_a_deployment_scales_behind_its_service(kubectl: Kubectl, web: str) -> N
     assert sum(len(item["endpoints"]) for item in json.loads(slices)["items"]) == 4
 
 
+def test_what_describes_the_lab_is_whole(kubectl: Kubectl) -> None:
+    address = kubectl.ok("get", "pod", "pod1", "-o", "jsonpath={.status.podIP}")
+    assert f"{address}:8080" in kubectl.ok("get", "endpoints", "svc-a")
+    described = kubectl.ok("describe", "node", "node1")
+    assert "pod1" in described
+    assert "-9223372036854775808" not in described
+    assert "Endpoints:" in kubectl.ok("describe", "service", "svc-a")
+
+
 def test_a_deleted_pod_is_replaced(kubectl: Kubectl, web: str) -> None:
     before = pods(kubectl)
     kubectl.ok("delete", "pod", before[0], WAIT)

@@ -54,6 +54,10 @@ class Authenticator:
             return None
         return account_user(namespace, account)
 
+    def token_of(self, namespace: str, account: str) -> str:
+        """The token of a service account."""
+        return account_token(self._secret, namespace, account)
+
     def authorize(self, request: APIRequest, store: Store) -> None:
         """StatusError 403 if the user may not."""
         question = asked(request)

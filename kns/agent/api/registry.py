@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kns.agent.api import ownership, services, validation
+from kns.agent.api import endpoints, ownership, services, validation
 from kns.agent.api.decoding import Decoded, decoded, json_of
 from kns.agent.api.patches import json_patch, merge_patch, strategic_merge
 from kns.agent.api.requests import APIRequest
@@ -97,10 +97,10 @@ class Registry:
     def get(self, request: APIRequest) -> Object:
         """The object that the request names."""
         target = request.target
-        found = self.store.get(target.resource, target.namespace, target.name)
-        if found is None:
+        found = endpoints.listed(self.store, target.resource, target.namespace, target.name)
+        if not found:
             raise not_found(target.resource, target.name)
-        return found
+        return found[0]
 
     def list(self, request: APIRequest) -> Object:
         """The list that the request asks for, or the next part of it (`limit`, `continue`)."""
@@ -132,9 +132,7 @@ class Registry:
             request.query.get("labelSelector", ""),
             request.query.get("fieldSelector", ""),
         )
-        found = self.store.list(target.resource, target.namespace)
-        if target.name:
-            found = tuple(obj for obj in found if name_of(obj) == target.name)
+        found = endpoints.listed(self.store, target.resource, target.namespace, target.name)
         return tuple(obj for obj in found if wanted.admits(obj))
 
     def _from(self, request: APIRequest) -> tuple[int, tuple[str, ...]]:

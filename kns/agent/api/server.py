@@ -32,7 +32,7 @@ from kns.agent.api.status import (
     unauthorized,
 )
 from kns.agent.api.watches import ObjectWatch
-from kns.agent.store import Store
+from kns.agent.store import Store, timestamp
 from kns.errors import KnsError
 from kns.kinds.common import Object
 
@@ -40,6 +40,8 @@ from kns.kinds.common import Object
 _MAX_BODY = 3 << 20
 #: seconds that an answer waits for the lab; clients give up after a minute
 _PATIENCE = 20.0
+#: as long as a lab's certificates are good
+_TOKEN_SECONDS = 10 * 365 * 86_400
 _STREAMS = frozenset({"log", "exec", "attach", "portforward"})
 _USER: web.AppKey[APIUser] = web.AppKey("user", APIUser)
 #: carries out a request for a stream of a pod
@@ -74,6 +76,7 @@ class APIServer:
         for path in ("/healthz", "/livez", "/readyz"):
             app.router.add_get(path, _healthy)
             app.router.add_get(path + "/{check:.*}", _healthy)
+        app.router.add_get("/openapi/v2", _no_openapi_v2)
         app.router.add_get("/openapi/v3", self._openapi)
         app.router.add_get("/openapi/v3/{path:.+}", self._openapi)
         app.router.add_route("*", "/{path:apis?(/.*)?}", self._api)
@@ -181,6 +184,8 @@ class APIServer:
             if stream is None:
                 raise method_not_allowed(asked.target.resource)
             return await stream(request, asked, self.registry.get(replace(asked, method="GET")))
+        if asked.target.subresource == "token":
+            return self._token(asked)
         form = wanted(request.headers.get("Accept", ""))
         if asked.method == "GET" and asked.flag("watch"):
             return await self._watch(request, asked, form)
@@ -197,6 +202,18 @@ class APIServer:
             asked.query.get("includeObject", "Metadata"),
         )
         return answered(shown, answer.code, warnings=answer.warnings)
+
+    def _token(self, asked: APIRequest) -> web.StreamResponse:
+        """A service account's token (`kubectl create token`). It is good as long as the lab."""
+        if asked.method != "POST":
+            raise method_not_allowed(asked.target.resource)
+        self.registry.get(replace(asked, method="GET"))
+        token = self._authenticator.token_of(asked.target.namespace, asked.target.name)
+        lasting = timestamp(time.time() + _TOKEN_SECONDS)
+        status: Object = {"token": token, "expirationTimestamp": lasting}
+        made: Object = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1"}
+        named: Object = {"name": asked.target.name, "namespace": asked.target.namespace}
+        return answered({**made, "metadata": named, "spec": {}, "status": status}, 201)
 
     def _answer(self, asked: APIRequest) -> APIAnswer:
         if asked.target.subresource:
@@ -263,6 +280,12 @@ def _served(api_version: str) -> Object:
 
 async def _healthy(_request: web.Request) -> web.StreamResponse:
     return web.Response(text="ok")
+
+
+async def _no_openapi_v2(_request: web.Request) -> web.StreamResponse:
+    """An empty document: kubectl asks for it before it says that it knows no such kind."""
+    kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    return web.Response(body=b"", headers={"Content-Type": kind})
 
 
 async def _nothing(_request: web.Request) -> web.StreamResponse:

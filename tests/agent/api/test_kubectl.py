@@ -30,6 +30,11 @@ spec:
     metadata: {labels: {app: app}}
     spec: {containers: [{name: server, image: "nginx:1"}]}
 """
+_UNKNOWN = """\
+{apiVersion: v1, kind: Widget, metadata: {name: unknown}}
+---
+{apiVersion: v1, kind: ConfigMap, metadata: {name: after}, data: {a: b}}
+"""
 #: in turn: the words, and what is in the answer; a bang before it: the command fails
 TRANSCRIPT: tuple[tuple[str, str], ...] = (
     ("version", "Server Version: v1.37.1"),
@@ -90,6 +95,12 @@ TRANSCRIPT: tuple[tuple[str, str], ...] = (
     ("delete pod web-2 --grace-period=0 --force", '"web-2" force deleted'),
     ("delete -f {two}", '"app" deleted'),
     ("delete service dep", '"dep" deleted'),
+    ("apply -f {unknown}", '!no matches for kind "Widget"'),
+    ("get configmap after", "after   1"),
+    ("create serviceaccount bob", "serviceaccount/bob created"),
+    ("create token bob", "default.bob."),
+    ("create token nobody", '!serviceaccounts "nobody" not found'),
+    ("delete namespace default", "!this namespace may not be deleted"),
     ("get --raw /healthz", "ok"),
 )
 
@@ -118,7 +129,8 @@ def test_everyday_work(kubectl: Kubectl, tmp_path: Path) -> None:
         (tmp_path / name).write_text(_DEPLOYMENT.replace("REPLICAS", replicas))
     typo = (tmp_path / "two").read_text().replace("replicas", "replcas")
     (tmp_path / "typo").write_text(typo)
-    places = {name: str(tmp_path / name) for name in (*files, "typo")}
+    (tmp_path / "unknown").write_text(_UNKNOWN)
+    places = {name: str(tmp_path / name) for name in (*files, "typo", "unknown")}
     for words, said in TRANSCRIPT:
         for name, place in places.items():
             words = words.replace(f"{{{name}}}", place)  # noqa: PLW2901 - a JSON patch has braces

@@ -14,7 +14,7 @@ from kns.agent.api.subresources import answer
 from kns.agent.store import Store, StoreError
 from kns.kinds.common import Object
 from kns.kinds.objects import items, labels_of, mapping, mappings, name_of, number, part, text
-from kns.kinds.resources import CONFIG_MAP, NAMESPACE, POD, SERVICE
+from kns.kinds.resources import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from kns.labfile.reader import JSON
 from tests.agent.api.seeded import SEED
 
@@ -480,3 +480,40 @@ def test_a_lab_is_one_object_and_no_list_of_others(registry: Registry) -> None:
     slow: Object = {"kubeProxyMode": "nftables"}
     changed = registry.answer(request("PUT", f"{LABS}/seeded", lab(networking=slow)))
     assert part(changed.object, "networking", "kubeProxyMode") == "nftables"
+
+
+def test_endpoints_are_made_of_a_service_s_slices(registry: Registry) -> None:
+    labels: Object = {
+        "kubernetes.io/service-name": "web",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+    }
+
+    def endpoint(address: str, **conditions: bool) -> Object:
+        target: Object = {"kind": "Pod", "name": f"pod-{address[-1]}"}
+        return {"addresses": [address], "conditions": {**conditions}, "targetRef": target}
+
+    made: Object = {
+        "metadata": {"name": "web-abcde", "namespace": "default", "labels": labels},
+        "addressType": "IPv4",
+        "endpoints": [
+            endpoint("10.244.0.2", ready=True),
+            endpoint("10.244.0.3", ready=False),
+            endpoint("10.244.0.4", ready=False, terminating=True),
+        ],
+        "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
+    }
+    registry.store.create(ENDPOINT_SLICE, made)
+    path = "/api/v1/namespaces/default/endpoints"
+    one = registry.answer(request("GET", f"{path}/web")).object
+    assert one == mappings(registry.answer(request("GET", path)).object, "items")[0]
+    assert one["subsets"] == [
+        {
+            "addresses": [{"ip": "10.244.0.2", "targetRef": {"kind": "Pod", "name": "pod-2"}}],
+            "notReadyAddresses": [
+                {"ip": "10.244.0.3", "targetRef": {"kind": "Pod", "name": "pod-3"}}
+            ],
+            "ports": [{"port": 8080, "protocol": "TCP"}],
+        }
+    ]
+    with pytest.raises(StatusError, match="not found"):
+        registry.answer(request("GET", f"{path}/other"))

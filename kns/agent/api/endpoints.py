@@ -1,0 +1,83 @@
+"""The Endpoints of Services with a selector, as the endpoints controller makes them.
+
+The lab's own are EndpointSlices; these are made of them when somebody asks. Those that somebody has
+written by hand are objects like any other.
+
+Source: k8s.io/kubernetes/pkg/controller/endpoint (endpoints_controller.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kns.agent.store import Store
+from kns.cluster.slices import MANAGED_BY
+from kns.kinds.common import Object
+from kns.kinds.endpointslice import SERVICE_NAME_LABEL
+from kns.kinds.objects import items, mapping, mappings, name_of, part, text
+from kns.kinds.resources import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Resource
+from kns.labfile.reader import JSON
+
+#: who makes the slices of a Service with a selector
+_CONTROLLER = "endpointslice-controller.k8s.io"
+
+
+def listed(store: Store, resource: Resource, namespace: str, name: str) -> tuple[Object, ...]:
+    """The resource's objects, or the one of a name; of Endpoints also those made of slices."""
+    if name:
+        one = store.get(resource, namespace, name)
+        found: tuple[Object, ...] = (one,) if one is not None else ()
+    else:
+        found = store.list(resource, namespace)
+    if resource is not ENDPOINTS:
+        return found
+    made = (item for item in _made(store, namespace) if name in {"", name_of(item)})
+    return (*found, *made)
+
+
+def _made(store: Store, namespace: str) -> Iterator[Object]:
+    by_service: dict[tuple[str, str], list[Object]] = {}
+    for item in store.list(ENDPOINT_SLICE, namespace):
+        labels = mapping(item, "metadata", "labels")
+        if labels.get(MANAGED_BY) == _CONTROLLER:
+            key = (text(item, "metadata", "namespace"), str(labels.get(SERVICE_NAME_LABEL)))
+            by_service.setdefault(key, []).append(item)
+    for (space, name), slices in sorted(by_service.items()):
+        if store.get(SERVICE, space, name) is not None:
+            yield _endpoints(space, name, slices)
+
+
+def _endpoints(namespace: str, name: str, slices: list[Object]) -> Object:
+    own = mapping(slices[0], "metadata")
+    subsets: list[JSON] = [subset for item in slices if (subset := _subset(item)) is not None]
+    metadata: Object = {
+        "name": name,
+        "namespace": namespace,
+        "creationTimestamp": own.get("creationTimestamp"),
+        "resourceVersion": own.get("resourceVersion"),
+        "labels": {"endpoints.kubernetes.io/managed-by": "endpoint-controller"},
+    }
+    made: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
+    return {**made, "subsets": subsets} if subsets else made
+
+
+def _subset(item: Object) -> Object | None:
+    """The addresses of a slice, ready or not; those that end are neither."""
+    ready: list[JSON] = []
+    others: list[JSON] = []
+    for endpoint in mappings(item, "endpoints"):
+        known: Object = {key: endpoint[key] for key in ("nodeName", "targetRef") if key in endpoint}
+        listed_in = ready if part(endpoint, "conditions", "ready") is True else others
+        if not part(endpoint, "conditions", "terminating"):
+            listed_in += [{"ip": address, **known} for address in items(endpoint, "addresses")]
+    if not ready and not others:
+        return None
+    parts = {"addresses": ready, "notReadyAddresses": others, "ports": _ports(item)}
+    return {key: value for key, value in parts.items() if value}
+
+
+def _ports(item: Object) -> list[JSON]:
+    return [
+        {key: value for key, value in port.items() if value != ""}
+        for port in mappings(item, "ports")
+    ]
