@@ -24,18 +24,23 @@ from kns.errors import KnsError
 from kns.kinds.common import Object
 from kns.kinds.defaults import defaulted
 from kns.kinds.namespace import NAME_LABEL
-from kns.kinds.objects import ObjectKey, items, key_of, mapping, number, part, text, with_part
+from kns.kinds.objects import (
+    SERVER_METADATA,
+    ObjectKey,
+    items,
+    key_of,
+    mapping,
+    number,
+    part,
+    text,
+    with_part,
+)
 from kns.kinds.resources import NAMESPACE, POD, Resource, resource_of
 
 #: changes that a watch can go back
 HISTORY = 4096
 #: seconds; pod.spec.terminationGracePeriodSeconds left out
 GRACE_SECONDS = 30
-#: what a server writes into `metadata`, and no file does
-SERVER_METADATA = frozenset({
-    "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink",
-    "deletionTimestamp", "deletionGracePeriodSeconds",
-})  # fmt: skip
 
 
 class StoreError(KnsError):

@@ -10,6 +10,12 @@ from typing import NamedTuple
 from kns.kinds.common import Object
 from kns.labfile.reader import JSON
 
+#: what a server writes into `metadata`, and no file does
+SERVER_METADATA = frozenset({
+    "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink",
+    "deletionTimestamp", "deletionGracePeriodSeconds",
+})  # fmt: skip
+
 
 class ObjectKey(NamedTuple):
     """What names an object among those of its resource; the namespace is empty without one."""
@@ -79,6 +85,12 @@ def ref_of(obj: Object) -> Ref:
 def name_of(obj: Object) -> str:
     """`metadata.name`."""
     return text(obj, "metadata", "name")
+
+
+def controller_kind(obj: Object) -> str:
+    """The kind of what has made the object, and looks after it; empty where nothing has."""
+    owners = mappings(obj, "metadata", "ownerReferences")
+    return next((text(owner, "kind") for owner in owners if flag(owner, "controller")), "")
 
 
 def labels_of(obj: Object) -> dict[str, str]:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 
 from kns.agent.api.status import FieldCause, StatusError, conflict
 from kns.agent.api.types import ANYTHING, FieldType, Holds, ObjectType, object_type
-from kns.agent.store import SERVER_METADATA
 from kns.kinds.common import Object
-from kns.kinds.objects import mapping, mappings, text, with_part
+from kns.kinds.objects import SERVER_METADATA, mapping, mappings, text, with_part
 from kns.kinds.resources import Resource
 from kns.labfile.reader import JSON
 

@@ -43,7 +43,7 @@ _PATIENCE = 20.0
 #: as long as a lab's certificates are good
 _TOKEN_SECONDS = 10 * 365 * 86_400
 _STREAMS = frozenset({"log", "exec", "attach", "portforward"})
-_USER: web.AppKey[APIUser] = web.AppKey("user", APIUser)
+_TRUSTED: web.AppKey[bool] = web.AppKey("trusted", bool)
 #: carries out a request for a stream of a pod
 PodStream = Callable[[web.Request, APIRequest, Object], Awaitable[web.StreamResponse]]
 
@@ -71,8 +71,9 @@ class APIServer:
     def application(self, *, trusted: bool) -> web.Application:
         """What answers; on a `trusted` socket without asking who it is."""
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[self._in_form])
-        app["trusted"] = trusted
+        app[_TRUSTED] = trusted
         app.router.add_get("/version", self._version)
+        app.router.add_get("/readyz/settled", self._settle)
         for path in ("/healthz", "/livez", "/readyz"):
             app.router.add_get(path, _healthy)
             app.router.add_get(path + "/{check:.*}", _healthy)
@@ -91,7 +92,7 @@ class APIServer:
     ) -> web.StreamResponse:
         """Errors as Status objects; nobody gets further whom nobody knows."""
         try:
-            request["user"] = self._user(request)
+            self._user(request)
             return await handler(request)
         except KnsError as error:
             refused = of_store(error)
@@ -106,7 +107,7 @@ class APIServer:
             return answered(StatusError(500, "InternalError", message).body, 500)
 
     def _user(self, request: web.Request) -> APIUser:
-        if request.app["trusted"]:
+        if request.app[_TRUSTED]:
             return ADMIN
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         user = self._authenticator.user(token.strip()) if kind.lower() == "bearer" else None
@@ -118,6 +119,12 @@ class APIServer:
 
     async def _version(self, _request: web.Request) -> web.StreamResponse:
         return answered(discovery.version_info(self._release))
+
+    async def _settle(self, request: web.Request) -> web.StreamResponse:
+        """Answers when everything that was written is so in the kernel."""
+        await self._current()
+        await self._settled()
+        return await _healthy(request)
 
     async def _openapi(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info.get("path", "")
@@ -168,13 +175,13 @@ class APIServer:
             request.path == review_path
         ):
             return await self._review(request)
-        return await self._object(request, await _asked(request))
+        return await self._object(request, await _asked(request, self._user(request)))
 
     async def _review(self, request: web.Request) -> web.StreamResponse:
         if request.method != "POST":
             raise method_not_allowed()
         body = json_of(await request.read(), request.content_type)
-        return answered(review(body, request["user"], self.registry.store), 201)
+        return answered(review(body, self._user(request), self.registry.store), 201)
 
     async def _object(self, request: web.Request, asked: APIRequest) -> web.StreamResponse:
         await _within(self._current)
@@ -258,7 +265,7 @@ async def _within(wait: Callable[[], Awaitable[None]]) -> None:
             await wait()
 
 
-async def _asked(request: web.Request) -> APIRequest:
+async def _asked(request: web.Request, user: APIUser) -> APIRequest:
     content_type = request.headers.get("Content-Type", "application/json").partition(";")[0]
     return APIRequest(
         request.method,
@@ -266,7 +273,7 @@ async def _asked(request: web.Request) -> APIRequest:
         dict(request.query),
         content_type.strip() if content_type != APPLY else APPLY,
         await request.read(),
-        request["user"],
+        user,
         request.headers.get("User-Agent", ""),
     )
 

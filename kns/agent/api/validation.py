@@ -1,6 +1,6 @@
 """What is wrong with an object by the rules of its kind, told as the API server does.
 
-The rules are those of the lab file: one reader and one set of checks serve both.
+The rules are those of the lab file.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ import json
 from collections.abc import Iterator, Sequence
 
 from kns.agent.api.status import FieldCause, forbidden
-from kns.errors import Problem, Severity, SpecError
+from kns.errors import Problem, SpecError
 from kns.kinds import node
+from kns.kinds.checks.objects import bare_lab, object_problems
 from kns.kinds.common import Object
-from kns.kinds.lab import API_VERSION, OBJECT_LISTS
+from kns.kinds.lab import OBJECT_LISTS
 from kns.kinds.load import load_files
 from kns.kinds.names import subdomain_objection
 from kns.kinds.objects import mapping, mappings, name_of, text, with_part
 from kns.kinds.resources import LAB, NAMESPACE, NODE, SERVICE, Resource
+from kns.labfile.parse import parse_stream
 from kns.labfile.reader import DocumentKind, Reading
 from kns.labfile.wording import RefusedError
 
@@ -53,12 +55,15 @@ def causes(
             yield _cause(".".join(map(str, fault.path)), fault.message)
     elif resource is LAB:
         yield from _lab_causes(obj, lab)
-        yield from _problems([(_OBJECT, json.dumps(_lab(obj, nodes)))])
+        try:
+            load_files([(_OBJECT, json.dumps(bare_lab(obj, nodes)))])
+        except SpecError as error:
+            yield from map(_cause_of, error.problems)
     elif resource.effective:
         written = with_part(with_part(obj, None, "status"), None, "metadata", "ownerReferences")
-        yield from _problems(
-            [("lab", json.dumps(_lab(lab, nodes))), (_OBJECT, json.dumps(written))]
-        )
+        stream = parse_stream(json.dumps(written), _OBJECT)
+        found = (*stream.problems, *object_problems(stream.documents, lab, nodes))
+        yield from map(_cause_of, found)
     elif objection := subdomain_objection(name_of(obj)):
         yield _cause("metadata.name", f'Invalid value: "{name_of(obj)}": {objection}')
 
@@ -81,28 +86,6 @@ def forbid_deletion(resource: Resource, name: str) -> None:
         raise forbidden(resource, name, "this namespace may not be deleted")
     if resource is LAB:
         raise forbidden(resource, name, "kns down removes the lab")
-
-
-def _lab(lab: Object, nodes: Sequence[str]) -> Object:
-    """A Lab document with these nodes alone, for what an object says of its networks."""
-    names: list[str] = list(nodes) or ["node1"]
-    document: Object = {
-        "apiVersion": API_VERSION,
-        "kind": "Lab",
-        "metadata": {"name": name_of(lab) or "lab"},
-        "nodes": [{"name": name} for name in names],
-    }
-    kept = ("networking", "loadBalancer", "ingressController", "internet")
-    return {**document, **{key: lab[key] for key in kept if key in lab}}
-
-
-def _problems(files: list[tuple[str, str]]) -> Iterator[FieldCause]:
-    try:
-        load_files(files)
-    except SpecError as error:
-        for problem in error.problems:
-            if problem.file == _OBJECT and problem.severity is Severity.ERROR:
-                yield _cause_of(problem)
 
 
 def _cause_of(problem: Problem) -> FieldCause:
