@@ -79,6 +79,13 @@ def lab_option(function: Function) -> Function:
     )(function)
 
 
+def namespace_option(function: Function) -> Function:
+    """`-n NAMESPACE`: where objects are whose names say nothing of it."""
+    return click.option(
+        "-n", "--namespace", default="default", show_default=True, help="The namespace."
+    )(function)
+
+
 def lab_argument(function: Function) -> Function:
     """`[LAB]` as an argument; combine it with `-l` by `one_lab`."""
     return click.argument("lab_name", metavar="[LAB]", required=False, shell_complete=_labs)(
@@ -116,6 +123,10 @@ def object_argument(
 
 #: what a program can run in
 HOSTS = (LocationKind.POD, LocationKind.NODE, LocationKind.INTERNET)
+#: a node
+node_argument = object_argument("node", "NODE", LocationKind.NODE)
+#: several of them
+nodes_argument = object_argument("nodes", "NODE...", LocationKind.NODE, several=True)
 #: where a probe, a trace or a question starts
 source_argument = object_argument("source", "SRC", *HOSTS)
 #: what a probe or a trace leads to, services included

@@ -14,6 +14,16 @@ GROUPS: dict[str, dict[str, str]] = {
         "status": "a lab's health; what differs from its file",
         "kubeconfig": "what kubectl needs to speak with a lab",
     },
+    "Change what runs": {
+        "apply": "have the lab hold the objects of files, as kubectl does",
+        "delete": "delete objects of the lab",
+        "scale": "have a workload of so many pods",
+        "rollout": "roll a workload over to new pods, and wait for it",
+        "cordon": "have no new pods on a node",
+        "uncordon": "have new pods on a node again",
+        "drain": "cordon a node and evict its pods",
+        "events": "what has happened to the lab's objects",
+    },
     "Look": {
         "get": "nodes, pods, services … in kubectl's columns",
         "policy": "who may connect to whom by network policies, and why",
@@ -57,10 +67,8 @@ VERBS: dict[str, str] = {name: line for group in GROUPS.values() for name, line 
 
 #: what people type who know kubectl and ip, and what does it here
 ELSEWHERE = {
-    "apply": "kns up LAB.yaml creates a lab, and converges it to its changed file",
-    "create": "write it into the lab file; kns up LAB.yaml converges the lab to it",
-    "edit": "edit the lab file; kns up LAB.yaml converges the lab to it",
-    "delete": "take it out of the lab file and run kns up; kns down removes the lab",
+    "create": "kns apply FILE; or write it into the lab file, and run kns up LAB.yaml",
+    "edit": "kns get KIND NAME -o yaml, change it, kns apply FILE; or edit the lab file",
     "describe": "kns get KIND NAME -o yaml; for a service also kns rules NODE SERVICE",
     "logs": "a container's output is in the lab's folder: kns status names it",
     "ping": "kns probe SRC DST --proto icmp",

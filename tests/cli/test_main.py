@@ -213,7 +213,7 @@ def test_interrupted_start_shows_no_traceback(milliseconds: int) -> None:
     assert done.stderr in ("", "kns: interrupted\n")
 
 
-@pytest.mark.parametrize("verb", ["apply", "delete", "describe"])
+@pytest.mark.parametrize("verb", ["create", "edit", "describe"])
 def test_kubectls_verbs_lead_to_the_one_that_does_it(verb: str) -> None:
     done = run_kns(verb, "-f", "x.yaml")
     assert done.returncode == 2

@@ -1,0 +1,25 @@
+"""`kns cordon`."""
+
+from __future__ import annotations
+
+import click
+
+from kns.cli.lab_options import lab_option, nodes_argument
+from kns.cli.live_change import change_lab, timeout_option
+from kns.cli.output import output_option
+from kns.engine.node_verbs import cordon
+
+
+@click.command()
+@nodes_argument
+@timeout_option
+@output_option("json")
+@lab_option
+def command(*, nodes: tuple[str, ...], timeout: float, output: str | None, lab: str | None) -> int:
+    """Have no new pods on a node; those that are there stay."""
+    return change_lab(
+        lab,
+        lambda client: (cordon(client, node, unschedulable=True) for node in nodes),
+        timeout,
+        output,
+    )
