@@ -8,6 +8,8 @@ import re
 import pytest
 
 from kns.cli.registry import VERBS
+from kns.engine.down import down
+from kns.engine.labs import list_labs
 from tests import readme_console
 
 TEXTS = {
@@ -25,6 +27,7 @@ def test_every_command_does_what_the_page_shows(name: str) -> None:
     """In order: later ones work on the lab that earlier ones brought up."""
     wrong: list[str] = []
     exported: dict[str, str] = {}
+    there = set(list_labs())
     for step in readme_console.steps(TEXTS[name]):
         ran = readme_console.run(step, exported)
         output = readme_console.cut(ran.output, step.output)
@@ -32,6 +35,8 @@ def test_every_command_does_what_the_page_shows(name: str) -> None:
         if (ran.exit_code, found) != (step.exit_code, shown):
             difference = "\n".join(difflib.ndiff(shown, found))
             wrong.append(f"{name}:{step.line}: {step.text}: exit {ran.exit_code}\n{difference}")
+    for lab in set(list_labs()) - there:  # a page whose commands failed may leave its own
+        down(lab)
     assert not wrong, "\n\n".join([*wrong, "mend it with: python -m tests.readme_console"])
 
 
