@@ -24,7 +24,8 @@ from kns.kinds.servicecidr import ServiceCIDR
 from kns.labfile.document import Document
 from kns.labfile.objects import ObjectPlace, objects_in, parse_object_stream
 from kns.labfile.place import Place
-from kns.labfile.reader import DocumentKind, Form, Reading
+from kns.labfile.reader import DocumentKind, Reading
+from kns.labfile.shape import Form
 from kns.labfile.wording import RefusedError
 
 T = TypeVar("T")

@@ -14,7 +14,8 @@ from kns.kinds.secret import decoded
 from kns.kinds.workload import Workload, written_containers
 from kns.labfile.document import Path
 from kns.labfile.place import Located
-from kns.labfile.reader import Field, Form, MapOf, Shape
+from kns.labfile.reader import MapOf
+from kns.labfile.shape import Field, Form, Shape
 from kns.labfile.wording import shown
 
 

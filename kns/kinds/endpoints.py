@@ -20,7 +20,8 @@ from kns.kinds.fields import (
     QUALIFIED_NAME,
     SUBDOMAIN,
 )
-from kns.labfile.reader import Field, Form, ListOf, Shape
+from kns.labfile.reader import ListOf
+from kns.labfile.shape import Field, Form, Shape
 
 #: kube-controller-manager's --mirroring-max-endpoints-per-subset
 MAX_MIRRORED = 1000

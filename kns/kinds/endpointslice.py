@@ -23,7 +23,8 @@ from kns.kinds.fields import (
     SERVICE_NAME,
     SUBDOMAIN,
 )
-from kns.labfile.reader import JSON, Field, Form, Group, ListOf, Shape
+from kns.labfile.reader import JSON, ListOf
+from kns.labfile.shape import Field, Form, Group, Shape
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 

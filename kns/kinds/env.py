@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from kns.kinds.fields import ANY_TEXT, ARGUMENT, ENV_NAME, FLAG
-from kns.labfile.reader import REQUIRED, Choice, Field, Shape, Text
+from kns.labfile.reader import REQUIRED, Choice, Text
+from kns.labfile.shape import Field, Shape
 from kns.labfile.wording import RefusedError, quoted_list
 
 #: the fields of a pod that a variable may have (pkg/apis/core/validation, validEnvDownwardAPI…)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kns.kinds import names
-from kns.labfile.reader import Field, Integer, ListOf, Parsed, Reading, Shape
+from kns.labfile.reader import Integer, ListOf, Parsed, Reading
+from kns.labfile.shape import Field, Shape
 from kns.labfile.wording import RefusedError
 
 

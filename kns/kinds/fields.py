@@ -19,7 +19,6 @@ from kns.labfile.reader import (
     REQUIRED,
     Choice,
     Definitions,
-    Field,
     Flag,
     Integer,
     ListOf,
@@ -30,6 +29,7 @@ from kns.labfile.reader import (
     Text,
     Type,
 )
+from kns.labfile.shape import Field
 from kns.labfile.wording import RefusedError, wrong_type
 
 _BAD_ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"

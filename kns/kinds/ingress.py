@@ -30,18 +30,8 @@ from kns.kinds.fields import (
     in_spec,
 )
 from kns.kinds.service import ServiceType, TrafficPolicy
-from kns.labfile.reader import (
-    JSON,
-    AnyMapping,
-    Choice,
-    Either,
-    Field,
-    Form,
-    Integer,
-    ListOf,
-    Mapped,
-    Shape,
-)
+from kns.labfile.reader import JSON, AnyMapping, Choice, Either, Integer, ListOf, Mapped
+from kns.labfile.shape import Field, Form, Shape
 
 #: the class that the lab's own controller serves, and the name under which classes refer to it
 DEFAULT_CLASS = "nginx"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kns.addresses import IPAddress
 from kns.kinds.fields import ADDRESS, ADDRESSES, FLAG, LABEL_NAME, PORT
-from kns.labfile.reader import Field, Shape
+from kns.labfile.shape import Field, Shape
 
 
 @dataclass(frozen=True, slots=True)

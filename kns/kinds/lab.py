@@ -39,7 +39,8 @@ from kns.kinds.service import Service
 from kns.kinds.workload import Workload
 from kns.labfile.document import Document
 from kns.labfile.place import Located, Place
-from kns.labfile.reader import REQUIRED, Choice, Fault, Field, ListOf, Reading, Shape
+from kns.labfile.reader import REQUIRED, Choice, Fault, ListOf, Reading
+from kns.labfile.shape import Field, Shape
 from kns.labfile.wording import RefusedError, wrong_type
 
 API_VERSION = "kns/v1"

@@ -18,15 +18,14 @@ from kns.labfile.reader import (
     Choice,
     Definitions,
     Fault,
-    Field,
     Integer,
     ListOf,
     Reading,
     Schema,
-    Shape,
     Text,
     Type,
 )
+from kns.labfile.shape import Field, Shape
 from kns.labfile.wording import RefusedError
 
 

@@ -29,7 +29,8 @@ from kns.kinds.workload import WorkloadKind
 from kns.labfile.document import Document, Path
 from kns.labfile.objects import ObjectPlace, objects_in
 from kns.labfile.place import Located, Place
-from kns.labfile.reader import DocumentKind, Form, Reading
+from kns.labfile.reader import DocumentKind, Reading
+from kns.labfile.shape import Form
 from kns.labfile.wording import RefusedError, shown
 
 T = TypeVar("T")

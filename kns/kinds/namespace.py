@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from kns.kinds.common import Labels, Object, metadata
 from kns.kinds.fields import ANNOTATIONS_FIELD, LABELS_FIELD, OBJECT_NAMESPACE
-from kns.labfile.reader import Either, Field, Form, Mapped, Shape
+from kns.labfile.reader import Either, Mapped
+from kns.labfile.shape import Field, Form, Shape
 
 #: the label that every namespace has, whatever its object says
 NAME_LABEL = "kubernetes.io/metadata.name"

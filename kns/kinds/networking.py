@@ -27,7 +27,8 @@ from kns.kinds.fields import (
     SUBDOMAIN,
 )
 from kns.kinds.release import NEWEST, Release
-from kns.labfile.reader import Choice, Field, Integer, ListOf, Shape
+from kns.labfile.reader import Choice, Integer, ListOf
+from kns.labfile.shape import Field, Shape
 
 EVERYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 

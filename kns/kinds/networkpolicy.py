@@ -21,7 +21,8 @@ from kns.kinds.fields import (
 )
 from kns.kinds.selector import LabelSelector
 from kns.labfile.place import Place
-from kns.labfile.reader import JSON, Choice, Field, Form, ListOf, Shape
+from kns.labfile.reader import JSON, Choice, ListOf
+from kns.labfile.shape import Field, Form, Shape
 
 
 class PolicyType(StrEnum):

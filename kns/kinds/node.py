@@ -20,7 +20,8 @@ from kns.kinds.fields import (
     OBJECT_NAME,
 )
 from kns.kinds.scheduling import TAINT, Taint
-from kns.labfile.reader import JSON, DocumentKind, Field, Form, ListOf, Reading, Shape
+from kns.labfile.reader import JSON, DocumentKind, ListOf, Reading
+from kns.labfile.shape import Field, Form, Shape
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
 

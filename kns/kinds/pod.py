@@ -42,7 +42,8 @@ from kns.kinds.scheduling import (
     Toleration,
     Wishes,
 )
-from kns.labfile.reader import Choice, Field, ListOf, Shape, Text
+from kns.labfile.reader import Choice, ListOf, Text
+from kns.labfile.shape import Field, Shape
 
 #: a pod without containers gets one server on this port
 DEFAULT_PORT = 8080

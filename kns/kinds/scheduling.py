@@ -20,7 +20,8 @@ from typing import assert_never
 from kns.addresses import IPAddress
 from kns.kinds.common import Labels, Protocol
 from kns.kinds.fields import ANY_TEXT, LABEL_VALUE, QUALIFIED_NAME, TEXTS
-from kns.labfile.reader import AnyMapping, Choice, Field, ListOf, Parsed, Shape
+from kns.labfile.reader import AnyMapping, Choice, ListOf, Parsed
+from kns.labfile.shape import Field, Shape
 
 
 class NodeOperator(StrEnum):

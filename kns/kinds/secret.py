@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from kns.kinds.common import Labels, Object, metadata
 from kns.kinds.fields import ANNOTATIONS_FIELD, METADATA_PATHS, NAMED
-from kns.labfile.reader import Choice, Field, Form, MapOf, Shape
+from kns.labfile.reader import Choice, MapOf
+from kns.labfile.shape import Field, Form, Shape
 
 TLS_TYPE = "kubernetes.io/tls"
 

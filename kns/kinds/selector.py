@@ -8,7 +8,8 @@ from typing import assert_never
 
 from kns.kinds.common import Labels, Object
 from kns.kinds.fields import LABEL_VALUE, LABELS, QUALIFIED_NAME
-from kns.labfile.reader import JSON, Choice, Field, ListOf, Shape
+from kns.labfile.reader import JSON, Choice, ListOf
+from kns.labfile.shape import Field, Shape
 
 
 class SelectorOperator(StrEnum):

@@ -32,7 +32,8 @@ from kns.kinds.fields import (
     SUBDOMAIN,
     TARGET_PORT,
 )
-from kns.labfile.reader import JSON, Choice, Field, Form, Group, Integer, ListOf, Shape
+from kns.labfile.reader import JSON, Choice, Integer, ListOf
+from kns.labfile.shape import Field, Form, Group, Shape
 
 #: AnnotationTopologyMode of k8s.io/api/core/v1, and its older name
 TOPOLOGY_ANNOTATIONS = (

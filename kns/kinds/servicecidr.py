@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kns.addresses import IPNetwork
 from kns.kinds.common import Labels
 from kns.kinds.fields import CIDR_LIST, LABELS_FIELD, METADATA_PATHS, OBJECT_NAME, in_spec
-from kns.labfile.reader import Field, Form, Shape
+from kns.labfile.shape import Field, Form, Shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,8 @@ from kns.kinds.pod import (
 from kns.kinds.selector import LabelSelector
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
-from kns.labfile.reader import Field, Form, Integer, ListOf, Mapped, Shape, Text
+from kns.labfile.reader import Integer, ListOf, Mapped, Text
+from kns.labfile.shape import Field, Form, Shape
 from kns.labfile.wording import RefusedError
 
 

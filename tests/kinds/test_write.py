@@ -42,7 +42,8 @@ from kns.kinds.service import (
     SessionAffinity,
     TrafficPolicy,
 )
-from kns.labfile.reader import DocumentKind, Form, Reading
+from kns.labfile.reader import DocumentKind, Reading
+from kns.labfile.shape import Form
 
 T = TypeVar("T")
 NAMES = st.sampled_from(["web", "db", "a-1", "x"])
