@@ -65,12 +65,16 @@ GROUPS: dict[str, dict[str, str]] = {
 
 VERBS: dict[str, str] = {name: line for group in GROUPS.values() for name, line in group.items()}
 
+_KUBECTL = "after export KUBECONFIG=$(kns kubeconfig --write)"
 #: what people type who know kubectl and ip, and what does it here
 ELSEWHERE = {
     "create": "kns apply FILE; or write it into the lab file, and run kns up LAB.yaml",
     "edit": "kns get KIND NAME -o yaml, change it, kns apply FILE; or edit the lab file",
-    "describe": "kns get KIND NAME -o yaml; for a service also kns rules NODE SERVICE",
-    "logs": "a container's output is in the lab's folder: kns status names it",
+    "describe": f"kns get KIND NAME -o yaml, kns rules NODE SERVICE; kubectl describe {_KUBECTL}",
+    "logs": f"kubectl logs, {_KUBECTL}",
+    "cp": f"kubectl cp, {_KUBECTL}",
+    "port-forward": f"kubectl port-forward, {_KUBECTL}",
+    "kubectl": f"kubectl itself, {_KUBECTL}",
     "ping": "kns probe SRC DST --proto icmp",
     "curl": "kns probe SRC DST, or kns exec POD -- curl URL",
     "start": "kns up LAB.yaml",
