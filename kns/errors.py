@@ -61,15 +61,24 @@ class Problem:
         return f"{place}: {prefix}{where}{self.message}"
 
 
+#: problems of one file from which on nothing more of it is read: who has so many has one mistake
+MOST_PROBLEMS = 1000
+
+
 class SpecError(KnsError):
-    """The file is wrong; `problems` holds every error of it, in file order."""
+    """The file is wrong; `problems` holds every error of it, in file order.
+
+    Of a file with more than MOST_PROBLEMS errors in its fields those after them are not among them.
+    `warnings` are what is known of it besides.
+    """
 
     exit_code = 2
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[Problem, ...], warnings: tuple[Problem, ...] = ()) -> None:
         count = len(problems)
         super().__init__(f"{count} problem{'s' if count != 1 else ''} in the file")
         self.problems = problems
+        self.warnings = warnings
 
 
 class PlatformError(KnsError):

@@ -88,7 +88,7 @@ def _say_usage_error(error: click.ClickException) -> None:
 
 def _say_kns_error(error: KnsError) -> None:
     if isinstance(error, SpecError):
-        streams.say_problems(error.problems)
+        streams.say_problems((*error.problems, *error.warnings))
     streams.say(f"error: {error.message}")
     if error.hint:
         streams.say(f"hint: {error.hint}")

@@ -79,7 +79,7 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     options = kube_proxy_options(flags, mode, release)
     objects = load_objects(contents(files))
     say_problems(objects.warnings)
-    say_problems(refused_comments(", ".join(files), objects.services, options))
+    say_problems(tuple(refused_comments(", ".join(files), objects.services, options)))
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
     writer = proxy(mode)
     family = flags["family"]

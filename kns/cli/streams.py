@@ -8,7 +8,7 @@ import io
 import os
 import select
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kns.report.printable import printable
@@ -16,6 +16,8 @@ from kns.report.printable import printable
 if TYPE_CHECKING:
     from kns.errors import Problem
 
+#: problems of a file: more of them hide the first, which the others often follow from
+MOST_TOLD = 100
 #: what stands for the signs of kns' own reports in an encoding that lacks them
 _PLAIN = str.maketrans("✔✓✘✗→▶…·─│└µχ²×–—", "++xx>>.--|`uX2x--")
 
@@ -55,12 +57,14 @@ def say(text: str) -> None:
         sys.stderr.flush()
 
 
-def say_problems(problems: Iterable[Problem]) -> None:
-    """Problems of a file on stderr, each with its hint."""
-    for problem in problems:
+def say_problems(problems: Sequence[Problem]) -> None:
+    """Problems of a file on stderr, each with its hint; of very many the first ones."""
+    for problem in problems[:MOST_TOLD]:
         say(str(problem))
         if problem.hint:
             say(f"  hint: {problem.hint}")
+    if len(problems) > MOST_TOLD:
+        say(f"… and {len(problems) - MOST_TOLD:,} more")
 
 
 def reader_is_gone() -> bool:

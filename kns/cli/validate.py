@@ -49,6 +49,8 @@ def _labs(files: Sequence[str]) -> list[list[File]]:
     waiting: list[File] = []
     for name in files:
         file = _read(name)
+        if len(files) == 1:
+            return [[file]]
         if is_lab_text(file[1], file[0]):
             labs.append([*waiting, file])
             waiting = []
@@ -68,11 +70,13 @@ def _read(name: str) -> File:
 
 def check_lab(files: Sequence[File]) -> tuple[Problem, ...]:
     """Every error and warning of a lab's files; the lab that they describe is resolved too."""
+    warnings: tuple[Problem, ...] = ()
     try:
         loaded = load_files(files)
+        warnings = loaded.warnings
         resolution = resolve(loaded.spec)
     except SpecError as error:
-        return error.problems
+        return tuple(sorted((*error.problems, *error.warnings, *warnings)))
     for note in loaded.notes:
         say(note)
-    return (*loaded.warnings, *resolution.warnings)
+    return (*warnings, *resolution.warnings)

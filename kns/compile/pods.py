@@ -23,8 +23,8 @@ from kns.kinds.pod import Pod
 from kns.state.model import Address, Bridge, Link, Neighbor, Netns, Sysctl, VethPeer, loopback
 
 BRIDGE = "cni0"
-#: pods of a lab from which on neighbor entries are fixed: a node and a pod learn one each, a pod one
-#: more of each pod of its node that it speaks with, or answers by a service
+#: pods of a lab from which on neighbor entries are fixed: a node and a pod learn one each, a pod
+#: one more of each pod of its node that it speaks with, or answers by a service
 MOST_LEARNED_PODS = 100
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
-from kns.errors import Problem
+from kns.errors import MOST_PROBLEMS, Problem
 from kns.kinds import (
     endpointslice,
     faults,
@@ -130,7 +131,7 @@ def read_lab_document(document: Document, *, listed: bool = True) -> WrittenLab:
     reading = Reading()
     lists: dict[str, list[Located[Any]]] = {}
     options: dict[str, Any] = {}
-    for key, value in data.items():
+    for key, value in takewhile(lambda _item: _goes_on(reading), data.items()):
         known = _FIELDS.get(key)
         before = len(reading.faults)
         try:
@@ -170,6 +171,8 @@ def _items(
     if not value and known.required:
         raise RefusedError("Required value: at least one item")
     for index, item in enumerate(value):
+        if not _goes_on(reading):
+            return
         before = len(reading.faults)
         try:
             made = known.type.item.read(item, reading)
@@ -177,6 +180,10 @@ def _items(
         except RefusedError as refused:
             reading.note(refused)
         reading.lead(before, index)
+
+
+def _goes_on(reading: Reading) -> bool:
+    return len(reading.faults) < MOST_PROBLEMS
 
 
 def _node_names(nodes: object) -> frozenset[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from kns.errors import Problem, SpecError
+from kns.errors import MOST_PROBLEMS, Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.config import with_values
 from kns.kinds.faults import Faults
@@ -87,11 +87,18 @@ def load_files(files: Sequence[tuple[str, str | bytes]]) -> LoadedLab:
     written = read_lab_document(document)
     manifests = read_manifests(others)
     sources = sources_of(written, manifests)
-    problems += (*written.problems, *manifests.problems, *validate(sources))
-    if problems:
+    problems += (*written.problems, *manifests.problems)
+    if len(problems) >= MOST_PROBLEMS:
+        message = "very many problems: what comes after these was not read"
+        problems.append(Problem(files[0][0], 0, 0, "", message))
         raise SpecError(_sorted(problems))
-    warnings = (*manifests.warnings, *warnings_of(sources))
-    return LoadedLab(sources.lab, _sorted(list(warnings)), joined(texts), notes)
+    # what other objects make of one can't be told where some of them are not known
+    complete = not problems
+    problems += validate(sources)
+    found_warnings = [*manifests.warnings, *(warnings_of(sources) if complete else ())]
+    if problems:
+        raise SpecError(_sorted(problems), _sorted(found_warnings))
+    return LoadedLab(sources.lab, _sorted(found_warnings), joined(texts), notes)
 
 
 def _sorted(problems: list[Problem]) -> tuple[Problem, ...]:

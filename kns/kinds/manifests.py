@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from kns.errors import Problem
+from kns.errors import MOST_PROBLEMS, Problem
 from kns.kinds import (
     config,
     endpoints,
@@ -66,6 +66,8 @@ def read_manifests(documents: tuple[Document, ...]) -> Manifests:
         found.problems += problems
         objects += items
     for item in without_owned(objects):
+        if len(found.problems) >= MOST_PROBLEMS:
+            break
         read_manifest(item, found)
     return found
 

@@ -15,6 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, Generic
 
+from kns.errors import MOST_PROBLEMS
 from kns.labfile.document import Path
 from kns.labfile.reader import JSON, REQUIRED, Definitions, Fault, Reading, Schema, T, Type
 from kns.labfile.wording import RefusedError, did_you_mean, wrong_type
@@ -196,7 +197,8 @@ def _read_branch(
     for key, item in value.items():
         entry = entries.get(key)
         if entry is None:
-            if reading.strict or (branch.closed and not reading.served):
+            is_wrong = reading.strict or (branch.closed and not reading.served)
+            if is_wrong and len(reading.faults) < MOST_PROBLEMS:
                 reading.faults.append(_unknown(key, tuple(entries), reading))
             continue
         if item is None or (isinstance(entry, Field) and _left_out(entry, item, reading)):

@@ -236,3 +236,13 @@ def test_completes_verbs() -> None:
 def test_completes_kinds() -> None:
     done = run_kns(_KNS_COMPLETE="bash_complete", COMP_WORDS="kns get s", COMP_CWORD="2")
     assert done.stdout == "plain,services\n"
+
+
+def test_of_very_many_problems_the_first_are_said(run_raising: object) -> None:
+    assert callable(run_raising)
+    problems = tuple(Problem("lab.yaml", n, 1, "", "wrong") for n in range(1, 1300))
+    lines = run_raising(SpecError(problems))[1].splitlines()
+    assert (lines[99], lines[100:]) == (
+        "lab.yaml:100:1: wrong",
+        ["… and 1,199 more", "error: 1299 problems in the file"],
+    )

@@ -11,7 +11,7 @@ from tests.clusters import make_cluster
 
 
 @pytest.mark.parametrize(("pods", "fixed"), [(100, False), (101, True), (250, True)])
-def test_large_labs_learn_no_neighbors(pods: int, fixed: bool) -> None:
+def test_large_labs_learn_no_neighbors(pods: int, *, fixed: bool) -> None:
     """The kernel's table has room for 1,024 that are learned, of all netns together."""
     cluster = make_cluster("many", pods=pods)
     spaces = {space.name: space for space in compile_host(cluster).netns}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kns.errors import Severity, SpecError
+from kns.errors import MOST_PROBLEMS, Severity, SpecError
 from kns.kinds.lab import Lab
 from kns.kinds.load import load_lab, load_lab_text, read_lab
 from kns.kinds.namespace import Namespace
@@ -334,3 +334,39 @@ def test_loading_is_fast() -> None:
     parsed = time.process_time()
     load_lab_text(text)
     assert time.process_time() - parsed < 6 * (parsed - begin)
+
+
+# -- errors and warnings in one round; very many of them -------------------------------------------
+
+WARNED = "services: [{name: s, selector: {app: nobody}, ports: [{port: 80}]}]\n"
+
+
+def test_warnings_come_with_the_errors_that_leave_them_true() -> None:
+    with pytest.raises(SpecError) as caught:
+        lab("pods: [{name: a, node: nope}]\n" + WARNED)
+    assert [problem.path for problem in caught.value.problems] == ["pods[0].node"]
+    assert [problem.path for problem in caught.value.warnings] == ["services[0].selector"]
+
+
+def test_no_warning_speaks_of_objects_that_could_not_be_read() -> None:
+    """The Service may select the pod whose labels are not known."""
+    with pytest.raises(SpecError) as caught:
+        lab("pods: [{name: a, labels: 5}]\n" + WARNED)
+    assert caught.value.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        "pods:\n" + "- {name: a, bogus: 1}\n" * 5000,
+        "".join(f"bogus{number}: 1\n" for number in range(5000)),
+        "pods: [{name: a, " + ", ".join(f"bogus{number}: 1" for number in range(5000)) + "}]\n",
+        "---\n" + "---\n".join(["apiVersion: v9\nkind: Nope\nmetadata: {name: x}\n"] * 5000),
+    ],
+    ids=["items", "keys", "keys of an item", "documents"],
+)
+def test_a_file_full_of_problems_is_not_read_to_its_end(many: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        lab(many)
+    assert MOST_PROBLEMS < len(caught.value.problems) < MOST_PROBLEMS + 10
+    assert "what comes after these was not read" in caught.value.problems[0].message
