@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import ssl
@@ -15,8 +16,10 @@ import pytest
 import yaml
 
 from kns.compile.paths import LabPaths
+from kns.engine.api_access import listen, publish
 from kns.engine.down import down
 from kns.engine.labs import agent_pid
+from kns.engine.private import ensure_folder
 from kns.engine.up import up
 from kns.kernel import netns
 from tests.cli.process import kns
@@ -114,6 +117,21 @@ def test_the_kubeconfig_is_printed_or_written(client: APIClient) -> None:
     assert found["current-context"] == f"kns-{LAB}"
     path = Path(kns("kubeconfig", "-l", LAB, "--write").stdout.strip())
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (printed, 0o600)
+
+
+def test_a_port_that_somebody_else_has_is_left_to_him() -> None:
+    paths = LabPaths("apiport")
+    ensure_folder(paths.api)
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            publish(paths, port)
+            with listen(paths) as other:
+                assert other.getsockname()[1] != port
+        with listen(paths) as again:
+            assert again.getsockname() == ("127.0.0.1", port)
+    finally:
+        shutil.rmtree(paths.folder)
 
 
 def test_a_killed_agent_s_successor_serves_it_on_the_same_port(

@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         up(write_lab(made, small_lab(LAB, pods=2, nodes=2)))
         wait_for_api(LabPaths(LAB))
         yield made
-        assert status(LAB).drift == ()
+        assert until(lambda: status(LAB).drift == ())
     finally:
         down(LAB)
         assert leftovers(LAB) == {}
@@ -135,7 +135,7 @@ def test_a_rollout_makes_every_pod_anew(kubectl: Kubectl, web: str) -> None:
     kubectl.ok("rollout", "status", "deployment/web", WAIT)
     until(lambda: len(pods(kubectl)) == 2)
     assert set(before).isdisjoint(pods(kubectl))
-    assert curl("pod1", f"http://{web}/hostname") in pods(kubectl)
+    assert all_answer(pods(kubectl), "pod1", web)
 
 
 def test_a_drained_node_keeps_no_pod(kubectl: Kubectl, web: str) -> None:
