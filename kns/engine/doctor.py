@@ -20,7 +20,7 @@ from kns.engine import real_proxy
 from kns.engine.facts import Fact
 from kns.errors import PlatformError
 from kns.invocation import as_root
-from kns.kernel import processes
+from kns.kernel import processes, rootless
 from kns.kernel.features import tried
 from kns.kernel.modules import modprobe
 from kns.state.requirements import Feature, Need, Tool
@@ -48,7 +48,7 @@ class Diagnosis:
 def examine(tools: Iterable[Tool] = TOOLS, features: Iterable[Feature] = FEATURES) -> Diagnosis:
     """Look at this machine. Without root only the tools and the kernel's version can be told."""
     privileges = _privileges()
-    facts = [privileges, _kernel_version()]
+    facts = [privileges, _user_namespaces(), _kernel_version()]
     with ThreadPoolExecutor(max_workers=8) as pool:
         pending = [pool.submit(tool_fact, tool) for tool in tools]
         if privileges.ok:
@@ -91,6 +91,29 @@ def _privileges() -> Fact:
         use="make netns, links and rules",
         found=f"uid {os.geteuid()}" + ("" if ok else ", without CAP_NET_ADMIN and CAP_SYS_ADMIN"),
         mend="" if ok else as_root(),
+    )
+
+
+def _user_namespaces() -> Fact:
+    """Debian's and Ubuntu's switches are told where they are what forbids it."""
+    ok = rootless.is_allowed()
+    switches = (
+        ("kernel/unprivileged_userns_clone", 1),
+        ("kernel/apparmor_restrict_unprivileged_userns", 0),
+    )
+    mend = [
+        f"sysctl -w {name.replace('/', '.')}={value}"
+        for name, value in switches
+        if (file := Path("/proc/sys", name)).exists() and file.read_text().strip() != str(value)
+    ]
+    return Fact(
+        area="privileges",
+        name="user namespaces",
+        need=Need.OPTIONAL,
+        ok=ok,
+        use="labs without root: kns up tells how",
+        found="allowed" if ok else "not allowed",
+        mend="" if ok else ("; ".join(mend) or "ask who runs this machine, or use root"),
     )
 
 

@@ -13,7 +13,7 @@ from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.by_mode import proxy
 from kns.errors import PlatformError
 from kns.invocation import as_root
-from kns.kernel import features, processes
+from kns.kernel import features, processes, rootless
 from kns.kernel.modules import modprobe
 from kns.state.model import HostState
 from kns.state.traffic import Netem
@@ -29,7 +29,9 @@ _BALANCERS = {"bgp": "bird", "proxy": "haproxy"}
 def require_root() -> None:
     """PlatformError unless this process may make netns."""
     if os.geteuid() != 0:
-        raise PlatformError("kns makes network namespaces, which needs root", hint=as_root())
+        without = f"; or without root, in the shell of {rootless.COMMAND}"
+        hint = as_root() + (without if rootless.is_allowed() else "")
+        raise PlatformError("kns makes network namespaces, which needs root", hint=hint)
 
 
 def require(state: HostState, cluster: Cluster) -> None:
