@@ -16,7 +16,7 @@ from kns.engine import snapshot
 from kns.engine.private import require_private
 from kns.errors import Problem, SpecError, UsageError
 from kns.kernel import netns, processes
-from kns.kinds.networking import ProxyMode
+from kns.kinds.networking import NfacctUse, ProxyMode
 from kns.kinds.release import Release
 
 if TYPE_CHECKING:
@@ -57,6 +57,8 @@ class ModeOptions:
     balancer_mode: str = ""
     #: `up --kube-proxy-version`
     release: Release | None = None
+    #: what `nfacct: auto` comes to on this machine
+    nfacct: NfacctUse | None = None
 
     def to_json(self) -> dict[str, str]:
         """What `read_options` reads."""
@@ -64,6 +66,7 @@ class ModeOptions:
             "proxyMode": self.proxy_mode,
             "balancerMode": self.balancer_mode,
             "kubeProxyVersion": self.release,
+            "nfacct": self.nfacct,
         }
         return {key: str(value) for key, value in written.items() if value}
 
@@ -215,6 +218,8 @@ def in_modes(loaded: Loaded, options: ModeOptions) -> Loaded:
         kube_proxy = replace(kube_proxy, mode=options.proxy_mode)
     if options.release is not None:
         kube_proxy = replace(kube_proxy, version=options.release)
+    if options.nfacct is not None:
+        kube_proxy = replace(kube_proxy, nfacct=options.nfacct)
     network = replace(network, kube_proxy=kube_proxy)
     if options.balancer_mode and network.load_balancer is not None:
         balancer = replace(network.load_balancer, mode=options.balancer_mode)
@@ -235,10 +240,12 @@ def read_options(paths: LabPaths) -> ModeOptions:
     try:
         written = json.loads(paths.options.read_text(encoding="utf-8"))
         mode, release = written.get("proxyMode"), written.get("kubeProxyVersion")
+        nfacct = written.get("nfacct")
         return ModeOptions(
             ProxyMode(mode) if mode else None,
             str(written.get("balancerMode") or ""),
             Release(release) if release else None,
+            NfacctUse(nfacct) if nfacct else None,
         )
     except (OSError, ValueError, AttributeError):
         return ModeOptions()

@@ -13,8 +13,10 @@ from kns.compile.proxy.base import Proxy
 from kns.compile.proxy.by_mode import proxy
 from kns.errors import PlatformError
 from kns.invocation import as_root
-from kns.kernel import features, processes, rootless
+from kns.kernel import features, nfacct, processes, rootless
 from kns.kernel.modules import modprobe
+from kns.kernel.nfacct import NfacctSupport
+from kns.kinds.networking import NFACCT_SINCE, KubeProxyOptions, NfacctUse, ProxyMode
 from kns.state.model import HostState
 from kns.state.traffic import Netem
 
@@ -50,6 +52,7 @@ def require(state: HostState, cluster: Cluster) -> None:
     require_queues(state)
     for program in sorted(programs):
         processes.which(program)
+    _require_nfacct(cluster.network.kube_proxy)
     _require_features(proxy(cluster.network.kube_proxy.mode))
     _require_bridge_netfilter(state)
 
@@ -126,6 +129,27 @@ def balancer_fallback(cluster: Cluster) -> str:
     if not _MULTIPATH.exists():
         return "this kernel has no multipath routes (CONFIG_IP_ROUTE_MULTIPATH)"
     return ""
+
+
+def nfacct_use(cluster: Cluster) -> NfacctUse | None:
+    """What `nfacct: auto` comes to here; None: the file says it, or it is no matter of the mode."""
+    options = cluster.network.kube_proxy
+    if options.mode is not ProxyMode.IPTABLES or options.version < NFACCT_SINCE:
+        return None
+    if options.nfacct is not NfacctUse.AUTO:
+        return None
+    return NfacctUse.ON if nfacct.support() is NfacctSupport.WHOLE else NfacctUse.OFF
+
+
+def _require_nfacct(options: KubeProxyOptions) -> None:
+    """The file's `nfacct: on`."""
+    wanted = options.mode is ProxyMode.IPTABLES and options.nfacct is NfacctUse.ON
+    if wanted and nfacct.support() is not NfacctSupport.WHOLE:
+        modules = "nfnetlink_acct xt_nfacct"
+        raise PlatformError(
+            f"kubeProxy: {{nfacct: on}} needs what this kernel lacks: {modules}",
+            hint=f"{modprobe(modules)}; or `nfacct: auto`",
+        )
 
 
 def _require_bridge_netfilter(state: HostState) -> None:

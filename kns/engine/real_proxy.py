@@ -10,12 +10,12 @@ import platform
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 
 from kns.engine.facts import Fact
 from kns.errors import PlatformError
-from kns.kernel import netns, nfacct, processes, syscalls
+from kns.kernel import nfacct, processes
 from kns.kernel.modules import modprobe
+from kns.kernel.nfacct import NfacctSupport
 from kns.state.requirements import Need
 
 AREA = "kube-proxy"
@@ -25,15 +25,6 @@ OLDEST_NFT = (1, 0, 1)
 CRASHING_NFT = (1, 1, 3)
 OLDEST_KERNEL = (5, 13)
 _SECONDS = 20.0
-_PROBE = "*filter\n-A INPUT -m nfacct --nfacct-name kns\nCOMMIT\n"
-
-
-class Nfacct(StrEnum):
-    """What the kernel has of nfacct."""
-
-    WHOLE = "objects and the match"
-    OBJECTS = "objects, but not the match"
-    NOTHING = "no objects: nothing is counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +37,7 @@ class RuleCounts:
 
 def examine_privileged() -> Iterator[Fact]:
     """What only root can tell."""
-    yield nfacct_fact(netns.in_thread(_nfacct))
+    yield nfacct_fact(nfacct.support())
     yield variants_fact(RuleCounts(_rules("legacy"), _rules("nft")))
 
 
@@ -86,9 +77,9 @@ def nft_fact(said: str) -> Fact:
     return _fact("nft versions", "nftables mode: host and image read each other", found, mend)
 
 
-def nfacct_fact(found: Nfacct) -> Fact:
+def nfacct_fact(found: NfacctSupport) -> Fact:
     """kube-proxy asks for the objects alone, and without the match no rule is loaded."""
-    broken = found is Nfacct.OBJECTS
+    broken = found is NfacctSupport.OBJECTS
     mend = modprobe("xt_nfacct") if broken else ""
     text = f"{found}: no rule is loaded" if broken else str(found)
     return _fact("nfacct", "iptables mode, since 1.31", text, mend)
@@ -113,20 +104,6 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 # -- looking ---------------------------------------------------------------------------------------
-
-
-def _nfacct() -> Nfacct:
-    """In a netns of the thread's own, which goes with it."""
-    syscalls.unshare(syscalls.CLONE_NEWNET)
-    try:
-        nfacct.ensure_here(["kns"])
-    except OSError:
-        return Nfacct.NOTHING
-    try:
-        done = processes.run(["iptables-restore"], input=_PROBE, timeout=_SECONDS)
-    except PlatformError:
-        return Nfacct.OBJECTS
-    return Nfacct.OBJECTS if done.failure else Nfacct.WHOLE
 
 
 def _rules(variant: str) -> int:

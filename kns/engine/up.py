@@ -10,7 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kns.cluster.leases import Leases
@@ -123,6 +123,9 @@ def desire(
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
     options = ModeOptions(proxy_mode, "l2" if why else "", release)
+    if not fresh:
+        nfacct = platform.nfacct_use(in_modes(loaded, options).cluster)
+        options = replace(options, nfacct=nfacct)
     undone = () if fresh else live_changes(paths)
     now = None if fresh or undone else unchanged(paths, spec, options)
     loaded = now or in_modes(loaded, options)

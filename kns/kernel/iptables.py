@@ -8,7 +8,7 @@ from __future__ import annotations
 from threading import Event
 
 from kns.errors import ApplyError
-from kns.kernel import processes
+from kns.kernel import nfacct, processes
 from kns.plan.ops import RestoreIptables
 from kns.state import iptables
 from kns.state.model import IptablesTable
@@ -33,9 +33,19 @@ def read_here(stop: Event | None = None, *, counters: bool = False) -> tuple[Ipt
 
 def apply_here(op: RestoreIptables, stop: Event | None = None) -> None:
     """Load the changes in the calling thread's netns; a table changes as a whole or not at all."""
+    counted = iptables.accounting_objects(op.changes)
+    if counted:
+        _ensure_objects(counted, op.netns)
     text = iptables.restore_text(op.changes)
     program = iptables.RESTORE[op.family]
     limit = processes.patience(text)
     done = processes.run([program, *ARGUMENTS], input=text, timeout=limit, stop=stop)
     if done.failure:
         raise ApplyError(done.failure, op=program, netns=op.netns)
+
+
+def _ensure_objects(names: tuple[str, ...], space: str) -> None:
+    try:
+        nfacct.ensure_here(names)
+    except OSError as error:
+        raise ApplyError(f"nfacct: {error.strerror}", op="nfacct add", netns=space) from error

@@ -8,15 +8,29 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterable
+from enum import StrEnum
+from functools import cache
 
 from pyroute2.netlink import NETLINK_NETFILTER, NLM_F_CREATE, NLM_F_DUMP
 from pyroute2.netlink.nfnetlink import NFNL_SUBSYS_ACCT, nfgen_msg
 
+from kns.errors import PlatformError
+from kns.kernel import netns, processes, syscalls
 from kns.kernel.netlink import BODY, Socket, attributes, wanted
 from kns.kernel.shapes import encoded, request
 
 #: linux/netfilter/nfnetlink_acct.h
 _NEW, _GET = NFNL_SUBSYS_ACCT << 8, NFNL_SUBSYS_ACCT << 8 | 1
+_PROBE = "*filter\n-A INPUT -m nfacct --nfacct-name kns\nCOMMIT\n"
+_SECONDS = 20.0
+
+
+class NfacctSupport(StrEnum):
+    """What the kernel, and iptables with it, has of nfacct."""
+
+    WHOLE = "objects and the match"
+    OBJECTS = "objects, but not the match"
+    NOTHING = "no objects: nothing is counted"
 
 
 class _Object(nfgen_msg):  # type: ignore[misc]  # pyroute2 has no types
@@ -49,3 +63,22 @@ def ensure_here(names: Iterable[str]) -> None:
             # the kernel takes a second NEW for a wish to set the counters to zero
             if refusal.number not in (errno.EEXIST, errno.EBUSY):
                 raise refusal.error
+
+
+@cache
+def support() -> NfacctSupport:
+    """Tried in a netns that goes with the trial; NOTHING too for who may make no netns."""
+    return netns.in_thread(_tried)
+
+
+def _tried() -> NfacctSupport:
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        ensure_here(["kns"])
+    except OSError:
+        return NfacctSupport.NOTHING
+    try:
+        done = processes.run(["iptables-restore"], input=_PROBE, timeout=_SECONDS)
+    except PlatformError:
+        return NfacctSupport.OBJECTS
+    return NfacctSupport.OBJECTS if done.failure else NfacctSupport.WHOLE

@@ -95,6 +95,8 @@ class NfacctUse(StrEnum):
     OFF = "off"
 
 
+#: the first release that counts packets by nfacct objects
+NFACCT_SINCE = Release.V1_31
 #: the first release with the gate AllowServiceExternalIPs
 EXTERNAL_IPS_GATE_SINCE = Release.V1_36
 
@@ -284,13 +286,16 @@ _KUBE_PROXY = Shape(
     Field("nodePortAddresses", ListOf(NODE_PORT_ADDRESS), default=[]),
     Field("localhostNodePorts", FLAG, "localhost_nodeports"),
     Field("conntrackTCPBeLiberal", FLAG),
+    Field("nfacct", Choice(NfacctUse)),
     Field("ipvs", _IPVS),
     Field("nftables", _NFTABLES, default=None),
     Field("featureGates", _FEATURE_GATES),
     of=KubeProxyOptions,
     title="KubeProxy",
     doc="kube-proxy's options that change rules, under the names of its configuration and flags. "
-    "`version` is its release.",
+    "`version` is its release. `nfacct`: whether rules count packets by accounting objects in "
+    "iptables mode, since 1.31; `auto`: where the kernel can, as kube-proxy decides it itself, and "
+    "not in what `kns script` prints for any machine.",
     patient=True,
 )
 _DNS = Shape(

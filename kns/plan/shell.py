@@ -250,6 +250,9 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
     match op:
         case RestoreIptables():
             program = "ip6tables-restore" if op.family is IPFamily.IPV6 else "iptables-restore"
+            for name in iptables.accounting_objects(op.changes):
+                # refused where it is there already
+                yield f"{netns} nfacct add {quote(name)} 2>/dev/null || true"
             text = iptables.restore_text(op.changes)
             yield _fed(f"{netns} {program} -w 5 --noflush --counters", text)
         case RestoreIpsets():

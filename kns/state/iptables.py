@@ -7,6 +7,7 @@ removed last, when no rule of the same transaction names them any more.
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from kns.state.model import Chain, Count, IptablesTable
 #: the programs that read and write the tables of each family
 SAVE = {IPFamily.IPV4: "iptables-save", IPFamily.IPV6: "ip6tables-save"}
 RESTORE = {IPFamily.IPV4: "iptables-restore", IPFamily.IPV6: "ip6tables-restore"}
+_NFACCT = re.compile(r"--nfacct-name +(\S+)")
 
 
 # -- what differs ----------------------------------------------------------------------------------
@@ -35,6 +37,19 @@ class TableChange:
     write: tuple[str, ...]
     remove: tuple[str, ...] = ()
     fresh: bool = False
+
+
+def accounting_objects(changes: Iterable[TableChange]) -> tuple[str, ...]:
+    """The objects by which the written rules count packets; they must be there before the rules."""
+    names = (
+        found[1]
+        for change in changes
+        for chain in change.table.chains
+        if chain.name in change.write
+        for rule in chain.rules
+        if (found := _NFACCT.search(rule))
+    )
+    return tuple(dict.fromkeys(names))
 
 
 def table_changes(

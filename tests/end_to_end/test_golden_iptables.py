@@ -13,11 +13,13 @@ from click.testing import CliRunner
 
 from kns.addresses import IPFamily
 from kns.cli.render import command as render
-from kns.kernel import netns, processes
+from kns.kernel import netns, nfacct, processes
+from kns.kernel.nfacct import NfacctSupport
 from kns.kernel.processes import Context
 from kns.state.iptables import RESTORE, SAVE
 from tests.compile.proxy.captured_iptables import (
     NODE,
+    RELEASE_FLAGS,
     State,
     case_names,
     comparable,
@@ -26,6 +28,8 @@ from tests.compile.proxy.captured_iptables import (
 from tests.kube_proxy_cases import CASES, RELEASE
 
 pytestmark = pytest.mark.kernel
+
+CAPTURED = [(release, case) for release in RELEASE_FLAGS for case in case_names(release)]
 
 
 @pytest.fixture
@@ -41,11 +45,11 @@ def space() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def compared() -> Iterator[list[str]]:
+def compared() -> Iterator[list[tuple[str, str]]]:
     """The cases that were found equal; prints how many."""
-    equal: list[str] = []
+    equal: list[tuple[str, str]] = []
     yield equal
-    print(f"\nkube-proxy iptables: {len(equal)} of {len(case_names())} captured cases equal")
+    print(f"\nkube-proxy iptables: {len(equal)} of {len(CAPTURED)} captured cases equal")
 
 
 def run(space: str, *argv: str, text: str = "") -> str:
@@ -61,26 +65,46 @@ def reload(space: str, state: State, family: IPFamily) -> None:
     run(space, RESTORE[family], text=result.stdout)
 
 
-@pytest.mark.parametrize("case", case_names())
-def test_rules_read_back_equal_kube_proxys(space: str, case: str, compared: list[str]) -> None:
-    for state in states(case):
+@pytest.mark.parametrize(("release", "case"), CAPTURED)
+def test_rules_read_back_equal_kube_proxys(
+    space: str, release: str, case: str, compared: list[tuple[str, str]]
+) -> None:
+    for state in states(case, release):
+        if "--nfacct=on" in state.flags:
+            need_nfacct(space)
         for family in IPFamily:
             reload(space, state, family)
             actual = comparable(run(space, SAVE[family]), family)
             assert actual == state.captured(family), f"{state.label} {family}"
-    compared.append(case)
+    compared.append((release, case))
+
+
+def need_nfacct(space: str) -> None:
+    """kube-proxy makes the objects at its start."""
+    if nfacct.support() is not NfacctSupport.WHOLE:
+        pytest.skip("this kernel has no nfacct")
+    netns.call_in(
+        space,
+        nfacct.ensure_here,
+        ("ct_state_invalid_dropped_pkts", "localhost_nps_accepted_pkts"),
+    )
 
 
 def test_every_captured_case_was_compared(
-    request: pytest.FixtureRequest, compared: list[str]
+    request: pytest.FixtureRequest, compared: list[tuple[str, str]]
 ) -> None:
     """N of N; where only some cases were asked for, those."""
     asked = {
-        item.callspec.params["case"]
+        (item.callspec.params["release"], item.callspec.params["case"])
         for item in request.session.items
         if item.path == request.path and "case" in getattr(item, "fixturenames", ())
         if hasattr(item, "callspec")
     }
-    folders = {path.parents[2].name for path in CASES.glob(f"*/iptables/{RELEASE}/iptables.save")}
+    if nfacct.support() is not NfacctSupport.WHOLE:
+        asked = {(release, case) for release, case in asked if release == RELEASE}
+    folders = {
+        (path.parent.name, path.parents[2].name)
+        for path in CASES.glob("*/iptables/*/iptables.save")
+    }
     assert set(compared) == asked <= folders
-    assert len(case_names()) == len(folders)
+    assert set(CAPTURED) == folders

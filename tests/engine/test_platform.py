@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,10 @@ from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, Network
 from kns.engine import platform
 from kns.errors import PlatformError
-from kns.kinds.networking import DNSOptions
+from kns.kernel import nfacct
+from kns.kernel.nfacct import NfacctSupport
+from kns.kinds.networking import DNSOptions, KubeProxyOptions, NfacctUse, ProxyMode
+from kns.kinds.release import Release
 from kns.state.model import HostState, Netns, NftTable
 
 NETWORK = Network((IPFamily.IPV4,), (), (), (), ())
@@ -48,3 +52,55 @@ def test_coredns_is_asked_for_before_anything_is_built() -> None:
 @pytest.mark.parametrize("options", [DNSOptions(), DNSOptions(enabled=False, server="coredns")])
 def test_no_coredns_is_needed_where_none_will_run(options: DNSOptions) -> None:
     platform.require(HostState(()), with_dns(options))
+
+
+def with_proxy(**options: Any) -> Cluster:
+    return Cluster("lab", replace(NETWORK, kube_proxy=KubeProxyOptions(**options)), ())
+
+
+def on_a_kernel(monkeypatch: pytest.MonkeyPatch, support: NfacctSupport) -> None:
+    monkeypatch.setattr(nfacct, "support", lambda: support)
+
+
+@pytest.mark.parametrize(
+    ("support", "use"),
+    [
+        (NfacctSupport.WHOLE, NfacctUse.ON),
+        # kube-proxy looks for the objects alone, and then loads no rule
+        (NfacctSupport.OBJECTS, NfacctUse.OFF),
+        (NfacctSupport.NOTHING, NfacctUse.OFF),
+    ],
+)
+def test_auto_counts_packets_where_the_kernel_can(
+    support: NfacctSupport, use: NfacctUse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_kernel(monkeypatch, support)
+    assert platform.nfacct_use(with_proxy()) is use
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": ProxyMode.NFTABLES},
+        {"mode": ProxyMode.IPVS},
+        {"version": Release.V1_30},
+        {"nfacct": NfacctUse.ON},
+        {"nfacct": NfacctUse.OFF},
+    ],
+)
+def test_the_kernel_is_not_asked_where_the_file_or_the_mode_says_it(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_kernel(monkeypatch, NfacctSupport.WHOLE)
+    assert platform.nfacct_use(with_proxy(**options)) is None
+
+
+def test_what_the_file_wants_counted_the_kernel_must_be_able_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_a_kernel(monkeypatch, NfacctSupport.OBJECTS)
+    with pytest.raises(PlatformError) as caught:
+        platform.require(HostState(()), with_proxy(nfacct=NfacctUse.ON))
+    assert "nfnetlink_acct xt_nfacct" in caught.value.message
+    assert "nfacct: auto" in caught.value.hint
+    platform.require(HostState(()), with_proxy(nfacct=NfacctUse.ON, mode=ProxyMode.NFTABLES))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from kns.engine.real_proxy import (
-    Nfacct,
     RuleCounts,
     examine_privileged,
     kernel_fact,
@@ -14,6 +13,7 @@ from kns.engine.real_proxy import (
     variants_fact,
 )
 from kns.kernel import netns, processes, syscalls
+from kns.kernel.nfacct import NfacctSupport
 
 
 @pytest.mark.parametrize(("release", "ok"), [("5.10.0-28-amd64", False), ("6.1.0", True)])
@@ -36,9 +36,10 @@ def test_nft_of_the_host_and_of_the_image_must_read_each_other(said: str, mend: 
 
 
 @pytest.mark.parametrize(
-    ("found", "ok"), [(Nfacct.WHOLE, True), (Nfacct.OBJECTS, False), (Nfacct.NOTHING, True)]
+    ("found", "ok"),
+    [(NfacctSupport.WHOLE, True), (NfacctSupport.OBJECTS, False), (NfacctSupport.NOTHING, True)],
 )
-def test_objects_without_the_match_keep_all_rules_out(found: Nfacct, *, ok: bool) -> None:
+def test_objects_without_the_match_keep_all_rules_out(found: NfacctSupport, *, ok: bool) -> None:
     fact = nfacct_fact(found)
     assert fact.ok is ok
     assert ("xt_nfacct" in fact.mend) is not ok

@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
 
+from kns.addresses import IPFamily
 from kns.plan.ops import (
     Add,
     Change,
@@ -15,15 +16,19 @@ from kns.plan.ops import (
     DeleteNetns,
     Op,
     RestoreIpsets,
+    RestoreIptables,
     VethPair,
     Write,
 )
 from kns.plan.shell import commands
+from kns.state.iptables import table_changes
 from kns.state.model import (
     Address,
     Bridge,
+    Chain,
     Dummy,
     FdbEntry,
+    IptablesTable,
     Link,
     Neighbor,
     NextHop,
@@ -72,3 +77,11 @@ def test_a_here_document_ends_where_its_text_ends() -> None:
     first, *lines = command.splitlines()
     assert first.endswith("<<'END__'")
     assert lines == ["add a b", "END", "id", "END_", "END__"]
+
+
+def test_objects_that_rules_count_by_are_made_before_the_rules() -> None:
+    chain = Chain("INPUT", ("-m nfacct --nfacct-name  dropped -j DROP",), "ACCEPT")
+    changes = table_changes((IptablesTable(IPFamily.IPV4, "filter", (chain,)),), ())
+    made, loaded = commands(RestoreIptables("plain", IPFamily.IPV4, changes))
+    assert made == "ip netns exec plain nfacct add dropped 2>/dev/null || true"
+    assert "--nfacct-name  dropped" in loaded

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kns.addresses import IPFamily
-from kns.state.iptables import parse_save, save_text, table_changes
+from kns.state.iptables import accounting_objects, parse_save, save_text, table_changes
 from kns.state.model import Chain, Count, IptablesTable
 
 TABLE = IptablesTable(
@@ -37,3 +37,13 @@ def test_what_was_counted_goes_with_the_rules_and_makes_no_difference() -> None:
     assert second.counts == (Count(2, 120), Count(0, 0))
     assert table == TABLE
     assert table_changes([TABLE], [table]) == ()
+
+
+def test_objects_that_count_are_those_of_the_rules_that_are_written() -> None:
+    rule = "-m nfacct --nfacct-name  {} -j DROP"
+    kept = Chain("A", (rule.format("old"),))
+    before = (IptablesTable(IPFamily.IPV4, "filter", (kept,)),)
+    new = Chain("B", (rule.format("new"), "-j ACCEPT", rule.format("new")))
+    after = (IptablesTable(IPFamily.IPV4, "filter", (kept, new)),)
+    assert accounting_objects(table_changes(after, ())) == ("old", "new")
+    assert accounting_objects(table_changes(after, before)) == ("new",)

@@ -329,8 +329,8 @@ def _forward_rules(options: KubeProxyOptions) -> tuple[str, ...]:
 def counts_packets(options: KubeProxyOptions) -> bool:
     """True if rules count packets by nfacct objects, which are there before the rules are loaded.
 
-    kube-proxy tries whether the kernel has them; here nothing is known of a kernel, and `auto`
-    means no.
+    kube-proxy tries whether the kernel has them. Nothing is known of a kernel here: whoever builds
+    a lab has turned `auto` into `on` or `off`, and where it is left it means no.
     """
     return options.nfacct is NfacctUse.ON and has(options.version, ReleaseChange.NFACCT)
 

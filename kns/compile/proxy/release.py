@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from kns.kinds.comments import COMMENTS_CUT_SINCE
-from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE
+from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE, NFACCT_SINCE
 from kns.kinds.release import Release
 
 
@@ -70,7 +70,7 @@ SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release.V1_31,
     ReleaseChange.NODE_PORTS_WITHOUT_ADDRESS: Release.V1_31,
     ReleaseChange.HINTS_WITHOUT_ANNOTATION: Release.V1_31,
-    ReleaseChange.NFACCT: Release.V1_31,
+    ReleaseChange.NFACCT: NFACCT_SINCE,
     ReleaseChange.ONE_MASQUERADE_ALL: Release.V1_32,
     ReleaseChange.UDP_RECONCILED: Release.V1_32,
     ReleaseChange.INTERFACES_BY_NAME: Release.V1_33,

@@ -10,8 +10,10 @@ from kns.errors import Problem
 from kns.kinds.internet import InternetHost
 from kns.kinds.networking import (
     EXTERNAL_IPS_GATE_SINCE,
+    NFACCT_SINCE,
     DetectLocalMode,
     Networking,
+    NfacctUse,
     PodNetworkMode,
 )
 from kns.kinds.networks import Networks, networks, node_mask_size
@@ -180,6 +182,10 @@ def _kube_proxy(sources: Sources) -> Iterator[Problem]:
     if options.nodeport_addresses_primary and options.nodeport_addresses:
         message = 'Invalid value: "primary": may not be combined with CIDRs'
         yield sources.place.problem((*path, "nodePortAddresses"), message)
+    if options.nfacct is NfacctUse.ON and options.version < NFACCT_SINCE:
+        message = f"Invalid value: kube-proxy {options.version} counts no packets"
+        hint = f"{NFACCT_SINCE} is the first that does"
+        yield sources.place.problem((*path, "nfacct"), message, hint)
     gates = options.feature_gates
     if not gates.allow_service_external_ips and options.version < EXTERNAL_IPS_GATE_SINCE:
         message = f"Invalid value: kube-proxy {options.version} has no such feature gate"
