@@ -6,6 +6,7 @@ In the Lab document `replicas` makes a pod the template of name-1, name-2, …
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,7 +30,7 @@ from kns.kinds.pod import (
 from kns.kinds.selector import LabelSelector
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
-from kns.labfile.reader import Integer, ListOf, Mapped, Text
+from kns.labfile.reader import Choice, Integer, ListOf, Mapped, Parsed, Text
 from kns.labfile.shape import Field, Form, Shape
 from kns.labfile.wording import RefusedError
 
@@ -178,6 +179,8 @@ def _manifest(
     min_ready_seconds: int = 0,
     **fields: Any,
 ) -> Workload:
+    # what the controllers read of the object themselves
+    fields.pop("strategy", None)
     template = pod(**fields)
     if kind is WorkloadKind.STATEFUL_SET and service_name:
         template = replace(template, subdomain=service_name)
@@ -213,6 +216,53 @@ _POD_IP = Shape(lambda ip: ip, Field("ip", ADDRESS, required=True), title="PodIP
 _ORDINALS = Shape(
     lambda start=0: start, Field("start", Integer(0, 2**31 - 1)), title="StatefulSetOrdinals"
 )
+
+
+def _int_or_percent(value: object) -> int | str:
+    """A number of pods, or a percentage of them (ValidatePositiveIntOrPercent)."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise RefusedError.invalid(value, "must be greater than or equal to 0")
+        return value
+    if isinstance(value, str) and re.fullmatch(_PERCENT, value):
+        return value
+    raise RefusedError.invalid(
+        value,
+        "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%', or "
+        f"'93%', regex used for validation is '{_PERCENT}')",
+    )
+
+
+_PERCENT = "[0-9]+%"
+_INT_OR_PERCENT = Parsed(
+    _int_or_percent,
+    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^{_PERCENT}$"}]},
+)
+_ROLLING_UPDATE = Shape(
+    lambda **_read: None,
+    Field("maxSurge", _INT_OR_PERCENT),
+    Field("maxUnavailable", _INT_OR_PERCENT),
+    Field("partition", Integer(0, 2**31 - 1)),
+    title="RollingUpdate",
+)
+
+
+def _strategy(field: str, *types: str) -> Field:
+    """How its pods are replaced by others."""
+    shape = Shape(
+        lambda **_read: None,
+        Field("type", Choice(types), zero=True),
+        Field("rollingUpdate", _ROLLING_UPDATE),
+        title="Strategy",
+    )
+    return Field(field, shape, "strategy")
+
+
+_STRATEGIES = {
+    WorkloadKind.DEPLOYMENT: _strategy("strategy", "Recreate", "RollingUpdate"),
+    WorkloadKind.DAEMON_SET: _strategy("updateStrategy", "OnDelete", "RollingUpdate"),
+    WorkloadKind.STATEFUL_SET: _strategy("updateStrategy", "OnDelete", "RollingUpdate"),
+}
 #: what a Pod has that no template has
 _OBSERVED: dict[str, tuple[Field, Path]] = {
     "phase": (Field("phase", ANY_TEXT, zero=True), ("status", "phase")),
@@ -256,6 +306,8 @@ def form(kind: WorkloadKind) -> Form[Workload]:
             Field("serviceName", Text(_subdomain_objection), default=""),
             Field("ordinals", _ORDINALS, "start"),
         )
+    if kind in _STRATEGIES:
+        more += (_STRATEGIES[kind],)
     paths = template_paths(("spec", "template"))
     paths |= {field.name: ("spec", field.name) for field in more}
     return Form(Shape(_manifest, *manifest_fields(*more), of=Workload), paths)

@@ -279,3 +279,45 @@ def test_a_name_too_long_for_a_comment_of_nftables(kube_proxy: str, *, refuses: 
     told = [item for item in found if "bytes, and nft takes 128" in item.message]
     assert [item.path for item in told] == (["spec.ports[0].name"] if refuses else [])
     assert all(item.line == 12 and "1.37" in item.hint for item in told)
+
+
+def _with_strategy(kind: str, field: str, strategy: str) -> str:
+    """A lab with a workload whose pods are replaced so."""
+    name = "\n  serviceName: web" if kind == "StatefulSet" else ""
+    template = "{metadata: {labels: {app: web}}, spec: {containers: [{name: c}]}}"
+    return (
+        f"{HEAD}{NODES}---\napiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: web}}\n"
+        f"spec:\n  selector: {{matchLabels: {{app: web}}}}\n  template: {template}\n"
+        f"  {field}: {strategy}{name}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "strategy"),
+    [
+        ("Deployment", "strategy", "{}"),
+        ("Deployment", "strategy", '{type: ""}'),
+        ("Deployment", "strategy", "{type: Recreate, rollingUpdate: null}"),
+        ("Deployment", "strategy", "{rollingUpdate: {maxSurge: 0, maxUnavailable: 150%}}"),
+        ("DaemonSet", "updateStrategy", "{type: OnDelete}"),
+        ("StatefulSet", "updateStrategy", "{rollingUpdate: {partition: 1}}"),
+    ],
+)
+def test_strategies(kind: str, field: str, strategy: str) -> None:
+    assert load_lab_text(_with_strategy(kind, field, strategy)).spec.workloads
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "strategy", "told"),
+    [
+        ("Deployment", "strategy", "{type: OnDelete}", 'type: Unsupported value: "OnDelete"'),
+        ("Deployment", "strategy", "{rollingUpdate: {maxSurge: 1.5}}", "a valid percent string"),
+        ("Deployment", "strategy", "{rollingUpdate: {maxSurge: ten%}}", "a valid percent string"),
+        ("DaemonSet", "updateStrategy", "{rollingUpdate: {maxUnavailable: -1}}", "equal to 0"),
+        ("StatefulSet", "updateStrategy", "{rollingUpdate: {partition: -1}}", "partition"),
+    ],
+)
+def test_strategies_that_are_none(kind: str, field: str, strategy: str, told: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_lab_text(_with_strategy(kind, field, strategy))
+    assert told in str(caught.value.problems[0])

@@ -56,6 +56,15 @@ MAX_ROUNDS = 200
 _PAUSE = 1.0
 
 
+def _wanted(reconcile: Controller, view: View, now: float) -> tuple[Write, ...]:
+    """What a controller wants. One that trips over an object does not stop the others."""
+    try:
+        return reconcile(view, now)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        logging.getLogger(__name__).exception("%s", reconcile.__module__)
+        return ()
+
+
 class Controllers:
     """The controllers of one store."""
 
@@ -77,7 +86,7 @@ class Controllers:
             before, again = store.version, math.inf
             for reconcile in CONTROLLERS:
                 version = store.version
-                for write in reconcile(view, now):
+                for write in _wanted(reconcile, view, now):
                     if isinstance(write, Requeue):
                         again = min(again, write.at)
                     else:
