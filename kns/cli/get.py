@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from functools import partial
+
 import click
 from click.shell_completion import CompletionItem
 
 from kns.cli.lab_options import lab_option
 from kns.cli.output import output_option, print_json, print_text, terminal_width
-from kns.engine.labs import RunningLab, lab_documents, running
+from kns.engine.labs import RunningLab, lab_documents, lab_objects, running
 from kns.engine.presence import presence_of
 from kns.errors import UsageError
+from kns.kinds.resources import LAB, RESOURCES, Resource, by_word
 from kns.labfile.dump import dump_yaml
 from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
+from kns.report.resources import resource_objects, resource_table
 from kns.report.table import render_table
 
 #: what stands for all objects together, as a lab file
@@ -21,20 +26,22 @@ _WHOLE = frozenset({"lab", "all"})
 
 def _kind_named(
     _context: click.Context, _parameter: click.Parameter, value: str
-) -> ListedKind | None:
+) -> ListedKind | Resource | None:
     """`pods`, or one of kubectl's other names for it; None for the whole lab."""
     if value.lower() in _WHOLE:
         return None
-    if value.lower() not in ALIASES:
-        kinds = ", ".join((*ListedKind, "lab"))
+    found = ALIASES.get(value.lower()) or by_word(value)
+    if found is None or found is LAB:
+        kinds = ", ".join((*ListedKind, "deployments", "lab", "or another kind of kubectl's"))
         raise UsageError(f"there is no kind {value!r}", hint=f"kinds: {kinds}")
-    return ALIASES[value.lower()]
+    return found
 
 
 def _complete_kind(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    return [CompletionItem(str(kind)) for kind in ListedKind if kind.startswith(incomplete)]
+    plurals = dict.fromkeys((*map(str, ListedKind), *(item.plural for item in RESOURCES)))
+    return [CompletionItem(kind) for kind in plurals if kind.startswith(incomplete)]
 
 
 @click.command()
@@ -52,7 +59,7 @@ def _complete_kind(
 @lab_option
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    kind: ListedKind | None,
+    kind: ListedKind | Resource | None,
     names: tuple[str, ...],
     namespace: str,
     all_namespaces: bool,
@@ -72,23 +79,30 @@ def command(  # noqa: PLR0913 - one parameter an option
     if kind is None:
         _print_whole(running_lab, output)
         return
-    cluster, presence = running_lab.cluster, presence_of(running_lab)
-    in_namespaces = kind.is_namespaced and not all_namespaces
+    plural = kind if isinstance(kind, ListedKind) else kind.plural
+    is_namespaced = kind.is_namespaced if isinstance(kind, ListedKind) else kind.namespaced
+    in_namespaces = is_namespaced and not all_namespaces
     selection = Selection(namespace if in_namespaces else "", names)
-    table = get_table(kind, cluster, selection, presence, Columns(output == "wide", show_labels))
+    columns = Columns(output == "wide", show_labels)
+    if isinstance(kind, ListedKind):
+        cluster, presence = running_lab.cluster, presence_of(running_lab)
+        table = get_table(kind, cluster, selection, presence, columns)
+        objects = partial(get_objects, kind, cluster, selection, presence)
+    else:
+        items = lab_objects(running_lab.paths)
+        table = resource_table(kind, items, selection, columns, time.time())
+        objects = partial(resource_objects, kind, items, selection)
     if names and len(table.rows) < len(set(names)):
         found = {cell for row in table.rows for cell in row[:2]}
         missing = [name for name in names if name not in found]
-        raise UsageError(f"{kind} not found: {', '.join(missing)}", hint=f"kns get {kind} -A")
+        raise UsageError(f"{plural} not found: {', '.join(missing)}", hint=f"kns get {plural} -A")
     if output in {"json", "yaml"}:
-        objects = get_objects(kind, cluster, selection, presence)
-        print_json(objects) if output == "json" else print_text(dump_yaml(objects))
-        return
-    if not table.rows:
+        print_json(objects()) if output == "json" else print_text(dump_yaml(objects()))
+    elif not table.rows:
         where = f" in namespace {namespace}" if in_namespaces else ""
-        click.echo(f"no {kind}{where}", err=True)
-        return
-    print_text(render_table(table, terminal_width()))
+        click.echo(f"no {plural}{where}", err=True)
+    else:
+        print_text(render_table(table, terminal_width()))
 
 
 def _print_whole(lab: RunningLab, output: str | None) -> None:

@@ -156,13 +156,19 @@ def applied_spec(paths: LabPaths, policies: Iterable[NetworkPolicy]) -> Lab:
 
 def lab_documents(paths: LabPaths) -> Iterator[Object]:
     """The documents of a lab file that stands for the lab as it is now."""
-    from kns.engine.objects import read_objects
     from kns.kinds.export import documents
+
+    return documents(lab_objects(paths))
+
+
+def lab_objects(paths: LabPaths) -> tuple[Object, ...]:
+    """The objects that the lab's agent holds; those of its file as long as it has none."""
+    from kns.engine.objects import read_objects
     from kns.kinds.load import load_lab
     from kns.kinds.seed import objects_of
 
     kept = read_objects(paths)
-    return documents(objects_of(load_lab(paths.spec)) if kept is None else kept.objects)
+    return tuple(objects_of(load_lab(paths.spec))) if kept is None else kept.objects
 
 
 def with_faults(lab: Lab, paths: LabPaths) -> Lab:

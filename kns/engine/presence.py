@@ -7,14 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kns.compile.names import netns_of_node, netns_with
-from kns.engine import agent
+from kns.compile.paths import LabPaths
 from kns.engine.labs import RunningLab, agent_pid, lab_netns
-from kns.engine.orders import AgentStatus, GetStatus
-from kns.errors import KnsError
+from kns.engine.objects import read_objects
 from kns.kernel.netns import path_of
-
-#: seconds for the agent's account of its programs
-PATIENCE = 3.0
+from kns.kinds.objects import key_of, mappings, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Presence:
     ages: Mapping[str, float] = field(default_factory=dict)
     #: seconds since the node was made
     node_ages: Mapping[str, float] = field(default_factory=dict)
-    #: how often the programs of a pod (full name) were started again
+    #: how often the containers of a pod (full name) were started again
     restarts: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -54,20 +51,20 @@ def presence_of(lab: RunningLab) -> Presence:
     node_ages = {name: age(netns) for name, netns in nodes.items() if netns in there}
     pod_ages = {name: age(netns) for name, netns in pods.items() if netns in there}
     serving = agent_pid(lab.name) is not None
-    restarts = _restarts(lab.name) if serving else {}
+    restarts = _restarts(lab.paths) if serving else {}
     return Presence(
         frozenset(node_ages), frozenset(pod_ages), serving, pod_ages, node_ages, restarts
     )
 
 
-def _restarts(lab: str) -> dict[str, int]:
-    """What the agent says of its programs; nothing if it doesn't answer, which status tells."""
-    try:
-        answer = agent.order(lab, GetStatus(), AgentStatus, patience=PATIENCE)
-    except KnsError:
-        return {}
-    found: dict[str, int] = {}
-    for container in answer.containers if isinstance(answer, AgentStatus) else ():
-        pod = "/".join(container.container.split("/")[1:3])
-        found[pod] = found.get(pod, 0) + container.restarts
-    return found
+def _restarts(paths: LabPaths) -> dict[str, int]:
+    """What kubelet has written of the pods' containers."""
+    kept = read_objects(paths)
+    return {
+        str(key_of(item)): sum(
+            number(status, "restartCount")
+            for status in mappings(item, "status", "containerStatuses")
+        )
+        for item in (kept.objects if kept else ())
+        if item.get("kind") == "Pod"
+    }

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,6 +210,22 @@ def test_events() -> None:
             following.terminate()
     items = json.loads(kns("events", "-l", LAB, "-o", "json").stdout)["items"]
     assert "Killing" in {item["reason"] for item in items}
+
+
+def test_a_container_that_was_killed_is_counted() -> None:
+    def restarts() -> list[str]:
+        return [line.split()[3] for line in text("get", "pods", "web-1", "web-2")[1:]]
+
+    assert restarts() == ["0", "0"]
+    text("kill", "web-2")
+    deadline = time.monotonic() + 60
+    while restarts() != ["0", "1"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert restarts() == ["0", "1"]
+    assert text("rollout", "status", "web")[-1] == "deployment.apps/web is rolled out"
+    head, row = text("get", "deploy", "web")
+    assert head.split()[:4] == ["NAME", "READY", "UP-TO-DATE", "AVAILABLE"]
+    assert row.split()[:2] == ["web", "2/2"]
 
 
 def test_names_are_completed() -> None:

@@ -235,7 +235,8 @@ def test_completes_verbs() -> None:
 
 def test_completes_kinds() -> None:
     done = run_kns(_KNS_COMPLETE="bash_complete", COMP_WORDS="kns get s", COMP_CWORD="2")
-    assert done.stdout == "plain,services\n"
+    kinds = ("services", "secrets", "serviceaccounts", "statefulsets")
+    assert done.stdout == "".join(f"plain,{kind}\n" for kind in kinds)
 
 
 def test_of_very_many_problems_the_first_are_said(run_raising: object) -> None:
