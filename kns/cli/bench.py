@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kns.cli.options import modes_option
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.errors import PlatformError
 from kns.experiment.bench.model import BenchOptions
 from kns.experiment.bench.services import bench_services
@@ -93,5 +93,5 @@ def services(  # noqa: PLR0913 - one for each option
     if output == "json":
         print_json(report.to_json())
     else:
-        print_text(bench_table(report))
+        print_text(bench_table(report, terminal_width()))
     return 0 if report.points else PlatformError.exit_code

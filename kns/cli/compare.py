@@ -8,7 +8,7 @@ from click.core import ParameterSource
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_files import existing_files, lab_files_argument
 from kns.cli.options import modes_option
-from kns.cli.output import output_option, print_json, print_text
+from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.errors import PlatformError, UsageError
 from kns.experiment.compare import compare
 from kns.experiment.setting import ProxyVariant, proxy_variant
@@ -59,7 +59,7 @@ def command(
     if output == "json":
         print_json(report.to_json())
     else:
-        print_text(compare_text(report))
+        print_text(compare_text(report, terminal_width()))
     if not report.results:
         return PlatformError.exit_code
     return EXIT_FAILED if report.failed else 0

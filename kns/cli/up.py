@@ -9,7 +9,7 @@ import click
 
 from kns.cli.lab_files import existing_files, lab_files_argument
 from kns.cli.options import proxy_mode_option, release_option
-from kns.cli.output import coloured, print_text
+from kns.cli.output import coloured, print_text, terminal_width
 from kns.cli.streams import say, say_problems
 from kns.engine import up
 from kns.kinds.networking import ProxyMode
@@ -50,7 +50,7 @@ def command(
         say_problems(result.warnings)
     for problem in result.problems:
         say(f"warning: {problem}")
-    print_text(changes_text(result))
+    print_text(changes_text(result, terminal_width()))
     click.echo(summary(result))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kns.experiment.bench.model import PLACES, BenchPoint, BenchReport, Latency
 from kns.kinds.networking import ProxyMode
 from kns.report.plot import Line, Panel, plot_svg
+from kns.report.rule_words import wrapped_line
 from kns.report.table import Table, render_table
 
 HEADS = (
@@ -22,14 +23,32 @@ HEADS = (
 )
 
 
-def bench_table(report: BenchReport) -> str:
-    """A row for each mode and size, then what was not measured and why."""
-    table = render_table(Table(HEADS, tuple(_row(point) for point in report.points)))
-    note = (
-        "sync: compute and load; p50/p99: connect() to that service in µs;"
-        " CPU: µs of the caller for one connection\n"
-    )
-    return table + note + "".join(f"{line}\n" for line in _unmeasured(report))
+#: columns of the two tables that it is where there is no room for one: each begins with the point
+_SYNCS, _CALLS = range(2, 7), range(7, len(HEADS))
+_NOTE = (
+    "sync: compute and load; p50/p99: connect() to that service in µs;"
+    " CPU: µs of the caller for one connection"
+)
+
+
+def bench_table(report: BenchReport, width: int | None = None) -> str:
+    """A row for each mode and size, then what was not measured and why.
+
+    Two tables where one is wider than `width`: what a sync costs, and what a connection costs.
+    """
+    rows = tuple(_row(point) for point in report.points)
+    text = render_table(Table(HEADS, rows))
+    if width is not None and max(map(len, text.splitlines())) > width:
+        halves = (_part(rows, columns) for columns in (_SYNCS, _CALLS))
+        text = "\n".join(render_table(half, width) for half in halves)
+    lines = (part for line in (_NOTE, *_unmeasured(report)) for part in wrapped_line(line, width))
+    return text + "".join(f"{line}\n" for line in lines)
+
+
+def _part(rows: Iterable[tuple[str, ...]], columns: range) -> Table:
+    chosen = (0, 1, *columns)
+    heads, *body = (tuple(row[column] for column in chosen) for row in (HEADS, *rows))
+    return Table(heads, tuple(body))
 
 
 def _row(point: BenchPoint) -> tuple[str, ...]:

@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterator
 
 from kns.experiment.compare import CompareReport, ModeResult
 from kns.report.bench import latency_text, seconds_text
+from kns.report.rule_words import wrapped_line
 from kns.report.table import Table, render_table
 
 #: what stands where a variant has no such check or no service could be called
 NOTHING = "–"
 
 
-def compare_text(report: CompareReport) -> str:
-    """The table, the differences, and the variants that this machine lacks."""
+def compare_text(report: CompareReport, width: int | None = None) -> str:
+    """The table, the differences, and the variants that this machine lacks.
+
+    What is wider than `width` goes on in the next line.
+    """
     parts = []
     if report.results:
         heads = (report.lab, *(str(result.variant) for result in report.results))
-        parts.append(render_table(Table(heads, tuple(_rows(report)))))
-        parts.append("".join(_difference_lines(report)))
+        parts.append(render_table(Table(heads, tuple(_rows(report))), width))
+        lines = (part for line in _difference_lines(report) for part in wrapped_line(line, width))
+        parts.append("".join(f"{line}\n" for line in lines))
     parts += [
         f"{item.variant}: not compared: {item.reason}\n"
         + (f"  hint: {item.hint}\n" if item.hint else "")
@@ -67,12 +72,12 @@ def _difference_lines(report: CompareReport) -> Iterator[str]:
     compared = "settings" if names_releases else "modes"
     found = report.differences
     if not found:
-        yield f"The {compared} promise the same for this lab.\n"
+        yield f"The {compared} promise the same for this lab."
         return
-    yield f"Where the {compared} differ, as promised and as seen:\n"
+    yield f"Where the {compared} differ, as promised and as seen:"
     for item in found:
-        yield f"  {item.check}\n"
+        yield f"  {item.check}"
         width = max(len(variant) for variant in item.expected)
         for variant, expected in item.expected.items():
             seen = f" — {item.actual[variant]}" if item.actual[variant] else ""
-            yield f"    {variant:<{width}}  {expected or NOTHING}{seen}\n"
+            yield f"    {variant:<{width}}  {expected or NOTHING}{seen}"

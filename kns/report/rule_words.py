@@ -23,6 +23,14 @@ def wrapped(text: str, room: int, indent: str = "") -> list[str]:
     )
 
 
+def wrapped_line(line: str, width: int | None) -> list[str]:
+    """The line, or several where it is wider than `width`: what goes on stands further in."""
+    if width is None:
+        return [line]
+    indent = len(line) - len(line.lstrip())
+    return wrapped(line, width, " " * (indent + 4)) or [line]
+
+
 def folded(rule: str, room: int) -> list[str]:
     """A rule on one line or several; if it is too long, its target begins a line of its own."""
     if len(rule) <= room:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from kns.engine.up import UpResult
+from kns.report.rule_words import wrapped_line
 from kns.report.words import cluster_size, counted
 
 #: more changes than this are summed up; `kns up --dry-run` shows all
 MOST_CHANGES = 40
 
 
-def changes_text(result: UpResult) -> str:
-    """A line for each change to a lab that was there already, then what else is worth a word."""
+def changes_text(result: UpResult, width: int | None = None) -> str:
+    """A line for each change to a lab that was there already, then what else is worth a word.
+
+    What is wider than `width` goes on in the next line.
+    """
     lines: list[str] = []
     if not result.created:
         lines += [f"  {change}" for change in result.changes[:MOST_CHANGES]]
         if len(result.changes) > MOST_CHANGES:
             lines.append(f"  … and {len(result.changes) - MOST_CHANGES} more")
-    return "".join(f"{line}\n" for line in (*lines, *result.notes))
+    shown = (part for line in (*lines, *result.notes) for part in wrapped_line(line, width))
+    return "".join(f"{line}\n" for line in shown)
 
 
 def summary(result: UpResult) -> str:

@@ -11,20 +11,35 @@ import pytest
 
 from kns.cluster.podfiles import ResolvConf
 from kns.cluster.records import Record
+from kns.compile.lab import compile_host
+from kns.compile.paths import LabPaths
+from kns.engine.change_lines import change_lines
 from kns.engine.doctor import AREAS, Diagnosis
 from kns.engine.facts import Fact
+from kns.engine.labs import RunningLab
+from kns.engine.status import LabStatus
+from kns.engine.up import UpResult
+from kns.kinds.networking import ProxyMode
+from kns.plan.diff import plan
 from kns.probe.ask.dns_model import DNSQuery, DNSTrace, ResolutionOutcome
 from kns.probe.watch_model import WatchResult
+from kns.report.bench import bench_table
+from kns.report.compare import compare_text
 from kns.report.dns import render_trace
 from kns.report.doctor import doctor_text
 from kns.report.probe import probe_text
 from kns.report.rules import Options, rules_text
+from kns.report.status import status_text
 from kns.report.table import Table, render_table
 from kns.report.trace import trace_text
+from kns.report.up import changes_text
 from kns.report.verify import print_report, verify_console
 from kns.report.watch import watch_text
 from kns.state.requirements import Need
+from tests.clusters import make_cluster, make_network
 from tests.compile.proxy.services import load_balancer
+from tests.report.test_bench import REPORT as MEASUREMENT
+from tests.report.test_compare import REPORT as COMPARISON
 from tests.report.test_probe_text import REFUSED, SHARED
 from tests.report.test_rules import listing
 from tests.report.test_trace_report import REQUEST, TRACE
@@ -86,6 +101,32 @@ FACTS = Diagnosis(
         )
     )
 )
+COMPARED = replace(
+    COMPARISON,
+    results=tuple(
+        replace(item, backends={f"web{n}-76b65d7cf9": 12 + n for n in range(4)})
+        for item in COMPARISON.results
+    ),
+)
+MEASURED = replace(
+    MEASUREMENT,
+    points=tuple(replace(item, services=10000 + item.services) for item in MEASUREMENT.points),
+)
+IPTABLES = make_cluster("lab-of-quite-some-length", pods=4)
+NFTABLES = make_cluster(IPTABLES.name, pods=3, network=make_network(mode=ProxyMode.NFTABLES))
+OPS = plan(compile_host(NFTABLES), compile_host(IPTABLES))
+NOTE = "proxy mode iptables → nftables: 3 connections to services were open, and go on"
+CHANGED = UpResult(
+    IPTABLES.name, NFTABLES, created=False, ops=OPS, agent_started=False, seconds=1.5, notes=(NOTE,)
+)
+STATUS = LabStatus(
+    RunningLab(IPTABLES.name, NFTABLES, LabPaths(IPTABLES.name)),
+    drift=tuple(change_lines(IPTABLES.name, OPS)),
+    agent_pid=None,
+    agent=None,
+    agent_error="",
+    netns=9,
+)
 INGRESSES = Table(
     ("NAMESPACE", "NAME", "CLASS", "HOSTS", "ADDRESS", "PORTS"),
     (
@@ -126,6 +167,10 @@ REPORTS: dict[str, Callable[[int], str]] = {
     "rules": lambda width: rules_text(listing(load_balancer()), Options(width=width)),
     "trace": traced,
     "verify": verified,
+    "compare": lambda width: compare_text(COMPARED, width),
+    "bench": lambda width: bench_table(MEASURED, width),
+    "up": lambda width: changes_text(CHANGED, width),
+    "status": lambda width: status_text(STATUS, width),
 }
 
 
