@@ -17,6 +17,7 @@ from kns.addresses import IPAddress
 from kns.kinds import names, selector
 from kns.kinds.common import safe_encoded
 from kns.kinds.fields import ADDRESS, ANY_TEXT, LABELS, SECONDS
+from kns.kinds.marks import SERVING
 from kns.kinds.pod import (
     ALWAYS,
     Container,
@@ -194,10 +195,14 @@ def _pod_object(
     pod_ips: tuple[IPAddress, ...] = (),
     **fields: Any,
 ) -> Workload:
-    """A Pod, perhaps as a server printed it: not ready, on its way out, or at its end."""
+    """A Pod, perhaps as a server printed it: not ready, on its way out, or at its end.
+
+    One that its file has serving while it is not ready keeps so, whatever a kubelet reports.
+    """
     template = _manifest(**fields).template
     if dict(conditions).get("Ready", "True") != "True":
-        template = replace(template, ready=False, serving=False)
+        serves = template.serving and SERVING in fields.get("annotations", {})
+        template = replace(template, ready=False, serving=serves)
     if deleted:
         template = replace(template, terminating=True)
     template = replace(template, addresses=pod_ips)

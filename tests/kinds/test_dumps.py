@@ -101,6 +101,11 @@ SERVICE = (
             "conditions: [{type: Ready, status: 'False'}]",
             (False, False, True),
         ),
+        (
+            'annotations: {kns.dev/serving: "true", kns.dev/terminating: "true"}',
+            "conditions: [{type: Ready, status: 'False'}]",
+            (False, True, True),
+        ),
     ],
 )
 def test_an_endpoint_is_what_its_pod_was_seen_to_be(
