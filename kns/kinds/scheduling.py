@@ -102,6 +102,12 @@ class Taint:
     value: str = ""
 
 
+#: what a cordoned node has, besides `spec.unschedulable`
+UNSCHEDULABLE_TAINT = Taint("node.kubernetes.io/unschedulable", TaintEffect.NO_SCHEDULE)
+#: what a node has of which nothing is heard, or nothing good
+NOT_READY_TAINTS = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
+
+
 @dataclass(frozen=True, slots=True)
 class Toleration:
     """What a pod tolerates; without a key and with `Exists` everything."""

@@ -23,6 +23,7 @@ from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.release import Release
+from kns.kinds.scheduling import NOT_READY_TAINTS, UNSCHEDULABLE_TAINT
 from kns.kinds.service import Service, ServiceType
 from kns.report.table import Table
 
@@ -209,11 +210,18 @@ def select_namespaces(cluster: Cluster, selection: Selection) -> list[Namespace]
 
 
 def _node_row(node: Node, presence: Presence, release: Release) -> _Row:
-    status = "Ready" if node.name in presence.nodes else "Missing"
     age = _age(presence.node_ages.get(node.name))
-    cells = (node.name, status, roles_text(node), age, f"v{release}")
+    cells = (node.name, _node_status(node, presence), roles_text(node), age, f"v{release}")
     wide = (_join(node.addresses), NONE, _join(node.pod_cidrs))
     return _Row(cells, node.labels, wide=wide)
+
+
+def _node_status(node: Node, presence: Presence) -> str:
+    """kubectl's STATUS, by the taints that tell of conditions."""
+    taints = {taint.key for taint in node.taints}
+    ready = "NotReady" if taints & NOT_READY_TAINTS else "Ready"
+    status = ready if node.name in presence.nodes else "Missing"
+    return f"{status},SchedulingDisabled" if UNSCHEDULABLE_TAINT.key in taints else status
 
 
 def _pod_row(pod: Pod, presence: Presence) -> _Row:

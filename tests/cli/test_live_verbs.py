@@ -139,6 +139,7 @@ def test_drain_and_uncordon() -> None:
         "node/node2 already cordoned",
         "node/node1 cordoned",
     ]
+    assert [row.split()[1] for row in text("get", "nodes")[1:]] == ["Ready,SchedulingDisabled"] * 2
     assert text("uncordon", "node2", "node1") == ["node/node2 uncordoned", "node/node1 uncordoned"]
     answers("web-1", "web-3")
 

@@ -29,6 +29,7 @@ from kns.kinds.networkpolicy import NetworkPolicy, NetworkPolicyRule, PolicyType
 from kns.kinds.networkpolicy import write as write_policy
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, Pod
+from kns.kinds.scheduling import Taint, TaintEffect
 from kns.kinds.selector import LabelSelector, LabelSelectorRequirement, SelectorOperator
 from kns.kinds.service import (
     LoadBalancerIngress,
@@ -179,6 +180,22 @@ def test_nodes() -> None:
             *("172.18.0.3", "<none>", "10.244.1.0/24"),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "status"),
+    [
+        (("unschedulable",), "Ready,SchedulingDisabled"),
+        (("unreachable",), "NotReady"),
+        (("not-ready", "unschedulable"), "NotReady,SchedulingDisabled"),
+        (("other",), "Ready"),
+    ],
+)
+def test_taints_tell_how_a_node_is(keys: tuple[str, ...], status: str) -> None:
+    taints = tuple(Taint(f"node.kubernetes.io/{key}", TaintEffect.NO_SCHEDULE) for key in keys)
+    nodes = (replace(CLUSTER.nodes[0], taints=taints),)
+    table = get_table(ListedKind.NODES, replace(CLUSTER, nodes=nodes), Selection(""), ALL_THERE)
+    assert table.rows[0][1] == status
 
 
 def test_roles_are_what_the_labels_say() -> None:

@@ -11,9 +11,9 @@ from kns.kinds.fields import ADDRESS
 from kns.kinds.scheduling import (
     AFFINITY,
     TAINT,
+    UNSCHEDULABLE_TAINT,
     HostPort,
     Taint,
-    TaintEffect,
     Toleration,
     Wishes,
     objection,
@@ -22,8 +22,6 @@ from kns.labfile.reader import DocumentKind, Reading
 from kns.labfile.wording import RefusedError
 
 UNSCHEDULABLE = "node(s) were unschedulable"
-#: what a cordoned node has, besides `spec.unschedulable`
-UNSCHEDULABLE_TAINT = Taint("node.kubernetes.io/unschedulable", TaintEffect.NO_SCHEDULE)
 
 
 def taints(node: Object) -> tuple[Taint, ...]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 
 from kns.agent.controllers import meta, pods
-from kns.agent.controllers.node_fit import UNSCHEDULABLE_TAINT, toleration
+from kns.agent.controllers.node_fit import toleration
 from kns.agent.controllers.view import View
 from kns.agent.controllers.writes import (
     WARNING,
@@ -25,7 +25,7 @@ from kns.agent.controllers.writes import (
 )
 from kns.kinds import objects
 from kns.kinds.common import Object
-from kns.kinds.scheduling import Taint, TaintEffect
+from kns.kinds.scheduling import UNSCHEDULABLE_TAINT, Taint, TaintEffect
 from kns.labfile.reader import JSON
 
 COMPONENT = "node-controller"
