@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kns.compile import names
 from kns.compile.paths import RUN_DIR, LabPaths
-from kns.engine import files
+from kns.engine import files, process_records
 from kns.engine.labs import lab_netns, stray_agents
 from kns.engine.lock import locked
 from kns.errors import ApplyError, KnsError, from_os_error
@@ -81,11 +81,12 @@ def _in_order(lab: str, spaces: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _end_processes(lab: str, spaces: tuple[str, ...]) -> tuple[int, tuple[int, ...]]:
-    """End what runs in the netns, and the agent even if its own netns has lost its name."""
+    """End what runs in the netns, programs that left them, and the agent wherever it is."""
     inodes = {found[1] for name in spaces if (found := netns.identity(name)) is not None}
     # a name may have been mounted over with the host's netns, whose processes are no lab's
     inodes.discard(netns.identity_here()[1])
     pids = set(processes.in_netns(inodes)) if inodes else set()
+    pids.update(process_records.pids_of(lab))
     pids.update(stray_agents(lab))
     pids.discard(os.getpid())
     return len(pids), processes.kill_all(sorted(pids), grace=GRACE)

@@ -6,7 +6,9 @@ and start time, which together name one process as long as the machine is up.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,6 +43,20 @@ def variables(program: Program, services: Variables) -> Variables:
     """The environment of its process, with the services' variables of its pod."""
     own = of_container(services, program.env, hostname=program.hostname)
     return (*own, (MARKER, program.key), (DIGEST_MARKER, program.digest))
+
+
+def pids_of(lab: str) -> Iterator[int]:
+    """The pids of the lab's programs that bear its name, wherever they have gone.
+
+    Only in our own pid namespace: another may have a lab of that name.
+    """
+    mark = f"\0{MARKER}={lab}/".encode()
+    own = Path("/proc/self/ns/pid").stat().st_ino
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            is_marked = mark in b"\0" + (folder / "environ").read_bytes()
+            if is_marked and (folder / "ns/pid").stat().st_ino == own:
+                yield int(folder.name)
 
 
 def log_path(paths: LabPaths, program: Program) -> Path:

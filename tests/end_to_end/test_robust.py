@@ -16,7 +16,7 @@ from subprocess import PIPE
 import pytest
 
 from kns.compile.paths import LabPaths
-from kns.engine import agent
+from kns.engine import agent, process_records
 from kns.engine.down import down
 from kns.engine.labs import agent_pid
 from kns.engine.lock import locked
@@ -153,6 +153,24 @@ def test_down_ends_an_agent_of_which_nothing_else_is_left(lab: Path) -> None:
     done = kns("down", LAB)
     assert (done.returncode, done.stdout.split(" netns")[0]) == (0, f"{LAB} is gone: 0")
     assert leftovers(LAB) == {}
+
+
+def test_down_ends_a_program_that_left_its_netns(tmp_path: Path) -> None:
+    own = 'containers: [{name: c, command: [unshare, --net, sleep, "987654"]}]'
+    text = small_lab(LAB).replace("labels: {app: a}}", f"labels: {{app: a}}, {own}}}")
+    up(write_lab(tmp_path, text))
+    deadline = time.monotonic() + 60
+    while not sleepers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert sleepers() <= set(process_records.pids_of(LAB)) != set()
+    down(LAB)
+    assert sleepers() == set()
+
+
+def sleepers() -> set[int]:
+    """The processes that sleep so long."""
+    pids = {int(path.name) for path in Path("/proc").glob("[0-9]*")}
+    return {pid for pid in pids if processes.command_line(pid) == b"sleep\000987654\0"}
 
 
 def test_agent_of_another_lab_is_let_be(lab: Path) -> None:
