@@ -129,7 +129,8 @@ class KubeProxyOptions:
     nodeport_addresses_primary: bool = False
     nftables: NFTablesOptions = field(default_factory=NFTablesOptions)
     version: Release = NEWEST
-    nfacct: NfacctUse = NfacctUse.AUTO
+    #: off: the same file gives the same rules on every kernel
+    nfacct: NfacctUse = NfacctUse.OFF
     feature_gates: FeatureGates = field(default_factory=FeatureGates)
 
     @property
@@ -294,8 +295,8 @@ _KUBE_PROXY = Shape(
     title="KubeProxy",
     doc="kube-proxy's options that change rules, under the names of its configuration and flags. "
     "`version` is its release. `nfacct`: whether rules count packets by accounting objects in "
-    "iptables mode, since 1.31; `auto`: where the kernel can, as kube-proxy decides it itself, and "
-    "not in what `kns script` prints for any machine.",
+    "iptables mode, since 1.31. `auto`: where the kernel can, as kube-proxy decides it; in what "
+    "`kns script` prints for any machine it means `off`.",
     patient=True,
 )
 _DNS = Shape(

@@ -11,8 +11,7 @@ import pytest
 
 from kns.cli.main import main
 from kns.compile.names import netns_of_node
-from kns.kernel import nfacct, processes
-from kns.kernel.nfacct import NfacctSupport
+from kns.kernel import processes
 from kns.kernel.processes import Context
 from kns.state.iptables import SAVE
 from tests.compile.proxy.captured_iptables import Tables, comparable
@@ -67,9 +66,6 @@ def test_objects_of_a_lab_render_to_the_rules_of_its_nodes(
     for node in (item["metadata"]["name"] for item in nodes):
         for family, program in SAVE.items():
             flags = ["--node", node, "--family", str(family).lower(), "--cluster-cidr", cidrs]
-            # what the kernel can, kube-proxy uses
-            counts = nfacct.support() is NfacctSupport.WHOLE
-            flags += ["--nfacct", "on" if counts else "off"]
             rendered = out(capfd, "render", str(objects), *flags)
             saved = processes.run([program], context=Context(netns_of_node(lab, node)))
             assert own(comparable(saved.stdout, family)) == comparable(rendered, family), (

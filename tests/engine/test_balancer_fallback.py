@@ -13,8 +13,7 @@ from kns.engine import labs, platform, up
 from kns.engine.files import write_lab
 from kns.engine.labs import ModeOptions
 from kns.errors import PlatformError
-from kns.kernel import nfacct, processes
-from kns.kernel.nfacct import NfacctSupport
+from kns.kernel import processes
 from kns.kinds.networking import ProxyMode
 from tests.balanced import balanced
 
@@ -56,12 +55,7 @@ def test_without_bird_the_lab_is_in_mode_l2_and_says_so(file: Path) -> None:
         f"{file}: warning: loadBalancer.mode: the program bird is not installed (apt-get install"
         " bird2): mode l2 in place of bgp"
     )
-    # the other thing that depends on the machine
-    counts = nfacct.support() is NfacctSupport.WHOLE
-    assert desired.options.to_json() == {
-        "balancerMode": "l2",
-        "nfacct": "on" if counts else "off",
-    }
+    assert desired.options.to_json() == {"balancerMode": "l2"}
 
 
 @pytest.mark.usefixtures("_without_bird")

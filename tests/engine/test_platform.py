@@ -75,15 +75,16 @@ def test_auto_counts_packets_where_the_kernel_can(
     support: NfacctSupport, use: NfacctUse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_a_kernel(monkeypatch, support)
-    assert platform.nfacct_use(with_proxy()) is use
+    assert platform.nfacct_use(with_proxy(nfacct=NfacctUse.AUTO)) is use
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"mode": ProxyMode.NFTABLES},
-        {"mode": ProxyMode.IPVS},
-        {"version": Release.V1_30},
+        {},
+        {"nfacct": NfacctUse.AUTO, "mode": ProxyMode.NFTABLES},
+        {"nfacct": NfacctUse.AUTO, "mode": ProxyMode.IPVS},
+        {"nfacct": NfacctUse.AUTO, "version": Release.V1_30},
         {"nfacct": NfacctUse.ON},
         {"nfacct": NfacctUse.OFF},
     ],
