@@ -197,6 +197,7 @@ class Agent:
         """Serve the API; what carries it takes a while to import."""
         exposure = await asyncio.to_thread(import_api)
         made = exposure(self._paths, live, self._listeners.logs, self._worker)
+        await live.current()
         if self._over.is_set() or live.cluster is None:
             return
         self._exposure = made

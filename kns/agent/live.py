@@ -19,6 +19,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
@@ -32,7 +33,7 @@ from kns.cluster.model import Cluster
 from kns.compile.paths import LabPaths
 from kns.engine import labs, reconcile, snapshot
 from kns.engine.lock import locked
-from kns.engine.objects import Journal, read_objects, write_base
+from kns.engine.objects import Journal, digest_of, read_objects, write_base
 from kns.engine.reconcile import Applied
 from kns.errors import KnsError, LockedError
 from kns.kinds.assemble import Assembled, Assembler
@@ -47,12 +48,16 @@ from kns.kinds.seed import objects_of
 DEBOUNCE = 0.005
 #: seconds after which a round that another command's work has kept waiting is tried again
 _LOCK_PAUSE = 0.05
+#: seconds after which a round that broke off (a full disk) is tried again
+RETRY = 1.0
 #: what a lab's network depends on
 _EFFECTIVE = frozenset({
     "ConfigMap", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "Lab", "Namespace",
     "NetworkPolicy", "Node", "Pod", "Secret", "Service",
 })  # fmt: skip
 
+#: inodes and times of the lab's files
+_Stamp = tuple[tuple[int, int], ...]
 Serve = Callable[[Cluster], Awaitable[object]]
 
 
@@ -101,11 +106,14 @@ class Live:
     async def start(self) -> None:
         """Take over the lab as `up`, or an earlier agent, has left it. KnsError if it can't."""
         async with self._beginning:
-            if not self.is_current:
+            while not self.is_current:
                 self.close()
                 self._starting = True
                 try:
                     await self._take_over()
+                except (LockedError, _SupersededError):
+                    # an `up` is at work: what was read may be half of the one, half of the other
+                    await asyncio.sleep(_LOCK_PAUSE)
                 finally:
                     self._starting = False
             # a command may have set faults, which are in no object
@@ -114,7 +122,8 @@ class Live:
 
     async def _take_over(self) -> None:
         loop = asyncio.get_running_loop()
-        self._journal.prepare()
+        of, files = await loop.run_in_executor(self._worker, self._look)
+        self._journal.prepare(of)
         kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
         cluster = await loop.run_in_executor(self._worker, labs.applied_cluster, self._paths)
         applied = await loop.run_in_executor(self._worker, reconcile.take_over, cluster)
@@ -128,15 +137,31 @@ class Live:
             seed = tuple(objects_of(loaded, bound))
             self.store.replace_all(seed)
             # of an object that the last file had, too, the journal has not heard
-            self._journal.prepare(_in_order(self.store.all(), seed))
-            self._account(applied.cluster, None)
-            write_base(self._paths, self._journal.objects)
+            self._journal.prepare(of, _in_order(self.store.all(), seed))
         else:
-            self._journal.prepare(kept.objects)
-            self.store.restore(kept.objects, kept.version)
-            self._account(applied.cluster, None)
-        self._journal.begin(self.store.version)
+            if self.store.all():
+                self.store.replace_all(kept.objects)
+            else:
+                self.store.restore(kept.objects, kept.version)
+            self._journal.prepare(of, _in_order(self.store.all(), kept.objects))
+        self._account(applied.cluster, None)
+        begin = partial(self._begin_journal, files, is_new=kept is None)
+        await loop.run_in_executor(self._worker, begin)
         self._applied = applied
+
+    def _look(self) -> tuple[str, _Stamp]:
+        """In the worker: whose objects they will be. LockedError while an `up` is at work."""
+        with locked(self._paths, patience=0):
+            return digest_of(self._paths), _stamp(self._paths)
+
+    def _begin_journal(self, files: _Stamp, *, is_new: bool) -> None:
+        """In the worker: put on file what was taken over, if no `up` has written since."""
+        with locked(self._paths, patience=0):
+            if files != _stamp(self._paths):
+                raise _SupersededError
+            if is_new:
+                write_base(self._paths, self._journal.objects)
+            self._journal.begin(self.store.version)
 
     def close(self) -> None:
         """Let the lab be as it is."""
@@ -215,13 +240,15 @@ class Live:
                 if self._effective:
                     await self._round()
                     continue
-                await loop.run_in_executor(self._worker, snapshot.renew, self._paths)
+                await loop.run_in_executor(self._worker, self._renew_snapshot)
                 if self.store.version == version and not self._effective:
                     break
         except _SupersededError:
             return
         except Exception:
             logging.getLogger(__name__).exception("a round of the live lab failed")
+            self._plan(RETRY)
+            return
         finally:
             # a lab that was taken over anew may have rounds of its own already
             if self._task is asyncio.current_task():
@@ -229,6 +256,12 @@ class Live:
         self._settled.set()
         if again < math.inf:
             self._plan(max(0.0, again - time.time()))
+
+    def _renew_snapshot(self) -> None:
+        """In the worker: the applied cluster is what the files lead to."""
+        with contextlib.suppress(LockedError), locked(self._paths, patience=0):
+            if self._journal.is_current:
+                snapshot.renew(self._paths)
 
     # -- one round ---------------------------------------------------------------------------------
 
@@ -249,6 +282,9 @@ class Live:
         except (KnsError, ValueError, LookupError, ArithmeticError) as error:
             self._leave_out(changed, error)
             return
+        except Exception:
+            self._effective, self._changed = True, self._changed | changed
+            raise
         self._applied, self._leases = done.applied, done.leases
         self._tell(done.assembled)
         if done.changed:
@@ -353,6 +389,19 @@ class Live:
             kind = WARNING if event.is_warning else NORMAL
             told = RecordEvent(item, event.reason, event.message, "kubelet", kind)
             self._controllers.recorder.record(told, time.time())
+
+
+def _stamp(paths: LabPaths) -> _Stamp:
+    """What is another one after each `up`."""
+    found = []
+    for path in (paths.spec, paths.leases, paths.options, paths.objects):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            found.append((0, 0))
+        else:
+            found.append((status.st_ino, status.st_mtime_ns))
+    return tuple(found)
 
 
 def _in_order(objects: Sequence[Object], order: Sequence[Object]) -> list[Object]:

@@ -41,6 +41,11 @@ class LabPaths:
         return self.folder / "objects.base"
 
     @property
+    def snapshot(self) -> Path:
+        """The resolved cluster, so that not each command resolves it again."""
+        return self.folder / "cluster.snapshot"
+
+    @property
     def options(self) -> Path:
         """What `up`'s own options changed in the lab (`--proxy-mode`)."""
         return self.folder / "options.json"

@@ -72,7 +72,7 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
         after = _cluster(paths, spec, faults)
         desired = compile_host(after)
         platform.require_queues(desired)
-        kept = files.LabFiles.read(paths)
+        kept = files.LabFiles.read(paths, objects=False)
         try:
             _write(paths, spec, faults, after)
             ops = _carry_out(found.name, compile_host(before), desired)

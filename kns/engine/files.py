@@ -41,16 +41,19 @@ class LabFiles:
     contents: Mapping[Path, bytes | None]
 
     @staticmethod
-    def read(paths: LabPaths) -> LabFiles:
-        """Keep what the files hold now; one that is missing is kept as missing."""
+    def read(paths: LabPaths, *, objects: bool) -> LabFiles:
+        """Keep what the files hold now; one that is missing is kept as missing.
+
+        `objects`: those of the agent too, unless it goes on writing them.
+        """
         files = (
             paths.leases,
             paths.options,
             paths.spec,
             paths.faults,
             paths.etc_file,
-            paths.objects,
-            paths.objects_base,
+            paths.snapshot,
+            *((paths.objects, paths.objects_base) if objects else ()),
         )
         return LabFiles({path: _content(path) for path in files})
 

@@ -20,6 +20,8 @@ from kns.errors import LockedError, PlatformError
 
 #: how long a command waits for another one that works on the same lab
 PATIENCE = 60.0
+#: seconds of waiting that nobody needs to hear of
+UNTOLD = 0.5
 
 
 @contextlib.contextmanager
@@ -28,7 +30,8 @@ def locked(
 ) -> Iterator[None]:
     """Hold the lab's lock for the block; LockedError says who held it for `patience` seconds.
 
-    `waiting` is called once with the holder's name if the lock is not free at once.
+    `waiting` is called once with the holder's name if it takes longer than the living lab's own
+    rounds.
     """
     require_private(paths.lock.parent)
     ensure_folder(paths.lock.parent)
@@ -48,7 +51,7 @@ def locked(
 
 
 def _acquire(path: Path, patience: float, waiting: Callable[[str], None]) -> int:
-    deadline = time.monotonic() + patience
+    start = time.monotonic()
     told = False
     while True:
         try:
@@ -61,11 +64,12 @@ def _acquire(path: Path, patience: float, waiting: Callable[[str], None]) -> int
         except BlockingIOError:
             holder = os.pread(fd, 200, 0).decode(errors="replace") or "another kns process"
             os.close(fd)
-            if time.monotonic() > deadline:
+            waited = time.monotonic() - start
+            if waited > patience:
                 raise LockedError(
                     f"{holder} works on this lab", hint="wait for it to end, then try again"
                 ) from None
-            if not told:
+            if not told and waited > UNTOLD:
                 waiting(holder)
                 told = True
             time.sleep(0.05)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -46,43 +47,50 @@ class Journal:
         self._objects: dict[Ref, Object] = {}
         self._of = ""
         self._begun = False
+        #: a worker asks whether it is current while the event loop writes it anew
+        self._swap = threading.Lock()
 
-    def prepare(self, objects: Iterable[Object] = ()) -> None:
-        """Begin with these objects, of the lab file as it is now; nothing is on file yet."""
+    def prepare(self, of: str, objects: Iterable[Object] = ()) -> None:
+        """Begin with these objects, of the lab file with that digest; nothing is on file yet."""
         self.close()
         self._objects = {ref_of(item): item for item in objects}
-        self._of, self._begun = digest_of(self._paths), False
+        self._of, self._begun = of, False
 
     def begin(self, version: int) -> None:
         """Put on file what there is by now, and from now on each write."""
+        self._rewrite(version, self._objects)
         self._begun = True
-        self._rewrite(version)
 
-    def _rewrite(self, version: int) -> None:
+    def _rewrite(self, version: int, objects: Mapping[Ref, Object]) -> None:
         lines = [json.dumps({"of": self._of}) + "\n"]
-        lines += [_line(version, "put", item) for item in self._objects.values()]
-        self.close()
-        write_private(self._path, "".join(lines))
-        self._file()
+        lines += [_line(version, "put", item) for item in objects.values()]
+        with self._swap:
+            write_private(self._path, "".join(lines))
+            if self._fd >= 0:
+                os.close(self._fd)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._fd = os.open(self._path, flags)
         self._lines = len(lines)
 
     def append(self, version: int, item: Object, *, gone: bool = False) -> None:
-        """Note that an object was written, or deleted. Events are not kept."""
+        """Note that an object was written, or deleted. Events are not kept.
+
+        OSError where it can't be put on file: then it is not noted at all.
+        """
         ref = ref_of(item)
         if ref[0] == "Event":
             return
-        if gone:
-            self._objects.pop(ref, None)
-        else:
-            self._objects[ref] = item
-        if not self._begun:
+        if self._begun and self._lines > _SLACK * (len(self._objects) + 100):
+            changed = {**self._objects}
+            _note(changed, ref, item, gone=gone)
+            self._rewrite(version, changed)
+            self._objects = changed
             return
-        if self._lines > _SLACK * (len(self._objects) + 100):
-            self._rewrite(version)
-            return
-        line = _line(version, "gone", list(ref)) if gone else _line(version, "put", item)
-        os.write(self._file(), line.encode())
-        self._lines += 1
+        if self._begun:
+            line = _line(version, "gone", list(ref)) if gone else _line(version, "put", item)
+            _append_whole(self._fd, line.encode())
+            self._lines += 1
+        _note(self._objects, ref, item, gone=gone)
 
     @property
     def objects(self) -> tuple[Object, ...]:
@@ -92,23 +100,46 @@ class Journal:
     @property
     def is_current(self) -> bool:
         """Whether the file is still the one that was written, and the lab's file, too."""
-        try:
-            is_same = self._fd < 0 or self._path.stat().st_ino == os.fstat(self._fd).st_ino
-        except FileNotFoundError:
-            return False
-        return is_same and self._begun and self._of == digest_of(self._paths)
+        with self._swap:
+            if not self._begun or self._fd < 0:
+                return False
+            try:
+                is_same = self._path.stat().st_ino == os.fstat(self._fd).st_ino
+            except FileNotFoundError:
+                return False
+        return is_same and self.is_of_the_file
 
-    def _file(self) -> int:
-        if self._fd < 0:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self._path, flags)
-        return self._fd
+    @property
+    def is_of_the_file(self) -> bool:
+        """Whether its objects are of the lab file that there is."""
+        return self._of == digest_of(self._paths)
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        """Let go of the file; nothing is put there any more."""
+        with self._swap:
+            self._begun = False
+            if self._fd >= 0:
+                os.close(self._fd)
+                self._fd = -1
+
+
+def _note(objects: dict[Ref, Object], ref: Ref, item: Object, *, gone: bool) -> None:
+    if gone:
+        objects.pop(ref, None)
+    else:
+        objects[ref] = item
+
+
+def _append_whole(fd: int, line: bytes) -> None:
+    """Append the line; on a full disk nothing of it stays, which would hide what comes later."""
+    size = os.fstat(fd).st_size
+    try:
+        written = 0
+        while written < len(line):
+            written += os.write(fd, line[written:])
+    except OSError:
+        os.ftruncate(fd, size)
+        raise
 
 
 def digest_of(paths: LabPaths) -> str:

@@ -27,12 +27,15 @@ from kns.engine.private import write_private
 def save(paths: LabPaths, cluster: Cluster) -> None:
     """Keep the cluster that the lab's files, as they are now, lead to."""
     kept = base64.b64encode(pickle.dumps(cluster, 5)).decode()
-    write_private(_path(paths), f"{_digest(paths)} {kept}")
+    write_private(paths.snapshot, f"{_digest(paths)} {kept}")
 
 
 def renew(paths: LabPaths) -> None:
-    """Say of the snapshot that there is that it is of the files as they are now."""
-    with contextlib.suppress(OSError), _path(paths).open("r+b") as file:
+    """Say of the snapshot that there is that it is of the files as they are now.
+
+    Under the lab's lock: an `up` may be writing the one or the other.
+    """
+    with contextlib.suppress(OSError), paths.snapshot.open("r+b") as file:
         file.write(_digest(paths).encode("ascii"))
 
 
@@ -42,19 +45,15 @@ def restore(paths: LabPaths) -> Cluster | None:
     The folder is its owner's alone (0700), as every file that decides what kns does as root.
     """
     try:
-        if _path(paths).stat().st_uid != os.geteuid():
+        if paths.snapshot.stat().st_uid != os.geteuid():
             return None
-        digest, kept = _path(paths).read_text(encoding="ascii").split(" ")
+        digest, kept = paths.snapshot.read_text(encoding="ascii").split(" ")
         if digest != _digest(paths):
             return None
         cluster = pickle.loads(base64.b64decode(kept))  # noqa: S301 - our own file
     except Exception:  # whatever is wrong with it, the files themselves are still there
         return None
     return cluster if isinstance(cluster, Cluster) else None
-
-
-def _path(paths: LabPaths) -> Path:
-    return paths.folder / "cluster.snapshot"
 
 
 def _digest(paths: LabPaths) -> str:

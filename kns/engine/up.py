@@ -248,7 +248,7 @@ def _converge(
     report(_phase(desired.cluster, created=created, ops=ops))
     network = desired.cluster.network
     notes = switch.notes(before.state, network.kube_proxy.mode, network.service_cidrs)
-    kept = files.LabFiles.read(paths)
+    kept = files.LabFiles.read(paths, objects=not desired.keeps_objects)
     starter = _AgentStarter(desired.cluster.name, on_op)
     with cancelled_by_signals() as cancelled:
         try:
@@ -409,3 +409,6 @@ def _roll_back(
         kept.restore()
         now = look(desired)
         apply(plan(before.state, now.state), now.indexes)
+        if agent.is_running(desired.cluster.name):
+            # it may serve the other file already, and has let go of the objects on file
+            agent.order(desired.cluster.name, Converge(), Converged)

@@ -18,9 +18,11 @@ import yaml
 from kns.compile.paths import LabPaths
 from kns.engine.api_access import listen, publish
 from kns.engine.down import down
-from kns.engine.labs import agent_pid
+from kns.engine.labs import agent_pid, running
 from kns.engine.private import ensure_folder
+from kns.engine.status import status
 from kns.engine.up import up
+from kns.errors import ApplyError
 from kns.kernel import netns
 from tests.cli.process import kns
 from tests.end_to_end.api_client import PATIENCE, APIClient, client_of, until
@@ -117,6 +119,35 @@ def test_the_kubeconfig_is_printed_or_written(client: APIClient) -> None:
     assert found["current-context"] == f"kns-{LAB}"
     path = Path(kns("kubeconfig", "-l", LAB, "--write").stdout.strip())
     assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == (printed, 0o600)
+
+
+def test_an_up_that_was_refused_leaves_the_lab_as_live_as_it_was(
+    labs: dict[str, Path], client: APIClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client.ask("/api/v1/namespaces/default/pods/pod1")[0] == 200
+    other = write_lab(tmp_path, small_lab(LAB, pods=3))
+
+    def refused(*_: object) -> None:
+        raise ApplyError("refused")
+
+    # the last step, when the agent serves the other file already
+    with monkeypatch.context() as patch:
+        patch.setattr("kns.engine.up._check", refused)
+        with pytest.raises(ApplyError, match="refused"):
+            up(other)
+    port = {"port": 80, "targetPort": 8080}
+    made = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "late"},
+        "spec": {"ports": [port]},
+    }
+    path = "/api/v1/namespaces/default/services"
+    assert client.ask(path, "POST", made)[0] == 201
+    assert [item.name for item in running(LAB).cluster.pods] == ["pod1", "pod2"]
+    assert {item.name for item in running(LAB).cluster.services} == {"svc-a", "late"}
+    assert status(LAB).healthy
+    assert up(labs[LAB]).undone == ("service/late: created",)
 
 
 def test_a_port_that_somebody_else_has_is_left_to_him() -> None:

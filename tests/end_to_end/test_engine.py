@@ -368,7 +368,7 @@ def test_lock_says_who_holds_it(lab: Path) -> None:
     with (
         locked(paths),
         pytest.raises(LockedError, match=f"pid {os.getpid()} .* works on this lab"),
-        locked(paths, patience=0.2, waiting=told.append),
+        locked(paths, patience=1.0, waiting=told.append),
     ):
         pass
     assert len(told) == 1

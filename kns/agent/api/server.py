@@ -9,7 +9,6 @@ Only the agent imports this, and after it has begun to serve: aiohttp takes a wh
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import time
@@ -30,6 +29,7 @@ from kns.agent.api.status import (
     not_found,
     of_store,
     unauthorized,
+    unavailable,
 )
 from kns.agent.api.watches import ObjectWatch
 from kns.agent.store import Store, timestamp
@@ -184,7 +184,8 @@ class APIServer:
         return answered(review(body, self._user(request), self.registry.store), 201)
 
     async def _object(self, request: web.Request, asked: APIRequest) -> web.StreamResponse:
-        await _within(self._current)
+        if not await _within(self._current):
+            raise unavailable()
         self._authenticator.authorize(asked, self.registry.store)
         if asked.target.subresource in _STREAMS:
             stream = self._streams.get(asked.target.subresource)
@@ -258,11 +259,14 @@ async def _at_once() -> None:
     """Wait for nothing."""
 
 
-async def _within(wait: Callable[[], Awaitable[None]]) -> None:
-    """Wait, but answer in time all the same."""
-    with contextlib.suppress(TimeoutError):
+async def _within(wait: Callable[[], Awaitable[None]]) -> bool:
+    """Wait, but not for longer than who asks does; False if it was in vain."""
+    try:
         async with asyncio.timeout(_PATIENCE):
             await wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _asked(request: web.Request, user: APIUser) -> APIRequest:

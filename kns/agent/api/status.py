@@ -94,6 +94,12 @@ def method_not_allowed(resource: Resource | None = None) -> StatusError:
     return StatusError(405, "MethodNotAllowed", message, details=_of(resource, ""))
 
 
+def unavailable() -> StatusError:
+    """A `kns up` takes its time, or has failed halfway; try again."""
+    message = "the lab is being brought to its file; try again"
+    return StatusError(503, "ServiceUnavailable", message)
+
+
 def bad_request(message: str) -> StatusError:
     """The request makes no sense."""
     return StatusError(400, "BadRequest", message)
