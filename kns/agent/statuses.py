@@ -20,6 +20,7 @@ from kns.kinds.checks.pods import BRIDGE_PORTS
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.marks import READY
+from kns.kinds.networks import pod_capacity
 from kns.kinds.node import Node
 from kns.kinds.objects import key_of, mapping, mappings, part, text, with_part
 from kns.kinds.pod import Pod
@@ -36,7 +37,6 @@ _MADE_BY = frozenset({
 _CAPACITY: Object = {
     "cpu": str(os.sysconf("SC_NPROCESSORS_ONLN")),
     "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 1024}Ki",
-    "pods": str(BRIDGE_PORTS),
 }
 
 
@@ -91,12 +91,14 @@ def _node(obj: Object, item: Node, cluster: Cluster, now: float) -> Object:
                 "lastTransitionTime": since,
             }
         ]
+    held = min((BRIDGE_PORTS, *map(pod_capacity, item.pod_cidrs)))
+    capacity: Object = {**_CAPACITY, "pods": str(held)}
     status: Object = {
         **mapping(obj, "status"),
         "addresses": mapping(own, "status")["addresses"],
         "conditions": conditions,
-        "capacity": _CAPACITY,
-        "allocatable": _CAPACITY,
+        "capacity": capacity,
+        "allocatable": capacity,
         "nodeInfo": {
             "kernelVersion": os.uname().release,
             "architecture": os.uname().machine,

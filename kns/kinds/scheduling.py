@@ -4,9 +4,10 @@
     nodeSelector, required    by the node's labels and name
       node affinity
     host ports                none that another pod of the node has
+    room                      no more pods than the node's allocatable `pods`
 
-Source: pkg/scheduler/framework/plugins: tainttoleration, nodeaffinity, nodeports; their reasons
-are given in their words.
+Source: pkg/scheduler/framework/plugins: tainttoleration, nodeaffinity, nodeports, noderesources;
+their reasons are given in their words.
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ MACHINE_LABELS = {
 }
 NO_MATCH = "node(s) didn't match Pod's node affinity/selector"
 NO_FREE_PORTS = "node(s) didn't have free ports for the requested pod ports"
+TOO_MANY_PODS = "Too many pods"
 
 
 def objection(wishes: Wishes, name: str, labels: Labels, taints: Iterable[Taint]) -> str:

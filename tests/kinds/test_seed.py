@@ -154,6 +154,39 @@ def test_a_wrong_object_is_told_and_left_out() -> None:
     assert resolve(found.lab).cluster.services[0].name == "kube-dns"
 
 
+FULL = """apiVersion: kns/v1
+kind: Lab
+metadata: {name: lab}
+networking: {nodeCIDRMaskSize: 29, dns: {enabled: false}}
+nodes: [{name: n1}, {name: n2}]
+pods: [{name: web, replicas: 5, node: n1}]
+"""
+
+
+def test_pods_that_find_no_room_are_left_out_and_the_node_stays() -> None:
+    items = tuple(objects_of(load_lab_text(FULL)))
+    pod = next(item for item in items if item["kind"] == "Pod")
+    more = [with_part(pod, f"more-{number}", "metadata", "name") for number in (1, 2)]
+    found = lab_of((*items, *more))
+    assert {ref: [item.message for item in told] for ref, told in found.problems.items()} == {
+        ("Pod", "default", f"more-{number}"): ["Too many pods on n1: its pod CIDR, a /29, holds 5"]
+        for number in (1, 2)
+    }
+    assert [node.name for node in found.lab.nodes] == ["n1", "n2"]
+    assert len(found.lab.workloads) == 5
+
+
+def test_a_bridge_has_ports_for_1024_pods() -> None:
+    text = FULL.replace("MaskSize: 29", "MaskSize: 21").replace("replicas: 5", "replicas: 1024")
+    items = tuple(objects_of(load_lab_text(text)))
+    pod = next(item for item in items if item["kind"] == "Pod")
+    more = with_part(pod, "more", "metadata", "name")
+    found = lab_of((*items, more))
+    assert {ref: [item.message for item in told] for ref, told in found.problems.items()} == {
+        ("Pod", "default", "more"): ["Too many pods on n1: a Linux bridge has 1024 ports"]
+    }
+
+
 def test_what_is_the_same_is_not_read_again() -> None:
     objects = objects_of(load_lab_text(STATES))
     assembler = Assembler()

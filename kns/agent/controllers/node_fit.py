@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from kns.agent.controllers import meta
@@ -79,6 +80,12 @@ def host_ports(pod: Object) -> Iterator[HostPort]:
                     protocol,
                     ADDRESS.read(address, Reading(DocumentKind.SERVER)) if address else None,
                 )
+
+
+def pods_held(node: Object) -> float:
+    """How many pods the node holds: its allocatable `pods`; no limit until its kubelet tells."""
+    written = objects.text(node, "status", "allocatable", "pods")
+    return int(written) if written.isdecimal() else math.inf
 
 
 def is_bound(pod: Object) -> bool:

@@ -11,12 +11,19 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from kns.agent.controllers import meta, pods
-from kns.agent.controllers.node_fit import host_ports, is_bound, is_going, node_objection, wishes
+from kns.agent.controllers.node_fit import (
+    host_ports,
+    is_bound,
+    is_going,
+    node_objection,
+    pods_held,
+    wishes,
+)
 from kns.agent.controllers.view import View
 from kns.agent.controllers.writes import WARNING, RecordEvent, UpdateObject, Write
 from kns.kinds import objects
 from kns.kinds.common import Object
-from kns.kinds.scheduling import HostPort, port_objection, unavailable
+from kns.kinds.scheduling import TOO_MANY_PODS, HostPort, port_objection, unavailable
 
 COMPONENT = "default-scheduler"
 
@@ -45,12 +52,15 @@ class _Placing:
         self._counts: Counter[str] = Counter()
         self._own: Counter[tuple[str, str]] = Counter()
         self._ports: dict[str, list[HostPort]] = {}
+        #: for how many more pods there is room; those that are being deleted still take theirs
+        self._room = {objects.name_of(node): pods_held(node) for node in nodes}
         for node in map(objects.name_of, nodes):
             self._ports[node] = []
             for pod in view.pods_on(node):
                 if pods.has_ended(pod):
                     continue
                 self._ports[node] += host_ports(pod)
+                self._room[node] -= 1
                 if not meta.is_deleted(pod):
                     self._count(pod, node)
 
@@ -70,6 +80,8 @@ class _Placing:
             for node in self._nodes:
                 name = objects.name_of(node)
                 why = node_objection(wanted, node) or port_objection(ports, self._ports[name])
+                if not why and self._room[name] < 1:
+                    why = TOO_MANY_PODS
                 if why:
                     reasons.append(why)
                 else:
@@ -88,6 +100,7 @@ class _Placing:
 
     def _bound(self, pod: Object, node: str, ports: Sequence[HostPort]) -> Iterator[Write]:
         self._count(pod, node)
+        self._room[node] -= 1
         self._ports[node] += ports
         bound = objects.with_part(pod, node, "spec", "nodeName")
         condition: Object = {"type": "PodScheduled", "status": "True"}

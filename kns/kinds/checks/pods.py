@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from kns.addresses import IPAddress
@@ -254,18 +253,26 @@ def _is_dns_pod(sources: Sources, name: str) -> bool:
 
 
 def _capacity(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Problem]:
-    counts = Counter(item.pod.node for item in pods if not item.pod.host_network)
+    """Of a file the node is to blame; of a cluster the pods that came last, as kubelet sees it."""
+    held: dict[str, list[PlacedPod]] = {}
+    for item in pods:
+        if not item.pod.host_network:
+            held.setdefault(item.pod.node, []).append(item)
     for node in sources.nodes:
-        count, name = counts[node.value.name], node.value.name
-        if count > BRIDGE_PORTS:
-            message = f"{count} pods on {name}: a Linux bridge has {BRIDGE_PORTS} ports"
-            yield node.place.problem(("name",), message, "add nodes")
-            continue
+        name, there = node.value.name, held.get(node.value.name, [])
         size, mask = _smallest_capacity(sources, node.value)
-        if count > size:
-            message = f"{count} pods on {name}: its pod CIDR, a /{mask}, holds {size}"
-            hint = "add nodes, or set networking.nodeCIDRMaskSize to a smaller number"
-            yield node.place.problem(("name",), message, hint)
+        why = f"its pod CIDR, a /{mask}, holds {size}"
+        hint = "add nodes, or set networking.nodeCIDRMaskSize to a smaller number"
+        if size > BRIDGE_PORTS or (len(there) > BRIDGE_PORTS and not sources.lab.placed):
+            size, why, hint = BRIDGE_PORTS, f"a Linux bridge has {BRIDGE_PORTS} ports", "add nodes"
+        if len(there) <= size:
+            continue
+        if not sources.lab.placed:
+            yield node.place.problem(("name",), f"{len(there)} pods on {name}: {why}", hint)
+            continue
+        for item in _written(tuple(there[size:])):
+            part = sources.workloads[item.workload]
+            yield part.place.problem(("node",), f"Too many pods on {name}: {why}", hint)
 
 
 def _smallest_capacity(sources: Sources, node: Node) -> tuple[int, int]:

@@ -101,3 +101,26 @@ def test_without_nodes_a_pod_waits() -> None:
     cluster.add(web())
     cluster.settle()
     assert told(cluster) == "no nodes available to schedule pods"
+
+
+def test_a_node_holds_as_many_pods_as_it_can() -> None:
+    cluster = Cluster("n1")
+    cluster.change("node", "n1", {"pods": "2"}, "status", "allocatable")
+    for name in ("first", "second"):
+        cluster.add(bare_pod(name))
+    cluster.settle()
+    cluster.add(web())
+    cluster.settle()
+    assert cluster.nodes_of_pods() == {"first": "n1", "second": "n1", "web": ""}
+    assert told(cluster) == "0/1 nodes are available: 1 Too many pods"
+    cluster.delete("pod", "first")
+    cluster.settle()
+    assert cluster.nodes_of_pods() == {"second": "n1", "web": "n1"}
+
+
+def test_pods_made_at_once_share_the_room() -> None:
+    cluster = Cluster("n1")
+    cluster.change("node", "n1", {"pods": "2"}, "status", "allocatable")
+    cluster.add(workload("Deployment", replicas=3))
+    cluster.settle()
+    assert sorted(cluster.nodes_of_pods().values()) == ["", "n1", "n1"]
