@@ -23,6 +23,7 @@ from functools import partial
 
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
+from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
 from kns.agent.kubelet.watched import ContainerEvent
@@ -39,7 +40,7 @@ from kns.errors import KnsError, LockedError
 from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab
-from kns.kinds.objects import ObjectKey, Ref, key_of, mapping, mappings, number, ref_of, text
+from kns.kinds.objects import Ref, mapping, mappings, ref_of, text
 from kns.kinds.pod import Pod
 from kns.kinds.resources import ENDPOINT_SLICE, EVENT, NODE, POD
 from kns.kinds.seed import objects_of
@@ -81,7 +82,6 @@ class Live:
     def __init__(self, paths: LabPaths, worker: Executor, serve: Serve, kubelet: Kubelet) -> None:
         self._paths, self._worker, self._serve = paths, worker, serve
         self._kubelet = kubelet
-        self._ending: dict[ObjectKey, asyncio.Task[None]] = {}
         self._journal = Journal(paths)
         self._assembler = Assembler()
         self._applied: Applied | None = None
@@ -99,6 +99,7 @@ class Live:
         self.store = Store(self._write)
         self.store.subscribe(self._on_change)
         self._controllers = Controllers(self.store)
+        self._endings = PodEndings(self.store, kubelet)
         self._silent: dict[str, float] = {}
 
     # -- beginning and end -------------------------------------------------------------------------
@@ -169,8 +170,7 @@ class Live:
             self._task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        for ending in self._ending.values():
-            ending.cancel()
+        self._endings.close()
         self._task, self._timer, self._applied = None, None, None
         self._journal.close()
 
@@ -236,7 +236,7 @@ class Live:
                 version = self.store.version
                 now = time.time()
                 again = self._controllers.run(now, self._silent_nodes(now))
-                self._end_pods()
+                self._endings.begin(self._silent)
                 if self._effective:
                     await self._round()
                     continue
@@ -348,25 +348,6 @@ class Live:
         down = () if self.cluster is None else self.cluster.faults.nodes_down
         self._silent = {name: self._silent.get(name, now) for name in down}
         return self._silent
-
-    def _end_pods(self) -> None:
-        """Have the kubelet end the pods that are deleted, and let go of what runs nowhere."""
-        for item in self.store.list(POD):
-            key, node = key_of(item), text(item, "spec", "nodeName")
-            if not text(item, "metadata", "deletionTimestamp") or node in self._silent:
-                continue  # the kubelet of a node that is cut off does not hear of it
-            if key not in self._ending:
-                grace = number(item, "metadata", "deletionGracePeriodSeconds")
-                task = asyncio.get_running_loop().create_task(self._end_pod(key, grace))
-                self._ending[key] = task
-
-    async def _end_pod(self, key: ObjectKey, grace: int) -> None:
-        try:
-            await self._kubelet.terminate(key.namespace, key.name, grace)
-            with contextlib.suppress(StoreError):
-                self.store.delete(POD, key.namespace, key.name, grace=0)
-        finally:
-            self._ending.pop(key, None)
 
     # -- what the kubelet says ---------------------------------------------------------------------
 
