@@ -19,14 +19,13 @@ from dataclasses import dataclass
 
 from kns.compile.paths import LabPaths
 from kns.engine.private import write_private
+from kns.kinds.asked import OWN, OWN_NAMESPACES, is_made, metadata, taints
 from kns.kinds.common import Object
-from kns.kinds.objects import Ref, mapping, mappings, ref_of
+from kns.kinds.objects import Ref, mapping, ref_of, text
 from kns.labfile.reader import JSON
 
 #: lines for each object after which the journal is written anew
 _SLACK = 8
-#: kinds that others compute from the rest, or that tell what has happened
-_DERIVED = frozenset({"Event", "Endpoints", "EndpointSlice", "ReplicaSet", "ControllerRevision"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +156,10 @@ def _line(version: int, verb: str, value: JSON) -> str:
 def read_objects(paths: LabPaths) -> Kept | None:
     """What the journal holds; None if there is none, or nothing in it."""
     try:
-        text = paths.objects.read_text(encoding="utf-8")
+        written = paths.objects.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return None
-    first, _, rest = text.partition("\n")
+    first, _, rest = written.partition("\n")
     if first != json.dumps({"of": digest_of(paths)}):
         return None
     found: dict[Ref, Object] = {}
@@ -206,28 +205,18 @@ def live_changes(paths: LabPaths) -> tuple[str, ...]:
 
 def _own(objects: Iterable[Object]) -> Iterator[Object]:
     """The objects that somebody asked for: nothing that a controller made."""
-    for item in objects:
-        owners = mappings(item, "metadata", "ownerReferences")
-        made = any(owner.get("controller") is True for owner in owners)
-        if not made and item.get("kind") not in _DERIVED:
-            yield item
+    return (item for item in objects if not is_made(item))
 
 
 def _asked(item: Object) -> Object:
     """What an object asks for, without what a server writes of itself."""
-    meta = mapping(item, "metadata")
-    annotations: Object = {
-        key: value
-        for key, value in mapping(meta, "annotations").items()
-        if not key.startswith(("deployment.kubernetes.io/", "kubectl.kubernetes.io/last-applied"))
-        and key != "kns.dev/last-pod-number"
-    }
-    about: Object = {key: meta[key] for key in ("name", "namespace", "labels") if meta.get(key)}
-    if annotations:
-        about["annotations"] = annotations
-    if "deletionTimestamp" in meta:
+    about = metadata(item)
+    if text(item, "metadata", "deletionTimestamp"):
         about["deletionTimestamp"] = True
     rest: Object = {key: value for key, value in item.items() if key != "status"}
+    if item.get("kind") == "Node":
+        others: Object = {k: v for k, v in mapping(item, "spec").items() if k != "taints"}
+        rest["spec"] = {**others, "taints": taints(item)} if taints(item) else others
     return {**rest, "metadata": about}
 
 
@@ -235,7 +224,8 @@ def _changes(before: Mapping[Ref, Object], after: Mapping[Ref, Object]) -> Itera
     for ref, item in after.items():
         old = before.get(ref)
         if old is None:
-            yield f"{name_text(ref)}: created"
+            if ref not in OWN | OWN_NAMESPACES:
+                yield f"{name_text(ref)}: created"
         elif old != item:
             yield f"{name_text(ref)}: {', '.join(_differences(old, item)) or 'changed'}"
     for ref in before:

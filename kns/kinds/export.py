@@ -8,35 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kns.kinds.asked import OWN, is_made, metadata, taints
 from kns.kinds.common import Object
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.lab import SHAPE
 from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.namespace import NAME_LABEL
-from kns.kinds.objects import (
-    flag,
-    key_of,
-    mapping,
-    mappings,
-    number,
-    part,
-    strings,
-    text,
-    with_part,
-)
+from kns.kinds.objects import mapping, mappings, number, part, ref_of, strings, text, with_part
 from kns.labfile.reader import JSON
 
-#: what tells others from the objects' authors
-_DERIVED = frozenset({"Event", "Endpoints", "ControllerRevision", "Lab", "Node"})
-_OWN = frozenset({
-    ("Service", "kube-system", "kube-dns"),
-    ("Deployment", "kube-system", "coredns"),
-    ("Service", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
-    ("Deployment", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
-})  # fmt: skip
-_ANNOTATIONS = ("deployment.kubernetes.io/", "kubectl.kubernetes.io/last-applied")
-#: taints that nodes have as long as nothing is heard of them
-_PASSING = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
+_IN_THE_LAB = frozenset({"Lab", "Node"})
 
 
 def documents(objects: Iterable[Object]) -> Iterator[Object]:
@@ -47,7 +28,7 @@ def documents(objects: Iterable[Object]) -> Iterator[Object]:
         raise ValueError("no object of kind Lab among the objects")
     yield _lab(lab, every)
     for item in every:
-        if not _is_made(item):
+        if not _is_left_out(item):
             yield _manifest(item)
 
 
@@ -56,7 +37,7 @@ def _lab(lab: Object, every: tuple[Object, ...]) -> Object:
     made: Object = {
         "apiVersion": lab["apiVersion"],
         "kind": lab["kind"],
-        "metadata": _metadata(lab),
+        "metadata": metadata(lab),
         **{key: value for key, value in lab.items() if key in known},
     }
     made["nodes"] = [_node(item) for item in every if item.get("kind") == "Node"]
@@ -67,7 +48,7 @@ def _lab(lab: Object, every: tuple[Object, ...]) -> Object:
             ("ingressController", "replicas"),
         ),
     ):
-        own = next((item for item in every if (item.get("kind"), *key_of(item)) == key), None)
+        own = next((item for item in every if ref_of(item) == key), None)
         if own is not None and (count := number(own, "spec", "replicas")):
             made = with_part(made, count, *path)
     return made
@@ -86,40 +67,28 @@ def _node(item: Object) -> JSON:
         for entry in mappings(item, "status", "addresses")
         if entry.get("type") == "InternalIP"
     ]
-    taints: list[JSON] = [
-        {key: taint[key] for key in ("key", "value", "effect") if key in taint}
-        for taint in mappings(item, "spec", "taints")
-        if taint.get("key") not in _PASSING
-    ]
     cidrs = part(item, "spec", "podCIDRs")
-    parts: Object = {"labels": labels, "addresses": addresses, "podCIDRs": cidrs, "taints": taints}
+    parts: Object = {
+        "labels": labels,
+        "addresses": addresses,
+        "podCIDRs": cidrs,
+        "taints": taints(item),
+    }
     return {**made, **{key: value for key, value in parts.items() if value}}
 
 
-def _is_made(item: Object) -> bool:
-    """Whether a controller, or the cluster itself, has made it, or it is on its way out."""
-    key = (text(item, "kind"), *key_of(item))
-    if key[0] in _DERIVED or key in _OWN or text(item, "metadata", "deletionTimestamp"):
+def _is_left_out(item: Object) -> bool:
+    """Whether `up` makes it of the rest, or it is on its way out."""
+    ref = ref_of(item)
+    if ref[0] in _IN_THE_LAB or ref in OWN or text(item, "metadata", "deletionTimestamp"):
         return True
-    if key[0] == "Namespace":
+    if ref[0] == "Namespace":
         return not set(strings(item, "metadata", "labels")) - {NAME_LABEL}
-    return any(flag(owner, "controller") for owner in mappings(item, "metadata", "ownerReferences"))
+    return is_made(item)
 
 
 def _manifest(item: Object) -> Object:
     marked = WRITTEN_STATUS in mapping(item, "metadata", "annotations")
     left_out = set() if marked else {"status"}
     made = {key: value for key, value in item.items() if key not in left_out}
-    return {**made, "metadata": _metadata(item)}
-
-
-def _metadata(item: Object) -> Object:
-    meta = mapping(item, "metadata")
-    made: Object = {key: meta[key] for key in ("name", "namespace", "labels") if meta.get(key)}
-    annotations: Object = {
-        key: value
-        for key, value in mapping(meta, "annotations").items()
-        if not key.startswith(_ANNOTATIONS)
-        and key not in {WRITTEN_STATUS, "kns.dev/last-pod-number"}
-    }
-    return {**made, "annotations": annotations} if annotations else made
+    return {**made, "metadata": metadata(item)}

@@ -17,6 +17,8 @@ COMPONENT = f"{PREFIX}component"
 WORKLOAD = f"{PREFIX}workload"
 #: "true": the status of a Service is its file's, not the lab's load balancer's
 WRITTEN_STATUS = f"{PREFIX}written-status"
+#: the number of the last pod that a controller made, so that no later one has its name
+LAST_NUMBER = f"{PREFIX}last-pod-number"
 
 _OF_PODS = frozenset({READY, SERVING, TERMINATING, COMPONENT})
 

@@ -230,3 +230,11 @@ def test_what_is_as_in_the_file_has_its_place_there() -> None:
     assert places["shop/db"] == ""
     rules = [rule.place for policy in found for rule in policy.ingress if policy.name == "db"]
     assert rules == [""]
+
+
+def test_endpoints_written_by_hand_are_written_again() -> None:
+    lab: Object = {"apiVersion": "kns.dev/v1", "kind": "Lab", "metadata": {"name": "lab"}}
+    mine: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "mine"}}
+    label = "endpoints.kubernetes.io/managed-by"
+    made = with_part(mine, "endpoint-controller", "metadata", "labels", label)
+    assert list(documents([lab, mine, made]))[1:] == [mine]

@@ -24,6 +24,7 @@ from kns.agent.controllers.writes import (
 )
 from kns.kinds import objects
 from kns.kinds.common import Object
+from kns.kinds.marks import LAST_NUMBER
 from kns.kinds.scheduling import TaintEffect, objection
 from kns.labfile.reader import JSON
 
@@ -62,7 +63,7 @@ def _sync(item: Object, view: View, now: float) -> Iterator[Write]:
     result = work.with_status()
     if made:
         last = str(work.last + made)
-        result = objects.with_part(result, last, "metadata", "annotations", pods.LAST_NUMBER)
+        result = objects.with_part(result, last, "metadata", "annotations", LAST_NUMBER)
     if result != item:
         yield UpdateObject(result)
     hashes = {*revisions.of_pods(claimed), newest}

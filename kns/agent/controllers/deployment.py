@@ -21,6 +21,7 @@ from kns.agent.controllers.writes import (
 )
 from kns.kinds import objects
 from kns.kinds.common import Object
+from kns.kinds.marks import LAST_NUMBER
 from kns.labfile.reader import JSON
 
 COMPONENT = "deployment-controller"
@@ -29,7 +30,7 @@ HISTORY = "deployment.kubernetes.io/revision-history"
 #: annotations of the Deployment that are none of its ReplicaSets'
 _OWN = frozenset({
     "kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, rollout.DESIRED,
-    rollout.MAXIMUM, "deprecated.deployment.rollback.to", pods.LAST_NUMBER,
+    rollout.MAXIMUM, "deprecated.deployment.rollback.to", LAST_NUMBER,
 })  # fmt: skip
 
 

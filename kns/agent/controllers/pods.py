@@ -15,13 +15,12 @@ from kns.agent.controllers.view import View
 from kns.agent.controllers.writes import Requeue, UpdateObject, Write
 from kns.kinds import objects
 from kns.kinds.common import Object
+from kns.kinds.marks import LAST_NUMBER
 from kns.kinds.workload import ENDED
 from kns.labfile.reader import JSON
 
 #: the lower, the sooner a pod is deleted
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
-#: the number of the last pod that was made, so that no later one has its name
-LAST_NUMBER = "kns.dev/last-pod-number"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 

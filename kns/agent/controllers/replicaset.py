@@ -18,6 +18,7 @@ from kns.agent.controllers.writes import (
 )
 from kns.kinds import objects
 from kns.kinds.common import Object
+from kns.kinds.marks import LAST_NUMBER
 
 KINDS = {
     "ReplicaSet": "replicaset-controller",
@@ -61,9 +62,7 @@ def _sync(owner: Object, view: View, now: float) -> Iterator[Write]:
                 yield from _delete(owner, pod)
     status = changed_status(owner, active, now)
     if made:
-        status = objects.with_part(
-            status, str(last + made), "metadata", "annotations", pods.LAST_NUMBER
-        )
+        status = objects.with_part(status, str(last + made), "metadata", "annotations", LAST_NUMBER)
     if status != owner:
         yield UpdateObject(status)
     yield from pods.next_available(active, min_ready_seconds(owner), now)

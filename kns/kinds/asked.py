@@ -1,0 +1,58 @@
+"""What somebody asks for with an object, and what servers and controllers have made or written."""
+
+from __future__ import annotations
+
+from kns.kinds.common import Object
+from kns.kinds.endpoints import CONTROLLER_MARKS
+from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
+from kns.kinds.marks import LAST_NUMBER, WRITTEN_STATUS
+from kns.kinds.objects import Ref, flag, mapping, mappings, text
+from kns.labfile.reader import JSON
+
+#: what the cluster has of its own, or gets once the Lab or an Ingress calls for it
+OWN = frozenset({
+    ("Service", "kube-system", "kube-dns"),
+    ("Deployment", "kube-system", "coredns"),
+    ("Service", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
+    ("Deployment", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
+})  # fmt: skip
+#: the namespaces of those
+OWN_NAMESPACES: frozenset[Ref] = frozenset(("Namespace", "", space) for _, space, _ in OWN)
+#: taints that nodes have as long as nothing is heard of them
+_PASSING = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
+_ANNOTATIONS = ("deployment.kubernetes.io/", "kubectl.kubernetes.io/last-applied")
+
+
+def is_made(item: Object) -> bool:
+    """Whether a controller has made it of another object, or it only tells what has happened."""
+    if item.get("kind") == "Event":
+        return True
+    if item.get("kind") == "Endpoints" and not CONTROLLER_MARKS.isdisjoint(
+        {
+            *mapping(item, "metadata", "labels"),
+            *mapping(item, "metadata", "annotations"),
+        }
+    ):
+        return True
+    return any(flag(owner, "controller") for owner in mappings(item, "metadata", "ownerReferences"))
+
+
+def metadata(item: Object) -> Object:
+    """An object's metadata without what a server or a controller writes."""
+    meta = mapping(item, "metadata")
+    made: Object = {key: meta[key] for key in ("name", "namespace", "labels") if meta.get(key)}
+    annotations: Object = {
+        key: value
+        for key, value in mapping(meta, "annotations").items()
+        if not key.startswith(_ANNOTATIONS) and key not in {WRITTEN_STATUS, LAST_NUMBER}
+    }
+    return {**made, "annotations": annotations} if annotations else made
+
+
+def taints(item: Object) -> list[JSON]:
+    """A node's taints without those that come and go with its kubelet's word."""
+    return [
+        {key: taint[key] for key in ("key", "value", "effect") if key in taint}
+        for taint in mappings(item, "spec", "taints")
+        if text(taint, "key") not in _PASSING
+    ]
