@@ -54,7 +54,11 @@ BEFORE = {
 DURING = {
     "a copy of bytes": (f"head -c 300 /dev/urandom >/run/kns/{LAB}/lab.yaml", "are damaged"),
     "texts of numbers": (WRONG_TYPES.replace("TEXT", "7"), ""),
-    "variables of a wrong type": (WRONG_TYPES.replace("TEXT", '"[1, 2]"'), "is damaged"),
+    # without the agent, which mends its own files as it goes
+    "variables of a wrong type": (
+        f"kill $(cat /run/kns/{LAB}/agent.pid); " + WRONG_TYPES.replace("TEXT", '"[1, 2]"'),
+        "is damaged",
+    ),
 }
 
 
