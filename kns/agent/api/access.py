@@ -44,6 +44,9 @@ class Authenticator:
 
     def user(self, token: str) -> APIUser | None:
         """Whose token it is; None if nobody's."""
+        if not token.isascii():
+            # as every name is; a byte that is no UTF-8 comes as a surrogate that nobody can encode
+            return None
         if hmac.compare_digest(token.encode(), self._secret.encode()):
             return ADMIN
         namespace, _, rest = token.partition(".")

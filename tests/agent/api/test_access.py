@@ -53,7 +53,17 @@ def test_a_token_is_somebodys_or_nobodys() -> None:
     assert known.user("secret") == ADMIN
     token = account_token("secret", "default", "my.account")
     assert known.user(token) == account_user("default", "my.account")
-    for wrong in ("", "Secret", token[:-1], token.replace("default", "other"), "a.b.c", "..", "ü"):
+    for wrong in (
+        "",
+        "Secret",
+        token[:-1],
+        token.replace("default", "other"),
+        "a.b.c",
+        "..",
+        "ü",
+        "\udcff",
+        "a.\udcff.c",
+    ):
         assert known.user(wrong) is None
 
 
