@@ -34,6 +34,19 @@ class _Forwarded:
     data_stream: int = 0
     inbox: asyncio.Queue[Received] = field(default_factory=lambda: asyncio.Queue(64))
     task: asyncio.Task[None] | None = None
+    #: nobody takes what comes any more
+    is_over: bool = False
+
+    async def put(self, received: Received) -> None:
+        """Wait for room, unless nobody takes it: the session has one reader for all streams."""
+        if not self.is_over:
+            await self.inbox.put(received)
+
+    def end(self) -> None:
+        """Drop what has come and comes, and let go a `put` that waits."""
+        self.is_over = True
+        while not self.inbox.empty():
+            self.inbox.get_nowait()
 
 
 class _Session:
@@ -63,15 +76,20 @@ class _Session:
             case Opened():
                 await self._open(event)
             case Received():
-                found = self._by_stream.get(event.stream)
-                if found is not None and event.stream == found.data_stream:
-                    await found.inbox.put(event)
+                await self._take(event)
             case Reset():
                 found = self._by_stream.pop(event.stream, None)
                 if found is not None and found.task is not None:
                     found.task.cancel()
             case SPDYPing():
                 await self._ws.send_bytes(event.frame)
+
+    async def _take(self, event: Received) -> None:
+        found = self._by_stream.get(event.stream)
+        if found is None and event.data:
+            await self._ws.send_bytes(self._writer.reset(event.stream))
+        elif found is not None and event.stream == found.data_stream:
+            await found.put(event)
 
     async def _open(self, event: Opened) -> None:
         headers = {key.lower(): value for key, value in event.headers.items()}
@@ -91,7 +109,16 @@ class _Session:
             found.task = asyncio.create_task(self._forward(request, found))
 
     async def _forward(self, request: str, found: _Forwarded) -> None:
-        """Carry one connection until both sides have ended."""
+        """Carry one connection until the pod's side has ended."""
+        try:
+            await self._connect_and_carry(found)
+        finally:
+            for stream in (found.data_stream, found.error_stream):
+                self._by_stream.pop(stream, None)
+            self._by_request.pop(request, None)
+            found.end()
+
+    async def _connect_and_carry(self, found: _Forwarded) -> None:
         trouble = ""
         try:
             sock = await asyncio.get_running_loop().run_in_executor(
@@ -108,19 +135,17 @@ class _Session:
         with contextlib.suppress(ConnectionError):
             await self._send(found.data_stream, b"", is_last=True)
             await self._send(found.error_stream, trouble.encode(), is_last=True)
-        for stream in (found.data_stream, found.error_stream):
-            self._by_stream.pop(stream, None)
-        self._by_request.pop(request, None)
 
     async def _carry(
         self, found: _Forwarded, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        sending = asyncio.create_task(_to_pod(found.inbox, writer))
+        sending = asyncio.create_task(_to_pod(found, writer))
         try:
-            with contextlib.suppress(ConnectionError):
+            with contextlib.suppress(OSError):
                 while piece := await reader.read(_PIECE):
                     await self._send(found.data_stream, piece)
         finally:
+            found.end()
             sending.cancel()
             writer.close()
 
@@ -128,15 +153,16 @@ class _Session:
         await self._ws.send_bytes(self._writer.data(stream, data, is_last=is_last))
 
 
-async def _to_pod(inbox: asyncio.Queue[Received], writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+async def _to_pod(found: _Forwarded, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
         while True:
-            received = await inbox.get()
+            received = await found.inbox.get()
             writer.write(received.data)
             await writer.drain()
             if received.is_last:
                 writer.write_eof()
-                return
+                break
+    found.end()
 
 
 def _dial(name: str, addresses: Sequence[str], port: int) -> socket.socket:
