@@ -4,9 +4,10 @@
                   ▲                                                                    │
                   └──────────────── accounts: addresses, conditions, slices ◀──────────┘
 
-Rounds follow each other until nothing changes. An object that can't be taken is told in the log
-and left out; it never stops the rest. Each write is in the journal before the writer has its
-answer, so that an agent that was killed goes on where it was.
+Rounds follow each other until nothing changes. An object that can't be taken is left out, which an
+event about it and the log tell, and tried again each time; it never stops the rest. Each write is
+in the journal before the writer has its answer, so that an agent that was killed goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
+from kns.agent.fitting import REFUSALS, fit, message_of, replaced, words_of
 from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
@@ -51,6 +53,8 @@ DEBOUNCE = 0.005
 _LOCK_PAUSE = 0.05
 #: seconds after which a round that broke off (a full disk) is tried again
 RETRY = 1.0
+#: attempts after which what the kernel refuses is left out, and seconds until it is tried again
+_ATTEMPTS, _LEFT_OUT_FOR = 3, 30.0
 #: what a lab's network depends on
 _EFFECTIVE = frozenset({
     "ConfigMap", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "Lab", "Namespace",
@@ -74,6 +78,8 @@ class _Round:
     applied: Applied
     leases: Leases
     changed: bool
+    taken: Mapping[Ref, Object]
+    refused: Mapping[Ref, Exception]
 
 
 class Live:
@@ -91,8 +97,13 @@ class Live:
         self._timer: asyncio.TimerHandle | None = None
         self._effective = False
         self._changed: set[Ref] = set()
+        #: the objects as they were carried out last
+        self._taken: Mapping[Ref, Object] = {}
+        #: what the kernel has refused time and again: it waits a while
         self._left_out: dict[Ref, Object] = {}
-        self._told: set[str] = set()
+        self._failures = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._told: dict[Ref, str] = {}
         self._settled = asyncio.Event()
         self._starting = False
         self._beginning = asyncio.Lock()
@@ -268,58 +279,111 @@ class Live:
     async def _round(self) -> None:
         self._effective = False
         changed, self._changed = self._changed, set()
-        objects = tuple(
-            item for item in self._journal.objects if self._left_out.get(ref_of(item)) is not item
-        )
+        items = {ref_of(item): item for item in self._journal.objects}
+        left_out = {ref for ref, item in items.items() if self._is_left_out(ref, item)}
+        objects = tuple(replaced(items, left_out, self._taken).values())
+        # what did not go with the rest may do so by now
+        suspects = changed | self._told.keys()
         before = self.cluster
         loop = asyncio.get_running_loop()
         try:
-            done = await loop.run_in_executor(self._worker, self._carry_out, objects)
+            done = await loop.run_in_executor(self._worker, self._carry_out, objects, suspects)
         except LockedError:
             self._effective, self._changed = True, self._changed | changed
             await asyncio.sleep(_LOCK_PAUSE)
             return
-        except (KnsError, ValueError, LookupError, ArithmeticError) as error:
+        except (KnsError, *REFUSALS) as error:
             self._leave_out(changed, error)
             return
         except Exception:
             self._effective, self._changed = True, self._changed | changed
             raise
         self._applied, self._leases = done.applied, done.leases
-        self._tell(done.assembled)
+        self._taken = done.taken
+        self._failures = self._failures if left_out else 0
+        self._tell(done)
         if done.changed:
             await self._serve(done.applied.cluster)
         self._account(done.applied.cluster, before)
 
-    def _carry_out(self, objects: Sequence[Object]) -> _Round:
+    def _carry_out(self, objects: Sequence[Object], suspects: Collection[Ref]) -> _Round:
         """In the worker: from the objects to the kernel. Raises what resolving or applying does."""
         before = self._applied
         assert before is not None  # noqa: S101 - rounds follow a start
         with locked(self._paths, patience=0):
             if not self._journal.is_current:
                 raise _SupersededError
-            assembled = self._assembler.assemble(objects)
-            lab = labs.with_faults(assembled.lab, self._paths)
-            loaded = labs.in_modes(labs.resolved(lab, self._leases), self._options)
-            if loaded.cluster == before.cluster and loaded.leases == self._leases:
+            found = fit(objects, suspects, self._taken, self._resolve)
+            assembled, loaded = found.made
+            is_same = loaded.cluster == before.cluster and loaded.leases == self._leases
+            if is_same:
                 applied = replace(before, cluster=loaded.cluster)
-                return _Round(assembled, applied, loaded.leases, changed=False)
-            applied, _ops = reconcile.reconcile(self._paths, before, loaded.cluster, loaded.leases)
-            return _Round(assembled, applied, loaded.leases, changed=True)
+            else:
+                applied, _ops = reconcile.reconcile(
+                    self._paths, before, loaded.cluster, loaded.leases
+                )
+            return _Round(
+                assembled, applied, loaded.leases, not is_same, found.objects, found.refused
+            )
+
+    def _resolve(self, objects: Sequence[Object]) -> tuple[Assembled, labs.Loaded]:
+        assembled = self._assembler.assemble(objects)
+        lab = labs.with_faults(assembled.lab, self._paths)
+        return assembled, labs.in_modes(labs.resolved(lab, self._leases), self._options)
 
     def _leave_out(self, changed: set[Ref], error: Exception) -> None:
-        """Go on without what came last: with it the lab can't be had."""
-        logging.getLogger(__name__).error("left out: %s: %s", sorted(changed), error)
-        objects = {ref_of(item): item for item in self._journal.objects}
-        self._left_out |= {ref: objects[ref] for ref in changed if ref in objects}
-        self._effective = bool(changed)
+        """Try again what the kernel has refused; go on without it once it has done so often.
 
-    def _tell(self, assembled: Assembled) -> None:
-        for problems in assembled.problems.values():
-            for problem in problems:
-                if str(problem) not in self._told:
-                    self._told.add(str(problem))
-                    logging.getLogger(__name__).warning("left out: %s", problem)
+        It may have been out of memory for a moment: nobody is to blame for that.
+        """
+        self._changed |= changed
+        self._failures += 1
+        log = logging.getLogger(__name__)
+        if self._failures < _ATTEMPTS:
+            log.warning("to be tried again: %s", message_of(error))
+            self._later(RETRY)
+            return
+        items = {ref_of(item): item for item in self._journal.objects}
+        new = {ref: items[ref] for ref in changed if ref in items}
+        new = {ref: item for ref, item in new.items() if not self._is_left_out(ref, item)}
+        log.error("left out for a while: %s: %s", sorted(changed), message_of(error))
+        self._left_out |= new
+        self._say({ref: message_of(error) for ref in new})
+        self._effective = bool(new)
+        self._later(_LEFT_OUT_FOR)
+
+    def _is_left_out(self, ref: Ref, item: Object) -> bool:
+        """Whether it is as it was when the kernel refused it."""
+        old = self._left_out.get(ref)
+        return old is not None and _essence(old) == _essence(item)
+
+    def _later(self, seconds: float) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = asyncio.get_running_loop().call_later(seconds, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._applied is not None:
+            self._changed |= self._left_out.keys()
+            self._left_out = {}
+            self._effective = True
+            self._wake()
+
+    def _tell(self, done: _Round) -> None:
+        """Say of each object that is left out why, once."""
+        found = {ref: words_of(each) for ref, each in done.assembled.problems.items()}
+        found |= {ref: message_of(error) for ref, error in done.refused.items()}
+        self._say({ref: why for ref, why in found.items() if self._told.get(ref) != why})
+        self._told = found
+
+    def _say(self, reasons: Mapping[Ref, str]) -> None:
+        items = {ref_of(item): item for item in self._journal.objects}
+        for ref, why in reasons.items():
+            logging.getLogger(__name__).warning("left out: %s: %s", "/".join(ref), why)
+            if ref in items:
+                told = RecordEvent(items[ref], "LeftOut", why, "kns", WARNING)
+                self._controllers.recorder.record(told, time.time())
 
     # -- what is said of the objects ---------------------------------------------------------------
 

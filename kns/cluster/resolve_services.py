@@ -72,7 +72,8 @@ def resolve_services(
     ]
     _give_cluster_ips(items, network)
     _give_node_ports(items, NodePorts(*network.node_port_range))
-    _give_ingress(items, network, _underlay_addresses(network, nodes))
+    reserved = _underlay_addresses(network, nodes)
+    _give_ingress(items, network, reserved, is_living=lab.placed)
     return tuple(_service(item) for item in items), {i.full_name: _lease(i) for i in items}
 
 
@@ -232,10 +233,13 @@ def _underlay_addresses(network: Network, nodes: Sequence[Node]) -> set[IPAddres
     return ends | {address for node in nodes for address in node.addresses}
 
 
-def _give_ingress(items: Sequence[_Item], network: Network, reserved: set[IPAddress]) -> None:
+def _give_ingress(
+    items: Sequence[_Item], network: Network, reserved: set[IPAddress], *, is_living: bool
+) -> None:
     """`status.loadBalancer` as written; else what is asked for, or an address for each family.
 
-    As MetalLB: a Service that can't have what it asks for gets nothing, and waits.
+    As MetalLB: a Service that can't have what it asks for gets nothing, and waits. In a cluster
+    that lives one for which no address is left waits, too; of a file that is an error.
     """
     options = network.load_balancer
     pools = options.pools if options else ()
@@ -252,7 +256,10 @@ def _give_ingress(items: Sequence[_Item], network: Network, reserved: set[IPAddr
         for item in open_to_any:
             have = {IPFamily.of(address) for address in given[item.full_name]}
             if IPFamily.of(pool) in item.families and IPFamily.of(pool) not in have:
-                given[item.full_name] += (_free(item, pool, book),)
+                free = _free(item, pool, book)
+                if free is None and not is_living:
+                    raise ExhaustedError(f"no free address in the load balancer pool {pool}")
+                given[item.full_name] += () if free is None else (free,)
     # an address behind a proxy never reaches a node, so nodes must not answer for it themselves
     ip_mode = "Proxy" if options and options.mode == "proxy" else "VIP"
     for item in waiting:
@@ -288,8 +295,8 @@ def _leased(item: _Item, pools: Sequence[IPNetwork], book: SharedAddresses) -> I
             yield address
 
 
-def _free(item: _Item, pool: IPNetwork, book: SharedAddresses) -> IPAddress:
-    """The first address of the pool that it can have, a shared one included."""
+def _free(item: _Item, pool: IPNetwork, book: SharedAddresses) -> IPAddress | None:
+    """The first address of the pool that it can have, a shared one included, if there is one."""
     # the pool may be as large as IPv6 allows; only the first addresses are ever looked at
     # a network's first address is passed over, as MetalLB does with avoidBuggyIPs
     first = 1 if pool.num_addresses > 2 else 0
@@ -297,7 +304,7 @@ def _free(item: _Item, pool: IPNetwork, book: SharedAddresses) -> IPAddress:
         address = address_at(pool, place)
         if book.take(item.spec, (address,)):
             return address
-    raise ExhaustedError(f"no free address in the load balancer pool {pool}")
+    return None
 
 
 # -- the result ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from kns.addresses import IPFamily
 from kns.cluster.leases import Leases
 from kns.cluster.resolve import resolve
+from kns.errors import SpecError
 from kns.kinds.common import Protocol
 from kns.kinds.service import Service, ServiceType, SessionAffinity, TrafficPolicy
 from tests.kinds.labs import lab
@@ -239,6 +241,28 @@ def test_a_pool_gives_addresses_in_order_of_names_and_keeps_them() -> None:
     )
     after, _ = services(without, leases, head=POOL)
     assert ingress(after) == {"b": ["192.0.2.2"], "c": ["192.0.2.3"], "d": ["192.0.2.1"]}
+
+
+def test_in_a_living_cluster_a_service_waits_for_an_address() -> None:
+    names = ("a", "b")
+    body = "".join(
+        f"- {{name: {name}, type: LoadBalancer, ports: [{{port: 80}}]}}\n" for name in names
+    )
+    spec = lab(f"loadBalancer: {{pool: 192.0.2.7/32}}\nservices:\n{body}").spec
+    with pytest.raises(SpecError) as raised:
+        resolve(spec)
+    assert raised.value.problems[0].message == (
+        "no free address in the load balancer pool 192.0.2.7/32"
+    )
+    living = replace(spec, placed=True)
+    found = resolve(living)
+    services = {item.name: item for item in found.cluster.services}
+    assert ingress(services) == {"a": ["192.0.2.7"], "b": []}
+    assert services["b"].cluster_ips
+    assert services["b"].ports[0].node_port
+    freed = replace(living, services=tuple(s for s in living.services if s.name != "a"))
+    after = resolve(freed, found.leases).cluster.services
+    assert ingress({item.name: item for item in after}) == {"b": ["192.0.2.7"]}
 
 
 def test_an_address_of_the_pool_may_be_asked_for() -> None:

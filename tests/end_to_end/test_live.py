@@ -7,25 +7,29 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kns.agent import live as live_module
 from kns.agent.agent import Agent, load
 from kns.agent.live import Live
+from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.compile.paths import LabPaths
-from kns.engine import agent, snapshot
+from kns.engine import agent, reconcile, snapshot
 from kns.engine.down import down
 from kns.engine.labs import lab_documents, running
 from kns.engine.objects import live_changes, read_objects
 from kns.engine.status import status
 from kns.engine.up import up
+from kns.errors import ApplyError
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
 from kns.kinds.objects import items, mappings, text, with_part
-from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, POD, SERVICE
+from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, POD, SERVICE
 from kns.labfile.dump import dump_yaml
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
@@ -113,6 +117,15 @@ async def gone(live: Live, *names: str) -> None:
     await live.settled()
 
 
+def left_out(live: Live) -> list[tuple[str, str]]:
+    """Which objects are told to be left out, and why."""
+    return [
+        (text(event, "involvedObject", "name"), text(event, "message"))
+        for event in live.store.list(EVENT)
+        if text(event, "reason") == "LeftOut"
+    ]
+
+
 def endpoints(live: Live, name: str) -> list[str]:
     return [
         str(address)
@@ -168,6 +181,90 @@ def test_a_wrong_object_stops_nothing(lab: Path) -> None:
         live.store.create(POD, pod("pod9", "node1", app="new"))
         await live.settled()
         assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
+
+    lives(lab, then)
+
+
+def test_what_the_kernel_refuses_for_a_moment_is_tried_again(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "RETRY", 0.05)
+    refusals = 2
+    carry_out = reconcile.reconcile
+
+    def refuse(*given: Any) -> Any:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise ApplyError("out of memory")
+        return carry_out(*given)
+
+    async def then(live: Live) -> None:
+        monkeypatch.setattr(reconcile, "reconcile", refuse)
+        live.store.create(POD, pod("pod9", "node1", app="new"))
+        while refusals:
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
+        await live.settled()
+        assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
+        assert left_out(live) == []
+
+    lives(lab, then)
+
+
+def test_what_the_kernel_always_refuses_holds_up_nothing_else(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_module, "RETRY", 0.05)
+    monkeypatch.setattr(live_module, "_LEFT_OUT_FOR", 0.5)
+    carry_out = reconcile.reconcile
+    willing = False
+
+    def refuse(paths: Any, before: Any, cluster: Cluster, *more: Any) -> Any:
+        if cluster.pod("default", "refused") is not None and not willing:
+            raise ApplyError("no")
+        return carry_out(paths, before, cluster, *more)
+
+    async def has_address(live: Live, name: str) -> None:
+        while not text(live.store.get(POD, "default", name) or {}, "status", "podIP"):
+            await asyncio.sleep(0.02)
+
+    async def then(live: Live) -> None:
+        nonlocal willing
+        monkeypatch.setattr(reconcile, "reconcile", refuse)
+        live.store.create(POD, pod("refused", "node1", app="new"))
+        while not left_out(live):
+            await asyncio.sleep(0.02)
+        assert left_out(live) == [("refused", "no")]
+        live.store.create(POD, pod("pod9", "node1", app="new"))
+        await has_address(live, "pod9")
+        willing = True
+        await has_address(live, "refused")
+
+    lives(lab, then)
+
+
+def test_what_does_not_go_with_the_rest_is_found_and_tried_again(tmp_path: Path) -> None:
+    ports = "networking: {nodePortRange: 30000-30001, "
+    lab = write_lab(tmp_path, small_lab(LAB).replace("networking: {", ports, 1))
+
+    def has_address(live: Live, name: str) -> bool:
+        found = live.store.get(SERVICE, "default", name)
+        return bool(text(found or {}, "spec", "clusterIP"))
+
+    async def then(live: Live) -> None:
+        for name in ("a", "b", "c"):
+            live.store.create(SERVICE, service(name, type="NodePort"))
+        live.store.create(SERVICE, service("d"))
+        await live.settled()
+        assert [has_address(live, name) for name in "abcd"] == [True, True, False, True]
+        assert left_out(live) == [("c", "no free node port in 30000-30001")]
+        live.store.create(SERVICE, service("e"))
+        await live.settled()
+        assert has_address(live, "e")
+        live.store.delete(SERVICE, "default", "a")
+        await live.settled()
+        assert has_address(live, "c")
 
     lives(lab, then)
 
