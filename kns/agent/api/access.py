@@ -1,7 +1,8 @@
 """Who asks, and whether he may: bearer tokens, and the roles of service accounts.
 
-The lab's owner has a token of his own and may do anything. A pod's token is its service account's:
-it may what Roles and ClusterRoles say that are bound to it, as in a cluster with RBAC.
+The lab's owner has a token of his own and may do anything. A service account's token (`kubectl
+create token`; pods are given none) may what Roles and ClusterRoles say that are bound to the
+account, as in a cluster with RBAC.
 
 Source: k8s.io/apiserver/pkg/authorization and k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac.
 """
