@@ -420,7 +420,7 @@ class Live:
         item = self.store.get(POD, report.namespace, report.name)
         if self._applied is None or item is None or not text(item, "status", "podIP"):
             return
-        made = with_kubelet(item, report, self._host_of(item), time.time())
+        made = with_kubelet(item, report, self._host_of(item), self._applied.cluster, time.time())
         with contextlib.suppress(StoreError):
             self.store.update(POD, made, UpdatePart.STATUS)
 

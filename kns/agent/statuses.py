@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport, with_report
@@ -16,13 +16,14 @@ from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.cluster.slices import MANAGED_BY
 from kns.kinds import endpointslice, node, service
+from kns.kinds.asked import OWN
 from kns.kinds.checks.pods import BRIDGE_PORTS
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.marks import READY
 from kns.kinds.networks import pod_capacity
 from kns.kinds.node import Node
-from kns.kinds.objects import key_of, mapping, mappings, part, text, with_part
+from kns.kinds.objects import key_of, mapping, mappings, text, with_part
 from kns.kinds.pod import Pod
 from kns.kinds.resources import ENDPOINT_SLICE, INGRESS, NODE, POD, SERVICE, Resource
 from kns.kinds.service import Service
@@ -77,7 +78,9 @@ def _node(obj: Object, item: Node, cluster: Cluster, now: float) -> Object:
     own = node.write(item)
     labels: Object = {**mapping(obj, "metadata", "labels"), "kubernetes.io/hostname": item.name}
     made = with_part(obj, labels, "metadata", "labels")
-    made = {**made, "spec": {**mapping(obj, "spec"), **mapping(own, "spec"), **_taints(obj)}}
+    # of the rest the object has the last word: the cluster may be of a moment before
+    given = {k: v for k, v in mapping(own, "spec").items() if k in {"podCIDR", "podCIDRs"}}
+    made = {**made, "spec": {**mapping(obj, "spec"), **given}}
     conditions: list[JSON] = list(mappings(obj, "status", "conditions"))
     if not conditions:
         since = timestamp(now)
@@ -111,12 +114,6 @@ def _node(obj: Object, item: Node, cluster: Cluster, now: float) -> Object:
     return {**made, "status": status}
 
 
-def _taints(obj: Object) -> Object:
-    """The object's own: the cluster may be of a moment before."""
-    taints = part(obj, "spec", "taints")
-    return {} if taints is None else {"taints": taints}
-
-
 # -- services --------------------------------------------------------------------------------------
 
 
@@ -125,26 +122,35 @@ def _services(cluster: Cluster, before: Cluster | None, found: Store) -> Iterato
         if before is not None and before.service(item.namespace, item.name) == item:
             continue
         obj = found.get(SERVICE, item.namespace, item.name)
-        yield Account(
-            SERVICE,
-            item.namespace,
-            item.name,
-            service.write(item) if obj is None else _service(obj, item),
-        )
+        if obj is not None:
+            yield Account(SERVICE, item.namespace, item.name, _service(obj, item))
+        elif ("Service", item.namespace, item.name) in OWN:
+            yield Account(SERVICE, item.namespace, item.name, service.write(item))
 
 
 def _service(obj: Object, item: Service) -> Object:
-    """The object with what was allocated to it."""
+    """The object with what was allocated to it, unless it has become of another type since."""
     own = service.write(item)
-    names = ("clusterIP", "clusterIPs", "ipFamilies", "ports", "healthCheckNodePort")
+    if (text(obj, "spec", "type") or "ClusterIP") != item.type:
+        return obj
+    names = ("clusterIP", "clusterIPs", "ipFamilies", "healthCheckNodePort")
     given: Object = {name: value for name, value in mapping(own, "spec").items() if name in names}
-    ports = mappings(obj, "spec", "ports")
+    allocated: dict[JSON, Object] = {
+        f"{port.protocol} {port.port}": {"nodePort": port.node_port}
+        for port in item.ports
+        if port.node_port
+    }
     given["ports"] = [
-        {**written, **({"nodePort": port.node_port} if port.node_port else {})}
-        for written, port in zip(ports, item.ports, strict=False)
+        {**allocated.get(_port_key(written), {}), **written}
+        for written in mappings(obj, "spec", "ports")
     ]
     status: Object = {**mapping(obj, "status"), **mapping(own, "status")}
     return {**obj, "spec": {**mapping(obj, "spec"), **given}, "status": status}
+
+
+def _port_key(written: Object) -> str:
+    """What a Service has each of its ports by."""
+    return f"{text(written, 'protocol') or 'TCP'} {written.get('port')}"
 
 
 # -- pods ------------------------------------------------------------------------------------------
@@ -159,13 +165,17 @@ def _pods(
         if obj is None or text(obj, "metadata", "deletionTimestamp"):
             continue
         host = found.get(NODE, "", item.node)
-        same = before is not None and before.pod(item.namespace, item.name) == item
+        same = (
+            before is not None
+            and before.pod(item.namespace, item.name) == item
+            and _is_held(obj, before) == _is_held(obj, cluster)
+        )
         if same and text(obj, "status", "podIP") and _is_true(obj, "Ready") == item.ready:
             continue
         made = _pod(obj, item, nodes[item.node], now)
         report = kubelet.report(item.namespace, item.name)
         if report is not None:
-            made = with_kubelet(made, report, host, now)
+            made = with_kubelet(made, report, host, cluster, now)
         yield Account(POD, item.namespace, item.name, made)
 
 
@@ -189,11 +199,21 @@ def _pod(obj: Object, item: Pod, host: Node, now: float) -> Object:
     return {**obj, "status": status}
 
 
-def with_kubelet(obj: Object, report: PodReport, host: Object | None, now: float) -> Object:
+def _is_held(obj: Object, cluster: Cluster) -> bool:
+    """Whether somebody says that the pod is not ready, whatever its probes say."""
+    says_so = text(obj, "metadata", "annotations", READY) == "false"
+    return says_so or str(key_of(obj)) in cluster.faults.unready
+
+
+def with_kubelet(
+    obj: Object, report: PodReport, host: Object | None, cluster: Cluster, now: float
+) -> Object:
     """The pod as its kubelet sees it; not ready where somebody says so, or its node is lost."""
+    if _is_held(obj, cluster):
+        containers = tuple(replace(item, ready=False) for item in report.containers)
+        return with_report(obj, replace(report, containers=containers), now)
     made = with_report(obj, report, now)
-    is_held = text(obj, "metadata", "annotations", READY) == "false"
-    if not is_held and (host is None or not _is_lost(host)):
+    if host is None or not _is_lost(host):
         return made
     conditions: list[JSON] = [
         _condition(made, "Ready", "False", now) if item.get("type") == "Ready" else item

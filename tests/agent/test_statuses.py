@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from kns.agent.kubelet.kubelet import Kubelet
-from kns.agent.statuses import accounts
+from kns.agent.kubelet.reports import ContainerReport, PodReport
+from kns.agent.statuses import accounts, with_kubelet
 from kns.agent.store import Store
+from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
-from kns.kinds.objects import text
-from kns.kinds.resources import NODE
+from kns.kinds.objects import mappings, part, text, with_part
+from kns.kinds.resources import NODE, POD, SERVICE
 
 LAB = """apiVersion: kns/v1
 kind: Lab
@@ -31,3 +35,90 @@ def test_a_node_says_how_many_pods_it_holds(size: str, pods: str) -> None:
     found = {item.name: item.obj for item in accounts(cluster, None, store, kubelet, 0)}
     assert text(found["n1"], "status", "allocatable", "pods") == pods
     assert text(found["n1"], "status", "capacity", "pods") == pods
+
+
+WEB = """apiVersion: kns/v1
+kind: Lab
+metadata: {name: lab}
+nodes: [{name: n1, taints: [{key: own, effect: NoSchedule}]}]
+pods: [{name: web, node: n1, labels: {app: web}}]
+services:
+  - {name: web, type: NodePort, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}
+"""
+
+
+def web() -> Cluster:
+    return resolve(load_lab_text(WEB).spec).cluster
+
+
+def said(cluster: Cluster, store: Store, kind: str, name: str) -> Object | None:
+    """What is said of an object; None if nothing is."""
+    found = accounts(cluster, None, store, cast("Kubelet", None), 0)
+    return next(
+        (item.obj for item in found if (item.resource.kind, item.name) == (kind, name)), None
+    )
+
+
+def service(**spec: object) -> Object:
+    return cast("Object", {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
+
+
+def test_a_taint_that_is_gone_by_now_stays_gone() -> None:
+    store = Store()
+    store.create(NODE, {"metadata": {"name": "n1"}})
+    assert part(said(web(), store, "Node", "n1"), "spec", "taints") is None
+
+
+def test_a_service_that_is_gone_by_now_stays_gone() -> None:
+    assert said(web(), Store(), "Service", "web") is None
+    assert said(web(), Store(), "Service", "kube-dns") is not None
+
+
+def test_node_ports_are_those_of_their_ports() -> None:
+    store = Store()
+    ports = [{"port": 443, "nodePort": 30443}, {"port": 80}, {"port": 81}]
+    store.create(SERVICE, service(type="NodePort", ports=ports))
+    found = mappings(said(web(), store, "Service", "web"), "spec", "ports")
+    assert [(item["port"], item.get("nodePort")) for item in found] == [
+        (443, 30443), (80, 30080), (81, None),
+    ]  # fmt: skip
+
+
+def test_a_service_of_another_type_by_now_is_given_no_node_port() -> None:
+    store = Store()
+    store.create(SERVICE, service(type="ClusterIP", ports=[{"port": 80}]))
+    (port,) = mappings(said(web(), store, "Service", "web"), "spec", "ports")
+    assert "nodePort" not in port
+
+
+def test_a_pod_held_not_ready_is_so_until_it_is_let_go() -> None:
+    store, free = Store(), web()
+    unready = replace(free.faults, unready=frozenset({"default/web"}))
+    held = replace(free, faults=unready)
+    report = PodReport("default", "web", (ContainerReport("web", ready=True, running=1.0),))
+
+    class Reporting:
+        def report(self, _namespace: str, _name: str) -> PodReport:
+            return report
+
+    kubelet = cast("Kubelet", Reporting())
+    pod: Object = {"metadata": {"name": "web", "namespace": "default"}, "spec": {"nodeName": "n1"}}
+    status = with_part(pod, "10.244.0.2", "status", "podIP")
+    store.create(POD, pod)
+    store.update(POD, with_kubelet(status, report, None, held, 0))
+
+    def ready(cluster: Cluster, before: Cluster) -> list[object]:
+        """The pod's conditions and container, as they are said to be; empty if nothing is said."""
+        found = accounts(cluster, before, store, kubelet, 0)
+        obj = next((item.obj for item in found if item.resource is POD), None)
+        known = {c["type"]: c["status"] for c in mappings(obj, "status", "conditions")}
+        states = [c["ready"] for c in mappings(obj, "status", "containerStatuses")]
+        return [known["Ready"], known["ContainersReady"], *states] if known else []
+
+    assert ready(held, free) == ["False", "False", False]
+    # what the objects say by now is that it is not ready
+    one = free.pod("default", "web")
+    assert one is not None
+    still = replace(free, pods=(replace(one, ready=False, serving=False),))
+    was = replace(still, faults=unready)
+    assert ready(still, was) == ["True", "True", True]
