@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from kns.compile import names
 from kns.compile.listeners import listeners
 from kns.compile.paths import LabPaths
 from kns.compile.programs.programs import programs
-from kns.engine import etc
+from kns.engine import api_access, etc
 from kns.engine.labs import applied_cluster
 from kns.engine.orders import (
     MAX_LINE,
@@ -193,8 +193,17 @@ class Agent:
         except Exception:
             logging.getLogger(__name__).exception("the lab does not begin to live")
 
-    async def _serve_api(self, sock: socket.socket | None, live: Live) -> None:
-        """Serve the API; what carries it takes a while to import."""
+    async def _serve_api(self, port: socket.socket | None, live: Live) -> None:
+        """Serve the API as soon as somebody connects: importing what carries it takes longer than
+        all the rest, and half of the agent's memory.
+        """
+        own = sockets.listen_unix(self._paths.api_socket)
+        try:
+            await self._publish(port)
+            await _connection((own,) if port is None else (own, port))
+        except BaseException:
+            own.close()
+            raise
         exposure = await asyncio.to_thread(import_api)
         made = exposure(self._paths, live, self._listeners.logs, self._worker)
         await live.current()
@@ -202,9 +211,18 @@ class Agent:
             return
         self._exposure = made
         try:
-            await made.start(sock, f"{live.cluster.network.kube_proxy.version}.0")
+            await made.start(own, port, f"{live.cluster.network.kube_proxy.version}.0")
         except PlatformError as error:
             logging.getLogger(__name__).warning("no port of the API: %s (%s)", error, error.hint)
+
+    async def _publish(self, port: socket.socket | None) -> None:
+        """Say where the API is and what it asks for, if it has a port and a certificate."""
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._worker, api_access.token, self._paths)
+        if port is not None:
+            with contextlib.suppress(PlatformError):  # told when somebody asks
+                await loop.run_in_executor(self._worker, api_access.certificate, self._paths)
+                api_access.publish(self._paths, port.getsockname()[1])
 
     async def live(self) -> Live:
         """The lab's objects and the loop that carries them out, which begins if it has not yet."""
@@ -373,6 +391,19 @@ def import_later() -> None:
     import kns.agent.serve.dns
     import kns.agent.serve.http_server
     import kns.cluster.zone  # noqa: F401
+
+
+async def _connection(listening: Iterable[socket.socket]) -> None:
+    """Wait until somebody connects to one of the sockets; who it is waits for the answer."""
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+    for sock in listening:
+        loop.add_reader(sock, came.set)
+    try:
+        await came.wait()
+    finally:
+        for sock in listening:
+            loop.remove_reader(sock)
 
 
 def import_api() -> type[Exposure]:

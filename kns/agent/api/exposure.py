@@ -25,7 +25,6 @@ from kns.compile.paths import LabPaths
 from kns.compile.programs.program import is_program
 from kns.engine import api_access, enter
 from kns.engine.labs import RunningLab
-from kns.kernel import sockets
 from kns.kinds.common import Object
 from kns.kinds.objects import name_of, text
 from kns.kinds.resources import POD
@@ -68,8 +67,8 @@ class Exposure:
         self._streams = ThreadPoolExecutor(2, thread_name_prefix="api")
         self._runners: list[web.AppRunner] = []
 
-    async def start(self, sock: socket.socket | None, release: str) -> None:
-        """Serve on the lab's socket, and on the given one of the loopback with TLS and a token.
+    async def start(self, own: socket.socket, port: socket.socket | None, release: str) -> None:
+        """Serve on the lab's own socket, and on one of the loopback with TLS and a token.
 
         PlatformError without openssl: then on the lab's socket alone.
         """
@@ -88,13 +87,12 @@ class Exposure:
                 "log": self._log,
             },
         )
-        await self._site(server, sockets.listen_unix(self._paths.api_socket), None, trusted=True)
-        if sock is not None:
+        await self._site(server, own, None, trusted=True)
+        if port is not None:
             files = await loop.run_in_executor(self._worker, api_access.certificate, self._paths)
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(*files)
-            await self._site(server, sock, context, trusted=False)
-            api_access.publish(self._paths, sock.getsockname()[1])
+            await self._site(server, port, context, trusted=False)
 
     async def _site(
         self,
