@@ -123,18 +123,17 @@ def running(lab: str | None = None) -> RunningLab:
 def applied_cluster(paths: LabPaths) -> Cluster:
     """The cluster as `up` last applied it; the files are read only if there is no snapshot."""
     cluster = snapshot.restore(paths)
-    return load_applied(paths).cluster if cluster is None else cluster
+    return cluster or (load_objects(paths) or load_applied(paths)).cluster
 
 
 def load_applied(paths: LabPaths) -> Loaded:
     """The lab as `up` last wrote it down, its options included, and as it was changed since."""
     from kns.kinds.load import load_lab
 
-    now = load_objects(paths)
-    if now is not None:
-        return now
     loaded = load_lab(paths.spec)
-    found = _resolved_here(with_faults(loaded.spec, paths), paths)
+    found = load_objects(paths)
+    if found is None:
+        found = _resolved_here(with_faults(loaded.spec, paths), paths)
     return replace(found, warnings=(*loaded.warnings, *found.warnings))
 
 

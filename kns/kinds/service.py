@@ -300,7 +300,8 @@ def write(service: Service) -> Object:
             spec["ipFamilies"] = [str(family) for family in service.ip_families]
     if service.selector is not None:
         spec["selector"] = dict(service.selector)
-    if service.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER}:
+    is_outer = service.type in {ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER}
+    if is_outer or service.external_ips:
         spec["externalTrafficPolicy"] = str(service.external_traffic_policy)
     spec |= _optional_fields(service)
     ingress: list[JSON] = [

@@ -18,6 +18,7 @@ from kns.kinds.objects import ref_of, with_part
 from kns.kinds.pod import Pod
 from kns.kinds.seed import objects_of
 from kns.labfile.dump import dump_yaml
+from tests import flows
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "labs").glob("*.yaml")) + sorted(
@@ -119,6 +120,11 @@ status: {loadBalancer: {ingress: [{ip: 203.0.113.200}]}}
 @pytest.mark.parametrize("text", [STATES, MANIFESTS])
 def test_states_and_manifests_are_kept(text: str) -> None:
     assert_same(load_lab_text(text))
+
+
+def test_services_of_every_policy_are_kept() -> None:
+    """External IPs of a ClusterIP with externalTrafficPolicy Local among them."""
+    assert_same(load_lab_text(flows.TEXT))
 
 
 def test_a_deployment_without_labels_gets_one_to_select_its_pods_by() -> None:

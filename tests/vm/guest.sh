@@ -45,7 +45,7 @@ cd "$root"
 pivot_root . mnt
 umount -l /mnt
 cd "$project"
-export HOME=/tmp KNS_VM=1 PYTHONDONTWRITEBYTECODE=1
+export HOME=/tmp KNS_VM=1 PYTHONDONTWRITEBYTECODE=1 KNS_LIVE_AFTER=3600
 
 if [ -e /run/out/command ]; then
     code=0
