@@ -9,9 +9,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from kns.agent.controllers import meta
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport, with_report
 from kns.agent.store import Store, timestamp
+from kns.cluster import mirrored, slices
 from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.cluster.slices import MANAGED_BY
@@ -23,16 +25,14 @@ from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.marks import READY
 from kns.kinds.networks import pod_capacity
 from kns.kinds.node import Node
-from kns.kinds.objects import key_of, mapping, mappings, text, with_part
+from kns.kinds.objects import key_of, mapping, mappings, owner_reference, text, with_part
 from kns.kinds.pod import Pod
 from kns.kinds.resources import ENDPOINT_SLICE, INGRESS, NODE, POD, SERVICE, Resource
 from kns.kinds.service import Service
 from kns.labfile.reader import JSON
 
 #: of the slices that controllers make of other objects
-_MADE_BY = frozenset({
-    "endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io",
-})  # fmt: skip
+_MADE_BY = frozenset({slices.CONTROLLER, mirrored.CONTROLLER})
 
 #: every node is this machine
 _CAPACITY: Object = {
@@ -164,17 +164,17 @@ def _pods(
         obj = found.get(POD, item.namespace, item.name)
         if obj is None or text(obj, "metadata", "deletionTimestamp"):
             continue
-        host = found.get(NODE, "", item.node)
         same = (
             before is not None
             and before.pod(item.namespace, item.name) == item
             and _is_held(obj, before) == _is_held(obj, cluster)
         )
-        if same and text(obj, "status", "podIP") and _is_true(obj, "Ready") == item.ready:
+        if same and text(obj, "status", "podIP") and meta.is_true(obj, "Ready") == item.ready:
             continue
         made = _pod(obj, item, nodes[item.node], now)
         report = kubelet.report(item.namespace, item.name)
         if report is not None:
+            host = found.get(NODE, "", item.node)
             made = with_kubelet(made, report, host, cluster, now)
         yield Account(POD, item.namespace, item.name, made)
 
@@ -215,29 +215,19 @@ def with_kubelet(
     made = with_report(obj, report, now)
     if host is None or not _is_lost(host):
         return made
-    conditions: list[JSON] = [
-        _condition(made, "Ready", "False", now) if item.get("type") == "Ready" else item
-        for item in mappings(made, "status", "conditions")
-    ]
-    return with_part(made, conditions, "status", "conditions")
+    return meta.with_condition(made, {"type": "Ready", "status": "False"}, now)
 
 
 def _is_lost(host: Object) -> bool:
     """Whether a node is known not to be ready; of a new one nothing is known yet."""
-    found = (c for c in mappings(host, "status", "conditions") if c.get("type") == "Ready")
-    return any(condition.get("status") != "True" for condition in found)
-
-
-def _is_true(obj: Object, kind: str) -> bool:
-    found = (c for c in mappings(obj, "status", "conditions") if c.get("type") == kind)
-    return any(condition.get("status") == "True" for condition in found)
+    return meta.condition(host, "Ready") is not None and not meta.is_true(host, "Ready")
 
 
 def _condition(obj: Object, kind: str, value: str, now: float) -> JSON:
     """A condition; since when it is so stays as long as it is so."""
-    for old in mappings(obj, "status", "conditions"):
-        if old.get("type") == kind and old.get("status") == value:
-            return old
+    old = meta.condition(obj, kind)
+    if old is not None and old.get("status") == value:
+        return old
     return {"type": kind, "status": value, "lastTransitionTime": timestamp(now)}
 
 
@@ -261,14 +251,8 @@ def _slices(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[
 
 def _slice(item: EndpointSlice, owner: Object | None) -> Object:
     made = endpointslice.write(item)
-    reference: Object = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "name": item.service,
-        "uid": text(owner or {}, "metadata", "uid"),
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    service: Object = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": item.service}}
+    reference = owner_reference(service, text(owner or {}, "metadata", "uid"))
     return with_part(made, [reference], "metadata", "ownerReferences")
 
 

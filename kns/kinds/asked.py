@@ -7,6 +7,7 @@ from kns.kinds.endpoints import CONTROLLER_MARKS
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.marks import LAST_NUMBER, WRITTEN_STATUS
 from kns.kinds.objects import Ref, flag, mapping, mappings, text
+from kns.kinds.scheduling import NOT_READY_TAINTS
 from kns.labfile.reader import JSON
 
 #: what the cluster has of its own, or gets once the Lab or an Ingress calls for it
@@ -18,8 +19,6 @@ OWN = frozenset({
 })  # fmt: skip
 #: the namespaces of those
 OWN_NAMESPACES: frozenset[Ref] = frozenset(("Namespace", "", space) for _, space, _ in OWN)
-#: taints that nodes have as long as nothing is heard of them
-_PASSING = frozenset({"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"})
 _ANNOTATIONS = ("deployment.kubernetes.io/", "kubectl.kubernetes.io/last-applied")
 
 
@@ -54,5 +53,5 @@ def taints(item: Object) -> list[JSON]:
     return [
         {key: taint[key] for key in ("key", "value", "effect") if key in taint}
         for taint in mappings(item, "spec", "taints")
-        if text(taint, "key") not in _PASSING
+        if text(taint, "key") not in NOT_READY_TAINTS
     ]

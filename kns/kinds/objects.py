@@ -93,6 +93,18 @@ def controller_kind(obj: Object) -> str:
     return next((text(owner, "kind") for owner in owners if flag(owner, "controller")), "")
 
 
+def owner_reference(owner: Object, uid: str) -> Object:
+    """What an object's `ownerReferences` hold of the controller that made it."""
+    return {
+        "apiVersion": text(owner, "apiVersion"),
+        "kind": text(owner, "kind"),
+        "name": name_of(owner),
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
 def labels_of(obj: Object) -> dict[str, str]:
     """`metadata.labels`."""
     return strings(obj, "metadata", "labels")

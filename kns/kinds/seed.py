@@ -19,6 +19,7 @@ from kns.kinds import (
     namespace,
     networkpolicy,
     node,
+    objects,
     podobject,
     secret,
     service,
@@ -30,6 +31,7 @@ from kns.kinds.lab import OBJECT_LISTS, Lab
 from kns.kinds.load import LoadedLab
 from kns.kinds.marks import READY, TERMINATING, WRITTEN_STATUS
 from kns.kinds.namespace import Namespace
+from kns.kinds.objects import key_of, mapping, text
 from kns.kinds.owners import without_owned
 from kns.kinds.placement import PlacedPod, expand_pods, own_workloads
 from kns.kinds.pod import Pod
@@ -73,7 +75,7 @@ def objects_of(loaded: LoadedLab, bound: Mapping[str, str] | None = None) -> tup
 
 
 def _with_uid(lab: str, item: Object) -> Object:
-    meta, kind = _mapping(item, "metadata"), str(item["kind"])
+    meta, kind = mapping(item, "metadata"), str(item["kind"])
     where: Object = {} if kind in _CLUSTER_SCOPED else {"namespace": "default"}
     own: Object = {**where, **meta}
     own["uid"] = uid_of(lab, kind, str(own.get("namespace") or ""), str(own["name"]))
@@ -131,7 +133,7 @@ def _manifests(documents: Iterable[Document]) -> Iterator[Object]:
 
 def _with_pod_marks(item: Object) -> Object:
     """A Pod as some server printed it: not ready or on its way out, it stays so."""
-    meta, status = _mapping(item, "metadata"), _mapping(item, "status")
+    meta, status = mapping(item, "metadata"), mapping(item, "status")
     conditions = status.get("conditions")
     marks: Object = {}
     for condition in conditions if isinstance(conditions, list) else ():
@@ -152,10 +154,10 @@ def _with_pod_marks(item: Object) -> Object:
 
 def _with_status_mark(item: Object) -> Object:
     """A Service whose addresses of a load balancer its file has written."""
-    balancer = _mapping(item, "status").get("loadBalancer")
+    balancer = mapping(item, "status").get("loadBalancer")
     if not (isinstance(balancer, dict) and balancer.get("ingress")):
         return item
-    return {**item, "metadata": _annotated(_mapping(item, "metadata"), {WRITTEN_STATUS: "true"})}
+    return {**item, "metadata": _annotated(mapping(item, "metadata"), {WRITTEN_STATUS: "true"})}
 
 
 def _annotated(meta: Object, marks: Mapping[str, JSON]) -> Object:
@@ -173,7 +175,7 @@ def _with_encoded(item: Object) -> Object:
         return item
     made: Object = {key: secret.encoded(str(value)) for key, value in plain.items()}
     kept = {key: value for key, value in item.items() if key != "stringData"}
-    return {**kept, "data": {**_mapping(item, "data"), **made}}
+    return {**kept, "data": {**mapping(item, "data"), **made}}
 
 
 # -- workloads and their pods ----------------------------------------------------------------------
@@ -226,10 +228,10 @@ def replica_set(lab: str, deployment: Object, item: Workload) -> Object:
     """The ReplicaSet of a Deployment's template (deployment_util.go, getNewReplicaSet)."""
     own = {"pod-template-hash": item.revision, **item.template.labels}
     mark: Object = {"pod-template-hash": own["pod-template-hash"]}
-    spec = _mapping(deployment, "spec")
-    template, selector = _mapping(spec, "template"), _mapping(spec, "selector")
-    about = _mapping(template, "metadata")
-    labels: Object = {**_mapping(about, "labels"), **own}
+    spec = mapping(deployment, "spec")
+    template, selector = mapping(spec, "template"), mapping(spec, "selector")
+    about = mapping(template, "metadata")
+    labels: Object = {**mapping(about, "labels"), **own}
     return {
         "apiVersion": APPS,
         "kind": "ReplicaSet",
@@ -245,7 +247,7 @@ def replica_set(lab: str, deployment: Object, item: Workload) -> Object:
         },
         "spec": {
             "replicas": item.replicas,
-            "selector": {**selector, "matchLabels": {**_mapping(selector, "matchLabels"), **mark}},
+            "selector": {**selector, "matchLabels": {**mapping(selector, "matchLabels"), **mark}},
             "template": {**template, "metadata": {**about, "labels": labels}},
         },
     }
@@ -253,8 +255,8 @@ def replica_set(lab: str, deployment: Object, item: Workload) -> Object:
 
 def owned_pod(lab: str, owner: Object, pod: Pod) -> Object:
     """The Pod that a controller has made of its template, where it is placed."""
-    template = _mapping(_mapping(owner, "spec"), "template")
-    about = _mapping(template, "metadata")
+    template = mapping(mapping(owner, "spec"), "template")
+    about = mapping(template, "metadata")
     annotations = about.get("annotations")
     own: Object = {"nodeName": pod.node} if pod.node else {}
     own |= {"hostname": pod.hostname} if pod.hostname else {}
@@ -265,35 +267,23 @@ def owned_pod(lab: str, owner: Object, pod: Pod) -> Object:
         "metadata": {
             "name": pod.name,
             "namespace": pod.namespace,
-            "labels": {**_mapping(about, "labels"), **pod.labels},
+            "labels": {**mapping(about, "labels"), **pod.labels},
             **({"annotations": annotations} if annotations else {}),
             "ownerReferences": [owner_reference(lab, owner)],
         },
-        "spec": {**_mapping(template, "spec"), **own},
+        "spec": {**mapping(template, "spec"), **own},
     }
 
 
 def owner_reference(lab: str, owner: Object) -> Object:
     """What a made object says of its maker."""
-    meta = _mapping(owner, "metadata")
-    kind, name = str(owner["kind"]), str(meta["name"])
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": kind,
-        "name": name,
-        "uid": uid_of(lab, kind, str(meta.get("namespace") or "default"), name),
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    key = key_of(owner)
+    uid = uid_of(lab, text(owner, "kind"), key.namespace or "default", key.name)
+    return objects.owner_reference(owner, uid)
 
 
 def _bare(manifest: Object, pod: Pod) -> Object:
     """A Pod that nobody else makes, where it is placed."""
     if not pod.node:
         return manifest
-    return {**manifest, "spec": {**_mapping(manifest, "spec"), "nodeName": pod.node}}
-
-
-def _mapping(value: Mapping[str, JSON], key: str) -> Object:
-    found = value.get(key)
-    return found if isinstance(found, dict) else {}
+    return {**manifest, "spec": {**mapping(manifest, "spec"), "nodeName": pod.node}}

@@ -11,15 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kns.agent.store import Store
-from kns.cluster.slices import MANAGED_BY
+from kns.cluster.slices import CONTROLLER, MANAGED_BY
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import SERVICE_NAME_LABEL
 from kns.kinds.objects import items, mapping, mappings, name_of, part, text
 from kns.kinds.resources import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Resource
 from kns.labfile.reader import JSON
-
-#: who makes the slices of a Service with a selector
-_CONTROLLER = "endpointslice-controller.k8s.io"
 
 
 def listed(store: Store, resource: Resource, namespace: str, name: str) -> tuple[Object, ...]:
@@ -39,7 +36,7 @@ def _made(store: Store, namespace: str) -> Iterator[Object]:
     by_service: dict[tuple[str, str], list[Object]] = {}
     for item in store.list(ENDPOINT_SLICE, namespace):
         labels = mapping(item, "metadata", "labels")
-        if labels.get(MANAGED_BY) == _CONTROLLER:
+        if labels.get(MANAGED_BY) == CONTROLLER:
             key = (text(item, "metadata", "namespace"), str(labels.get(SERVICE_NAME_LABEL)))
             by_service.setdefault(key, []).append(item)
     for (space, name), slices in sorted(by_service.items()):

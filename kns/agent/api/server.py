@@ -20,7 +20,7 @@ from aiohttp import web
 from kns.agent.api import discovery, openapi, subresources
 from kns.agent.api.access import Authenticator, review
 from kns.agent.api.decoding import json_of
-from kns.agent.api.registry import APPLY, APIAnswer, Registry
+from kns.agent.api.registry import APIAnswer, Registry
 from kns.agent.api.representations import Representation, represented, wanted
 from kns.agent.api.requests import ADMIN, APIRequest, APIUser, target_of
 from kns.agent.api.status import (
@@ -171,9 +171,7 @@ class APIServer:
             if found["kind"] == "APIGroupDiscoveryList":
                 kind += ";g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
             return answered(found, content_type=kind)
-        if (review_path := f"/apis/{discovery.REVIEW_GROUP}/{discovery.REVIEW_PLURAL}") and (
-            request.path == review_path
-        ):
+        if request.path == f"/apis/{discovery.REVIEW_GROUP}/{discovery.REVIEW_PLURAL}":
             return await self._review(request)
         return await self._object(request, await _asked(request, self._user(request)))
 
@@ -275,7 +273,7 @@ async def _asked(request: web.Request, user: APIUser) -> APIRequest:
         request.method,
         target_of(request.path),
         dict(request.query),
-        content_type.strip() if content_type != APPLY else APPLY,
+        content_type.strip(),
         await request.read(),
         user,
         request.headers.get("User-Agent", ""),

@@ -79,11 +79,8 @@ class _Rollout:
 
     def __post_init__(self) -> None:
         self.deployment = self.before
-        template = without_hash(objects.mapping(self.before, "spec", "template"))
-        same = (
-            s for s in self.sets if without_hash(objects.mapping(s, "spec", "template")) == template
-        )
-        self.new = next(same, None)
+        template = _template(self.before)
+        self.new = next((item for item in self.sets if _template(item) == template), None)
         self.old = [item for item in self.sets if item is not self.new]
 
     def carry_out(self) -> None:
@@ -282,8 +279,7 @@ def _template(item: Object) -> Object:
 
 
 def _revision(item: Object) -> int:
-    written = meta.annotation(item, REVISION)
-    return int(written) if written.isascii() and written.isdecimal() else 0
+    return meta.annotated_number(item, REVISION)
 
 
 def _is_new(item: Object) -> bool:

@@ -6,8 +6,9 @@ import time
 from calendar import timegm
 from functools import lru_cache
 
+from kns.kinds import objects
 from kns.kinds.common import Labels, Object
-from kns.kinds.objects import items, mapping, mappings, name_of, part, strings, text, with_part
+from kns.kinds.objects import items, mapping, mappings, part, strings, text, with_part
 from kns.kinds.selector import LabelSelector, LabelSelectorRequirement, SelectorOperator
 from kns.labfile.reader import JSON
 
@@ -36,6 +37,12 @@ def uid(item: Object) -> str:
 def annotation(item: Object, key: str) -> str:
     """An annotation, empty if it has none of that name."""
     return text(item, "metadata", "annotations", key)
+
+
+def annotated_number(item: Object, key: str) -> int:
+    """The number that an annotation holds; 0 if it holds none."""
+    written = annotation(item, key)
+    return int(written) if written.isascii() and written.isdecimal() else 0
 
 
 def created(item: Object) -> float:
@@ -71,14 +78,7 @@ def controller_uid(item: Object) -> str:
 
 def owner_reference(owner: Object) -> Object:
     """What an object's `ownerReferences` hold of the controller that made it."""
-    return {
-        "apiVersion": text(owner, "apiVersion"),
-        "kind": kind(owner),
-        "name": name_of(owner),
-        "uid": uid(owner),
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
+    return objects.owner_reference(owner, uid(owner))
 
 
 # -- selectors -------------------------------------------------------------------------------------

@@ -64,8 +64,7 @@ def is_available(pod: Object, min_ready_seconds: int, now: float) -> bool:
 
 def noted_number(owner: Object) -> int:
     """The number that its owner notes as that of the last pod; 0 if it notes none."""
-    noted = meta.annotation(owner, LAST_NUMBER)
-    return int(noted) if noted.isascii() and noted.isdecimal() else 0
+    return meta.annotated_number(owner, LAST_NUMBER)
 
 
 def next_available(pods: Iterable[Object], min_ready_seconds: int, now: float) -> Iterator[Requeue]:
