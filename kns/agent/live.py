@@ -22,6 +22,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
+from kns.agent.controllers.meta import condition
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
 from kns.agent.fitting import REFUSALS, fit, message_of, replaced, words_of
@@ -244,13 +245,13 @@ class Live:
         loop = asyncio.get_running_loop()
         try:
             while True:
-                version = self.store.version
                 now = time.time()
                 again = self._controllers.run(now, self._silent_nodes(now))
                 self._endings.begin(self._silent)
                 if self._effective:
                     await self._round()
                     continue
+                version = self.store.version
                 await loop.run_in_executor(self._worker, self._renew_snapshot)
                 if self.store.version == version and not self._effective:
                     break
@@ -279,7 +280,7 @@ class Live:
     async def _round(self) -> None:
         self._effective = False
         changed, self._changed = self._changed, set()
-        items = {ref_of(item): item for item in self._journal.objects}
+        items = self._journal.by_ref
         left_out = {ref for ref, item in items.items() if self._is_left_out(ref, item)}
         objects = tuple(replaced(items, left_out, self._taken).values())
         # what did not go with the rest may do so by now
@@ -343,7 +344,7 @@ class Live:
             log.warning("to be tried again: %s", message_of(error))
             self._later(RETRY)
             return
-        items = {ref_of(item): item for item in self._journal.objects}
+        items = self._journal.by_ref
         new = {ref: items[ref] for ref in changed if ref in items}
         new = {ref: item for ref, item in new.items() if not self._is_left_out(ref, item)}
         log.error("left out for a while: %s: %s", sorted(changed), message_of(error))
@@ -378,7 +379,7 @@ class Live:
         self._told = found
 
     def _say(self, reasons: Mapping[Ref, str]) -> None:
-        items = {ref_of(item): item for item in self._journal.objects}
+        items = self._journal.by_ref if reasons else {}
         for ref, why in reasons.items():
             logging.getLogger(__name__).warning("left out: %s: %s", "/".join(ref), why)
             if ref in items:
@@ -474,6 +475,5 @@ def _essence(item: Object) -> Object:
     own["deletionTimestamp"] = bool(meta.get("deletionTimestamp"))
     if item.get("kind") == "Pod":
         own["phase"] = text(item, "status", "phase")
-        ready = (c for c in mappings(item, "status", "conditions") if c.get("type") == "Ready")
-        own["ready"] = next((str(condition.get("status")) for condition in ready), "")
+        own["ready"] = text(condition(item, "Ready") or {}, "status")
     return own

@@ -41,11 +41,13 @@ class Journal:
 
     def __init__(self, paths: LabPaths) -> None:
         self._paths, self._path = paths, paths.objects
+        #: below 0 as long as nothing is put on file
         self._fd = -1
         self._lines = 0
         self._objects: dict[Ref, Object] = {}
         self._of = ""
-        self._begun = False
+        #: what the lab file was when it was read last, and its digest
+        self._known = ((0, 0, 0), "")
         #: a worker asks whether it is current while the event loop writes it anew
         self._swap = threading.Lock()
 
@@ -53,22 +55,22 @@ class Journal:
         """Begin with these objects, of the lab file with that digest; nothing is on file yet."""
         self.close()
         self._objects = {ref_of(item): item for item in objects}
-        self._of, self._begun = of, False
+        self._of = of
 
     def begin(self, version: int) -> None:
         """Put on file what there is by now, and from now on each write."""
         self._rewrite(version, self._objects)
-        self._begun = True
 
     def _rewrite(self, version: int, objects: Mapping[Ref, Object]) -> None:
         lines = [json.dumps({"of": self._of}) + "\n"]
         lines += [_line(version, "put", item) for item in objects.values()]
         with self._swap:
             write_private(self._path, "".join(lines))
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+            opened = os.open(self._path, flags)
             if self._fd >= 0:
                 os.close(self._fd)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-            self._fd = os.open(self._path, flags)
+            self._fd = opened
         self._lines = len(lines)
 
     def append(self, version: int, item: Object, *, gone: bool = False) -> None:
@@ -79,13 +81,13 @@ class Journal:
         ref = ref_of(item)
         if ref[0] == "Event":
             return
-        if self._begun and self._lines > _SLACK * (len(self._objects) + 100):
+        if self._fd >= 0 and self._lines > _SLACK * (len(self._objects) + 100):
             changed = {**self._objects}
             _note(changed, ref, item, gone=gone)
             self._rewrite(version, changed)
             self._objects = changed
             return
-        if self._begun:
+        if self._fd >= 0:
             line = _line(version, "gone", list(ref)) if gone else _line(version, "put", item)
             _append_whole(self._fd, line.encode())
             self._lines += 1
@@ -97,26 +99,36 @@ class Journal:
         return tuple(self._objects.values())
 
     @property
+    def by_ref(self) -> dict[Ref, Object]:
+        """The same by what names them; of the caller's own."""
+        return {**self._objects}
+
+    @property
     def is_current(self) -> bool:
         """Whether the file is still the one that was written, and the lab's file, too."""
         with self._swap:
-            if not self._begun or self._fd < 0:
+            if self._fd < 0:
                 return False
             try:
                 is_same = self._path.stat().st_ino == os.fstat(self._fd).st_ino
             except FileNotFoundError:
                 return False
-        return is_same and self.is_of_the_file
+        return is_same and self._of == self._digest()
 
-    @property
-    def is_of_the_file(self) -> bool:
-        """Whether its objects are of the lab file that there is."""
-        return self._of == digest_of(self._paths)
+    def _digest(self) -> str:
+        """The lab file's digest, read again only if it is another file: each request asks."""
+        try:
+            status = self._paths.spec.stat()
+        except OSError:
+            return ""
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        if self._known[0] != stamp:
+            self._known = (stamp, digest_of(self._paths))
+        return self._known[1]
 
     def close(self) -> None:
         """Let go of the file; nothing is put there any more."""
         with self._swap:
-            self._begun = False
             if self._fd >= 0:
                 os.close(self._fd)
                 self._fd = -1
