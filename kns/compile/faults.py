@@ -26,7 +26,7 @@ from kns.kinds.faults import Impairment
 from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
-from kns.state.model import HostState
+from kns.state.model import HostState, Netns
 from kns.state.requirements import Feature, Need
 from kns.state.traffic import (
     NETEM_LIMIT,
@@ -73,18 +73,16 @@ class _Wish:
 
 
 def with_faults(cluster: Cluster, state: HostState) -> HostState:
-    """The state with the shapers of the lab's faults on its links."""
-    if not cluster.faults.impaired:
-        return state
+    """The state with the shapers of the lab's faults on its links, and no others."""
     found: dict[str, list[Shaper]] = {}
     for (netns, _), shaper in _shapers(cluster).items():
         found.setdefault(netns, []).append(shaper)
-    return HostState(
-        tuple(
-            replace(space, shapers=tuple(found[space.name])) if space.name in found else space
-            for space in state.netns
-        )
-    )
+
+    def shaped(space: Netns) -> Netns:
+        shapers = tuple(found.get(space.name, ()))
+        return space if shapers == space.shapers else replace(space, shapers=shapers)
+
+    return HostState(tuple(map(shaped, state.netns)))
 
 
 def _shapers(cluster: Cluster) -> dict[_Place, Shaper]:

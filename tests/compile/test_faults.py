@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from kns.cluster.faults import ClusterFaults
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.compile.lab import compile_host
@@ -115,6 +118,14 @@ def test_a_rate_alone_is_a_token_bucket_and_anything_more_is_netem() -> None:
     (shaper,) = (shaper for space in state.netns for shaper in space.shapers)
     netem = Netem(delay=50_000, jitter=1_500, loss=5_000, rate=10_000_000, limit=7)
     assert [item.queue for item in shaper.classes] == [netem]
+
+
+def test_a_fault_that_is_gone_leaves_nothing_on_pods_that_stay() -> None:
+    before = lab("{from: pod1, to: internet, rate: 10mbit}")
+    after, host = lab("{from: pod2, to: internet, rate: 10mbit}")
+    assert compile_host(after, before) == host
+    sound = replace(after, faults=ClusterFaults())
+    assert compile_host(sound, before) == compile_host(sound)
 
 
 def test_a_lab_without_faults_has_no_shapers() -> None:
