@@ -35,7 +35,7 @@ from kns.agent.store import ChangeType, ObjectChange, Store, StoreError, UpdateP
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.compile.paths import LabPaths
-from kns.engine import labs, reconcile, snapshot
+from kns.engine import files, labs, reconcile, snapshot
 from kns.engine.lock import locked
 from kns.engine.objects import Journal, digest_of, read_objects, write_base
 from kns.engine.reconcile import Applied
@@ -62,8 +62,6 @@ _EFFECTIVE = frozenset({
     "NetworkPolicy", "Node", "Pod", "Secret", "Service",
 })  # fmt: skip
 
-#: inodes and times of the lab's files
-_Stamp = tuple[tuple[int, int], ...]
 Serve = Callable[[Cluster], Awaitable[object]]
 
 
@@ -135,7 +133,7 @@ class Live:
 
     async def _take_over(self) -> None:
         loop = asyncio.get_running_loop()
-        of, files = await loop.run_in_executor(self._worker, self._look)
+        of, stamp = await loop.run_in_executor(self._worker, self._look)
         self._journal.prepare(of)
         kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
         cluster = await loop.run_in_executor(self._worker, labs.applied_cluster, self._paths)
@@ -158,19 +156,19 @@ class Live:
                 self.store.restore(kept.objects, kept.version)
             self._journal.prepare(of, _in_order(self.store.all(), kept.objects))
         self._account(applied.cluster, None)
-        begin = partial(self._begin_journal, files, is_new=kept is None)
+        begin = partial(self._begin_journal, stamp, is_new=kept is None)
         await loop.run_in_executor(self._worker, begin)
         self._applied = applied
 
-    def _look(self) -> tuple[str, _Stamp]:
+    def _look(self) -> tuple[str, files.Stamp]:
         """In the worker: whose objects they will be. LockedError while an `up` is at work."""
         with locked(self._paths, patience=0):
-            return digest_of(self._paths), _stamp(self._paths)
+            return digest_of(self._paths), files.stamp(self._paths)
 
-    def _begin_journal(self, files: _Stamp, *, is_new: bool) -> None:
+    def _begin_journal(self, stamp: files.Stamp, *, is_new: bool) -> None:
         """In the worker: put on file what was taken over, if no `up` has written since."""
         with locked(self._paths, patience=0):
-            if files != _stamp(self._paths):
+            if stamp != files.stamp(self._paths):
                 raise _SupersededError
             if is_new:
                 write_base(self._paths, self._journal.objects)
@@ -435,19 +433,6 @@ class Live:
             kind = WARNING if event.is_warning else NORMAL
             told = RecordEvent(item, event.reason, event.message, "kubelet", kind)
             self._controllers.recorder.record(told, time.time())
-
-
-def _stamp(paths: LabPaths) -> _Stamp:
-    """What is another one after each `up`."""
-    found = []
-    for path in (paths.spec, paths.leases, paths.options, paths.objects):
-        try:
-            status = path.stat()
-        except FileNotFoundError:
-            found.append((0, 0))
-        else:
-            found.append((status.st_ino, status.st_mtime_ns))
-    return tuple(found)
 
 
 def _in_order(objects: Sequence[Object], order: Sequence[Object]) -> list[Object]:

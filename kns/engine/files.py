@@ -13,6 +13,23 @@ from kns.compile.paths import LabPaths
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import KnsError, from_os_error
 
+#: inodes, times and sizes of a lab's files
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+def stamp(paths: LabPaths) -> Stamp:
+    """What is another one once anybody has written what a lab is made of."""
+    return tuple(map(stamp_of, (paths.spec, paths.leases, paths.options, paths.objects)))
+
+
+def stamp_of(path: Path) -> tuple[int, int, int]:
+    """What is another one once the file was written; zeros where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return (status.st_ino, status.st_mtime_ns, status.st_size)
+
 
 def write_leases(paths: LabPaths, leases: Leases) -> None:
     """What was handed out, before anybody has it: a crash must not lose addresses."""

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kns.compile.paths import LabPaths
+from kns.engine.files import stamp_of
 from kns.engine.private import write_private
 from kns.kinds.asked import OWN, OWN_NAMESPACES, is_made, metadata, taints
 from kns.kinds.common import Object
@@ -117,11 +118,7 @@ class Journal:
 
     def _digest(self) -> str:
         """The lab file's digest, read again only if it is another file: each request asks."""
-        try:
-            status = self._paths.spec.stat()
-        except OSError:
-            return ""
-        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        stamp = stamp_of(self._paths.spec)
         if self._known[0] != stamp:
             self._known = (stamp, digest_of(self._paths))
         return self._known[1]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import os
 import pickle
@@ -21,6 +22,7 @@ from pathlib import Path
 import kns
 from kns.cluster.model import Cluster
 from kns.compile.paths import LabPaths
+from kns.engine.files import stamp_of
 from kns.engine.private import write_private
 
 
@@ -57,14 +59,20 @@ def restore(paths: LabPaths) -> Cluster | None:
 
 
 def _digest(paths: LabPaths) -> str:
-    hashed = hashlib.sha256(kns.__version__.encode())
-    for entry in sorted(_sources(), key=lambda item: item.path):
-        status = entry.stat()
-        hashed.update(f" {entry.name} {status.st_mtime_ns} {status.st_size}".encode())
-    for path in (paths.spec, paths.leases, paths.options, paths.faults, paths.objects):
+    # the journal only grows, or becomes another file: to read all of it each time is dear
+    hashed = hashlib.sha256(f"{kns.__version__} {_code()} {stamp_of(paths.objects)}".encode())
+    for path in (paths.spec, paths.leases, paths.options, paths.faults):
         content = path.read_bytes() if path.exists() else b""
         hashed.update(f" {len(content)} ".encode() + content)
     return hashed.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """What tells the code of this process from other code: its files' names, times and sizes."""
+    entries = sorted(_sources(), key=lambda item: item.path)
+    found = ((entry.name, entry.stat().st_mtime_ns, entry.stat().st_size) for entry in entries)
+    return " ".join(f"{name} {changed} {size}" for name, changed, size in found)
 
 
 def _sources() -> Iterator[os.DirEntry[str]]:

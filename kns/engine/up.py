@@ -89,8 +89,8 @@ class DesiredLab:
     text: str
     options: ModeOptions
     state: LabState
-    #: the leases that the file was resolved with
-    before: Leases
+    #: of the lab's own files, before any of them was read
+    stamp: files.Stamp
     #: what was added to the files
     notes: tuple[str, ...] = ()
     #: whether the agent's objects stay: they are the file's, and nobody has changed one
@@ -119,6 +119,7 @@ def desire(
     """
     spec = load_lab(path, *more)
     paths = LabPaths(spec.spec.name)
+    stamp = files.stamp(paths)
     leases = Leases() if fresh else read_leases(paths)
     loaded = resolved(spec.spec, leases)
     why = "" if fresh else platform.balancer_fallback(loaded.cluster)
@@ -137,7 +138,7 @@ def desire(
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
     state = compile_lab(loaded.cluster)
     return DesiredLab(
-        complete, spec.text, options, state, leases, spec.notes, now is not None, undone
+        complete, spec.text, options, state, stamp, spec.notes, now is not None, undone
     )
 
 
@@ -226,8 +227,8 @@ def up(
     platform.require(desired.state.host, desired.cluster)
     certificates.check(desired.cluster)
     with locked(paths, waiting=lambda holder: report(f"waiting for {holder}")):
-        if read_leases(paths) != desired.before or desired.keeps_objects:
-            # another run, or the living lab, may have handed out addresses since
+        if files.stamp(paths) != desired.stamp:
+            # another run, or the living lab, has changed what the lab is made of since
             desired = desire(path, proxy_mode, release, more=more)
         try:
             return _converge(desired, paths, report, on_op, start)
