@@ -17,12 +17,9 @@ from kns.report.compare import compare_text
 
 
 def _variants(
-    context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
+    _context: click.Context, _parameter: click.Parameter, value: tuple[str, ...]
 ) -> tuple[ProxyVariant, ...]:
-    """Each setting once. UsageError if --modes is given as well."""
-    modes_given = context.get_parameter_source("modes") is ParameterSource.COMMANDLINE
-    if value and modes_given:
-        raise UsageError("--modes and --proxy say the same", hint="give one of them")
+    """Each setting once."""
     return tuple(dict.fromkeys(proxy_variant(text) for text in value))
 
 
@@ -53,6 +50,10 @@ def command(
     \b
       kns compare LAB.yaml --proxy iptables@1.30 --proxy nftables@1.37
     """
+    # not when an option is read: that happens in the order in which they are typed
+    source = click.get_current_context().get_parameter_source("modes")
+    if variants and source is ParameterSource.COMMANDLINE:
+        raise UsageError("--modes and --proxy say the same", hint="give one of them")
     path, *more = existing_files(files)
     chosen = variants or tuple(ProxyVariant(mode) for mode in modes)
     report = compare(path, chosen, lambda line: click.echo(line, err=True), more)

@@ -47,6 +47,7 @@ def test_modes_default_to_all_of_them() -> None:
         (["--proxy", "ebpf"], "no mode of kube-proxy is called 'ebpf'"),
         (["--proxy", "nftables@1.29"], "kns does not know kube-proxy 1.29"),
         (["--modes", "ipvs", "--proxy", "nftables@1.37"], "--modes and --proxy say the same"),
+        (["--proxy", "nftables@1.37", "--modes", "ipvs"], "--modes and --proxy say the same"),
     ],
 )
 def test_compare_refuses_settings(arguments: list[str], told: str) -> None:
