@@ -11,6 +11,7 @@ from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.cli.streams import say
 from kns.engine.api_client import connect
 from kns.engine.labs import running
+from kns.kinds.objects import list_of
 from kns.kinds.resources import EVENT
 from kns.report.events import event_line, events_table
 from kns.report.table import render_table
@@ -37,7 +38,7 @@ def command(
     where = "" if all_namespaces else namespace
     version, found = client.listed(EVENT, where)
     if output == "json":
-        print_json({"apiVersion": "v1", "kind": "List", "items": list(found)})
+        print_json(list_of(found))
         return
     if not found and not follow:
         place = "" if all_namespaces else f" in namespace {namespace}"

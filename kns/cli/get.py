@@ -8,11 +8,12 @@ from functools import partial
 import click
 from click.shell_completion import CompletionItem
 
-from kns.cli.lab_options import lab_option
+from kns.cli.lab_options import lab_option, namespace_option, starting_with
 from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.engine.labs import RunningLab, lab_documents, lab_objects, running
 from kns.engine.presence import presence_of
 from kns.errors import UsageError
+from kns.kinds.objects import list_of
 from kns.kinds.resources import LAB, RESOURCES, Resource, by_word
 from kns.labfile.dump import dump_yaml
 from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
@@ -41,7 +42,7 @@ def _complete_kind(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     plurals = dict.fromkeys((*map(str, ListedKind), *(item.plural for item in RESOURCES)))
-    return [CompletionItem(kind) for kind in plurals if kind.startswith(incomplete)]
+    return starting_with(incomplete, plurals)
 
 
 @click.command()
@@ -52,7 +53,7 @@ def _complete_kind(
     metavar="|".join((*ListedKind, "lab")),
 )
 @click.argument("names", nargs=-1)
-@click.option("-n", "--namespace", default="default", show_default=True, help="The namespace.")
+@namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
 @click.option("--show-labels", is_flag=True, help="A column with the objects' labels.")
 @output_option("wide", "json", "yaml")
@@ -85,7 +86,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     selection = Selection(namespace if in_namespaces else "", names)
     columns = Columns(output == "wide", show_labels)
     if isinstance(kind, ListedKind):
-        cluster, presence = running_lab.cluster, presence_of(running_lab)
+        cluster = running_lab.cluster
+        presence = presence_of(running_lab, restarts=kind is ListedKind.PODS)
         table = get_table(kind, cluster, selection, presence, columns)
         objects = partial(get_objects, kind, cluster, selection, presence)
     else:
@@ -111,6 +113,6 @@ def _print_whole(lab: RunningLab, output: str | None) -> None:
         raise UsageError("a lab has no columns", hint="kns get lab -o yaml")
     found = list(lab_documents(lab.paths))
     if output == "json":
-        print_json({"apiVersion": "v1", "kind": "List", "items": found})
+        print_json(list_of(found))
     else:
         print_text("---\n".join(map(dump_yaml, found)))

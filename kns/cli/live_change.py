@@ -27,16 +27,22 @@ Function = TypeVar("Function", bound=Callable[..., object])
 Act = Callable[[APIClient], Results]
 
 
-def timeout_option(function: Function) -> Function:
-    """`--timeout SECONDS`: how long to wait until a change is so."""
+def waiting_option(default: float, words: str) -> Callable[[Function], Function]:
+    """`--timeout SECONDS`: how long to wait."""
     return click.option(
         "--timeout",
-        default=60.0,
+        default=default,
         show_default=True,
         type=click.FloatRange(min=0),
         metavar="SECONDS",
-        help="How long to wait until all that follows is so; 0: not at all.",
-    )(function)
+        help=words,
+    )
+
+
+#: of the verbs that change a lab
+timeout_option = waiting_option(
+    60.0, "How long to wait until all that follows is so; 0: not at all."
+)
 
 
 def change_lab(lab: str | None, act: Act, timeout: float, output: str | None) -> int:
@@ -97,22 +103,19 @@ def complete_workload(
     context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """The workloads whose names start so."""
-    kinds = ("deployment", "statefulset", "daemonset")
-    return starting_with(incomplete, (name for kind in kinds for name in _names(context, kind)))
+    return starting_with(incomplete, _names(context, "deployment", "statefulset", "daemonset"))
 
 
-def _names(context: click.Context, kind: str) -> list[str]:
-    """The names of the lab's objects of a kind, as its agent has them."""
+def _names(context: click.Context, *kinds: str) -> list[str]:
+    """The names of the lab's objects of some kinds, as its agent has them."""
     namespace = context.params.get("namespace") or "default"
     try:
         kept = read_objects(running(context.params.get("lab")).paths)
     except (KnsError, OSError):
         return []
-    resource = by_word(kind)
     return [
         key_of(item).name
+        for resource in filter(None, map(by_word, kinds))
         for item in (kept.objects if kept else ())
-        if resource is not None
-        and resource_of(item) == resource
-        and key_of(item).namespace in {"", namespace}
+        if resource_of(item) == resource and key_of(item).namespace in {"", namespace}
     ]

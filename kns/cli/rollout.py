@@ -6,7 +6,7 @@ import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_option, namespace_option
-from kns.cli.live_change import change_lab, complete_workload, timeout_option
+from kns.cli.live_change import change_lab, complete_workload, timeout_option, waiting_option
 from kns.cli.output import output_option, print_json, print_text
 from kns.cli.streams import say
 from kns.engine import workload_verbs
@@ -82,14 +82,7 @@ def undo(
 
 @command.command()
 @_name_argument
-@click.option(
-    "--timeout",
-    default=300.0,
-    show_default=True,
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="How long to wait for the end; 0: only say how it is.",
-)
+@waiting_option(300.0, "How long to wait for the end; 0: only say how it is.")
 @namespace_option
 @lab_option
 def status(*, name: str, timeout: float, namespace: str, lab: str | None) -> int:

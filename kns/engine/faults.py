@@ -16,16 +16,7 @@ from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
 from kns.engine import agent, files, platform, snapshot
 from kns.engine.change_lines import change_lines
-from kns.engine.labs import (
-    applied_spec,
-    in_modes,
-    lab_netns,
-    live_faults,
-    read_leases,
-    read_options,
-    resolved,
-    running,
-)
+from kns.engine.labs import applied_spec, lab_netns, resolved_here, running, with_faults
 from kns.engine.lock import locked
 from kns.engine.orders import Converge, Converged, Refused
 from kns.engine.private import write_private
@@ -66,34 +57,28 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
     paths = found.paths
     with locked(paths):
         spec = applied_spec(paths, found.cluster.network_policies)
-        now = _now(paths, spec)
+        now = with_faults(spec, paths).faults
         before = _cluster(paths, spec, now)
         faults = edit(now, before)
         after = _cluster(paths, spec, faults)
-        desired = compile_host(after)
+        old, desired = compile_host(before), compile_host(after)
         platform.require_queues(desired)
         kept = files.LabFiles.read(paths, objects=False)
         try:
             _write(paths, spec, faults, after)
-            ops = _carry_out(found.name, compile_host(before), desired)
+            ops = _carry_out(found.name, old, desired)
         except BaseException:
             with contextlib.suppress(KnsError, OSError):
                 kept.restore()
                 snapshot.save(paths, before)
-                _carry_out(found.name, compile_host(after), compile_host(before))
+                _carry_out(found.name, desired, old)
             raise
     return LabFaults(found.name, faults, tuple(change_lines(found.name, ops)))
 
 
-def _now(paths: LabPaths, spec: Lab) -> Faults:
-    live = live_faults(paths)
-    return spec.faults if live is None else live
-
-
 def _cluster(paths: LabPaths, spec: Lab, faults: Faults) -> Cluster:
     """The cluster of the lab's files, but with these faults."""
-    loaded = resolved(replace(spec, faults=faults), read_leases(paths))
-    return in_modes(loaded, read_options(paths)).cluster
+    return resolved_here(replace(spec, faults=faults), paths).cluster
 
 
 def _write(paths: LabPaths, spec: Lab, faults: Faults, cluster: Cluster) -> None:

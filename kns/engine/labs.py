@@ -133,14 +133,14 @@ def load_applied(paths: LabPaths) -> Loaded:
     loaded = load_lab(paths.spec)
     found = load_objects(paths)
     if found is None:
-        found = _resolved_here(with_faults(loaded.spec, paths), paths)
+        found = resolved_here(with_faults(loaded.spec, paths), paths)
     return replace(found, warnings=(*loaded.warnings, *found.warnings))
 
 
 def load_objects(paths: LabPaths) -> Loaded | None:
     """The lab of the objects that its agent holds; None if it has none of the lab's file."""
     lab = _lab_of_objects(paths)
-    return None if lab is None else _resolved_here(with_faults(lab, paths), paths)
+    return None if lab is None else resolved_here(with_faults(lab, paths), paths)
 
 
 def applied_spec(paths: LabPaths, policies: Iterable[NetworkPolicy]) -> Lab:
@@ -184,7 +184,7 @@ def _lab_of_objects(paths: LabPaths, policies: Iterable[NetworkPolicy] = ()) -> 
     return None if kept is None else lab_of(kept.objects, policies=policies).lab
 
 
-def _resolved_here(lab: Lab, paths: LabPaths) -> Loaded:
+def resolved_here(lab: Lab, paths: LabPaths) -> Loaded:
     """The cluster of the lab, with its addresses and in its modes."""
     return in_modes(resolved(lab, read_leases(paths)), read_options(paths))
 
@@ -200,7 +200,7 @@ def unchanged(paths: LabPaths, file: LoadedLab, options: ModeOptions) -> Loaded 
     except (OSError, ValueError):
         return None
     lab = _lab_of_objects(paths, file.spec.network_policies)
-    return None if lab is None else _resolved_here(lab, paths)
+    return None if lab is None else resolved_here(lab, paths)
 
 
 def resolved(spec: object, leases: Leases) -> Loaded:

@@ -47,7 +47,7 @@ def drain(
         )
     yield cordon(client, name, unschedulable=True)
     for item in pods:
-        if item not in daemons:
+        if controller_kind(item) != "DaemonSet":
             yield _evicted(client, item)
 
 

@@ -37,8 +37,8 @@ class Presence:
         return max(self.node_ages.values(), default=None)
 
 
-def presence_of(lab: RunningLab) -> Presence:
-    """Look for the netns of the lab's nodes and pods."""
+def presence_of(lab: RunningLab, *, restarts: bool) -> Presence:
+    """Look for the netns of the lab's nodes and pods; for `restarts` at all its objects, too."""
     there = set(lab_netns(lab.name))
     now = time.time()
 
@@ -51,10 +51,8 @@ def presence_of(lab: RunningLab) -> Presence:
     node_ages = {name: age(netns) for name, netns in nodes.items() if netns in there}
     pod_ages = {name: age(netns) for name, netns in pods.items() if netns in there}
     serving = agent_pid(lab.name) is not None
-    restarts = _restarts(lab.paths) if serving else {}
-    return Presence(
-        frozenset(node_ages), frozenset(pod_ages), serving, pod_ages, node_ages, restarts
-    )
+    counts = _restarts(lab.paths) if serving and restarts else {}
+    return Presence(frozenset(node_ages), frozenset(pod_ages), serving, pod_ages, node_ages, counts)
 
 
 def _restarts(paths: LabPaths) -> dict[str, int]:

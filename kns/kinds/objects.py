@@ -5,6 +5,10 @@ What is absent, or of another type, reads as empty.
 
 from __future__ import annotations
 
+import time
+from calendar import timegm
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from kns.kinds.common import Object
@@ -103,6 +107,20 @@ def owner_reference(owner: Object, uid: str) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+@lru_cache(maxsize=8192)
+def seconds(written: str) -> float:
+    """A time as an API server writes it, in seconds since the epoch; 0 for what is none."""
+    try:
+        return float(timegm(time.strptime(written[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return 0.0
+
+
+def list_of(found: Iterable[Object]) -> Object:
+    """Objects as one document, as kubectl prints several."""
+    return {"apiVersion": "v1", "kind": "List", "items": list(found)}
 
 
 def labels_of(obj: Object) -> dict[str, str]:

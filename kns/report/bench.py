@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from kns.experiment.bench.model import PLACES, BenchPoint, BenchReport, Latency
 from kns.kinds.networking import ProxyMode
 from kns.report.plot import Line, Panel, plot_svg
-from kns.report.rule_words import wrapped_line
+from kns.report.rule_words import wrapped_lines
 from kns.report.table import Table, render_table
 
 HEADS = (
@@ -41,8 +41,7 @@ def bench_table(report: BenchReport, width: int | None = None) -> str:
     if width is not None and max(map(len, text.splitlines())) > width:
         halves = (_part(rows, columns) for columns in (_SYNCS, _CALLS))
         text = "\n".join(render_table(half, width) for half in halves)
-    lines = (part for line in (_NOTE, *_unmeasured(report)) for part in wrapped_line(line, width))
-    return text + "".join(f"{line}\n" for line in lines)
+    return text + wrapped_lines((_NOTE, *_unmeasured(report)), width)
 
 
 def _part(rows: Iterable[tuple[str, ...]], columns: range) -> Table:

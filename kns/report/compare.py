@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from kns.experiment.compare import CompareReport, ModeResult
 from kns.report.bench import latency_text, seconds_text
-from kns.report.rule_words import wrapped_line
+from kns.report.rule_words import wrapped_lines
 from kns.report.table import Table, render_table
 
 #: what stands where a variant has no such check or no service could be called
@@ -22,8 +22,7 @@ def compare_text(report: CompareReport, width: int | None = None) -> str:
     if report.results:
         heads = (report.lab, *(str(result.variant) for result in report.results))
         parts.append(render_table(Table(heads, tuple(_rows(report))), width))
-        lines = (part for line in _difference_lines(report) for part in wrapped_line(line, width))
-        parts.append("".join(f"{line}\n" for line in lines))
+        parts.append(wrapped_lines(_difference_lines(report), width))
     parts += [
         f"{item.variant}: not compared: {item.reason}\n"
         + (f"  hint: {item.hint}\n" if item.hint else "")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from calendar import timegm
 from collections.abc import Sequence
 
 from kns.kinds.column_words import age_text
 from kns.kinds.common import Object
-from kns.kinds.objects import number, text
+from kns.kinds.objects import number, seconds, text
 from kns.report.table import Table, render_table
 
 _HEADS = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
@@ -30,7 +28,7 @@ def event_line(event: Object, before: Table, now: float) -> str:
 
 def _row(event: Object, now: float, *, namespaces: bool) -> tuple[str, ...]:
     last, count = _last(event), number(event, "count")
-    first = _seconds(text(event, "firstTimestamp")) or last
+    first = seconds(text(event, "firstTimestamp")) or last
     seen = age_text(now - last)
     if count > 1:
         seen = f"{seen} (x{count} over {age_text(now - first)})"
@@ -47,16 +45,8 @@ def _last(event: Object) -> float:
         text(event, "eventTime"),
         text(event, "metadata", "creationTimestamp"),
     )
-    return next((seconds for each in times if (seconds := _seconds(each))), 0.0)
+    return next((found for each in times if (found := seconds(each))), 0.0)
 
 
 def _version(event: Object) -> str:
     return text(event, "metadata", "resourceVersion") or "0"
-
-
-def _seconds(stamp: str) -> float:
-    """Seconds since the epoch of a time as objects have it, fractions cut off; 0 for none."""
-    try:
-        return float(timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S")))
-    except ValueError:
-        return 0.0

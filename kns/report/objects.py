@@ -19,6 +19,7 @@ from kns.kinds import (
 )
 from kns.kinds.common import Object
 from kns.kinds.node import Node
+from kns.kinds.objects import list_of
 from kns.kinds.pod import Pod
 from kns.labfile.reader import JSON
 from kns.report.get import (
@@ -39,7 +40,7 @@ def get_objects(
 
     Endpoints are the services' EndpointSlices, of which a service may have several: a List always.
     """
-    items: list[JSON]
+    items: list[Object]
     match kind:
         case ListedKind.NODES:
             nodes = [item for item in cluster.nodes if selection.admits("", item.name)]
@@ -62,10 +63,9 @@ def get_objects(
             items = [networkpolicy.write(item) for item in select_policies(cluster, selection)]
         case ListedKind.NAMESPACES:
             items = [namespace.write(item) for item in select_namespaces(cluster, selection)]
-    only = items[0] if len(selection.names) == len(items) == 1 else None
-    if isinstance(only, dict) and kind is not ListedKind.ENDPOINTS:
-        return only
-    return {"apiVersion": "v1", "kind": "List", "items": items}
+    if len(selection.names) == len(items) == 1 and kind is not ListedKind.ENDPOINTS:
+        return items[0]
+    return list_of(items)
 
 
 def node_object(item: Node, presence: Presence) -> Object:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from kns.kinds.column_words import labels_text
 from kns.kinds.columns import columns_of, row
 from kns.kinds.common import Object
-from kns.kinds.objects import key_of, labels_of
+from kns.kinds.objects import key_of, labels_of, list_of
 from kns.kinds.resources import Resource, resource_of
-from kns.labfile.reader import JSON
 from kns.report.get import Columns, Selection
 from kns.report.table import Table
 
@@ -48,9 +47,8 @@ def resource_table(
 
 def resource_objects(resource: Resource, objects: Sequence[Object], selection: Selection) -> Object:
     """A Kubernetes List of the selected objects; of one name, the object itself."""
-    items: list[JSON] = list(_selected(resource, objects, selection))
-    only = items[0] if len(selection.names) == len(items) == 1 else None
-    return only if isinstance(only, dict) else {"apiVersion": "v1", "kind": "List", "items": items}
+    items = list(_selected(resource, objects, selection))
+    return items[0] if len(selection.names) == len(items) == 1 else list_of(items)
 
 
 def _selected(resource: Resource, objects: Sequence[Object], selection: Selection) -> list[Object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable
 
 #: what says in a rule's text how it is written, not what it means
 _NOISE = re.compile(r'-m comment --comment "[^"]*" ?|-m [a-z0-9]+ |\s*comment "[^"]*"')
@@ -23,8 +24,12 @@ def wrapped(text: str, room: int, indent: str = "") -> list[str]:
     )
 
 
-def wrapped_line(line: str, width: int | None) -> list[str]:
-    """The line, or several where it is wider than `width`: what goes on stands further in."""
+def wrapped_lines(lines: Iterable[str], width: int | None) -> str:
+    """The lines' text; one wider than `width` goes on in the next, further in."""
+    return "".join(f"{part}\n" for line in lines for part in _wrapped_line(line, width))
+
+
+def _wrapped_line(line: str, width: int | None) -> list[str]:
     if width is None:
         return [line]
     indent = len(line) - len(line.lstrip())

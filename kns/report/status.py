@@ -5,7 +5,7 @@ from __future__ import annotations
 from kns.cluster.model import Cluster
 from kns.engine.status import LabStatus
 from kns.report.fault_words import fault_words
-from kns.report.rule_words import wrapped_line
+from kns.report.rule_words import wrapped_lines
 from kns.report.words import cluster_size, counted
 
 #: LoadBalancer addresses on one line
@@ -33,7 +33,7 @@ def status_text(status: LabStatus, width: int | None = None) -> str:
         lines += ["drift, and what kns up does about it:"]
         lines += [f"  {line}" for line in status.drift]
     lines += [f"server error: {line}" for line in _errors(status)]
-    return "".join(f"{text}\n" for line in lines for text in wrapped_line(line, width))
+    return wrapped_lines(lines, width)
 
 
 def _kube_proxy(cluster: Cluster) -> str:

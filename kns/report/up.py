@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kns.engine.up import UpResult
-from kns.report.rule_words import wrapped_line
+from kns.report.rule_words import wrapped_lines
 from kns.report.words import cluster_size, counted
 
 #: more changes than this are summed up; `kns up --dry-run` shows all
@@ -20,8 +20,7 @@ def changes_text(result: UpResult, width: int | None = None) -> str:
         lines += [f"  {change}" for change in result.changes[:MOST_CHANGES]]
         if len(result.changes) > MOST_CHANGES:
             lines.append(f"  … and {len(result.changes) - MOST_CHANGES} more")
-    shown = (part for line in (*lines, *result.notes) for part in wrapped_line(line, width))
-    return "".join(f"{line}\n" for line in shown)
+    return wrapped_lines((*lines, *result.notes), width)
 
 
 def summary(result: UpResult) -> str:

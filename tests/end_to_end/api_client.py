@@ -21,7 +21,7 @@ T = TypeVar("T")
 PATIENCE = 120.0
 
 
-def until(look: Callable[[], T]) -> T:
+def until(look: Callable[[], T | None]) -> T:
     """Look until there is something to see, and return it."""
     deadline = time.monotonic() + PATIENCE
     while not (found := look()):

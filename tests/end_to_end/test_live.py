@@ -31,6 +31,7 @@ from kns.kinds.load import load_lab_text
 from kns.kinds.objects import items, mappings, text, with_part
 from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, POD, SERVICE
 from kns.labfile.dump import dump_yaml
+from tests.end_to_end.api_client import until
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
 pytestmark = pytest.mark.kernel
@@ -317,11 +318,7 @@ def test_up_of_another_file_is_taken_over_whole(tmp_path: Path) -> None:
 
 def journal() -> tuple[Object, ...]:
     """The objects that the lab's agent holds, as soon as it does."""
-    for _ in range(1000):
-        if (kept := read_objects(LabPaths(LAB))) is not None:
-            return kept.objects
-        time.sleep(0.05)
-    raise AssertionError("the agent has kept no objects")
+    return until(lambda: read_objects(LabPaths(LAB))).objects
 
 
 def test_a_deployment_scales_and_rolls_and_its_pods_come_back(lab: Path) -> None:

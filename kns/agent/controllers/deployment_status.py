@@ -57,7 +57,7 @@ def next_check(item: Object, now: float) -> Iterator[Requeue]:
     if not deadline or found is None or is_complete(item):
         return
     if found.get("reason") not in {TIMED_OUT, "NewReplicaSetAvailable"}:
-        at = meta.seconds(objects.text(found, "lastUpdateTime")) + deadline + 1
+        at = objects.seconds(objects.text(found, "lastUpdateTime")) + deadline + 1
         yield Requeue(max(at, now + 1))
 
 
@@ -169,7 +169,7 @@ def _progresses(before: Object, item: Object) -> bool:
 def _timed_out(item: Object, current: Object | None, now: float) -> bool:
     if current is None or current.get("reason") == "NewReplicaSetAvailable":
         return False
-    since = meta.seconds(objects.text(current, "lastUpdateTime"))
+    since = objects.seconds(objects.text(current, "lastUpdateTime"))
     return current.get("reason") == TIMED_OUT or since + _deadline(item) < now
 
 

@@ -46,7 +46,7 @@ class Recorder:
             text = record.message if message != _COMBINED else f"{_COMBINED}{record.message}"
             self._store.create(EVENT, _event(record, name, text, now))
             return
-        if now < meta.seconds(objects.text(known, "lastTimestamp")) + record.every:
+        if now < objects.seconds(objects.text(known, "lastTimestamp")) + record.every:
             return
         again = objects.with_part(known, objects.number(known, "count", default=1) + 1, "count")
         again = objects.with_part(again, meta.stamp(now), "lastTimestamp")
@@ -60,7 +60,7 @@ class Recorder:
             return
         self._expired_at = now
         for event in self._store.list(EVENT):
-            if meta.seconds(objects.text(event, "lastTimestamp")) + TTL_SECONDS < now:
+            if objects.seconds(objects.text(event, "lastTimestamp")) + TTL_SECONDS < now:
                 self._store.delete(EVENT, *objects.key_of(event))
 
     def _combined(self, record: RecordEvent, now: float) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from calendar import timegm
-from functools import lru_cache
 
 from kns.kinds import objects
 from kns.kinds.common import Labels, Object
@@ -47,7 +45,7 @@ def annotated_number(item: Object, key: str) -> int:
 
 def created(item: Object) -> float:
     """When it was made, in seconds since the epoch."""
-    return seconds(text(item, "metadata", "creationTimestamp"))
+    return objects.seconds(text(item, "metadata", "creationTimestamp"))
 
 
 def is_deleted(item: Object) -> bool:
@@ -151,15 +149,6 @@ def without_condition(item: Object, type_: str) -> Object:
 
 
 # -- times -----------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8192)
-def seconds(written: str) -> float:
-    """A time as an API server writes it, in seconds since the epoch; 0 for what is none."""
-    try:
-        return float(timegm(time.strptime(written[:19] + "Z", _STAMP)))
-    except ValueError:
-        return 0.0
 
 
 def stamp(now: float) -> str:

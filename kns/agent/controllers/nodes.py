@@ -140,7 +140,7 @@ def _evict(node: Object, view: View, now: float) -> Iterator[Write]:
     taints = [
         (
             Taint(objects.text(each, "key"), TaintEffect.NO_EXECUTE, objects.text(each, "value")),
-            meta.seconds(objects.text(each, "timeAdded")),
+            objects.seconds(objects.text(each, "timeAdded")),
         )
         for each in objects.mappings(node, "spec", "taints")
         if each.get("effect") == TaintEffect.NO_EXECUTE

@@ -54,7 +54,7 @@ def available_from(pod: Object, min_ready_seconds: int) -> float:
         return math.inf
     if not min_ready_seconds:
         return 0.0
-    return meta.seconds(objects.text(ready, "lastTransitionTime")) + min_ready_seconds
+    return objects.seconds(objects.text(ready, "lastTransitionTime")) + min_ready_seconds
 
 
 def is_available(pod: Object, min_ready_seconds: int, now: float) -> bool:
@@ -167,7 +167,7 @@ def to_delete(
         place, pod = item
         node = objects.text(pod, "spec", "nodeName")
         ready = meta.condition(pod, "Ready") if is_ready(pod) else None
-        since = meta.seconds(objects.text(ready or {}, "lastTransitionTime"))
+        since = objects.seconds(objects.text(ready or {}, "lastTransitionTime"))
         return (
             bool(node),
             _PHASES.get(phase(pod), 0),
