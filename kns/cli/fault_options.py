@@ -9,7 +9,7 @@ from kns.cli.output import print_json, print_text
 from kns.cluster.model import Cluster
 from kns.engine.faults import LabFaults
 from kns.errors import UsageError
-from kns.kinds.faults import FaultEnd, FaultEndKind
+from kns.kinds.faults import FaultEnd, FaultEndKind, Partition
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
@@ -48,25 +48,40 @@ def _end(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> FaultE
 
 def linked(cluster: Cluster, names: Iterable[str]) -> tuple[FaultEnd, ...]:
     """The same of what has a link of its own: no pod in the host network."""
+    names = tuple(names)
+    _require_links(cluster, names, LINKS)
+    return ends(cluster, names, LINKS)
+
+
+def _require_links(cluster: Cluster, names: Iterable[str], kinds: tuple[LocationKind, ...]) -> None:
     for name in names:
-        item = find(cluster, name, LINKS).item
+        item = find(cluster, name, kinds).item
         if isinstance(item, Pod) and item.host_network:
             raise UsageError(
                 f"{name} is in its node's network: it has no link of its own",
                 hint=f"name its node: {item.node}",
             )
-    return ends(cluster, names, LINKS)
+
+
+def partition_of(cluster: Cluster, one: str, other: str) -> Partition:
+    """The partition between two sides, each a list with commas. UsageError if they make none."""
+    sides = []
+    for text in (one, other):
+        names = tuple(filter(None, text.split(",")))
+        _require_links(cluster, names, WAYS)
+        sides.append(ends(cluster, names, WAYS))
+    if not all(sides):
+        raise UsageError("a side is empty", hint="kns partition node1,node2 node3")
+    if both := next((item for item in sides[0] if item in sides[1]), None):
+        raise UsageError(f"{both} is on both sides", hint="name it on one side")
+    if all(item.kind is FaultEndKind.INTERNET for side in sides for item in side):
+        raise UsageError("both sides are outside the cluster", hint="name a pod or node on one")
+    return Partition(*sides)
 
 
 def way_ends(cluster: Cluster, source: str, target: str) -> tuple[FaultEnd | None, FaultEnd | None]:
     """The two ends of a way; None for `any`. UsageError if they make none."""
-    for name in (source, target):
-        item = None if name == ANY else find(cluster, name, WAYS).item
-        if isinstance(item, Pod) and item.host_network:
-            raise UsageError(
-                f"{name} is in its node's network: it has no link of its own",
-                hint=f"name its node: {item.node}",
-            )
+    _require_links(cluster, (name for name in (source, target) if name != ANY), WAYS)
     start, goal = (None if n == ANY else _end(cluster, n, WAYS) for n in (source, target))
     if start == goal:
         raise UsageError("both ends are the same", hint="name two ends, or one and `any`")

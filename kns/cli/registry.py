@@ -44,6 +44,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "fail": "pull the cable of a node or pod",
         "kill": "crash a pod's containers, or send them a signal",
         "unready": "make a pod not ready: Services leave it out",
+        "partition": "let no packet pass between two sides, or again",
         "netem": "delay, loss, rate … of packets from one place to another",
         "restore": "put cables back, make pods ready; --all: every fault",
     },

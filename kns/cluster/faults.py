@@ -37,6 +37,14 @@ class ImpairedWay:
 
 
 @dataclass(frozen=True, slots=True)
+class Apart:
+    """Two sides between which no packet passes."""
+
+    one: FaultEnds
+    other: FaultEnds
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFaults:
     """What is broken on purpose: as written, and whom it is about. Pods are `namespace/name`."""
 
@@ -45,6 +53,7 @@ class ClusterFaults:
     nodes_down: frozenset[str] = frozenset()
     unready: frozenset[str] = frozenset()
     impaired: tuple[ImpairedWay, ...] = ()
+    apart: tuple[Apart, ...] = ()
 
     def __bool__(self) -> bool:
         return self.written != Faults()
@@ -74,7 +83,15 @@ def resolve_faults(faults: Faults, present: Present) -> ClusterFaults:
         frozenset(down.nodes),
         unready_pods(faults, present.pods),
         tuple(_impaired(faults, present)),
+        tuple(_apart(faults, present)),
     )
+
+
+def _apart(faults: Faults, present: Present) -> Iterator[Apart]:
+    for item in faults.partitions:
+        one, other = ends_of(item.one, present), ends_of(item.other, present)
+        if one and other:
+            yield Apart(one, other)
 
 
 def _impaired(faults: Faults, present: Present) -> Iterator[ImpairedWay]:

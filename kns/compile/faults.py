@@ -8,6 +8,8 @@ Where a packet is impaired is where its addresses are what the fault says: after
     node → outside        the node's eth0                        by the destination
     outside → node        the fabric's port of the node          by the sender's address
     one end alone         the link by which all of it leaves, or comes to it
+
+What a partition keeps apart is discarded there, in both directions.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from kns.state.requirements import Feature, Need
 from kns.state.traffic import (
     NETEM_LIMIT,
     PRIORITY,
+    Discard,
     Netem,
     PacketMatch,
     Queue,
@@ -87,15 +90,30 @@ def with_faults(cluster: Cluster, state: HostState) -> HostState:
 
 def _shapers(cluster: Cluster) -> dict[_Place, Shaper]:
     made: dict[_Place, Shaper] = {}
-    for way in cluster.faults.impaired:
-        queue = queue_of(way.impairment)
-        wishes: dict[_Place, list[PacketMatch]] = {}
-        for wish in _wishes(cluster, way):
-            wishes.setdefault(wish.place, []).extend(wish.matches)
-        for place, matches in wishes.items():
+    for queue, wishes in _queues(cluster):
+        places: dict[_Place, list[PacketMatch]] = {}
+        for wish in wishes:
+            places.setdefault(wish.place, []).extend(wish.matches)
+        for place, matches in places.items():
             before = made.get(place, Shaper(place[1], ()))
             made[place] = _with_class(before, queue, _ordered(matches))
     return made
+
+
+def _queues(cluster: Cluster) -> Iterator[tuple[Queue, Iterator[_Wish]]]:
+    """Each queue that packets go through, with where; what is discarded has one."""
+    if cluster.faults.apart:
+        yield Discard(), _discarded(cluster)
+    for way in cluster.faults.impaired:
+        yield queue_of(way.impairment), _wishes(cluster, way)
+
+
+def _discarded(cluster: Cluster) -> Iterator[_Wish]:
+    """Where packets between the sides of partitions are; a match is what makes it not all."""
+    for item in cluster.faults.apart:
+        for one, other in ((item.one, item.other), (item.other, item.one)):
+            found = _pairs(cluster, one, other)
+            yield from (wish for wish in found if wish.matches)
 
 
 def _with_class(shaper: Shaper, queue: Queue, matches: tuple[PacketMatch, ...]) -> Shaper:
@@ -130,9 +148,13 @@ def _wishes(cluster: Cluster, way: ImpairedWay) -> Iterator[_Wish]:
         for source in _things(cluster, way.sources):
             yield _Wish(_leaving(cluster, source))
     else:
-        for source in _things(cluster, way.sources):
-            for target in _things(cluster, way.targets):
-                yield from _between(cluster, source, target)
+        yield from _pairs(cluster, way.sources, way.targets)
+
+
+def _pairs(cluster: Cluster, sources: FaultEnds, targets: FaultEnds) -> Iterator[_Wish]:
+    for source in _things(cluster, sources):
+        for target in (item for item in _things(cluster, targets) if item is not source):
+            yield from _between(cluster, source, target)
 
 
 def _things(cluster: Cluster, ends: FaultEnds) -> Iterator[_Thing]:

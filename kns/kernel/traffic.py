@@ -1,6 +1,7 @@
 """Traffic control by rtnetlink: a link's shaper as messages, and the shapers that are found.
 
-Sources: linux/pkt_sched.h, linux/pkt_cls.h, net/sched/sch_htb.c, sch_netem.c, sch_tbf.c, cls_u32.c.
+Sources: linux/pkt_sched.h, linux/pkt_cls.h; net/sched/sch_htb.c, sch_netem.c, sch_tbf.c,
+sch_fifo.c, cls_u32.c.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from kns.kernel.netlink import BODY, Socket, attribute, attributes, readdressed
 from kns.state.traffic import (
     PRIORITY,
     UNSHAPED,
+    Discard,
     Netem,
     PacketMatch,
     Queue,
@@ -42,6 +44,8 @@ KIND, OPTIONS = 1, 2
 _NEW = NLM_F_CREATE | NLM_F_EXCL
 
 _U32 = struct.Struct("=I")
+#: struct tc_fifo_qopt: limit, in packets for pfifo
+_NO_ROOM = _U32.pack(0)
 #: struct tc_ratespec: cell_log, linklayer (1: Ethernet), overhead, cell_align, mpu, bytes/s
 _RATESPEC = struct.Struct("=BBHhHI")
 _ETHERNET = 1
@@ -131,6 +135,8 @@ def _queue_options(queue: Queue) -> tuple[str, bytes]:
         parms = _ratespec(queue.rate) + nothing + _TBF_REST.pack(queue.limit, 0, 0)
         burst = attribute(_TBF_BURST, _U32.pack(queue.burst))
         return "tbf", attribute(_TBF_PARMS, parms) + burst
+    if isinstance(queue, Discard):
+        return "pfifo", _NO_ROOM
     # netem reorders every gap-th packet with that probability
     gap = 1 if queue.reorder else 0
     head = _NETEM.pack(0, queue.limit, _part(queue.loss), gap, _part(queue.duplicate), 0)
@@ -218,6 +224,8 @@ def _read_queue(kind: str, options: bytes) -> Queue | None:
         queue = TokenBucket(_RATESPEC.unpack_from(parms)[5] * 8)
         limit = _TBF_REST.unpack_from(parms, 2 * _RATESPEC.size)[0]
         return queue if limit == queue.limit else None
+    if kind == "pfifo":
+        return Discard() if options[: _U32.size] == _NO_ROOM else None
     if kind != "netem":
         return None
     _latency, limit, loss, _gap, duplicate, _jitter = _NETEM.unpack_from(options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kns.kinds.faults import FaultEnd, Faults, NetemFault
+from kns.kinds.faults import FaultEnd, Faults, NetemFault, Partition
 
 
 def with_link_down(faults: Faults, *ends: FaultEnd) -> Faults:
@@ -45,6 +45,27 @@ def without_netem(
         if not (_maybe_same(item.source, source) and _maybe_same(item.target, target))
     )
     return replace(faults, netem=tuple(kept))
+
+
+def with_partition(faults: Faults, partition: Partition) -> Faults:
+    """Nothing passes between its sides, too."""
+    others = without_partition(faults, partition).partitions
+    return replace(faults, partitions=(*others, partition))
+
+
+def without_partition(faults: Faults, partition: Partition | None = None) -> Faults:
+    """These sides are not apart, whichever was named first; None: none are."""
+    kept = (item for item in faults.partitions if partition and not _same_sides(item, partition))
+    return replace(faults, partitions=tuple(kept))
+
+
+def _same_sides(one: Partition, other: Partition) -> bool:
+    straight = _same_ends(one.one, other.one) and _same_ends(one.other, other.other)
+    return straight or (_same_ends(one.one, other.other) and _same_ends(one.other, other.one))
+
+
+def _same_ends(one: tuple[FaultEnd, ...], other: tuple[FaultEnd, ...]) -> bool:
+    return not _without(one, other) and not _without(other, one)
 
 
 def _maybe_same(one: FaultEnd | None, other: FaultEnd | None) -> bool:

@@ -90,21 +90,36 @@ class NetemFault:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """No packet passes between one side and the other, in neither direction."""
+
+    one: tuple[FaultEnd, ...]
+    other: tuple[FaultEnd, ...]
+
+    def to_document(self) -> dict[str, object]:
+        """As the lab file has it."""
+        return {"between": [str(item) for item in self.one], "and": [str(i) for i in self.other]}
+
+
+@dataclass(frozen=True, slots=True)
 class Faults:
     """What is broken on purpose.
 
-    Links that are down, as if somebody had pulled the cable; packets that are delayed, lost or
-    held back on their way; pods that are not ready, whatever their probes say.
+    Links that are down, as if somebody had pulled the cable; sides between which nothing passes;
+    packets that are delayed, lost or held back on their way; pods that are not ready, whatever
+    their probes say.
     """
 
     links_down: tuple[FaultEnd, ...] = ()
     netem: tuple[NetemFault, ...] = ()
     unready: tuple[FaultEnd, ...] = ()
+    partitions: tuple[Partition, ...] = ()
 
     def to_document(self) -> dict[str, object]:
         """What the Lab document's `faults` would have to be; only what there is."""
         written: dict[str, object] = {
             "linksDown": [str(item) for item in self.links_down],
+            "partitions": [item.to_document() for item in self.partitions],
             "netem": [item.to_document() for item in self.netem],
             "unready": [str(item) for item in self.unready],
         }
@@ -271,14 +286,23 @@ _NETEM = Shape(
     " and `jitter` (`50ms`), `loss`, `duplicate`, `corrupt`, `reorder` (`1%`), `rate` (`10mbit`)."
     " Ends are pods, nodes with their pods, hosts of the internet, `svc/x`: the pods behind it.",
 )
+_SIDE = ListOf(_END, filled=True)
+_PARTITION = Shape(
+    Partition,
+    Field("between", _SIDE, "one", required=True),
+    Field("and", _SIDE, "other", required=True),
+    title="Partition",
+    doc="Two sides between which no packet passes, in neither direction. Ends are those of netem.",
+)
 SHAPE = Shape(
     Faults,
     Field("linksDown", ListOf(_END)),
+    Field("partitions", ListOf(_PARTITION)),
     Field("netem", ListOf(_NETEM)),
     Field("unready", ListOf(_END)),
     doc="What is broken on purpose. `linksDown`: pods and nodes whose cable is pulled: their eth0"
-    " has no carrier. `netem`: impaired packets. `unready`: pods that are not ready, whatever their"
-    " probes say.",
+    " has no carrier. `partitions`: sides between which nothing passes. `netem`: impaired packets."
+    " `unready`: pods that are not ready, whatever their probes say.",
 )
 
 

@@ -15,15 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from kns.addresses import IPAddress
-from kns.cluster.faults import FaultEnds, ImpairedWay
+from kns.cluster.faults import ImpairedWay
 from kns.kinds.faults import Impairment
 from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
+from kns.promise import partitions
 from kns.promise.flow import NO_WAY, Backend, Flow, ProxyEntry, Stage, Stop
 from kns.promise.location import label
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import gateway_for
+from kns.promise.partitions import is_one
 
 #: microseconds of delay that a question and its answer survive: the shortest patience is a second
 LONG_DELAY = 200_000
@@ -45,18 +47,27 @@ def sender_cut(lookup: Lookup, flow: Flow) -> str:
     sender = lookup.sender(flow.source)
     if not isinstance(sender, Pod) or flow.destination.is_loopback:
         return ""
-    return "" if flow.destination in sender.addresses else _pod_link(lookup, sender)
+    if flow.destination in sender.addresses:
+        return ""
+    return _pod_link(lookup, sender) or partitions.at_sender(lookup, sender, flow.destination)
 
 
 def entry_cut(lookup: Lookup, flow: Flow, entry: ProxyEntry) -> str:
     """Why the flow does not come to the node that would translate it; else nothing."""
     if not lookup.cluster.faults:
         return ""
-    return next(_node_links(lookup, (_start(lookup, flow), entry.node.name)), "")
+    nodes = (_start(lookup, flow), entry.node.name)
+    reason = next(_node_links(lookup, nodes), "")
+    return reason or partitions.on_the_way(lookup, (_first(lookup, flow, entry), entry.node))
 
 
-def cut(lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend) -> str:
-    """Why the flow does not come to the backend, translated at `entry` (None: nowhere)."""
+def cut(
+    lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend, source: IPAddress
+) -> str:
+    """Why the flow does not come to the backend, translated at `entry` (None: nowhere).
+
+    `source` is the client's address as the backend would see it.
+    """
     if not lookup.cluster.faults:
         return ""
     sender = lookup.sender(flow.source)
@@ -66,24 +77,32 @@ def cut(lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend) 
     if target is not None and (reason := _pod_link(lookup, target)):
         return reason
     nodes = tuple(_nodes(lookup, flow, entry, backend))
-    return next(_node_links(lookup, nodes), "")
+    if reason := next(_node_links(lookup, nodes), ""):
+        return reason
+    last = lookup.nodes.get(backend.node) or lookup.hosts.get(backend.address)
+    between = map(lookup.nodes.get, nodes[1:-1])
+    reason = partitions.on_the_way(lookup, (_first(lookup, flow, entry), *between, last))
+    return reason or (partitions.at_target(lookup, source, target) if target else "")
 
 
 def hampered(lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Backend) -> str:
     """Why it can't be promised that the flow is answered: packets are lost on purpose; or nothing.
 
     What only takes longer is answered, unless it takes longer than anybody waits. The answers'
-    way counts as well.
+    way counts as well. Of a partition that does not cut the flow it counts whether its packets
+    bear the addresses of both sides on some link: translation decides.
     """
     faults = lookup.cluster.faults
     sender = lookup.sender(flow.source)
     is_loopback = entry is None and (flow.destination.is_loopback or backend.pod is sender)
-    if not faults.impaired or is_loopback:
+    if not (faults.impaired or faults.apart) or is_loopback:
         return ""
     nodes = tuple(_nodes(lookup, flow, entry, backend))
     target = lookup.pods.get(backend.address) or lookup.nodes.get(backend.node)
     ends = (sender, target or lookup.hosts.get(backend.address))
     passed = (*ends, *(lookup.nodes.get(name) for name in nodes))
+    if reason := partitions.maybe(lookup, passed):
+        return reason
     leaves = len(set(nodes)) > 1
     met = (way for way in faults.impaired if _meets(way, passed, leaves=leaves))
     return next(filter(None, (_serious(way.impairment) for way in met)), "")
@@ -106,19 +125,7 @@ def _meets(way: ImpairedWay, passed: Sequence[object], *, leaves: bool) -> bool:
     sides = [side for side in (way.sources, way.targets) if side is not None]
     if len(sides) == 1 and not leaves:
         sides = [replace(side, nodes=()) for side in sides]
-    return all(any(_is_one(item, side) for item in passed) for side in sides)
-
-
-def _is_one(item: object, side: FaultEnds) -> bool:
-    match item:
-        case Pod():
-            return item.full_name in side.pods or item.node in side.nodes
-        case Node():
-            return item.name in side.nodes
-        case InternetHost():
-            return item.name in side.hosts
-        case _:
-            return False
+    return all(any(is_one(item, side) for item in passed) for side in sides)
 
 
 def _pod_link(lookup: Lookup, pod: Pod) -> str:
@@ -154,6 +161,14 @@ def _start(lookup: Lookup, flow: Flow) -> str:
             return sender.name
         case _:
             return _OUTSIDE
+
+
+def _first(lookup: Lookup, flow: Flow, entry: ProxyEntry | None) -> Node | InternetHost | None:
+    """The node or host whose packets they are at first; None: a balancer's outside."""
+    sender = lookup.sender(flow.source)
+    if isinstance(sender, InternetHost):
+        return sender if entry is None else lookup.hosts.get(entry.client)
+    return lookup.nodes.get(_start(lookup, flow))
 
 
 def _leaves_at_home(lookup: Lookup, flow: Flow, entry: ProxyEntry | None) -> Pod | None:

@@ -73,7 +73,7 @@ def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         return Promise(flow, (), lost, way.frontend, way.entries)
     ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]
     answers, denied = _answers(lookup, flow, ways)
-    if reason := _hampered(lookup, flow, ways):
+    if reason := _hampered(lookup, flow, ways, denied):
         return Promise(flow, (), Stop(Stage.FAULT, (), reason), way.frontend, way.entries)
     if way.balancer is not None and way.balancer.mode != L2 and _is_cut(denied):
         return Promise(flow, (), _unsettled(denied[0].reason), way.frontend, way.entries)
@@ -115,14 +115,21 @@ def _lost_on_the_way(lookup: Lookup, flow: Flow, way: FlowRoute) -> Stop | None:
     return stopped(reason) if len(cuts) == 1 else _unsettled(reason)
 
 
-def _hampered(lookup: Lookup, flow: Flow, ways: list[tuple[ProxyEntry, Translation]]) -> str:
-    """Why it can't be told whether one of the backends answers; else nothing."""
+def _hampered(
+    lookup: Lookup,
+    flow: Flow,
+    ways: list[tuple[ProxyEntry, Translation]],
+    denied: tuple[Denial, ...],
+) -> str:
+    """Why it can't be told whether one of the other backends answers; else nothing."""
+    silent = [item.backend for item in denied]
     found = (
         hampered(lookup, flow, entry, backend)
         for entry, translation in ways
         for backend in translation.backends
+        if backend not in silent
     )
-    return next(filter(None, found), "") if lookup.cluster.faults.impaired else ""
+    return next(filter(None, found), "") if lookup.cluster.faults else ""
 
 
 def _is_cut(denied: tuple[Denial, ...]) -> bool:
@@ -162,10 +169,10 @@ def _answers(
     denied: list[Denial] = []
     for entry, translation in ways:
         for backend in translation.backends:
-            if reason := cut(lookup, flow, entry, backend):
+            source = _source(lookup, entry, translation, backend)
+            if reason := cut(lookup, flow, entry, backend, source):
                 denied.append(Denial(backend, reason, NO_WAY))
                 continue
-            source = _source(lookup, entry, translation, backend)
             found = rulings(lookup, flow, entry, backend, source)
             denying = denial(found)
             if denying is not None:
@@ -220,7 +227,7 @@ def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         entry = host_port_entry(lookup, flow, source, mapped)
         source, note = host_port_source(lookup, flow, source, mapped), "a host port"
         backend = mapped
-    if reason := cut(lookup, flow, entry, backend):
+    if reason := cut(lookup, flow, entry, backend, source):
         return Promise(flow, stop=stopped(reason))
     if reason := hampered(lookup, flow, entry, backend):
         return Promise(flow, stop=Stop(Stage.FAULT, (), reason))

@@ -11,6 +11,8 @@ def fault_words(faults: Faults) -> Iterator[str]:
     """What is broken, kind by kind."""
     if faults.links_down:
         yield f"link down: {_names(faults.links_down)}"
+    for partition in faults.partitions:
+        yield f"apart: {_names(partition.one)} | {_names(partition.other)}"
     for item in faults.netem:
         ends = f"{_end(item.source)} → {_end(item.target)}"
         words = (f"{name} {value}" for name, value in item.impairment.to_document().items())

@@ -2,7 +2,7 @@
 
     Shaper                   the root: an HTB qdisc `1:` whose own rate nobody reaches
     └── TrafficClass 1:N     what its matches choose, or what nothing else does
-        └── Netem or TokenBucket
+        └── Netem, TokenBucket or Discard
 
 HTB and u32 are in kernels that have no other classes and filters.
 """
@@ -56,7 +56,12 @@ class TokenBucket:
         return self.burst + max(self.rate // 80, 65_536)
 
 
-Queue = Netem | TokenBucket
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A pfifo qdisc without room: every packet is dropped. It is in every kernel."""
+
+
+Queue = Netem | TokenBucket | Discard
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +107,19 @@ class Shaper:
 
     @property
     def filters(self) -> Iterator[tuple[PacketMatch, int]]:
-        """Each match with its class, in the order in which they are tried: the most exact first."""
-        pairs = [(match, item.number) for item in self.classes for match in item.matches]
-        yield from sorted(pairs, key=lambda pair: (PRIORITY[pair[0].protocol], -pair[0].length))
+        """Each match with its class, in the order in which they are tried.
+
+        What is discarded comes first, then the most exact.
+        """
+        pairs = [(match, item) for item in self.classes for match in item.matches]
+        pairs.sort(
+            key=lambda pair: (
+                PRIORITY[pair[0].protocol],
+                not isinstance(pair[1].queue, Discard),
+                -pair[0].length,
+            )
+        )
+        yield from ((match, item.number) for match, item in pairs)
 
 
 #: tc's priorities: filters of one have one protocol
@@ -133,6 +148,8 @@ def queue_words(queue: Queue) -> str:
     """The qdisc as `tc` takes it."""
     if isinstance(queue, TokenBucket):
         return f"tbf rate {queue.rate}bit burst {queue.burst} limit {queue.limit}"
+    if isinstance(queue, Discard):
+        return "pfifo limit 0"
     words = ["netem", f"limit {queue.limit}"]
     if queue.delay:
         jitter = f" {queue.jitter}us" if queue.jitter else ""

@@ -120,6 +120,31 @@ def test_a_rate_that_somebody_takes_off_is_drift() -> None:
     ]
 
 
+def test_between_the_sides_of_a_partition_nothing_passes() -> None:
+    shown = faults("partition", "node1,internet", "pod2")
+    assert shown == {"partitions": [{"between": ["node/node1", "internet"], "and": ["pod/pod2"]}]}
+    assert (status()["healthy"], status()["drift"]) == (True, [])
+    failed = kns("probe", "pod1", "pod2")
+    assert failed.returncode == 1
+    assert "as it must be: a partition keeps node1 and pod2 apart" in failed.stdout
+    done = kns("verify")
+    assert done.returncode == 0, done.stdout
+    # whichever side is named first, and twice is once
+    assert faults("partition", "pod/pod2", "internet,node1") == {
+        "partitions": [{"between": ["pod/pod2"], "and": ["internet", "node/node1"]}]
+    }
+    assert faults("partition", "--heal", "node1,internet", "pod2") == {}
+    assert kns("probe", "pod1", "pod2").returncode == 0
+
+
+def test_a_partition_of_nodes_is_healed_with_all_others() -> None:
+    faults("partition", "node1", "node2")
+    assert len(faults("partition", "pod1", "svc/svc-a")["partitions"]) == 2
+    assert kns("exec", "node1", "--", "tc", "qdisc", "del", "dev", "eth0", "root").returncode == 0
+    assert status()["drift"] == ["node1: tc on eth0: pfifo limit 0"]
+    assert faults("partition", "--heal") == {}
+
+
 def test_setting_a_way_again_replaces_what_it_was() -> None:
     faults("netem", "set", "any", "pod2", "--rate", "5mbit")
     found = faults("netem", "set", "any", "pod/pod2", "--rate", "1500kbit")
@@ -208,6 +233,13 @@ def test_a_fault_of_the_file_is_restored_by_up(lab: Path, tmp_path: Path) -> Non
         (("kill", "node1"), "there is no pod 'node1'"),
         (("kill", "pod1", "-c", "nothing"), "pod default/pod1 has no container 'nothing'"),
         (("kill", "pod1", "--signal", "GO"), "there is no signal 'GO'"),
+        (("partition",), "which two sides?"),
+        (("partition", "pod1"), "which two sides?"),
+        (("partition", "--heal", "pod1"), "which two sides?"),
+        (("partition", "pod1,node1", "node2,pod1"), "pod/pod1 is on both sides"),
+        (("partition", ",", "pod1"), "a side is empty"),
+        (("partition", "pod1", "nowhere"), "there is no"),
+        (("partition", "--heal", "pod1", "pod2"), "pod1 and pod2 are not apart"),
         (("netem", "clear", "pod1"), "from pod1 to whom?"),
         (("netem", "clear", "pod1", "pod2"), "nothing impairs packets from pod1 to pod2"),
     ],

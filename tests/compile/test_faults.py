@@ -12,7 +12,7 @@ from kns.cluster.resolve import resolve
 from kns.compile.lab import compile_host
 from kns.kinds.load import load_lab_text
 from kns.state.model import HostState
-from kns.state.traffic import Netem, PacketMatch, TokenBucket
+from kns.state.traffic import Discard, Netem, PacketMatch, TokenBucket
 
 HEAD = """\
 apiVersion: kns/v1
@@ -126,6 +126,48 @@ def test_a_fault_that_is_gone_leaves_nothing_on_pods_that_stay() -> None:
     assert compile_host(after, before) == host
     sound = replace(after, faults=ClusterFaults())
     assert compile_host(sound, before) == compile_host(sound)
+
+
+def apart(sides: str, *faults: str) -> HostState:
+    """The state of a lab with a partition, and others of its faults."""
+    lines = "".join(f"  - {fault}\n" for fault in faults)
+    head = HEAD if lines else HEAD.removesuffix("  netem:\n")
+    text = f"{head}{lines}  partitions: [{{{sides}}}]\n"
+    return compile_host(resolve(load_lab_text(text).spec).cluster)
+
+
+def test_a_partition_discards_in_both_directions() -> None:
+    state = apart("between: [pod1, node1], and: [node2]")
+    spaces = {space.name.removeprefix("kns.lab."): space for space in state.netns}
+    queues = {
+        type(item.queue) for space in state.netns for s in space.shapers for item in s.classes
+    }
+    assert queues == {Discard}
+    places = {name: len(space.shapers) for name, space in spaces.items() if space.shapers}
+    # pod1's own way out; its node's way out and its port to pod1; node2's, and its ports to pods
+    assert places == {"pod1": 1, "node1": 2, "node2": 3}
+    macs = {
+        match.destination_mac: name
+        for name, space in spaces.items()
+        for s in space.shapers
+        for match, _ in s.filters
+        if match.destination_mac
+    }
+    eth0 = {link.mac: name for name, space in spaces.items() for link in space.links}
+    assert {eth0[mac]: name for mac, name in macs.items()} == {"node1": "node2", "node2": "node1"}
+
+
+def test_what_is_discarded_counts_before_what_is_impaired() -> None:
+    state = apart("between: [node1], and: [pod2]", "{from: pod1, to: pod2, rate: 1mbit}")
+    (shaper,) = next(
+        space.shapers for space in state.netns if space.name.endswith("node2") and space.shapers
+    )
+    kinds = {item.number: type(item.queue) for item in shaper.classes}
+    found = [(words_of(match), kinds[number]) for match, number in shaper.filters]
+    assert {words for words, kind in found[:-1]} == NODE1
+    assert {kind for _, kind in found[:-1]} == {Discard}
+    assert found[-1] == (POD1, TokenBucket)
+    assert shaper.default == 0
 
 
 def test_a_lab_without_faults_has_no_shapers() -> None:

@@ -15,7 +15,7 @@ from kns.kernel.processes import Context, run
 from kns.plan.diff import plan
 from kns.plan.shell import script
 from kns.state.model import Bridge, HostState, Link, Netns, RuleNames, loopback
-from kns.state.traffic import Netem, PacketMatch, Shaper, TokenBucket, TrafficClass
+from kns.state.traffic import Discard, Netem, PacketMatch, Shaper, TokenBucket, TrafficClass
 
 NAME = "kns.traffictest.a"
 MATCHES = (
@@ -31,6 +31,7 @@ RATES = Shaper(
         TrafficClass(1, TokenBucket(1_000_000), MATCHES[:3]),
         TrafficClass(2, TokenBucket(12_345_672), MATCHES[3:]),
         TrafficClass(3, TokenBucket(2_000_000_000)),
+        TrafficClass(4, Discard(), (PacketMatch(source=ip_network("10.244.0.0/16")),)),
     ),
     default=3,
 )
@@ -75,7 +76,9 @@ def tc(*words: str) -> None:
 def test_rates_read_back_as_they_were_set() -> None:
     assert converge(state(RATES)) > 0
     assert converge(state(RATES)) == 0
-    faster = replace(RATES, classes=(*RATES.classes[:2], TrafficClass(3, TokenBucket(8_000))))
+    faster = replace(
+        RATES, classes=(*RATES.classes[:2], TrafficClass(3, TokenBucket(8_000)), RATES.classes[3])
+    )
     assert converge(state(faster)) == 2
     assert converge(state(faster)) == 0
     assert converge(state()) == 1
@@ -89,6 +92,7 @@ def test_rates_read_back_as_they_were_set() -> None:
         "qdisc del dev br0 root",
         "qdisc del dev br0 parent 1:2",
         "qdisc replace dev br0 parent 1:2 handle 9: tbf rate 1mbit burst 16kb limit 99000",
+        "qdisc replace dev br0 parent 1:4 handle 5: pfifo limit 10",
         "class add dev br0 parent 1: classid 1:9 htb rate 1mbit",
         "filter del dev br0 parent 1: prio 2",
         "filter add dev br0 parent 1: protocol ip prio 9 u32 match ip src 10.0.0.9 flowid 1:1",

@@ -188,6 +188,84 @@ def test_what_only_takes_longer_or_goes_elsewhere_is_promised(
     assert (found.stop, found.outcomes) == (None, (Outcome.CONNECTED,))
 
 
+PARTITION = f"{TEXT}  partitions:\n"
+
+
+@pytest.mark.parametrize(
+    ("between", "other", "source", "target", "ends"),
+    [
+        # between nodes: on their cables, whatever crosses them
+        ("node1", "node2", "pod1", "web-2", ("node1", "node2")),
+        ("node1", "node2", "web-2", "pod1:8080", ("node2", "node1")),
+        ("node1", "node2, node3", "node1", "node3", ("node1", "node3")),
+        ("node1", "node3", "agent", "pod1:8080", ("node3", "node1")),
+        ("node1", "node2", "pod1", "node2:30080", ("node1", "node2")),
+        ("internet", "node2", "internet", "node2:30080", ("internet", "node2")),
+        ("internet", "node2", "web-2", "internet:80", ("node2", "internet")),
+        ("node3", "internet", "node3", "internet:80", ("node3", "internet")),
+        # at a pod, by whom it comes from
+        ("pod1", "web-2", "pod1", "web-2:8080", ("pod1", "web-2")),
+        ("pod1", "web-2", "web-2", "pod1", ("web-2", "pod1")),
+        ("pod1", "svc/web", "pod1", "svc/web:80", ("pod1", "web-1")),
+        ("pod1", "node2", "pod1", "web-2", ("pod1", "node2")),
+        ("pod1", "node2", "web-2", "pod1", ("node2", "pod1")),
+        ("pod1", "node2", "node2", "pod1:8080", ("node2", "pod1")),
+        ("pod1", "node1", "node1", "pod1", ("node1", "pod1")),
+        # at a pod, by where it sends to
+        ("pod1", "node2", "pod1", "node2", ("pod1", "node2")),
+        ("pod1", "node2", "pod1", "node2:30080", ("pod1", "node2")),
+        ("pod1", "internet", "pod1", "internet:80", ("pod1", "internet")),
+    ],
+)
+def test_what_a_partition_cuts_off_gets_no_answer(
+    between: str, other: str, source: str, target: str, ends: tuple[str, str]
+) -> None:
+    for sides in (f"between: [{between}], and: [{other}]", f"between: [{other}], and: [{between}]"):
+        found = promised(f"{PARTITION}  - {{{sides}}}\n", source, target)
+        assert found.stop is not None
+        reason = f"a partition keeps {ends[0]} and {ends[1]} apart"
+        assert (found.outcomes, found.stop.reason) == (NO_WAY, reason)
+
+
+@pytest.mark.parametrize(
+    ("between", "other", "source", "target"),
+    [
+        ("node1", "node2", "pod1", "web-1"),
+        ("node1", "node2", "pod1", "web-3"),
+        ("node1", "node2", "web-2", "lost"),
+        ("node1", "node2", "internet", "node1:9100"),
+        ("pod1", "web-2", "node1", "web-2"),
+        ("pod1", "web-2", "web-1", "web-2:8080"),
+        ("pod1", "node1", "pod1", "web-2"),
+        ("pod1", "svc/web", "pod1", "lost:8080"),
+        ("internet", "node2", "web-1", "internet:80"),
+    ],
+)
+def test_what_passes_no_partition_goes_on(
+    between: str, other: str, source: str, target: str
+) -> None:
+    sides = f"between: [{between}], and: [{other}]"
+    found, sound = (
+        promised(f"{PARTITION}  - {{{sides}}}\n", source, target),
+        promised(TEXT, source, target),
+    )
+    is_own = (between, other, target) == ("pod1", "node1", "web-2")
+    # by its own node's addresses it passes; which of them it meets can't be told
+    assert (found.outcomes, found.names) == (((), ()) if is_own else (sound.outcomes, sound.names))
+
+
+def test_a_service_still_leads_to_whom_a_partition_keeps_away() -> None:
+    text = f"{PARTITION}  - {{between: [pod1], and: [web-2]}}\n"
+    found = promised(text, "pod1", "svc/web:80")
+    assert found.names == ("web-1", "web-3")
+    assert found.outcomes == (Outcome.CONNECTED, *NO_WAY)
+    # a third node masquerades: the packets bear its address
+    found = promised(text, "pod1", "node3:30080")
+    assert found.stop is not None
+    assert found.outcomes == ()
+    assert found.stop.reason == "a partition that pod1 is in may keep it from its way"
+
+
 def test_what_can_not_be_promised_is_left_out_and_told() -> None:
     text = f"{IMPAIRED}  - {{from: node2, loss: 1%}}\n"
     found = cluster_checks(resolve(load_lab_text(text).spec).cluster)

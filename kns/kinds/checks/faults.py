@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kns.errors import Problem
-from kns.kinds.faults import FaultEnd, FaultEndKind, NetemFault
+from kns.kinds.faults import FaultEnd, FaultEndKind, NetemFault, Partition
 from kns.kinds.placement import expand_pods
 from kns.kinds.pod import Pod
 from kns.kinds.sources import Sources
@@ -23,6 +23,8 @@ def check_faults(sources: Sources) -> Iterator[Problem]:
         yield from known.problems(item, ("faults", "linksDown", index))
     for index, fault in enumerate(faults.netem):
         yield from known.netem_problems(fault, ("faults", "netem", index))
+    for index, partition in enumerate(faults.partitions):
+        yield from known.partition_problems(partition, ("faults", "partitions", index))
     for index, item in enumerate(faults.unready):
         yield from known.pod_problems(item, ("faults", "unready", index))
 
@@ -59,14 +61,32 @@ class _Known:
             if item is None:
                 continue
             outside += self._is_host(item)
-            if not self._is_service(item) and not self._is_host(item):
-                yield from self.problems(item, (*path, field))
+            yield from self._end_problems(item, (*path, field))
         if fault.source is not None and str(fault.source) == str(fault.target):
             message = f"Invalid value: {shown(str(fault.source))}: both ends are the same"
             yield self.sources.place.problem((*path, "to"), message, "leave one of them out")
         elif outside == 2:
             message = "Invalid value: both ends are outside the cluster"
             yield self.sources.place.problem(path, message, "name a pod or node as one of them")
+
+    def partition_problems(self, partition: Partition, path: Path) -> Iterator[Problem]:
+        """What is wrong with the ends of a partition's sides."""
+        problem = self.sources.place.problem
+        for field, side in (("between", partition.one), ("and", partition.other)):
+            for index, item in enumerate(side):
+                yield from self._end_problems(item, (*path, field, index))
+        names = {str(item) for item in partition.one}
+        for index, item in enumerate(partition.other):
+            if str(item) in names:
+                message = f"Invalid value: {shown(str(item))}: it is on both sides"
+                yield problem((*path, "and", index), message, "name it on one side")
+        if all(map(self._is_host, (*partition.one, *partition.other))):
+            message = "Invalid value: both sides are outside the cluster"
+            yield problem(path, message, "name a pod or node on one of them")
+
+    def _end_problems(self, item: FaultEnd, path: Path) -> Iterator[Problem]:
+        if not self._is_service(item) and not self._is_host(item):
+            yield from self.problems(item, path)
 
     def _is_service(self, item: FaultEnd) -> bool:
         wanted = (item.namespace, item.name)
