@@ -30,6 +30,9 @@ from kns.kinds.service import Service, ServiceType, TrafficPolicy
 #: the controller of ingress-nginx, as an IngressClass names it
 CONTROLLER = "k8s.io/ingress-nginx"
 HTTP, HTTPS = 80, 443
+#: seconds that nginx waits for an endpoint to take a connection, and how many it tries for one
+#: request: ingress-nginx' defaults of proxy-connect-timeout and proxy-next-upstream-tries
+CONNECT_SECONDS, TRIES = 5, 3
 #: the name of the certificate for hosts that have none of their own
 DEFAULT_CERTIFICATE = "default"
 DEFAULT_CERTIFICATE_HOST = "ingress.local"

@@ -23,9 +23,9 @@ from kns.probe.identify import request_headers
 from kns.probe.model import Attempt
 from kns.probe.names import search
 from kns.probe.target import DEFAULT_PATH, TARGETS, Target, TargetOptions
-from kns.promise.flow import Outcome
+from kns.promise.flow import Flow, Outcome
 from kns.promise.ingress_rules import Decision, backends_of, decide, redirects
-from kns.promise.location import LocationKind
+from kns.promise.location import Location, LocationKind
 from kns.promise.lookup import Lookup
 
 #: who answers where no backend was asked
@@ -111,9 +111,27 @@ def notes(cluster: Cluster, target: Target, attempts: Sequence[Attempt]) -> tupl
     if not headers:
         statuses = sorted({attempt.status or 0 for attempt in attempts} & _OWN_ANSWERS.keys())
         found += [f"nginx itself answered {status}: {_OWN_ANSWERS[status]}" for status in statuses]
+        found += filter(None, [_why_silent(cluster, decision) if 504 in statuses else ""])
     locations = sorted({attempt.location for attempt in attempts if attempt.location})
     found += [f"redirected to {location}" for location in locations[:1]]
     return tuple(found)
+
+
+def _why_silent(cluster: Cluster, decision: Decision) -> str:
+    """The network policy that keeps nginx from an endpoint, and the kernel's rule; else nothing."""
+    lookup, controller = Lookup(cluster), cluster.ingress_controller
+    if controller is None or not cluster.network_policies:
+        return ""
+    flows = (
+        Flow(Location(pod), backend.address, backend.port)
+        for pod in cluster.pods
+        if pod.full_name in controller.pods
+        for backend in backends_of(lookup, decision)
+    )
+    # walks through compiled rules, which nobody else here needs
+    from kns.probe.policy import why_denied  # noqa: PLC0415
+
+    return next(filter(None, (why_denied(cluster, flow) for flow in flows)), "")
 
 
 def _owner(known: Mapping[IPAddress, str], text: str) -> str:

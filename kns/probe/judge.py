@@ -115,6 +115,8 @@ def _attempts(expectation: Expectation, seen: tuple[Attempt, ...]) -> Judgement:
 
 
 def _problems(expectation: Expectation, seen: Sequence[Attempt]) -> Iterator[str]:
+    if expectation.failure is not None:
+        seen = [attempt for attempt in seen if attempt.status != expectation.failure]
     wrong = [attempt for attempt in seen if attempt.outcome not in expectation.outcomes]
     if wrong:
         counts = Counter(attempt.outcome for attempt in wrong)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from kns.addresses import IPAddress, IPFamily
+from kns.cluster.ingress import CONNECT_SECONDS, TRIES
 from kns.cluster.model import Cluster
 from kns.errors import KnsError, UsageError
 from kns.kinds.common import Protocol
@@ -230,7 +231,10 @@ def _request(goal: Target, options: ProbeOptions, trusted: str) -> curl.CurlRequ
         source_port=options.source_port,
     )
     if goal.by_ingress:
-        request = replace(request, connect_to=(f"::{in_url(str(goal.address))}:{goal.port}",))
+        # nginx says 504 after it has waited for endpoints that stay silent
+        patience = request.timeout + TRIES * CONNECT_SECONDS
+        place = f"::{in_url(str(goal.address))}:{goal.port}"
+        request = replace(request, timeout=patience, connect_to=(place,))
     elif goal.url and goal.address is not None and not goal.hostname:
         # a URL by the name of an object: pinned to its address, since no resolver knows it
         host = urlsplit(goal.url).hostname

@@ -47,6 +47,8 @@ class Http:
     host: str = ""
     scheme: str = "http"
     headers: tuple[str, ...] = ()
+    #: seconds that whoever takes the connection may have to wait for others before it answers
+    delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,8 @@ class Expectation:
     #: each of these pairs must have been seen: every way in is used
     every_source: bool = False
     status: int | None = None
+    #: a status that may come instead, with nothing of what an answer must have
+    failure: int | None = None
     #: `localEndpoints` in the body of a health check's answer
     local_endpoints: int | None = None
     #: a failure must come at once: REJECT answers, DROP leaves the client waiting

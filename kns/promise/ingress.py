@@ -1,28 +1,28 @@
 """What Kubernetes promises of Ingresses to the world outside, as checks. Pure.
 
-Each host of a rule is asked for each of its paths, for what lies below and beside them; a wildcard
-host for a name of one label and of two; a host that nobody named. What must come of it is decided
-by `ingress_rules`:
+What is asked for is in `ingress_requests`; what must come of it is decided by `ingress_rules`:
 
     route         200 by the service's endpoints, who see nginx, and the client in X-Forwarded-For
     redirect      308 to https
     denied        403 by an allow or deny list
     no-endpoints  503
+    unreachable   504 where network policies keep nginx from every endpoint
+    kept-out      nothing, where they keep the client from nginx
     no-rule       404
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from urllib.parse import quote, unquote
+from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import Entrance, entrance, served
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
-from kns.kinds.ingress import Ingress, IngressPath, PathType
+from kns.kinds.ingress import Ingress
 from kns.kinds.internet import InternetHost
+from kns.kinds.pod import Pod
 from kns.promise import sampling
 from kns.promise.check import (
     Check,
@@ -36,26 +36,27 @@ from kns.promise.check import (
 )
 from kns.promise.chisquare import requests_to_see_all
 from kns.promise.endpoints import serves_http
-from kns.promise.flow import Backend, Flow
+from kns.promise.flow import Backend, Flow, Outcome, Promise
+from kns.promise.ingress_requests import IngressRequest, requests_of
 from kns.promise.ingress_rules import (
     Decision,
     admits,
     backends_of,
     decide,
-    has_tls,
     is_restricted,
     redirects,
-    site_of,
 )
+from kns.promise.ingress_upstream import Upstream, upstream
 from kns.promise.location import Location
 from kns.promise.lookup import Lookup
 from kns.promise.promise import promise
+from kns.promise.steps import SHORT_PATIENCE
 
 PATH = "internet-to-ingress"
-#: the kind of checks of requests that a backend gets
-ROUTE = "route"
-#: a name that no rule means
-NOBODY = "kns-nobody.invalid"
+#: the kinds of checks of requests that nginx hands on, or tries to
+ROUTE, UNREACHABLE = "route", "unreachable"
+#: so many requests to a service some of whose endpoints nginx waits for in vain
+SILENT_REQUESTS = 2
 #: so many requests of a lab are tried
 MAX_REQUESTS = 80
 #: hosts that are looked up
@@ -69,33 +70,53 @@ _HEADERS = ("X-Kns-Whoami: 1", f"X-Forwarded-For: {_FORGED}", f"X-Real-IP: {_FOR
 
 @dataclass(frozen=True, slots=True)
 class _Client:
-    """A host outside, the way in that it uses, and the addresses under which nginx may see it."""
+    """A host outside, the way in that it uses, and what is promised of its way to nginx."""
 
     host: InternetHost
     entrance: Entrance
     family: IPFamily
-    seen: tuple[IPAddress, ...]
-    #: why network policies or faults keep it from some of nginx' pods; else nothing
-    kept_out: str = ""
+    way: Promise
+
+    @property
+    def seen(self) -> tuple[IPAddress, ...]:
+        """The addresses under which nginx may see it; nothing: that can't be told."""
+        return self.way.sources
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """The pods whose nginx may answer it."""
+        return tuple(a.backend.pod for a in self.way.answers if a.backend.pod is not None)
+
+    @property
+    def fault(self) -> str:
+        """The fault that keeps it from some of nginx' pods; else nothing."""
+        by_policy = any(item.ruling is not None for item in self.way.denied)
+        return "" if by_policy else self.way.kept_out
+
+    @property
+    def is_shut_out(self) -> bool:
+        """True if network policies keep it from all of nginx' pods."""
+        return bool(self.way.denied) and not self.way.answers
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """How its connection may end."""
+        if self.is_shut_out:
+            return self.way.outcomes
+        silence = (outcome for item in self.way.denied for outcome in item.outcomes)
+        return tuple(dict.fromkeys((Outcome.CONNECTED, *silence)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Request:
-    """A request as a client outside writes it."""
+class _Want:
+    """What must come of a request: the kind of its check, words, the answer."""
 
-    host: str
-    path: str
-    scheme: str = "http"
-
-    @property
-    def url(self) -> str:
-        """For people and for ids."""
-        return f"{self.scheme}://{self.host}{self.written}"
-
-    @property
-    def written(self) -> str:
-        """The path as a URL has it."""
-        return quote(self.path, safe="/:@!$&'()*+,;=~-._")
+    kind: str
+    words: str
+    expectation: Expectation
+    count: int = 1
+    #: seconds that nginx may take for it
+    delay: float = 0.0
 
 
 def ingress_checks(lookup: Lookup) -> Iterator[Check | Skip]:
@@ -103,7 +124,7 @@ def ingress_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     cluster = lookup.cluster
     if cluster.ingress_controller is None:
         return
-    every = tuple(_requests(cluster))
+    every = tuple(requests_of(cluster))
     requests = sampling.spread(every, MAX_REQUESTS)
     if len(requests) < len(every):
         reason = f"{len(requests)} of {len(every)} requests are tried"
@@ -111,7 +132,7 @@ def ingress_checks(lookup: Lookup) -> Iterator[Check | Skip]:
     yield from _names(cluster)
     for family in cluster.network.families:
         clients = tuple(_clients(lookup, family))
-        if reason := next(filter(None, (client.kept_out for client in clients)), ""):
+        if reason := next(filter(None, (client.fault for client in clients)), ""):
             yield Skip(f"requests to Ingresses over {family}", reason, len(requests))
             continue
         if not clients:
@@ -123,13 +144,16 @@ def ingress_checks(lookup: Lookup) -> Iterator[Check | Skip]:
         tried: set[tuple[str, str]] = set()
         for request in chosen:
             decision = decide(cluster, request.host, request.path)
-            # the first request of a service goes on until every backend has answered
             key = _service_key(decision)
-            is_first = key not in tried and sampling.is_small(cluster)
+            is_first = key not in tried
             checks = tuple(_request_checks(lookup, clients, request, decision, is_first=is_first))
-            if any(isinstance(check, Check) and check.kind == ROUTE for check in checks):
+            if any(map(_is_handed_on, checks)):
                 tried.add(key)
             yield from checks
+
+
+def _is_handed_on(item: Check | Skip) -> bool:
+    return isinstance(item, Check) and item.kind in {ROUTE, UNREACHABLE}
 
 
 def _service_key(decision: Decision) -> tuple[str, str]:
@@ -155,55 +179,6 @@ def _names(cluster: Cluster) -> Iterator[Check]:
         yield Check(PATH, "name", arrow(source, host), source, host, expected, (step,))
 
 
-# -- what is asked ---------------------------------------------------------------------------------
-
-
-def _requests(cluster: Cluster) -> Iterator[_Request]:
-    """Each once: for every host its paths, by the scheme that leads on; then the redirect."""
-    asked = dict.fromkeys(
-        (host, path)
-        for host, paths in _sites(cluster)
-        for path in dict.fromkeys([p for item in paths for p in _nearby(item)] or ["/"])
-    )
-    redirected: set[str] = set()
-    for host, path in asked:
-        site = site_of(cluster, host)
-        decision = decide(cluster, host, path)
-        if redirects(cluster, host, decision) and host not in redirected:
-            redirected.add(host)
-            yield _Request(host, path)
-        # without TLS of its own a host has the controller's certificate, which is for no such name
-        scheme = "https" if site and has_tls(cluster, site) else "http"
-        yield _Request(host, path, scheme)
-
-
-def _sites(cluster: Cluster) -> Iterator[tuple[str, tuple[IngressPath, ...]]]:
-    """Names to ask for, with the paths of their rules; those that nobody serves among them."""
-    paths: dict[str, list[IngressPath]] = {}
-    for ingress in cluster.ingresses:
-        for rule in ingress.rules:
-            paths.setdefault(rule.host, []).extend(rule.paths)
-    for host, items in paths.items():
-        if not host.startswith("*."):
-            yield host or NOBODY, tuple(items)
-            continue
-        yield f"kns.{host[2:]}", tuple(items)
-        yield f"two.labels.{host[2:]}", ()
-        yield host[2:], ()
-    yield NOBODY, ()
-
-
-def _nearby(item: IngressPath) -> tuple[str, ...]:
-    """The path itself and its neighbours, which tell the path types apart."""
-    path = unquote(item.path) or "/"
-    base = path.rstrip("/")
-    if item.path_type is PathType.EXACT:
-        return (path, base or f"{path}kns") if path.endswith("/") else (path, f"{path}/")
-    if not base:
-        return ("/", "/kns")
-    return (path, base, f"{base}/kns", f"{base}kns")
-
-
 # -- who asks --------------------------------------------------------------------------------------
 
 
@@ -213,10 +188,8 @@ def _clients(lookup: Lookup, family: IPFamily) -> Iterator[_Client]:
         return
     for host in sampling.spread(lookup.cluster.internet, MAX_CLIENTS):
         if sampling.address_of(host, family) is not None:
-            # nothing seen: it can't be told under which address
             flow = Flow(Location(host), way.address, way.http)
-            found = promise(lookup, flow)
-            yield _Client(host, way, family, found.sources, found.kept_out)
+            yield _Client(host, way, family, promise(lookup, flow))
 
 
 # -- what must come of it --------------------------------------------------------------------------
@@ -225,19 +198,15 @@ def _clients(lookup: Lookup, family: IPFamily) -> Iterator[_Client]:
 def _request_checks(
     lookup: Lookup,
     clients: tuple[_Client, ...],
-    request: _Request,
+    request: IngressRequest,
     decision: Decision,
     *,
     is_first: bool,
 ) -> Iterator[Check | Skip]:
     restricted = decision.ingress is not None and is_restricted(decision.ingress)
     for client in clients if restricted else clients[:1]:
-        if decision.ingress is not None and len(_verdicts(decision.ingress, client)) != 1:
-            reason = "which address nginx sees of the client can't be told"
-            yield Skip(f"{request.url} from {client.host.name}", reason)
-            continue
         check = _check(lookup, client, request, decision, is_first=is_first)
-        is_first = is_first and not (isinstance(check, Check) and check.kind == ROUTE)
+        is_first = is_first and not _is_handed_on(check)
         yield check
 
 
@@ -249,69 +218,116 @@ def _verdicts(ingress: Ingress, client: _Client) -> set[bool]:
 
 
 def _check(
-    lookup: Lookup, client: _Client, request: _Request, decision: Decision, *, is_first: bool
+    lookup: Lookup, client: _Client, request: IngressRequest, decision: Decision, *, is_first: bool
 ) -> Check | Skip:
-    count = 1
-    kind, expected, expectation = _refusal(lookup, client, request, decision)
-    if expectation is None:
-        backends = backends_of(lookup, decision)
-        if any(_answers(backend) is not True for backend in backends):
-            return Skip(request.url, "who answers can't be read from some of its endpoints")
-        if reason := _kept_from(lookup, backends):
-            return Skip(request.url, reason)
-        count = requests_to_see_all(len(backends)) if is_first else 1
-        names = tuple(dict.fromkeys(backend.name for backend in backends))
-        expectation = Expectation(
-            status=200,
-            backends=names,
-            cover=Cover.ALL if is_first else Cover.SUBSET,
-            headers=_promised(client, request),
-        )
-        expected = f"{decision.words}: {', '.join(names[:4])}{_forwarded(client)}"
-    source = Location(client.host)
-    way = client.entrance
-    port = way.https if request.scheme == "https" else way.http
+    want = _shut_out(client) or _refusal(lookup, client, request, decision)
+    if want is None:
+        want = _handed_on(lookup, client, request, decision, is_first=is_first)
+    if isinstance(want, Skip):
+        return want
+    source, way = Location(client.host), client.entrance
     ask = Http(
-        way.address, port, count=count, path=request.written, host=request.host,
-        scheme=request.scheme, headers=_HEADERS,
-    )  # fmt: skip
+        way.address,
+        way.https if request.scheme == "https" else way.http,
+        count=want.count,
+        path=request.written,
+        host=request.host,
+        scheme=request.scheme,
+        headers=_HEADERS,
+        delay=want.delay,
+    )
+    if client.way.denied:
+        ask = replace(ask, patience=SHORT_PATIENCE)
     suffix = sampling.family_suffix(lookup.cluster, client.family)
     name = arrow(source, request.url, suffix)
-    return Check(PATH, kind, name, source, request.url, expected, (Step(ask, expectation),))
+    step = Step(ask, replace(want.expectation, outcomes=client.outcomes))
+    return Check(PATH, want.kind, name, source, request.url, want.words, (step,))
+
+
+def _shut_out(client: _Client) -> _Want | None:
+    """Silence for a client that policies keep from all of nginx' pods; None: they don't."""
+    if not client.is_shut_out:
+        return None
+    return _Want("kept-out", f"no answer: {client.way.kept_out}", Expectation())
 
 
 def _refusal(
-    lookup: Lookup, client: _Client, request: _Request, decision: Decision
-) -> tuple[str, str, Expectation | None]:
-    """LocationKind, words and answer of a request that no backend gets; no answer: one gets it."""
+    lookup: Lookup, client: _Client, request: IngressRequest, decision: Decision
+) -> _Want | Skip | None:
+    """What must come of a request that nginx hands on to nobody; None: somebody gets it."""
     if decision.ingress is None:
-        return "no-rule", f"404: {decision.words}", Expectation(status=404)
+        return _Want("no-rule", f"404: {decision.words}", Expectation(status=404))
+    verdicts = _verdicts(decision.ingress, client)
+    if len(verdicts) != 1:
+        reason = "which address nginx sees of the client can't be told"
+        return Skip(f"{request.url} from {client.host.name}", reason)
     if request.scheme == "http" and redirects(lookup.cluster, request.host, decision):
         location = f"https://{request.host}{request.written}"
-        return "redirect", f"308 to {location}", Expectation(status=308, location=location)
-    if _verdicts(decision.ingress, client) == {False}:
+        expectation = Expectation(status=308, location=location)
+        return _Want("redirect", f"308 to {location}", expectation)
+    if verdicts == {False}:
         words = f"403: the lists of {decision.words} keep {', '.join(map(str, client.seen))} out"
-        return "denied", words, Expectation(status=403)
+        return _Want("denied", words, Expectation(status=403))
     if not backends_of(lookup, decision):
-        return (
-            "no-endpoints",
-            f"503: {decision.words} has no ready endpoint",
-            Expectation(status=503),
-        )
-    return ROUTE, "", None
+        words = f"503: {decision.words} has no ready endpoint"
+        return _Want("no-endpoints", words, Expectation(status=503))
+    return None
 
 
-def _kept_from(lookup: Lookup, backends: tuple[Backend, ...]) -> str:
-    """Why policies or faults keep one of nginx' pods from one of the backends; else nothing."""
-    controller = lookup.cluster.ingress_controller
-    names = controller.pods if controller is not None else ()
-    flows = (
-        Flow(Location(pod), backend.address, backend.port)
-        for pod in lookup.cluster.pods
-        if pod.full_name in names
-        for backend in backends
-    )
-    return next(filter(None, (promise(lookup, flow).kept_out for flow in flows)), "")
+def _handed_on(
+    lookup: Lookup, client: _Client, request: IngressRequest, decision: Decision, *, is_first: bool
+) -> _Want | Skip:
+    """Who must answer, of the endpoints that nginx gets through to.
+
+    The first request of a service goes on until each of them has answered.
+    """
+    backends = backends_of(lookup, decision)
+    if any(_answers(backend) is not True for backend in backends):
+        return Skip(request.url, "who answers can't be read from some of its endpoints")
+    found = upstream(lookup, client.pods, backends)
+    if found.fault:
+        return Skip(request.url, found.fault)
+    if found.silent:
+        return _some_answer(client, request, decision, found, is_first=is_first)
+    is_thorough = is_first and sampling.is_small(lookup.cluster) and not client.way.denied
+    expectation = _from(found, client, request)
+    words = f"{_names_of(decision, found)}{_forwarded(client)}"
+    if not is_thorough:
+        return _Want(ROUTE, words, expectation)
+    count = requests_to_see_all(len(backends))
+    return _Want(ROUTE, words, replace(expectation, cover=Cover.ALL), count)
+
+
+def _some_answer(
+    client: _Client, request: IngressRequest, decision: Decision, found: Upstream, *, is_first: bool
+) -> _Want | Skip:
+    """Policies keep nginx from some of the endpoints, or from all: it waits for each that it tries.
+
+    So it is tried once for each service.
+    """
+    if not is_first:
+        seconds = f"{found.delay:.0f} s"
+        return Skip(request.url, f"as the first one of its service, which takes up to {seconds}")
+    if not found.answering:
+        words = f"504: {decision.words}: {found.reason}"
+        return _Want(UNREACHABLE, words, Expectation(status=504), delay=found.delay)
+    failure = 504 if found.may_fail else None
+    silent = f"silence from {', '.join(i.backend.name for i in found.silent[:4])}: {found.reason}"
+    words = f"{_names_of(decision, found)}{' or 504' if failure else ''}; {silent}"
+    expectation = replace(_from(found, client, request), failure=failure)
+    return _Want(ROUTE, words, expectation, SILENT_REQUESTS, found.delay)
+
+
+def _from(found: Upstream, client: _Client, request: IngressRequest) -> Expectation:
+    """An answer of one of the endpoints."""
+    names = tuple(dict.fromkeys(backend.name for backend in found.answering))
+    headers = _promised(client, request)
+    return Expectation(status=200, backends=names, cover=Cover.SUBSET, headers=headers)
+
+
+def _names_of(decision: Decision, found: Upstream) -> str:
+    names = dict.fromkeys(backend.name for backend in found.answering)
+    return f"{decision.words}: {', '.join(list(names)[:4])}"
 
 
 def _answers(backend: Backend) -> bool | None:
@@ -320,7 +336,7 @@ def _answers(backend: Backend) -> bool | None:
     return serves_http(backend.pod, backend.port, Protocol.TCP)
 
 
-def _promised(client: _Client, request: _Request) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _promised(client: _Client, request: IngressRequest) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """The headers that the backend must get, whatever the client has sent."""
     port = "443" if request.scheme == "https" else "80"
     seen = tuple(map(str, client.seen))

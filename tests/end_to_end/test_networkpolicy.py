@@ -14,6 +14,7 @@ from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.engine.down import down
+from kns.engine.labs import running
 from kns.engine.status import status
 from kns.engine.up import script, up
 from kns.kernel import netns
@@ -21,6 +22,9 @@ from kns.kernel.processes import Context, run
 from kns.kinds.common import Protocol
 from kns.plan.ops import LoadNft
 from kns.probe.ask import datagram, ping
+from kns.probe.ask.places import places_of
+from kns.probe.probe import ProbeOptions, probe
+from kns.probe.verify import verify
 from kns.promise.flow import Flow, Outcome
 from kns.promise.location import Location
 from kns.promise.lookup import Lookup
@@ -227,6 +231,62 @@ def test_the_script_builds_the_tables(tmp_path: Path) -> None:
         ["nft", "-s", "list", "table", "ip", "network-policy"], context=Context("kns.netpol.node1")
     ).stdout
     assert 'counter comment "allowed by default/isolate ingress[0]"' in listed
+
+
+OUTSIDE = """
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: netpol}
+networking: {dns: {enabled: false}}
+nodes: [{name: node1}, {name: node2}]
+ingressController: {replicas: 2, service: {type: NodePort, externalTrafficPolicy: Cluster}}
+pods:
+- {name: open, node: node1, labels: {app: open}}
+- {name: half1, node: node1, labels: {app: half, isolated: "no"}}
+- {name: half2, node: node2, labels: {app: half, isolated: "yes"}}
+- {name: shut, node: node1, labels: {app: shut, isolated: "yes"}}
+services:
+- {name: open, selector: {app: open}, ports: [{port: 80, targetPort: 8080}]}
+- {name: half, selector: {app: half}, ports: [{port: 80, targetPort: 8080}]}
+- {name: shut, selector: {app: shut}, ports: [{port: 80, targetPort: 8080}]}
+ingresses:
+- name: shop
+  rules:
+  - {host: open.test, paths: [{path: /, pathType: Exact, backend: {service: open, port: 80}}]}
+  - {host: half.test, paths: [{path: /, pathType: Exact, backend: {service: half, port: 80}}]}
+  - {host: shut.test, paths: [{path: /, pathType: Exact, backend: {service: shut, port: 80}}]}
+networkPolicies:
+# clients outside may come in, and yet they don't: the one who comes is nginx
+- name: isolate
+  podSelector: {matchLabels: {isolated: "yes"}}
+  ingress: [{from: [{ipBlock: {cidr: 203.0.113.0/24}}]}]
+"""
+KEEP_OUT = """
+- {name: nobody, namespace: ingress-nginx, policyTypes: [Ingress]}
+"""
+
+
+def test_requests_to_ingresses_meet_the_policies_of_nginx_and_of_its_endpoints(
+    tmp_path: Path,
+) -> None:
+    cluster = up(write(tmp_path, OUTSIDE)).cluster
+    assert tried(cluster) >= {"route/open", "route/half", "unreachable/shut"}
+    places, options = places_of(LAB, running(LAB).paths), ProbeOptions(timeout=5)
+    found = probe(cluster, places, "internet", "http://shut.test/", options)
+    assert [attempt.status for attempt in found.attempts] == [504]
+    assert any("NetworkPolicy default/isolate" in note for note in found.notes)
+    assert any('counter drop comment "isolated by' in note for note in found.notes)
+    cluster = up(write(tmp_path, OUTSIDE + KEEP_OUT.lstrip())).cluster
+    assert tried(cluster) >= {"kept-out/open", "kept-out/half", "kept-out/shut"}
+
+
+def tried(cluster: Cluster) -> set[str]:
+    """Kind and service of the requests to Ingresses that verify tries; all are as promised."""
+    places = places_of(LAB, running(LAB).paths)
+    report = verify(cluster, places, only="^internet-to-ingress/")
+    assert [check for check in report.checks if not check.ok] == []
+    ids = (check.id.replace("internet->http://", "") for check in report.checks)
+    return {name.removeprefix("internet-to-ingress/").partition(".")[0] for name in ids}
 
 
 SEED = 20

@@ -25,6 +25,8 @@ from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 from kns.cluster.ingress import (
+    CONNECT_SECONDS,
+    TRIES,
     Certificate,
     IngressRoute,
     Site,
@@ -92,10 +94,7 @@ map $http_host $best_http_host {
 }
 proxy_http_version 1.1;
 proxy_buffering off;
-proxy_connect_timeout 5s;
 proxy_redirect off;
-proxy_next_upstream error timeout;
-proxy_next_upstream_tries 3;
 proxy_set_header Host $best_http_host;
 proxy_set_header Upgrade $http_upgrade;
 proxy_set_header Connection $connection_upgrade;
@@ -135,6 +134,9 @@ def _http(folder: Path) -> Iterator[str]:
         yield f"{kind}_temp_path {quoted(str(folder / kind))};"
     yield _LOG
     yield from _HTTP.splitlines()
+    yield "proxy_next_upstream error timeout;"
+    yield f"proxy_connect_timeout {CONNECT_SECONDS}s;"
+    yield f"proxy_next_upstream_tries {TRIES};"
 
 
 # -- upstreams -------------------------------------------------------------------------------------

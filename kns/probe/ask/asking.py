@@ -70,7 +70,7 @@ class Asker:
             ca_file=self.places.trusted,
             count=ask.count,
             connect_timeout=ask.patience,
-            timeout=ask.patience + ANSWER_SECONDS,
+            timeout=ask.patience + ask.delay + ANSWER_SECONDS,
             is_eager=ask.count > 1,
         )
         context = self.places.context(source)
