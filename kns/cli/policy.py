@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import click
 
+from kns.addresses import IPAddress
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_files import complete_files
 from kns.cli.lab_options import lab_option, one_lab
@@ -22,7 +23,6 @@ from kns.engine.labs import list_labs, running
 from kns.errors import UsageError
 from kns.kinds.common import Protocol
 from kns.kinds.load import is_lab_text, load_lab_text
-from kns.kinds.pod import Pod
 from kns.probe.ask.places import places_of
 from kns.probe.policy_proof import ProvenContact, prove
 from kns.promise.location import label
@@ -130,12 +130,11 @@ def explain(  # noqa: PLR0913 - one parameter an option
 ) -> int:
     """Which policies select either side, and which rule allows it or what is missing.
 
-    SRC and DST are pods (pod1, namespace/pod1), or addresses that are no pod's.
+    SRC and DST are pods (pod1, namespace/pod1), nodes, hosts outside, or addresses.
     """
     found = PolicyMatrix(_objects(files, lab))
     name, wanted = _split(target, port)
-    pods = found.objects.pods
-    start, goal = _end(pods, source), _end(pods, name)
+    start, goal = _end(found.objects, source), _end(found.objects, name)
     if start.pod is None and goal.pod is None:
         raise UsageError("neither is a pod", hint="policies are about pods")
     ports = _wanted_ports(goal, wanted, Protocol(protocol.upper()))
@@ -224,7 +223,8 @@ def _split(target: str, port: int | str | None) -> tuple[str, int | str | None]:
     return name, _port(text)
 
 
-def _end(pods: tuple[Pod, ...], text: str) -> RemoteEnd:
+def _end(objects: PolicyObjects, text: str) -> RemoteEnd:
+    pods = objects.pods
     try:
         address = ip_address(text)
     except ValueError:
@@ -236,12 +236,21 @@ def _end(pods: tuple[Pod, ...], text: str) -> RemoteEnd:
     full = name if "/" in name else f"default/{name}"
     pod = next((pod for pod in pods if pod.full_name == full), None)
     if pod is None:
-        near = get_close_matches(name, [label(pod) for pod in pods], 1)
-        hint = f"did you mean {near[0]}?" if near else "name a pod, namespace/pod or an address"
-        raise UsageError(f"there is no pod {text!r}", hint=hint)
+        return RemoteEnd(_no_pods_address(objects, text))
     if not pod.addresses:
         raise UsageError(f"pod {text!r} has no address", hint="is it running?")
     return RemoteEnd(pod.addresses[0], pod)
+
+
+def _no_pods_address(objects: PolicyObjects, text: str) -> IPAddress:
+    """The first address of a node or of a host outside."""
+    hosts = {**objects.internet, **objects.nodes}
+    found = hosts.get(text.removeprefix("node/"))
+    if found:
+        return found[0]
+    near = get_close_matches(text, [*map(label, objects.pods), *hosts], 1)
+    hint = f"did you mean {near[0]}?" if near else "name a pod, namespace/pod or an address"
+    raise UsageError(f"there is no pod {text!r}", hint=hint)
 
 
 def _same_family(start: RemoteEnd, goal: RemoteEnd) -> tuple[RemoteEnd, RemoteEnd]:

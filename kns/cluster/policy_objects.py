@@ -6,7 +6,7 @@ with the addresses that the pods have.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import TypeVar
@@ -33,16 +33,26 @@ _ENDED = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class PolicyObjects:
-    """Pods, the namespaces that they are in, and network policies."""
+    """Pods, the namespaces that they are in, network policies, and who else has an address."""
 
     pods: tuple[Pod, ...]
     namespaces: tuple[Namespace, ...]
     policies: tuple[NetworkPolicy, ...]
+    #: the addresses of nodes by name: as far as pods tell whose they are, where no lab says it
+    nodes: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+    #: those of hosts outside
+    internet: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
 
 
 def of_cluster(cluster: Cluster) -> PolicyObjects:
     """Those of a resolved cluster."""
-    return PolicyObjects(cluster.pods, cluster.namespaces, cluster.network_policies)
+    return PolicyObjects(
+        cluster.pods,
+        cluster.namespaces,
+        cluster.network_policies,
+        {node.name: (*node.addresses, *node.host_addresses) for node in cluster.nodes},
+        {host.name: host.addresses for host in cluster.internet},
+    )
 
 
 def load_policy_objects(files: Iterable[tuple[str, str | bytes]]) -> PolicyObjects:
@@ -71,6 +81,7 @@ class _Found:
     pods: dict[str, Pod] = field(default_factory=dict)
     namespaces: dict[str, Namespace] = field(default_factory=dict)
     policies: dict[str, NetworkPolicy] = field(default_factory=dict)
+    nodes: dict[str, tuple[IPAddress, ...]] = field(default_factory=dict)
 
     def add(self, item: ObjectPlace, problems: list[Problem]) -> None:
         """The object, if it is of one of these kinds."""
@@ -79,8 +90,9 @@ class _Found:
                 form = workload.form(WorkloadKind.POD)
                 for made in _read(item, form, problems, kind=WorkloadKind.POD):
                     if Place(item.document, item.path).get("status", "phase") not in _ENDED:
-                        pod = _with_addresses(made.template, item)
+                        pod = replace(made.template, addresses=_addresses(item, "podIP"))
                         self.pods[pod.full_name] = pod
+                        self.nodes.setdefault(pod.node, _addresses(item, "hostIP"))
             case "Namespace":
                 for space in _read(item, namespace.FORM, problems):
                     self.namespaces[space.name] = space
@@ -96,7 +108,8 @@ class _Found:
         """All of them, with every namespace that is used."""
         used = dict.fromkeys((*self.namespaces, *(pod.namespace for pod in self.pods.values())))
         named = (with_name_label(self.namespaces.get(name, Namespace(name))) for name in used)
-        return PolicyObjects(tuple(self.pods.values()), tuple(named), tuple(self.policies.values()))
+        pods, policies = tuple(self.pods.values()), tuple(self.policies.values())
+        return PolicyObjects(pods, tuple(named), policies, self.nodes)
 
 
 def _objects(documents: Iterable[Document], problems: list[Problem]) -> list[ObjectPlace]:
@@ -119,16 +132,16 @@ def _read(item: ObjectPlace, form: Form[T], problems: list[Problem], **more: obj
     return made
 
 
-def _with_addresses(pod: Pod, item: ObjectPlace) -> Pod:
-    """The pod with the addresses of its status; one that has none yet has none here."""
+def _addresses(item: ObjectPlace, name: str) -> tuple[IPAddress, ...]:
+    """The addresses in a pod's status: `podIPs` or the one `podIP`; of one that has none, none."""
     place = Place(item.document, item.path)
-    listed = place.get("status", "podIPs")
+    listed = place.get("status", f"{name}s")
     texts = (
         [entry.get("ip") for entry in listed if isinstance(entry, dict)]
         if isinstance(listed, list)
-        else [place.get("status", "podIP")]
+        else [place.get("status", name)]
     )
-    return replace(pod, addresses=tuple(a for text in texts if (a := _address(text)) is not None))
+    return tuple(address for text in texts if (address := _address(text)) is not None)
 
 
 def _address(text: object) -> IPAddress | None:

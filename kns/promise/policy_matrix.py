@@ -66,6 +66,7 @@ class PolicyMatrix:
     def __init__(self, objects: PolicyObjects) -> None:
         self.objects = objects
         self._index = PolicyIndex(objects.pods, objects.namespaces, objects.policies)
+        self._nodes = {a: name for name, addresses in objects.nodes.items() for a in addresses}
 
     def contacts(self, port: int | str | None, protocol: Protocol) -> Iterator[Contact]:
         """Every pair of different pods: at that port, or without one at each that is declared.
@@ -97,7 +98,7 @@ class PolicyMatrix:
     def _rulings(
         self, source: RemoteEnd, target: RemoteEnd, port: DestinationPort
     ) -> Iterator[Ruling]:
-        if _is_own_node(source.pod, target.pod):
+        if is_same_pod(source, target) or self._is_own_node(source, target):
             return
         sides = (
             (PolicyType.EGRESS, source.pod, target),
@@ -112,6 +113,24 @@ class PolicyMatrix:
             found = self._index.ruling(direction, pod, seen, port)
             if found is not None:
                 yield found
+
+    def _is_own_node(self, source: RemoteEnd, target: RemoteEnd) -> bool:
+        """Between a node, in whose network one of the two is, and its own pods all passes."""
+        return any(
+            other.pod is not None and bool(other.pod.node) and self._node_at(end) == other.pod.node
+            for end, other in ((source, target), (target, source))
+        )
+
+    def _node_at(self, end: RemoteEnd) -> str:
+        """The node whose own network the end is in; nothing: it is a pod's, or no node's."""
+        if end.pod is None:
+            return self._nodes.get(end.address, "")
+        return end.pod.node if end.pod.host_network else ""
+
+
+def is_same_pod(source: RemoteEnd, target: RemoteEnd) -> bool:
+    """What a pod sends itself never leaves it."""
+    return source.pod is not None and source.pod is target.pod
 
 
 def ports_of(pod: Pod, port: int | str | None, protocol: Protocol) -> tuple[DestinationPort, ...]:
@@ -135,13 +154,6 @@ def _own(pod: Pod, other: Pod) -> IPAddress:
     versions = {address.version for address in other.addresses}
     shared = (address for address in pod.addresses if address.version in versions)
     return next(shared, next(iter(pod.addresses), _NOWHERE))
-
-
-def _is_own_node(source: Pod | None, target: Pod | None) -> bool:
-    """Between a node, in whose network one of the two is, and its own pods everything passes."""
-    if source is None or target is None or not source.node or source.node != target.node:
-        return False
-    return source.host_network or target.host_network
 
 
 @dataclass(frozen=True, slots=True)

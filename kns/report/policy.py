@@ -12,7 +12,7 @@ from kns.labfile.reader import JSON
 from kns.probe.policy_proof import ProvenContact
 from kns.promise.location import label
 from kns.promise.networkpolicy import AllowingRule, Ruling
-from kns.promise.policy_matrix import Changed, Contact, PolicyMatrix, end_label
+from kns.promise.policy_matrix import Changed, Contact, PolicyMatrix, end_label, is_same_pod
 from kns.report.table import Table, render_table
 
 ALLOWED, DENIED, SOME = ".", "X", "~"
@@ -144,6 +144,8 @@ def explain_text(matrix: PolicyMatrix, item: Contact) -> str:
             lines.append(f"{word}: {end_label(end)} is no pod, and no policy is about it\n")
         elif not matrix.isolating(end.pod, direction):
             lines.append(f"{word}: no policy isolates {end_label(end)}, so everything passes\n")
+        elif is_same_pod(item.source, item.destination):
+            lines.append(f"{word}: a pod reaches itself always\n")
         else:
             lines.append(f"{word}: a node and its own pods reach each other always\n")
     return "".join(lines)

@@ -21,7 +21,7 @@ def pod(name: str, address: str, spec: str = "", *, ports: str = "", phase: str 
   kind: Pod
   metadata: {{name: {name}, namespace: x, labels: {{app: {name}}}}}
   spec: {{nodeName: n1, {spec}containers: [{{name: c, image: i, ports: [{ports}]}}]}}
-  status: {{phase: {phase}, podIP: {address}, podIPs: [{{ip: {address}}}]}}
+  status: {{phase: {phase}, hostIP: 192.0.2.7, podIP: {address}, podIPs: [{{ip: {address}}}]}}
 """
 
 
@@ -132,6 +132,42 @@ def test_explain_an_address_outside(capsys: pytest.CaptureFixture[str]) -> None:
         policy(capsys, "explain", "shop/db", "203.0.113.10:443", "-f", LAB, "-o", "json")
     )
     assert (looked[0]["allowed"], looked[0]["rules"][0]["policy"]) == (False, "shop/allow-dns")
+
+
+def test_explain_a_pod_and_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert policy(capsys, "explain", "shop/db", "shop/db", "-f", LAB) == (
+        "shop/db -> shop/db TCP 5432: allowed\n"
+        "egress: a pod reaches itself always\n"
+        "ingress: a pod reaches itself always\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "verdict"),
+    [
+        ("node1", "172.18.0.2 -> shop/db TCP 5432: allowed"),
+        ("10.244.0.1", "10.244.0.1 -> shop/db TCP 5432: allowed"),
+        ("node2", "172.18.0.3 -> shop/db TCP 5432: denied"),
+        ("internet", "203.0.113.10 -> shop/db TCP 5432: denied"),
+    ],
+)
+def test_explain_nodes_and_the_internet(
+    source: str, verdict: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The pod is on node1."""
+    out = policy(capsys, "explain", source, "shop/db", "-f", LAB)
+    assert out.splitlines()[0] == verdict
+    reaches = "ingress: a node and its own pods reach each other always" in out
+    assert reaches is verdict.endswith("allowed")
+
+
+def test_explain_the_node_that_kubectl_tells_of_a_pod(
+    objects: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for source, verdict in (("192.0.2.7", "allowed"), ("192.0.2.8", "denied")):
+        out = policy(capsys, "explain", source, "x/a", "-f", objects)
+        assert out.startswith(f"{source} -> x/a TCP 80: {verdict}\n")
+    assert policy(capsys, "explain", "n1", "x/a", "-f", objects).startswith("192.0.2.7 -> x/a")
 
 
 def test_diff_lists_what_changes(
