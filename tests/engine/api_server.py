@@ -31,8 +31,7 @@ def served(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     server = APIServer(store, "1.37.1", Authenticator(""))
-    # a watch never ends by itself
-    runner = web.AppRunner(server.application(trusted=True), shutdown_timeout=0.1)
+    runner = server.runner(trusted=True)
 
     async def begin() -> None:
         await runner.setup()

@@ -63,15 +63,13 @@ async def serve(
     ws = web.WebSocketResponse(protocols=PROTOCOLS)
     await ws.prepare(request)
     try:
-        running = await asyncio.get_running_loop().run_in_executor(
-            worker, _start, options, place.context
-        )
+        running = await _started(options, place.context, worker)
     except (KnsError, OSError) as error:
-        await _end(ws, StatusError(500, "InternalError", str(error)).body)
+        await finish(ws, StatusError(500, "InternalError", str(error)).body)
         return ws
     async with _Execution(ws, running) as execution:
         status = await execution.wait()
-    await _end(ws, ended(status))
+    await finish(ws, ended(status))
     return ws
 
 
@@ -83,6 +81,27 @@ class _Running:
     stdout: int
     stderr: int
     terminal: int = -1
+
+
+async def _started(options: ExecOptions, context: processes.Context, worker: Executor) -> _Running:
+    """Start it in the worker; if the client goes meanwhile, nothing is left of it."""
+    starting = asyncio.get_running_loop().run_in_executor(worker, _start, options, context)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_abandon)
+        raise
+
+
+def _abandon(starting: asyncio.Future[_Running]) -> None:
+    if starting.cancelled() or starting.exception() is not None:
+        return
+    running = starting.result()
+    for fd in {running.stdin, running.stdout, running.stderr} - {-1}:
+        os.close(fd)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(running.process.pid, signal.SIGKILL)
+    asyncio.get_running_loop().run_in_executor(None, running.process.wait)
 
 
 def _start(options: ExecOptions, context: processes.Context) -> _Running:
@@ -157,22 +176,26 @@ class _Execution:
         if not self._ended.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._running.process.pid, signal.SIGKILL)
+        # begun before anything is waited for, where a client that goes interrupts this
+        reaping = self._loop.run_in_executor(None, self._running.process.wait)
         if self._reading is not None:
             self._reading.cancel()
         for task in self._outputs:
             task.cancel()
-        await asyncio.gather(*self._outputs, return_exceptions=True)
         if self._input is not None:
             self._input.close()
-        await self._loop.run_in_executor(None, self._running.process.wait)
+        await asyncio.gather(*self._outputs, return_exceptions=True)
+        await reaping
 
     async def wait(self) -> int:
         """The program's exit status, once it has said everything; SIGKILL's if the client went."""
         done = asyncio.create_task(self._ended.wait())
         assert self._reading is not None  # noqa: S101 - it is entered
-        await asyncio.wait({done, self._reading}, return_when=asyncio.FIRST_COMPLETED)
-        if not self._ended.is_set():
+        try:
+            await asyncio.wait({done, self._reading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             done.cancel()
+        if not self._ended.is_set():
             return -signal.SIGKILL
         if self._outputs:
             # a child that it left may keep the pipes open for ever
@@ -234,7 +257,8 @@ def _failure(message: str, code: int) -> Object:
     }
 
 
-async def _end(ws: web.WebSocketResponse, status: Object) -> None:
+async def finish(ws: web.WebSocketResponse, status: Object) -> None:
+    """Say how it went, and hang up."""
     with contextlib.suppress(ConnectionError):
         await ws.send_bytes(bytes([ERROR]) + json.dumps(status).encode())
     await ws.close()

@@ -7,13 +7,14 @@ import socket
 import ssl
 import time
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 from aiohttp import web
 
 from kns.agent.api import executions, logs, portforward
 from kns.agent.api.access import Authenticator
-from kns.agent.api.places import ContainerPlace
+from kns.agent.api.places import ContainerPlace, is_running
 from kns.agent.api.requests import APIRequest
 from kns.agent.api.server import APIServer
 from kns.agent.api.status import bad_request, not_found
@@ -28,9 +29,6 @@ from kns.engine.labs import RunningLab
 from kns.kinds.common import Object
 from kns.kinds.objects import name_of, text
 from kns.kinds.resources import POD
-
-#: seconds that open requests have at the end: a watch never ends by itself
-_SHUTDOWN = 0.1
 
 
 class LivingLab(Protocol):
@@ -102,9 +100,7 @@ class Exposure:
         *,
         trusted: bool,
     ) -> None:
-        runner = web.AppRunner(
-            server.application(trusted=trusted), access_log=None, shutdown_timeout=_SHUTDOWN
-        )
+        runner = server.runner(trusted=trusted)
         await runner.setup()
         self._runners.append(runner)
         await web.SockSite(runner, sock, ssl_context=context).start()
@@ -166,4 +162,10 @@ class Exposure:
             tuple(map(str, pod.addresses)),
             enter.context_of(lab, pod, container.name),
             log if is_program(cluster, pod, container) else None,
+            partial(self._runs, obj, container.name),
         )
+
+    def _runs(self, was: Object, container: str) -> bool:
+        """Whether the container runs that ran when the pod's object was this."""
+        key = (POD, text(was, "metadata", "namespace"), name_of(was))
+        return is_running(was, self._live.store.get(*key), container)

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
 from aiohttp import web
 
-from kns.agent.api.executions import PROTOCOLS, STDOUT
+from kns.agent.api.executions import PROTOCOLS, STDOUT, ended, finish
 from kns.agent.api.places import ContainerPlace
 from kns.agent.api.requests import APIRequest
 from kns.agent.api.status import bad_request
@@ -32,29 +33,48 @@ _PIECE = 1 << 16
 async def serve(
     request: web.Request, asked: APIRequest, place: ContainerPlace, logs: ServerLogs, now: float
 ) -> web.StreamResponse:
-    """Send the log, and with `follow` what comes, until the client goes."""
+    """Send the log, and with `follow` what comes, until the client goes or the container ends."""
     if asked.flag("previous"):
         raise bad_request(
             f'previous terminated container "{place.container}" in pod "{place.name}" not found'
         )
     if place.log is None:
         said = _said(asked, place, logs, now)
-        more: AsyncIterator[bytes] = _server_lines(place, logs, timestamps=asked.flag("timestamps"))
+        more: AsyncGenerator[bytes, None] = _server_lines(
+            place, logs, timestamps=asked.flag("timestamps")
+        )
     else:
         if asked.flag("timestamps") or {"sinceSeconds", "sinceTime"} & set(asked.query):
             raise bad_request("a process writes its own log: nobody notes when it said what")
-        said, position = _tail(place.log, asked.number("tailLines"))
-        more = _file_pieces(place.log, position)
+        lines = asked.number("tailLines")
+        said, position = await asyncio.to_thread(_tail, place.log, lines)
+        more = _file_pieces(place, place.log, position)
+    limit = asked.number("limitBytes")
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
-        limit = asked.number("limitBytes")
-        await response.write(said if limit is None else said[:limit])
-        if asked.flag("follow"):
-            async for piece in more:
-                await response.write(piece)
+        async with contextlib.aclosing(more) as following:
+            await _write(response, said, following if asked.flag("follow") else None, limit)
         await response.write_eof()
     return response
+
+
+async def _write(
+    response: web.StreamResponse,
+    said: bytes,
+    more: AsyncIterator[bytes] | None,
+    limit: int | None,
+) -> None:
+    """What was said, and what comes; `limit` bytes at most."""
+    await response.write(said if limit is None else said[:limit])
+    left = math.inf if limit is None else limit - len(said)
+    if more is None or left <= 0:
+        return
+    async for piece in more:
+        await response.write(piece if left > len(piece) else piece[: int(left)])
+        left -= len(piece)
+        if left <= 0:
+            return
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -72,19 +92,39 @@ def _tail(path: Path, lines: int | None) -> tuple[bytes, int]:
     return b"".join(found[len(found) - lines :] if lines else ()), len(content)
 
 
-async def _file_pieces(path: Path, position: int) -> AsyncIterator[bytes]:
-    while True:
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+async def _file_pieces(
+    place: ContainerPlace, path: Path, position: int
+) -> AsyncGenerator[bytes, None]:
+    """What comes into the file, until the container has ended and all of it is read."""
+    is_over = False
+    while not is_over:
         await asyncio.sleep(_LOOK_SECONDS)
+        is_over = not place.runs()
         try:
-            with path.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                position = position if size >= position else 0
-                file.seek(position)
-                while piece := file.read(_PIECE):
-                    position += len(piece)
-                    yield piece
+            while True:
+                piece, position = await asyncio.to_thread(_piece, path, position)
+                if not piece:
+                    break
+                yield piece
         except FileNotFoundError:
             return
+
+
+def _piece(path: Path, position: int) -> tuple[bytes, int]:
+    """The next bytes after the position, and the position after them; anew if it was cut."""
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        position = position if size >= position else 0
+        file.seek(position)
+        piece = file.read(_PIECE)
+        return piece, position + len(piece)
 
 
 # -- built-in servers ------------------------------------------------------------------------------
@@ -119,15 +159,24 @@ def _written(lines: Iterable[LogLine], *, timestamps: bool) -> Iterable[bytes]:
 
 async def _server_lines(
     place: ContainerPlace, logs: ServerLogs, *, timestamps: bool = False
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     waiting: asyncio.Queue[LogLine] = asyncio.Queue()
+    said: list[LogLine] = []
     unsubscribe: Callable[[], None] = logs.subscribe(
         f"{place.name}/{place.container}", waiting.put_nowait
     )
     try:
-        while True:
-            for piece in _written([await waiting.get()], timestamps=timestamps):
+        while place.runs():
+            with contextlib.suppress(TimeoutError):
+                line = await asyncio.wait_for(waiting.get(), _LOOK_SECONDS)
+                said.append(line)
+            for piece in _written(said, timestamps=timestamps):
                 yield piece
+            said.clear()
+        while not waiting.empty():
+            said.append(waiting.get_nowait())
+        for piece in _written(said, timestamps=timestamps):
+            yield piece
     finally:
         unsubscribe()
 
@@ -135,18 +184,20 @@ async def _server_lines(
 async def attach(
     request: web.Request, place: ContainerPlace, logs: ServerLogs
 ) -> web.StreamResponse:
-    """What a container says from now on, in the channels of a WebSocket; it takes no input."""
+    """What a container says until it ends, in the channels of a WebSocket; it takes no input."""
     ws = web.WebSocketResponse(protocols=PROTOCOLS)
     await ws.prepare(request)
     if place.log is None:
         more = _server_lines(place, logs)
     else:
-        more = _file_pieces(place.log, _tail(place.log, 0)[1])
+        more = _file_pieces(place, place.log, _size(place.log))
     task = asyncio.create_task(_send_all(ws, more))
-    async for _message in ws:
-        pass
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    try:
+        async for _message in ws:
+            pass
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
     return ws
 
 
@@ -154,3 +205,4 @@ async def _send_all(ws: web.WebSocketResponse, more: AsyncIterator[bytes]) -> No
     with contextlib.suppress(ConnectionError):
         async for piece in more:
             await ws.send_bytes(bytes([STDOUT]) + piece)
+    await finish(ws, ended(0))

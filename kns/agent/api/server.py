@@ -42,6 +42,8 @@ _MAX_BODY = 3 << 20
 _PATIENCE = 20.0
 #: as long as a lab's certificates are good
 _TOKEN_SECONDS = 10 * 365 * 86_400
+#: seconds that open requests have at the end: a watch never ends by itself
+_SHUTDOWN = 0.1
 _STREAMS = frozenset({"log", "exec", "attach", "portforward"})
 _TRUSTED: web.AppKey[bool] = web.AppKey("trusted", bool)
 #: carries out a request for a stream of a pod
@@ -83,6 +85,19 @@ class APIServer:
         app.router.add_route("*", "/{path:apis?(/.*)?}", self._api)
         app.router.add_route("*", "/{path:.*}", _nothing)
         return app
+
+    def runner(self, *, trusted: bool) -> web.AppRunner:
+        """Serves the application; a handler ends when its client goes.
+
+        By itself aiohttp lets it go on: a watch or a followed log that has nothing to send never
+        notices that nobody listens.
+        """
+        return web.AppRunner(
+            self.application(trusted=trusted),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=_SHUTDOWN,
+        )
 
     # -- who, and errors ---------------------------------------------------------------------------
 

@@ -85,7 +85,7 @@ async def serve() -> None:
     store = Store()
     store.replace_all(SEED)
     server = APIServer(store, "1.37.1", Authenticator("secret"))
-    runner = web.AppRunner(server.application(trusted=True), shutdown_timeout=0.1)
+    runner = server.runner(trusted=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
