@@ -16,6 +16,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urljoin, urlsplit
 
 from kns.errors import KnsError
@@ -35,6 +36,8 @@ from kns.kinds.pod import Container
 
 #: bytes of an answer that are read (maxRespBodyLength), and redirects that are followed
 MAX_BODY, MAX_REDIRECTS = 10 * 1024, 10
+#: pipe(7): what a pipe holds
+_PIPE = 64 * 1024
 USER_AGENT = "kube-probe/1.35"
 
 
@@ -230,32 +233,55 @@ async def _run(
     """A program in the container; it is killed if this is cancelled."""
     loop = asyncio.get_running_loop()
     read, write = os.pipe()
+    starting = loop.run_in_executor(worker, _spawn, command, context, write)
     try:
-        child = await loop.run_in_executor(worker, _spawn, command, context, write)
-    except BaseException:
-        os.close(read)
+        child = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # the worker is at it: the pipe is its until then
+        starting.add_done_callback(partial(_abandon, read, write))
         raise
-    finally:
-        os.close(write)
+    except BaseException:
+        _close(read, write)
+        raise
+    os.close(write)
+    said = _Said(read)
     pidfd = os.pidfd_open(child.pid)
     ended: asyncio.Future[None] = loop.create_future()
     loop.add_reader(pidfd, _resolve, ended)
+    loop.add_reader(read, said.take)
     try:
         await ended
-        said = _read_now(read)
+        said.take_rest()
     finally:
         loop.remove_reader(pidfd)
-        os.close(pidfd)
-        os.close(read)
+        loop.remove_reader(read)
+        _close(pidfd, read)
         if child.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-    return ProbeAnswer(child.returncode == 0, said)
+            _kill(child)
+    return ProbeAnswer(child.returncode == 0, said.text)
 
 
 def _spawn(command: Sequence[str], context: Callable[[], Context], write: int) -> processes.Process:
     return processes.spawn(command, context=context(), stdout=write, stderr=write)
+
+
+def _abandon(read: int, write: int, starting: asyncio.Future[processes.Process]) -> None:
+    """Leave nothing of a program that nobody waits for any more."""
+    _close(read, write)
+    if not starting.cancelled() and starting.exception() is None:
+        _kill(starting.result())
+
+
+def _kill(child: processes.Process) -> None:
+    """Kill a program and its own; a thread waits until it has ended, the event loop does not."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    asyncio.get_running_loop().run_in_executor(None, child.wait)
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _resolve(ended: asyncio.Future[None]) -> None:
@@ -263,10 +289,36 @@ def _resolve(ended: asyncio.Future[None]) -> None:
         ended.set_result(None)
 
 
-def _read_now(read: int) -> str:
-    """What it has said so far; a child of its may hold the pipe open."""
-    os.set_blocking(read, False)
-    try:
-        return os.read(read, MAX_BODY).decode(errors="replace").strip()
-    except BlockingIOError:
-        return ""
+class _Said:
+    """What a program says: the beginning is kept, the rest read all the same.
+
+    A pipe holds 64 KiB; a program that nobody reads would wait for ever.
+    """
+
+    def __init__(self, read: int) -> None:
+        os.set_blocking(read, False)
+        self._read, self._kept = read, bytearray()
+
+    @property
+    def text(self) -> str:
+        """What is kept of it."""
+        return self._kept.decode(errors="replace").strip()
+
+    def take(self) -> None:
+        """Read what there is, once: the event loop has other work."""
+        if self._piece() == b"":
+            asyncio.get_running_loop().remove_reader(self._read)
+
+    def take_rest(self) -> None:
+        """What it has said so far; a child of its may hold the pipe open."""
+        while len(self._kept) < MAX_BODY and self._piece():
+            pass
+
+    def _piece(self) -> bytes | None:
+        """The next piece; empty at the end, None if there is none yet."""
+        try:
+            piece = os.read(self._read, _PIPE)
+        except BlockingIOError:
+            return None
+        self._kept += piece[: MAX_BODY - len(self._kept)]
+        return piece
