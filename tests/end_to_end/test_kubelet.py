@@ -27,7 +27,16 @@ from kns.kinds.lifecycle import (
     TCPSocketAction,
 )
 from kns.kinds.pod import Container, Pod
-from tests.end_to_end.agent_lab import ScratchLab, empty_lab, get, inside, pod, refuses, server
+from tests.end_to_end.agent_lab import (
+    ScratchLab,
+    ask_udp,
+    empty_lab,
+    get,
+    inside,
+    pod,
+    refuses,
+    server,
+)
 
 pytestmark = [
     pytest.mark.kernel,
@@ -127,12 +136,14 @@ def test_a_probe_that_fails_says_why(
 def test_a_server_that_is_killed_is_closed_and_comes_back(lab: ScratchLab) -> None:
     async def body() -> None:
         async with lab.agent() as agent:
-            await begun(agent, lab, pod("web", server(8080)))
+            await begun(agent, lab, pod("web", server(8080, udp=5353)))
             agent.kubelet.kill("default", "web")
             await eventually(lambda: report(agent).restarts == 1)
             assert report(agent).ready
             found = await inside(lab.netns_of("node1"), get, "10.77.0.2", 8080, "/hostname")
             assert found == (200, "web")
+            place = lab.netns_of("node1")
+            assert await inside(place, ask_udp, "10.77.0.2", 5353, "hostname") == "web"
             ended = report(agent).ended
             assert ended is not None
             assert (ended.exit_code, ended.signal) == (137, signal.SIGKILL)

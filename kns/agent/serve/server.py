@@ -69,8 +69,7 @@ class Server:
 
     def close(self) -> None:
         """Close the socket and its connections, as the end of a container does."""
-        if self.acceptor is not None:
-            self.acceptor.close()
+        self._close_socket()
         for connection in tuple(self.connections):
             connection.abort()
         for association in tuple(self.messages):
@@ -78,10 +77,15 @@ class Server:
 
     def drain(self) -> None:
         """Close the socket; connections end when what was asked on them is answered."""
-        if self.acceptor is not None:
-            self.acceptor.close()
+        self._close_socket()
         for connection in tuple(self.connections):
             connection.drain()
+
+    def _close_socket(self) -> None:
+        """Once: of a socket that is closed already the event loop knows nothing."""
+        acceptor, self.acceptor = self.acceptor, None
+        if acceptor is not None:
+            acceptor.close()
 
     @property
     def is_drained(self) -> bool:
