@@ -6,7 +6,7 @@ PYTEST := .venv/bin/pytest
 LAB ?= labs/four-paths.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-labs setup-test demo check format test test-unit test-kernel test-bare bench vm vm-test docs clean
+.PHONY: help setup setup-labs setup-test demo check format test test-unit test-kernel test-bare soak bench vm vm-test docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test-kernel: setup-test ## the tests on the running kernel, in throw-away netns
 
 test-bare: ## make test in a bare Debian root with a fresh clone of what is committed
 	@scripts/bare-machine make test
+
+soak: setup-test ## a thousand random operations on a lab, each proved; SOAK="--operations N --seed S"
+	@scripts/in-throwaway .venv/bin/python -m tests.soak.soak $(SOAK)
 
 bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server; network policies
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.run $(BENCH)

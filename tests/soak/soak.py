@@ -1,0 +1,294 @@
+"""A soak from a seed: random operations on a lab, and after each the proof that all is well.
+
+    python -m tests.soak.soak [--operations 1000] [--seed N] [--all-checks 10]
+
+After each operation, once everything that follows from it is so: the kernel is as the cluster says
+(0 drift), all promises are kept, no netns and no process is there that the cluster does not
+explain. Whenever the lab is as its file says, what it has on the machine is counted, and compared
+with the first time. A failure prints the operations that led to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random, SystemRandom
+
+from kns.cli.main import main as kns
+from kns.cluster.model import Cluster
+from kns.compile.paths import LabPaths
+from kns.engine import agent
+from kns.engine.api_client import APIClient, connect
+from kns.engine.down import down
+from kns.engine.labs import agent_pid, running
+from kns.engine.live_change import pending
+from kns.engine.orders import AgentStatus, GetStatus
+from kns.engine.status import status
+from kns.kinds.objects import Ref, flag, mappings, name_of, number
+from kns.kinds.resources import NODE, POD, by_word
+from kns.probe.ask.places import places_of
+from kns.probe.verify import CheckResult, verify
+from kns.promise.check import Check, CheckSet
+from kns.promise.checks import cluster_checks
+from kns.promise.flow import Outcome
+from tests.end_to_end.labfiles import leftovers
+from tests.soak.census import Census, memory_of, strange_netns, strange_processes, take
+from tests.soak.operations import AGENT, HOME, Line, Moment, operations
+
+FILE = Path(__file__).with_name("lab.yaml")
+LAB = "soak"
+#: what `apply` may have brought, by kind
+EXTRAS = ("pod", "service", "networkpolicy", "configmap", "deployment", "namespace")
+#: seconds for all that follows from an operation; a busy machine takes a minute for what is seconds
+PATIENCE = 240.0
+#: seconds in which nothing more becomes ready while a fault keeps it from that
+STANDSTILL = 2.0
+#: how often the network may change while it is being proved
+TRIES = 8
+#: megabytes over what the agent had when it began
+MEMORY = 60.0
+
+
+class SoakError(AssertionError):
+    """The lab is not as it must be; the message says how."""
+
+
+@dataclass
+class Soak:
+    """One run. `sample`: how many of the lab's checks are made after each operation; 0: all."""
+
+    seed: int
+    folder: Path
+    sample: int = 0
+    say: Callable[[str], None] = print
+    lines: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    checks: int = 0
+    second_tries: list[str] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+    first: Census | None = None
+
+    def run(self, count: int) -> None:
+        """Do so many operations. SoakError with all that was done, if something is wrong."""
+        self.say(f"soak: seed {self.seed}, {count} operations")
+        file = self.folder / f"{LAB}.yaml"
+        file.write_bytes(FILE.read_bytes())
+        try:
+            self._do((HOME, str(file)))
+            lines = operations(Random(self.seed), self._look)
+            for _ in range(count):
+                self._do(next(lines))
+            self._do((HOME, str(file)))
+        except Exception as error:
+            done = "\n  ".join(self.lines)
+            raise SoakError(f"{error}\nseed {self.seed}, after\n  {done}") from error
+        finally:
+            down(LAB)
+        if left := leftovers(LAB):
+            raise SoakError(f"down leaves {left}")
+
+    # -- one operation -----------------------------------------------------------------------------
+
+    def _look(self) -> Moment:
+        cluster = running(LAB).cluster
+        client = self._client()
+        found = (
+            f"{kind}/extra"
+            for kind in EXTRAS
+            if (known := by_word(kind))
+            and client.find(known, "default" * known.namespaced, "extra")
+        )
+        cordoned = (n for n in client.list(NODE) if flag(n, "spec", "unschedulable"))
+        return Moment(
+            cluster,
+            self.folder / f"{LAB}.yaml",
+            self.folder,
+            frozenset(map(name_of, cordoned)),
+            frozenset(found),
+            frozenset(_crashed(client)),
+        )
+
+    def _do(self, line: Line) -> None:
+        text = " ".join(("kns", *line) if line[0] != AGENT else line).replace(f"{self.folder}/", "")
+        self.lines.append(text)
+        self.counts[line[0]] += 1
+        started = time.monotonic()
+        if line[0] == AGENT:
+            _kill_agent()
+        else:
+            self._kns(line)
+        self._converge()
+        settled = time.monotonic() - started
+        self._prove()
+        proved = time.monotonic() - started - settled
+        self.memory.append(memory_of(_pid()))
+        took = f"so in {settled:.1f} s, proved in {proved:.1f} s"
+        self.say(f"{len(self.lines):5} {text}  ({took}; agent {self.memory[-1]:.0f} MB)")
+        if line[0] == HOME:
+            self._count()
+
+    def _kns(self, line: Line) -> None:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            code = kns(line)
+        # what is not waited for is told with 1
+        if code not in (0, 1):
+            raise SoakError(f"exit code {code}: {said.getvalue()}")
+
+    def _client(self) -> APIClient:
+        return connect(running(LAB))
+
+    def _converge(self) -> None:
+        """Wait until nothing is on its way, or nothing moves any more: a fault is in the way."""
+        client = self._client()
+        deadline = time.monotonic() + PATIENCE
+        still, since = None, time.monotonic()
+        while True:
+            client.settle()
+            found = {**pending(client), **_ended()}
+            if not found:
+                return
+            if found != still:
+                still, since = dict(found), time.monotonic()
+            elif self._is_hindered() and time.monotonic() - since > STANDSTILL:
+                return
+            if time.monotonic() > deadline:
+                raise SoakError(f"not so after {PATIENCE:g} s: {'; '.join(found.values())}")
+            time.sleep(0.05)
+
+    def _is_hindered(self) -> bool:
+        """Whether something was done on purpose that keeps pods from being ready, or from going."""
+        moment = self._look()
+        return bool(moment.cordoned or moment.faulty(links=True) or moment.faulty(links=False))
+
+    # -- the proof ---------------------------------------------------------------------------------
+
+    def _prove(self) -> None:
+        for _ in range(TRIES):
+            self._client().settle()
+            before = running(LAB).cluster
+            wrong = self._wrong(before)
+            if running(LAB).cluster == before:
+                break
+        else:
+            raise SoakError(f"the network changed {TRIES} times while it was being proved")
+        if wrong:
+            raise SoakError("\n".join(wrong))
+
+    def _wrong(self, cluster: Cluster) -> list[str]:
+        found = status(LAB)
+        wrong = [f"drift: {line}" for line in found.drift]
+        wrong += [f"agent: {line}" for line in _ended().values()]
+        wrong += [f"netns: {name}" for name in strange_netns(cluster)]
+        wrong += [f"process: {line}" for line in strange_processes(cluster, _pid())]
+        wrong += [
+            f"check {c.id}: {c.expected}, but {c.actual} ({c.evidence})"
+            for c in self._broken(cluster)
+        ]
+        return wrong
+
+    def _broken(self, cluster: Cluster) -> tuple[CheckResult, ...]:
+        """The promises that are broken; on a busy machine an answer may come late once."""
+        known = cluster_checks(cluster)
+        chosen = known.checks
+        if 0 < self.sample < len(chosen):
+            choice = Random(f"{self.seed} {len(self.lines)}")
+            prompt = [check for check in chosen if not _waits_for_silence(check)]
+            chosen = tuple(choice.sample(prompt, min(self.sample, len(prompt))))
+        places = places_of(LAB, LabPaths(LAB))
+        report = verify(cluster, places, checks=CheckSet(chosen, known.skips))
+        self.checks += len(report.checks)
+        failed = tuple(check for check in report.checks if not check.ok)
+        if not failed or running(LAB).cluster != cluster:
+            return failed
+        again = "|".join(f"^{re.escape(check.id)}$" for check in failed)
+        self.second_tries += [f"{len(self.lines)}: {c.id}: {c.actual}" for c in failed]
+        return tuple(c for c in verify(cluster, places, only=again).checks if not c.ok)
+
+    def _count(self) -> None:
+        found = take(LAB)
+        if self.first is None:
+            self.first = found
+        elif grown := found.grown_since(self.first):
+            raise SoakError(f"the lab is as its file says, but has more than at first: {grown}")
+        if found.memory > self.first.memory + MEMORY:
+            raise SoakError(
+                f"the agent has {found.memory:.0f} MB, {self.first.memory:.0f} at first"
+            )
+        self.say(f"      {found}")
+
+    def figures(self) -> str:
+        """What was done and found, for people."""
+        verbs = ", ".join(f"{count} {verb}" for verb, count in self.counts.most_common())
+        tries = "".join(f"\n  {line}" for line in self.second_tries)
+        return (
+            f"{len(self.lines)} operations ({verbs}), {self.checks:,} checks: none failed,"
+            f" {len(self.second_tries)} only at first; no drift, nothing left behind;"
+            f" the agent had {min(self.memory):.0f} to {max(self.memory):.0f} MB{tries}"
+        )
+
+
+def _ended() -> dict[Ref, str]:
+    """The containers that the agent is going to start again, as kubelet does, after a while."""
+    answer = agent.order(LAB, GetStatus(), AgentStatus)
+    assert isinstance(answer, AgentStatus), answer
+    return {("", "", f.subject): f"{f.subject}: {f.message}" for f in answer.errors}
+
+
+def _waits_for_silence(check: Check) -> bool:
+    """Such a check takes a second at least."""
+    return any(Outcome.TIMEOUT in step.expectation.outcomes for step in check.steps)
+
+
+def _crashed(client: APIClient) -> Iterator[str]:
+    """The pods whose next crash would have a long back-off."""
+    for item in client.list(POD):
+        statuses = mappings(item, "status", "containerStatuses")
+        if any(number(status, "restartCount") > 1 for status in statuses):
+            yield name_of(item)
+
+
+def _pid() -> int:
+    pid = agent_pid(LAB)
+    if pid is None:
+        raise SoakError("the lab has no agent")
+    return pid
+
+
+def _kill_agent() -> None:
+    os.kill(_pid(), signal.SIGKILL)
+    while agent_pid(LAB) is not None:
+        time.sleep(0.01)
+
+
+def main() -> int:
+    """The command line of a long run."""
+    parser = argparse.ArgumentParser(description="random operations on a lab, proved one by one")
+    parser.add_argument("--operations", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
+    parser.add_argument("--sample", type=int, default=0, help="checks after each; 0: all")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kns-soak-") as folder:
+        soak = Soak(options.seed, Path(folder), options.sample)
+        try:
+            soak.run(options.operations)
+        except SoakError as error:
+            print(f"soak: FAILED: {error}", flush=True)
+            return 1
+        print(soak.figures())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
