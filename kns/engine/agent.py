@@ -96,14 +96,11 @@ def order(
     """
     paths = LabPaths(lab)
     stop = cancelled or threading.Event()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
-        sock.settimeout(TURN)
-        _connect(sock, paths, process, stop)
-        try:
-            sock.sendall(encode(what))
-            line = _receive_line(sock, patience, stop)
-        except OSError as error:
-            raise _silent(paths, str(error)) from error
+    deadline = time.monotonic() + START
+    while (line := _asked(paths, what, process, patience, stop)) is None:
+        # of an agent that was killed the kernel closes the socket last of all
+        if _has_ended(lab, process) or process is None or time.monotonic() > deadline:
+            raise _silent(paths, "it closed the connection")
     if not line.endswith(b"\n"):
         raise _silent(paths, "it closed the connection")
     try:
@@ -113,6 +110,26 @@ def order(
             f"the lab's agent is not of this kns: its answer is {error}",
             hint="kns up replaces the agent; the network, and processes in pods, go on",
         ) from error
+
+
+def _asked(
+    paths: LabPaths,
+    what: Order,
+    process: processes.Process | None,
+    patience: float,
+    stop: threading.Event,
+) -> bytes | None:
+    """What an agent answers; None: the connection has broken."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(TURN)
+        _connect(sock, paths, process, stop)
+        try:
+            sock.sendall(encode(what))
+            return _receive_line(sock, patience, stop)
+        except ConnectionError:
+            return None
+        except OSError as error:
+            raise _silent(paths, str(error)) from error
 
 
 def _connect(
