@@ -96,6 +96,15 @@ def replaced(
     return found
 
 
+def reborn_pods(items: Mapping[Ref, Object], before: Mapping[Ref, Object]) -> frozenset[Ref]:
+    """The pods that were another pod of the same name before, as those of a StatefulSet."""
+    return frozenset(
+        ref
+        for ref, item in items.items()
+        if ref[0] == "Pod" and ref in before and _uid(before[ref]) != _uid(item)
+    )
+
+
 def message_of(error: Exception) -> str:
     """What an error says; of a file's, what is wrong rather than in how many places."""
     if isinstance(error, SpecError):

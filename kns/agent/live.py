@@ -25,7 +25,7 @@ from functools import partial
 from kns.agent.controllers.meta import condition
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
-from kns.agent.fitting import REFUSALS, fit, message_of, replaced, words_of
+from kns.agent.fitting import REFUSALS, fit, message_of, reborn_pods, replaced, words_of
 from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
@@ -280,7 +280,10 @@ class Live:
         changed, self._changed = self._changed, set()
         items = self._journal.by_ref
         left_out = {ref for ref, item in items.items() if self._is_left_out(ref, item)}
-        objects = tuple(replaced(items, left_out, self._taken).values())
+        chosen = replaced(items, left_out, self._taken)
+        # first the old pod of the name has to be gone, with its netns, address and containers
+        reborn = reborn_pods(chosen, self._taken)
+        objects = tuple(item for ref, item in chosen.items() if ref not in reborn)
         # what did not go with the rest may do so by now
         suspects = changed | self._told.keys()
         before = self.cluster
@@ -300,6 +303,8 @@ class Live:
         self._applied, self._leases = done.applied, done.leases
         self._taken = done.taken
         self._failures = self._failures if left_out else 0
+        if reborn:
+            self._effective, self._changed = True, self._changed | reborn
         self._tell(done)
         if done.changed:
             await self._serve(done.applied.cluster)

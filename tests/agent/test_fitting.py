@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from kns.agent.fitting import fit
+from kns.agent.fitting import fit, reborn_pods
 from kns.kinds.common import Object
 from kns.kinds.objects import ref_of, text
 
@@ -74,3 +74,10 @@ def test_one_that_was_made_again_is_another() -> None:
 def test_where_nothing_can_be_had_it_says_so() -> None:
     with pytest.raises(ValueError, match="no"):
         fit([item("n1", "bad", "Node")], (), {}, make)
+
+
+def test_a_pod_of_the_same_name_is_another_one() -> None:
+    before = {ref_of(each): each for each in (item("a", kind="Pod"), item("b", kind="Pod"))}
+    changed, another = item("a", "new", kind="Pod"), item("b", kind="Pod", uid="c")
+    items = {ref_of(each): each for each in (changed, another, item("c", kind="Pod"))}
+    assert reborn_pods(items, before) == {ref_of(another)}

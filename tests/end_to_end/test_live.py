@@ -175,6 +175,22 @@ def test_a_pod_that_is_made_again_has_another_address(lab: Path) -> None:
     lives(lab, then)
 
 
+def test_a_namesake_that_comes_at_once_is_another_pod(lab: Path) -> None:
+    async def then(live: Live) -> None:
+        before = live.store.get(POD, "default", "pod1")
+        live.store.delete(POD, "default", "pod1", grace=0)
+        live.store.create(POD, pod("pod1", "node1", app="a"))
+        await live.settled()
+        after = live.store.get(POD, "default", "pod1")
+        assert before is not None
+        assert after is not None
+        address = text(after, "status", "podIP")
+        assert address != text(before, "status", "podIP")
+        assert await answer("pod2", f"http://{address}:8080/hostname") == "pod1"
+
+    lives(lab, then)
+
+
 def test_a_wrong_object_stops_nothing(lab: Path) -> None:
     async def then(live: Live) -> None:
         live.store.create(SERVICE, service("odd", type="Odd"))
