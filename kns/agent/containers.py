@@ -63,8 +63,10 @@ class Containers:
             or inodes.get(key) != container.inode
         ]
         await self._stop(going)
+        loop = asyncio.get_running_loop()
+        if gone := [item.spec for item in going if item.spec.key not in wanted]:
+            await loop.run_in_executor(self._worker, forget_logs, self._paths, gone)
         if not self._looked_back:
-            loop = asyncio.get_running_loop()
             self._left = await loop.run_in_executor(
                 self._worker, survivors, specs, inodes, self._paths
             )
@@ -194,6 +196,19 @@ def _left_by_others(
                 yield key, marked
 
 
+def forget_logs(paths: LabPaths, gone: Iterable[Program]) -> None:
+    """Remove the logs of containers that are no more, as kubelet does with a pod's."""
+    for spec in gone:
+        log = log_path(paths, spec)
+        for path in (log, older(log)):
+            path.unlink(missing_ok=True)
+
+
+def older(log: Path) -> Path:
+    """Where the last of a log is that had grown too large."""
+    return log.with_name(f"{log.name}.1")
+
+
 def rotate(logs: Iterable[Path]) -> None:
     """Move the last of a log that has grown too large to `NAME.1`, and empty it.
 
@@ -204,10 +219,10 @@ def rotate(logs: Iterable[Path]) -> None:
         with contextlib.suppress(OSError):
             size = log.stat().st_size
             if size > LOG_MAX:
-                older = log.with_name(f"{log.name}.1")
-                older.unlink(missing_ok=True)
-                with log.open("rb") as source, older.open("xb") as copy:
-                    older.chmod(0o600)
+                before = older(log)
+                before.unlink(missing_ok=True)
+                with log.open("rb") as source, before.open("xb") as copy:
+                    before.chmod(0o600)
                     source.seek(size - LOG_MAX)
                     copy.write(source.read(LOG_MAX))
                 os.truncate(log, 0)

@@ -213,6 +213,7 @@ def test_removed_pod_and_stop_leave_no_process(lab: ScratchLab) -> None:
             assert (await agent.converge()).containers == 0
             times.append(time.monotonic())
             assert pids_in(name) == set()
+            assert list(lab.paths.logs.iterdir()) == []
             lab.want(pod("b", script("exec sleep 1001"), script(stubborn, name="side")))
             await deaf(agent, "side")
             times.append(time.monotonic())
