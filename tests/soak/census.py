@@ -14,7 +14,7 @@ from kns.compile.paths import LabPaths
 from kns.engine.labs import agent_pid, lab_netns
 from kns.kernel import netns, processes
 
-#: descriptors of an agent beyond its listening sockets that may come and go: what it does just now
+#: descriptors that may come and go: connections, netns that are being looked at
 PASSING_FILES = 24
 
 
@@ -40,11 +40,10 @@ class Census:
         exact = ("links", "mounts", "processes", "zombies", "files")
         told = [(name, getattr(before, name), getattr(self, name)) for name in exact]
         told = [item for item in told if item[1] != item[2]]
-        passing = ("agent_files", before.agent_files, self.agent_files)
-        if self.agent_files > before.agent_files + PASSING_FILES:
-            told.append(passing)
-        if self.own_files > before.own_files:
-            told.append(("own_files", before.own_files, self.own_files))
+        for name in ("agent_files", "own_files"):
+            old, new = getattr(before, name), getattr(self, name)
+            if new > old + PASSING_FILES:
+                told.append((name, old, new))
         return [f"{name}: {old} → {new}" for name, old, new in told]
 
 

@@ -267,7 +267,10 @@ def _pid() -> int:
 
 
 def _kill_agent() -> None:
-    os.kill(_pid(), signal.SIGKILL)
+    pid = _pid()
+    os.kill(pid, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # this process may have started it
+        os.waitpid(pid, 0)
     while agent_pid(LAB) is not None:
         time.sleep(0.01)
 
