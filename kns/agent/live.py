@@ -43,7 +43,8 @@ from kns.errors import KnsError, LockedError
 from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab
-from kns.kinds.objects import Ref, mapping, mappings, ref_of, text
+from kns.kinds.objects import Ref, mapping, ref_of, text
+from kns.kinds.owners import is_made
 from kns.kinds.pod import Pod
 from kns.kinds.resources import ENDPOINT_SLICE, EVENT, NODE, POD
 from kns.kinds.seed import objects_of
@@ -450,7 +451,7 @@ def _is_effective(change: ObjectChange) -> bool:
     """Whether the network may depend on it."""
     if change.resource.kind not in _EFFECTIVE:
         return False
-    if change.resource is ENDPOINT_SLICE and mappings(change.object, "metadata", "ownerReferences"):
+    if is_made(change.object):
         return False
     if change.type is not ChangeType.MODIFIED or change.old is None:
         return True

@@ -13,10 +13,8 @@ from kns.agent.controllers import meta
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport, with_report
 from kns.agent.store import Store, timestamp
-from kns.cluster import mirrored, slices
 from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
-from kns.cluster.slices import MANAGED_BY
 from kns.kinds import endpointslice, node, service
 from kns.kinds.asked import OWN
 from kns.kinds.checks.pods import BRIDGE_PORTS
@@ -26,13 +24,14 @@ from kns.kinds.marks import READY
 from kns.kinds.networks import pod_capacity
 from kns.kinds.node import Node
 from kns.kinds.objects import key_of, mapping, mappings, owner_reference, text, with_part
+from kns.kinds.owners import is_made
 from kns.kinds.pod import Pod
 from kns.kinds.resources import ENDPOINT_SLICE, INGRESS, NODE, POD, SERVICE, Resource
 from kns.kinds.service import Service
 from kns.labfile.reader import JSON
 
 #: of the slices that controllers make of other objects
-_MADE_BY = frozenset({slices.CONTROLLER, mirrored.CONTROLLER})
+_MADE_BY = frozenset({endpointslice.CONTROLLER, endpointslice.MIRRORING_CONTROLLER})
 
 #: every node is this machine
 _CAPACITY: Object = {
@@ -235,7 +234,11 @@ def _condition(obj: Object, kind: str, value: str, now: float) -> JSON:
 
 
 def _slices(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[Account]:
-    made = [item for item in cluster.endpoint_slices if item.labels.get(MANAGED_BY) in _MADE_BY]
+    made = [
+        item
+        for item in cluster.endpoint_slices
+        if item.labels.get(endpointslice.MANAGED_BY) in _MADE_BY
+    ]
     old = {} if before is None else {(i.namespace, i.name): i for i in before.endpoint_slices}
     for item in made:
         if old.get((item.namespace, item.name)) != item:
@@ -245,7 +248,7 @@ def _slices(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[
     wanted = {(item.namespace, item.name) for item in cluster.endpoint_slices}
     for obj in found.list(ENDPOINT_SLICE):
         key = key_of(obj)
-        if tuple(key) not in wanted and mappings(obj, "metadata", "ownerReferences"):
+        if tuple(key) not in wanted and is_made(obj):
             yield Account(ENDPOINT_SLICE, key.namespace, key.name, None)
 
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from kns.addresses import IPFamily
-from kns.cluster.slices import MANAGED_BY, SERVICE_NAME, Ports, slice_name
+from kns.cluster.slices import SERVICE_NAME, Ports, slice_name
 from kns.kinds.endpoints import MAX_MIRRORED, Endpoints
-from kns.kinds.endpointslice import Endpoint, EndpointSlice
+from kns.kinds.endpointslice import MANAGED_BY, MIRRORING_CONTROLLER, Endpoint, EndpointSlice
 from kns.kinds.service import Service
-
-CONTROLLER = "endpointslicemirroring-controller.k8s.io"
 
 
 def mirrored_slices(
@@ -32,7 +30,7 @@ def mirrored_slices(
     done = {
         f"{item.namespace}/{item.service}"
         for item in explicit
-        if item.labels.get(MANAGED_BY) == CONTROLLER
+        if item.labels.get(MANAGED_BY) == MIRRORING_CONTROLLER
     }
     for item in endpoints:
         if item.mirrored and f"{item.namespace}/{item.name}" in open_to_all - done:
@@ -46,7 +44,7 @@ def _slices(item: Endpoints) -> Iterator[EndpointSlice]:
             group = groups.setdefault((IPFamily.of(endpoint.addresses[0]), subset.ports), {})
             # an address that comes again is one endpoint
             group[endpoint.addresses, endpoint.hostname, endpoint.pod] = endpoint
-    labels = {**item.labels, SERVICE_NAME: item.name, MANAGED_BY: CONTROLLER}
+    labels = {**item.labels, SERVICE_NAME: item.name, MANAGED_BY: MIRRORING_CONTROLLER}
     for (family, ports), group in groups.items():
         yield EndpointSlice(
             namespace=item.namespace,

@@ -14,7 +14,7 @@ from kns.addresses import IPFamily
 from kns.cluster.hints import with_hints
 from kns.cluster.selectors import PodIndex
 from kns.kinds.common import SAFE_LETTERS
-from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
+from kns.kinds.endpointslice import CONTROLLER, MANAGED_BY, Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
@@ -22,8 +22,6 @@ from kns.kinds.service import Service, ServicePort, ServiceType
 #: kube-controller-manager's --max-endpoints-per-slice
 MAX_ENDPOINTS = 100
 SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-CONTROLLER = "endpointslice-controller.k8s.io"
 
 Ports = tuple[EndpointPort, ...]
 

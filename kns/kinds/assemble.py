@@ -21,6 +21,7 @@ from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.networkpolicy import NetworkPolicy, placed_as
 from kns.kinds.node import Node
 from kns.kinds.objects import Ref, ref_of, text, with_part
+from kns.kinds.owners import is_made
 from kns.kinds.service import Service
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import WorkloadKind
@@ -194,7 +195,7 @@ def _node(document: Document, found: Manifests) -> Iterator[Located[Node]]:
 
 def _is_made(item: Object, items: Mapping[Ref, Object]) -> bool:
     """Whether it is an EndpointSlice that a controller has made of an object that is there."""
-    if item.get("kind") != "EndpointSlice":
+    if not is_made(item):
         return False
     meta = item.get("metadata")
     references = meta.get("ownerReferences") if isinstance(meta, dict) else None

@@ -27,6 +27,10 @@ from kns.labfile.reader import JSON, ListOf
 from kns.labfile.shape import Field, Form, Group, Shape
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+#: kube-controller-manager's two, which make slices of Services, and of Endpoints
+CONTROLLER = "endpointslice-controller.k8s.io"
+MIRRORING_CONTROLLER = "endpointslicemirroring-controller.k8s.io"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from kns.cluster.resolve import resolve
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
 from kns.kinds.objects import mappings, part, text, with_part
-from kns.kinds.resources import NODE, POD, SERVICE
+from kns.kinds.resources import ENDPOINT_SLICE, NODE, POD, SERVICE
 
 LAB = """apiVersion: kns/v1
 kind: Lab
@@ -122,3 +122,21 @@ def test_a_pod_held_not_ready_is_so_until_it_is_let_go() -> None:
     still = replace(free, pods=(replace(one, ready=False, serving=False),))
     was = replace(still, faults=unready)
     assert ready(still, was) == ["True", "True", True]
+
+
+@pytest.mark.parametrize(
+    ("managed_by", "is_deleted"),
+    [("endpointslice-controller.k8s.io", True), ("mine.example", False)],
+)
+def test_a_slice_is_deleted_by_who_manages_it(managed_by: str, *, is_deleted: bool) -> None:
+    store = Store()
+    labels: Object = {
+        "kubernetes.io/service-name": "web",
+        "endpointslice.kubernetes.io/managed-by": managed_by,
+    }
+    owner: Object = {"kind": "Service", "name": "web", "uid": "1", "controller": True}
+    meta: Object = {"name": "web-x", "labels": labels, "ownerReferences": [owner]}
+    store.create(ENDPOINT_SLICE, {"metadata": meta, "addressType": "IPv4", "endpoints": []})
+    found = accounts(web(), None, store, cast("Kubelet", None), 0)
+    gone = {item.name for item in found if item.resource is ENDPOINT_SLICE and item.obj is None}
+    assert gone == ({"web-x"} if is_deleted else set())

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kns.cluster.mirrored import CONTROLLER
 from kns.cluster.resolve import resolve
-from kns.kinds.endpointslice import EndpointSlice
+from kns.kinds.endpointslice import MIRRORING_CONTROLLER, EndpointSlice
 from kns.kinds.load import load_lab_text
 from tests.kinds.labs import HEAD, NODES, problems
 
@@ -39,7 +38,7 @@ def test_endpoints_of_a_service_without_selector_are_mirrored() -> None:
     assert dict(item.labels) == {
         "tier": "back",
         "kubernetes.io/service-name": "db",
-        "endpointslice.kubernetes.io/managed-by": CONTROLLER,
+        "endpointslice.kubernetes.io/managed-by": MIRRORING_CONTROLLER,
     }
     assert item.name.startswith("db-")
 
@@ -112,7 +111,7 @@ def test_a_dump_has_what_the_controllers_wrote() -> None:
     mirrored = (
         "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: db-abcde, "
         "labels: {kubernetes.io/service-name: db, endpointslice.kubernetes.io/managed-by: "
-        f"{CONTROLLER}}}}}\naddressType: IPv4\nports: [{{name: '', port: 80}}]\n"
+        f"{MIRRORING_CONTROLLER}}}}}\naddressType: IPv4\nports: [{{name: '', port: 80}}]\n"
         "endpoints: [{addresses: [203.0.113.10]}]\n"
     )
     theirs = endpoints(name="web", metadata=f", annotations: {{{trigger}: x}}")

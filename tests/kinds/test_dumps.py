@@ -83,6 +83,21 @@ def test_slices_of_a_service_in_the_file_are_made_anew() -> None:
     assert [str(endpoint.addresses[0]) for endpoint in item.endpoints] == ["10.244.0.2"]
 
 
+def test_a_slice_that_somebody_else_manages_stays() -> None:
+    owner = OWNER % ("v1", "Service", "web", "true")
+    labels = "kubernetes.io/service-name: web, endpointslice.kubernetes.io/managed-by: mine"
+    found = resolved(
+        pod("a")
+        + "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
+        + "spec: {selector: {app: web}, ports: [{port: 80}]}\n"
+        + "---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n"
+        + f"metadata: {{name: web-x, labels: {{{labels}}}, {owner}}}\n"
+        + "addressType: IPv4\nports: [{port: 80}]\nendpoints: [{addresses: [10.9.9.9]}]\n"
+    )
+    addresses = {str(e.addresses[0]) for item in found.endpoint_slices for e in item.endpoints}
+    assert addresses == {"10.9.9.9", "10.244.0.2"}
+
+
 SERVICE = (
     "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
     "spec: {selector: {app: web}, ports: [{port: 80}]}\n"

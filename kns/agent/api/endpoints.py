@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kns.agent.store import Store
-from kns.cluster.slices import CONTROLLER, MANAGED_BY
 from kns.kinds.common import Object
-from kns.kinds.endpointslice import SERVICE_NAME_LABEL
+from kns.kinds.endpointslice import CONTROLLER, MANAGED_BY, SERVICE_NAME_LABEL
 from kns.kinds.objects import items, mapping, mappings, name_of, part, text
 from kns.kinds.resources import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Resource
 from kns.labfile.reader import JSON
