@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import cache
 
@@ -20,9 +21,11 @@ from kns.kernel.netlink import BODY, Socket, attributes, wanted
 from kns.kernel.shapes import encoded, request
 
 #: linux/netfilter/nfnetlink_acct.h
-_NEW, _GET = NFNL_SUBSYS_ACCT << 8, NFNL_SUBSYS_ACCT << 8 | 1
+_NEW, _GET, _DEL = (NFNL_SUBSYS_ACCT << 8 | kind for kind in (0, 1, 3))
 _PROBE = "*filter\n-A INPUT -m nfacct --nfacct-name kns\nCOMMIT\n"
 _SECONDS = 20.0
+#: how long a rule that went may keep its object, and the pause between two looks
+_BUSY_SECONDS, _PAUSE = 5.0, 0.05
 
 
 class NfacctSupport(StrEnum):
@@ -63,6 +66,30 @@ def ensure_here(names: Iterable[str]) -> None:
             # the kernel takes a second NEW for a wish to set the counters to zero
             if refusal.number not in (errno.EEXIST, errno.EBUSY):
                 raise refusal.error
+
+
+def delete_here(names: Sequence[str]) -> None:
+    """Delete objects that no rule counts by any more; one that is gone already is no error.
+
+    The nft variant of iptables leaves a rule's end to the kernel's worker: its object is busy for
+    a moment longer. What a rule of somebody else's counts by stays.
+    """
+    left, deadline = names, time.monotonic() + _BUSY_SECONDS
+    while left and time.monotonic() < deadline:
+        left = _deleted_but(left)
+        time.sleep(_PAUSE if left else 0)
+
+
+def _deleted_but(names: Sequence[str]) -> tuple[str, ...]:
+    """Delete objects; the names of those that are busy."""
+    messages = [encoded(request(_Object, _DEL, 0, [("NFACCT_NAME", name)])) for name in names]
+    with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
+        refused = sock.request(messages)
+    for refusal in refused.values():
+        if refusal.number not in (errno.EBUSY, errno.ENOENT):
+            raise refusal.error
+    busy = (names[place] for place, refusal in refused.items() if refusal.number == errno.EBUSY)
+    return tuple(busy)
 
 
 @cache

@@ -16,16 +16,15 @@ from kns.errors import CancelledError
 from kns.kernel import ipsets, iptables, netns, nftables
 from kns.plan.ops import (
     CleanConntrack,
+    DeleteAccounting,
+    LateRuleOp,
     LoadNft,
+    ProgramOp,
     RestoreIpsets,
     RestoreIptables,
     RuleOp,
     SetVirtualServers,
 )
-
-#: what is carried out in the order of the plan
-_ProgramOp = RestoreIptables | RestoreIpsets | LoadNft
-
 
 #: seconds between two looks at whether somebody wants to stop waiting
 _TURN = 0.1
@@ -37,17 +36,18 @@ class Programs:
     def __init__(self, pool: ThreadPoolExecutor, cancelled: threading.Event) -> None:
         self._pool = pool
         self._cancelled = cancelled
-        self._ops: dict[str, list[_ProgramOp]] = {}
+        self._ops: dict[str, list[ProgramOp]] = {}
         #: Connections are looked at when no old rule can make a stale entry any more. Virtual
         #: servers wait for the links: until a netns has its first address it has no table of local
         #: ones, IPVS takes every address for a broadcast, and refuses it as a real server (EINVAL).
-        self._last: list[SetVirtualServers | CleanConntrack] = []
+        #: An accounting object can't go while a rule of either family counts by it.
+        self._last: list[LateRuleOp] = []
         self._futures: list[Future[None]] = []
         self._stop = threading.Event()
 
     def add(self, op: RuleOp) -> None:
         """Take an op to carry out later."""
-        if isinstance(op, SetVirtualServers | CleanConntrack):
+        if isinstance(op, LateRuleOp):
             self._last.append(op)
         else:
             self._ops.setdefault(op.netns, []).append(op)
@@ -59,7 +59,7 @@ class Programs:
             for lane in _lanes(ops):
                 self._futures.append(self._pool.submit(self._run, name, lane))
 
-    def _run(self, name: str, ops: Sequence[_ProgramOp]) -> None:
+    def _run(self, name: str, ops: Sequence[ProgramOp]) -> None:
         if not self._stop.is_set():
             netns.call_in(name, _run_programs, ops, self._stop)
 
@@ -79,33 +79,35 @@ class Programs:
         self._stop.set()
 
 
-def _run_last(op: SetVirtualServers | CleanConntrack) -> None:
+def _run_last(op: LateRuleOp) -> None:
     # their parts of pyroute2 bring asyncio along, which few labs need
-    from kns.kernel import conntrack, ipvs  # noqa: PLC0415
+    from kns.kernel import conntrack, ipvs, nfacct  # noqa: PLC0415
 
     match op:
         case SetVirtualServers():
             netns.call_in(op.netns, ipvs.apply_here, op)
+        case DeleteAccounting():
+            netns.call_in(op.netns, nfacct.delete_here, op.names)
         case CleanConntrack():
             netns.call_in(op.netns, conntrack.clean_here, op)
         case _:
             assert_never(op)
 
 
-def _lanes(ops: Sequence[_ProgramOp]) -> tuple[Sequence[_ProgramOp], ...]:
+def _lanes(ops: Sequence[ProgramOp]) -> tuple[Sequence[ProgramOp], ...]:
     """What may go side by side: the families' iptables have nothing to do with each other.
 
     Unless rules name ipsets, which have to be there before and go after them.
     """
     if any(isinstance(op, RestoreIpsets) for op in ops):
         return (ops,)
-    lanes: tuple[list[_ProgramOp], list[_ProgramOp]] = ([], [])
+    lanes: tuple[list[ProgramOp], list[ProgramOp]] = ([], [])
     for op in ops:
         lanes[isinstance(op, RestoreIptables) and op.family is IPFamily.IPV6].append(op)
     return tuple(lane for lane in lanes if lane)
 
 
-def _run_programs(ops: Sequence[_ProgramOp], stop: threading.Event) -> None:
+def _run_programs(ops: Sequence[ProgramOp], stop: threading.Event) -> None:
     """Runs in a thread that is inside the netns."""
     for op in ops:
         match op:

@@ -8,7 +8,6 @@ from typing import Any
 from kns.addresses import IPAddress, IPFamily
 from kns.kinds.common import Labels, Object, Protocol, metadata
 from kns.kinds.fields import (
-    ADDRESS,
     ANY_TEXT,
     ENDPOINT_PORT_NAME,
     FAMILY,
@@ -21,7 +20,9 @@ from kns.kinds.fields import (
     PROTOCOL,
     QUALIFIED_NAME,
     SERVICE_NAME,
+    SPELLED_ADDRESS,
     SUBDOMAIN,
+    SpelledAddress,
 )
 from kns.labfile.reader import JSON, ListOf
 from kns.labfile.shape import Field, Form, Group, Shape
@@ -61,6 +62,8 @@ class Endpoint:
     hint_nodes: tuple[str, ...] = ()
     #: `namespace/name` of the pod behind it, if there is one
     pod: str = ""
+    #: the addresses as the object has them, if one of them is not in canonical form
+    spellings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +90,11 @@ def _target(kind: str = "", namespace: str = "", name: str = "") -> str:
     return f"{namespace}/{name}" if kind == "Pod" else ""
 
 
-def _endpoint(addresses: tuple[IPAddress, ...] = (), **rest: Any) -> Endpoint:
-    return Endpoint(addresses, **rest)
+def _endpoint(addresses: tuple[SpelledAddress, ...] = (), **rest: Any) -> Endpoint:
+    values = tuple(item.address for item in addresses)
+    spellings = tuple(item.spelling for item in addresses)
+    written = spellings if spellings != tuple(map(str, values)) else ()
+    return Endpoint(values, spellings=written, **rest)
 
 
 def _slice(
@@ -144,7 +150,7 @@ TARGET = Shape(
 )
 _ENDPOINT = Shape(
     _endpoint,
-    Field("addresses", ListOf(ADDRESS, filled=True), required=True),
+    Field("addresses", ListOf(SPELLED_ADDRESS, filled=True), required=True),
     Field("conditions", _CONDITIONS, merge=True),
     Field("hostname", LABEL_NAME),
     Field("nodeName", SUBDOMAIN),
@@ -195,7 +201,7 @@ def _written_endpoint(endpoint: Endpoint) -> Object:
         "terminating": endpoint.terminating,
     }
     result: Object = {
-        "addresses": [str(address) for address in endpoint.addresses],
+        "addresses": list(endpoint.spellings or map(str, endpoint.addresses)),
         "conditions": {key: value for key, value in conditions.items() if value is not None},
     }
     for key, value in (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -65,6 +66,26 @@ def _address(value: object) -> IPAddress:
     if "%" in value:
         raise RefusedError.invalid(value, _BAD_ADDRESS, "an address has no zone here")
     return address
+
+
+@dataclass(frozen=True, slots=True)
+class SpelledAddress:
+    """An address and how it was spelled."""
+
+    address: IPAddress
+    spelling: str
+
+
+class _SpelledAddress(Type[SpelledAddress]):
+    """An address whose spelling somebody goes by."""
+
+    def read(self, value: object, reading: Reading) -> SpelledAddress:
+        """Both."""
+        return SpelledAddress(ADDRESS.read(value, reading), str(value))
+
+    def schema(self, definitions: Definitions) -> Schema:
+        """An address."""
+        return ADDRESS.schema(definitions)
 
 
 class _AskedAddress(Type[IPAddress | None]):
@@ -283,6 +304,7 @@ def _filled_word(value: str) -> str:
 ANY_TEXT = Text()
 FLAG = Flag()
 ADDRESS = Parsed(_address, _ADDRESS_SCHEMA, served=_served_address)
+SPELLED_ADDRESS = _SpelledAddress()
 ASKED_ADDRESS = _AskedAddress()
 CIDR = Parsed(_cidr, _CIDR_SCHEMA, served=_served_cidr)
 #: with host bits, which are masked, and leading zeros: what the API server takes of old fields

@@ -24,6 +24,7 @@ from kns.plan.ops import (
     CleanConntrack,
     CreateNetns,
     Delete,
+    DeleteAccounting,
     DeleteNetns,
     Entry,
     LoadNft,
@@ -280,6 +281,9 @@ def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:
         )
         if changes:
             phases.rules.append(RestoreIptables(name, family, changes))
+    uncounted = iptables.unused_objects(netns.iptables, before.iptables)
+    if uncounted:
+        phases.rules.append(DeleteAccounting(name, uncounted))
     unwanted = ipset.leftovers(netns.ipsets, before.ipsets)
     if unwanted:
         phases.rules.append(RestoreIpsets(name, unwanted))

@@ -6,7 +6,7 @@
     Undo                                            what no lab has
     RestoreIptables RestoreIpsets LoadNft           programs of rules
     SetVirtualServers                               IPVS, by netlink
-    CleanConntrack                                  what a change of rules leaves behind
+    DeleteAccounting CleanConntrack                 what a change of rules leaves behind
 
 Each carries all that `kns.kernel.apply` and `kns.plan.shell` need to carry it out or to say it.
 """
@@ -157,8 +157,20 @@ class CleanConntrack:
     virtual_networks: tuple[IPNetwork, ...]
 
 
-#: ops on rules: by other programs or other sockets than links, beside them
-RuleOp = RestoreIptables | RestoreIpsets | LoadNft | SetVirtualServers | CleanConntrack
+@dataclass(frozen=True, slots=True)
+class DeleteAccounting:
+    """Delete accounting objects that no rule counts by any more, by netlink."""
+
+    netns: str
+    names: tuple[str, ...]
+
+
+#: what other programs carry out
+ProgramOp = RestoreIptables | RestoreIpsets | LoadNft
+#: what waits for those, and goes by sockets of its own
+LateRuleOp = SetVirtualServers | DeleteAccounting | CleanConntrack
+#: ops on rules, beside those on links
+RuleOp = ProgramOp | LateRuleOp
 #: ops that are rtnetlink messages
 LinkOp = Add | Delete | Change | Undo
 Op = CreateNetns | DeleteNetns | LinkOp | Write | RuleOp

@@ -13,6 +13,7 @@ from kns.plan.ops import (
     CleanConntrack,
     CreateNetns,
     Delete,
+    DeleteAccounting,
     DeleteNetns,
     Entry,
     LoadNft,
@@ -265,6 +266,8 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
                 yield f"{netns} {ipvs.timeouts_command(op.timeouts)}"
             for step in ipvs.steps(op.desired, op.observed, op.exclude):
                 yield f"{netns} {ipvs.command(step)}"
+        case DeleteAccounting():
+            yield from (f"{netns} nfacct del {quote(name)}" for name in op.names)
         case CleanConntrack():
             yield from _conntrack_commands(op)
         case _:
@@ -360,6 +363,8 @@ def _describe_rules(op: RuleOp) -> str:
         case SetVirtualServers():
             changes = len(ipvs.steps(op.desired, op.observed, op.exclude))
             return f"ipvs: {changes} changes to {len(op.desired)} virtual servers"
+        case DeleteAccounting():
+            return f"nfacct: remove {', '.join(op.names)}"
         case CleanConntrack():
             return "conntrack: drop UDP entries of vanished endpoints"
         case _:

@@ -52,6 +52,20 @@ def accounting_objects(changes: Iterable[TableChange]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def unused_objects(
+    desired: Iterable[IptablesTable], observed: Iterable[IptablesTable]
+) -> tuple[str, ...]:
+    """The objects by which observed rules count packets, and none of the desired ones."""
+    kept = set(_counted_by(desired))
+    return tuple(dict.fromkeys(name for name in _counted_by(observed) if name not in kept))
+
+
+def _counted_by(tables: Iterable[IptablesTable]) -> Iterator[str]:
+    for table in tables:
+        for chain in table.chains:
+            yield from (found[1] for rule in chain.rules if (found := _NFACCT.search(rule)))
+
+
 def table_changes(
     desired: Iterable[IptablesTable], observed: Iterable[IptablesTable]
 ) -> tuple[TableChange, ...]:

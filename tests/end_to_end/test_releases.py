@@ -11,7 +11,9 @@ import pytest
 from kns.engine.down import down
 from kns.engine.status import status
 from kns.engine.up import dry_run, up
-from kns.kernel import processes
+from kns.kernel import netns as netns_names
+from kns.kernel import nfacct, processes
+from kns.kernel.nfacct import NfacctSupport
 from kns.kernel.processes import Context
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
@@ -30,14 +32,19 @@ OLDER: tuple[Proxy, ...] = (
     (ProxyMode.NFTABLES, Release.V1_34),
     (ProxyMode.NFTABLES, Release.V1_36),
 )
-ALL: tuple[Proxy, ...] = (*OLDER, (ProxyMode.NFTABLES, Release.V1_37))
+#: each structure of the rules, iptables mode with its counters
+ALL: tuple[Proxy, ...] = (
+    (ProxyMode.IPTABLES, Release.V1_37),
+    *OLDER[1:],
+    (ProxyMode.NFTABLES, Release.V1_37),
+)
 
 #: every kind of address, both policies, nobody there, and who is kept out
 LAB = """\
 apiVersion: kns/v1
 kind: Lab
 metadata: {name: releases}
-networking: {dns: {enabled: false}}
+networking: {dns: {enabled: false}, kubeProxy: {nfacct: auto}}
 nodes: [{name: node1}, {name: node2}]
 pods:
 - {name: pod1, node: node1, labels: {app: a}}
@@ -95,7 +102,11 @@ def test_running_lab_converges_from_any_release_and_mode_to_any_other(tmp_path: 
 
 
 def left_of_others(netns: str, mode: ProxyMode, release: Release) -> list[str]:
-    """Words in the netns' rules that only another mode or release writes."""
+    """Words in the netns' rules that only another mode or release writes, and counters of it."""
+    counts = mode is ProxyMode.IPTABLES and nfacct.support() is NfacctSupport.WHOLE
+    counters = counted_objects(netns)
+    if counts or counters:
+        assert ("ct_state_invalid_dropped_pkts" in counters) is counts
     listing = processes.run(["nft", "list", "ruleset"], context=Context(netns)).stdout
     if mode is not ProxyMode.NFTABLES:
         foreign = {"kube-proxy"}
@@ -108,3 +119,9 @@ def left_of_others(netns: str, mode: ProxyMode, release: Release) -> list[str]:
         if release >= Release.V1_36:
             foreign |= {"mark-for-masquerade", "/web/tcp/__"}
     return [word for word in sorted(foreign) if word in listing]
+
+
+def counted_objects(netns: str) -> tuple[str, ...]:
+    if nfacct.support() is NfacctSupport.NOTHING:
+        return ()
+    return netns_names.call_in(netns, nfacct.list_here)

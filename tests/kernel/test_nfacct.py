@@ -8,7 +8,7 @@ from kns.addresses import IPFamily
 from kns.kernel import iptables, netns, nfacct, syscalls
 from kns.kernel.nfacct import NfacctSupport
 from kns.plan.ops import RestoreIptables
-from kns.state.iptables import table_changes
+from kns.state.iptables import table_changes, unused_objects
 from kns.state.model import Chain, IptablesTable
 
 pytestmark = pytest.mark.kernel
@@ -27,6 +27,28 @@ def test_objects_are_made_once_and_listed() -> None:
         nfacct.ensure_here(["a", "b"])
         nfacct.ensure_here(["b", "c"])
         assert sorted(nfacct.list_here()) == ["a", "b", "c"]
+
+    netns.in_thread(body)
+
+
+def test_objects_go_with_the_last_rule_that_counts_by_them() -> None:
+    if nfacct.support() is not NfacctSupport.WHOLE:
+        pytest.skip("this kernel has no nfacct")
+    kept = IptablesTable(IPFamily.IPV6, "filter", TABLE.chains)
+
+    def body() -> None:
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+        for table in (TABLE, kept):
+            iptables.apply_here(RestoreIptables("here", table.family, table_changes((table,), ())))
+        unused = unused_objects((), iptables.read_here())
+        assert unused == ("dropped",)
+        assert unused_objects((kept,), (TABLE, kept)) == ()
+        for table in (TABLE, kept):
+            emptied = table_changes((), (table,))
+            iptables.apply_here(RestoreIptables("here", table.family, emptied))
+        nfacct.delete_here(unused)
+        assert nfacct.list_here() == ()
+        nfacct.delete_here(unused)
 
     netns.in_thread(body)
 

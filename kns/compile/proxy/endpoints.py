@@ -46,16 +46,27 @@ class ProxyEndpoint:
     is_local: bool
     hint_zones: tuple[str, ...] = ()
     hint_nodes: tuple[str, ...] = ()
+    #: the address as kube-proxy spells it, part of chain names; canonical unless given
+    spelling: str = ""
     #: the address as text
     host: str = field(init=False)
-    #: `ip:port`, `[ip]:port` for IPv6: kube-proxy's sort key and part of chain names
+    #: `ip:port`, `[ip]:port` for IPv6, as spelled: kube-proxy's sort key and part of chain names
     text: str = field(init=False)
 
     def __post_init__(self) -> None:
         host = str(self.address)
         object.__setattr__(self, "host", host)
-        written = f"[{host}]" if self.address.version == 6 else host
-        object.__setattr__(self, "text", f"{written}:{self.port}")
+        if not self.spelling:
+            object.__setattr__(self, "spelling", host)
+        object.__setattr__(self, "text", self._with_port(self.spelling))
+
+    @property
+    def target(self) -> str:
+        """`ip:port`, `[ip]:port` for IPv6, in canonical form."""
+        return self.text if self.spelling == self.host else self._with_port(self.host)
+
+    def _with_port(self, host: str) -> str:
+        return f"[{host}]:{self.port}" if self.address.version == 6 else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +247,7 @@ def _endpoints(
     gave last if both put it on this node, and here the last by name.
     """
     found: dict[str, ProxyEndpoint] = {}
+    as_spelled = not has(release, ReleaseChange.CANONICAL_ADDRESSES)
     for item in slices:
         for slice_port in item.ports:
             if not slice_port.port or slice_port.name != port.name:
@@ -244,7 +256,7 @@ def _endpoints(
                 continue
             for endpoint in item.endpoints:
                 if endpoint.addresses and endpoint.addresses[0].version == family.version:
-                    seen = _seen_from(endpoint, slice_port.port, node)
+                    seen = _seen_from(endpoint, slice_port.port, node, as_spelled=as_spelled)
                     known = found.get(seen.text)
                     if known is None or _supersedes(seen, known, release):
                         found[seen.text] = seen
@@ -258,7 +270,7 @@ def _supersedes(seen: ProxyEndpoint, known: ProxyEndpoint, release: Release) -> 
     return seen.is_local
 
 
-def _seen_from(endpoint: Endpoint, port: int, node: Node) -> ProxyEndpoint:
+def _seen_from(endpoint: Endpoint, port: int, node: Node, *, as_spelled: bool) -> ProxyEndpoint:
     return ProxyEndpoint(
         address=endpoint.addresses[0],
         port=port,
@@ -268,6 +280,7 @@ def _seen_from(endpoint: Endpoint, port: int, node: Node) -> ProxyEndpoint:
         is_local=bool(endpoint.node_name) and endpoint.node_name == node.name,
         hint_zones=endpoint.hint_zones,
         hint_nodes=endpoint.hint_nodes,
+        spelling=endpoint.spellings[0] if as_spelled and endpoint.spellings else "",
     )
 
 

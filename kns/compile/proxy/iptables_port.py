@@ -295,7 +295,7 @@ def _endpoint_rules(port: _Port, endpoint: ProxyEndpoint) -> tuple[str, ...]:
     return (
         f"-s {endpoint.host}/{endpoint.address.max_prefixlen} {note}-j {MARK_MASQ}",
         f"-p {port.protocol} {note}{remember}-m {port.protocol}"
-        f" -j DNAT --to-destination {endpoint.text}",
+        f" -j DNAT --to-destination {endpoint.target}",
     )
 
 

@@ -74,7 +74,7 @@ def service_names(view: ServicePortView) -> ServiceNames:
 def endpoint_names(base: str, endpoint: ProxyEndpoint) -> tuple[str, str]:
     """The chain of an endpoint of the service port `base`, and its affinity set."""
     # nft names may hold letters, digits and _./- only
-    address = endpoint.host.replace(":", ".")
+    address = endpoint.spelling.replace(":", ".")
     name = _hashed(f"{base}__{address}/{endpoint.port}")
     return f"endpoint-{name}", f"affinity-{name}"
 

@@ -26,6 +26,7 @@ class ReleaseChange(StrEnum):
         " --nodeport-addresses, node ports answer on every local address"
     )
     HINTS_WITHOUT_ANNOTATION = "zone hints count without an annotation of the Service"
+    CANONICAL_ADDRESSES = "endpoints' addresses are made canonical, not taken as they are written"
     NFACCT = "iptables: packets are counted by nfacct objects"
     INTERFACES_BY_NAME = "nftables: iifname, which may be a prefix, in place of iif"
     SERVICE_CIDRS = "nftables: what goes to an unallocated address of a ServiceCIDR is dropped"
@@ -70,6 +71,7 @@ SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.FIREWALL_ELEMENTS_WITHOUT_COMMENT: Release.V1_31,
     ReleaseChange.NODE_PORTS_WITHOUT_ADDRESS: Release.V1_31,
     ReleaseChange.HINTS_WITHOUT_ANNOTATION: Release.V1_31,
+    ReleaseChange.CANONICAL_ADDRESSES: Release.V1_31,
     ReleaseChange.NFACCT: NFACCT_SINCE,
     ReleaseChange.ONE_MASQUERADE_ALL: Release.V1_32,
     ReleaseChange.UDP_RECONCILED: Release.V1_32,

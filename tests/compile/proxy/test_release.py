@@ -8,7 +8,9 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from kns.addresses import IPFamily
+from kns.cluster.manifests import load_objects
 from kns.compile.proxy.by_mode import proxies
+from kns.compile.proxy.endpoints import service_ports
 from kns.compile.proxy.iptables import iptables_tables
 from kns.compile.proxy.nftables import nft_tables
 from kns.compile.proxy.nftables_base import local_traffic, nodeport_addresses
@@ -39,6 +41,14 @@ from tests.compile.proxy.services import (
 LOCAL, REMOTE = endpoint("10.244.1.10"), endpoint("10.244.2.10", "node2")
 SERVICE, ENDPOINT = "service-SUSTUHLJ-default/web/tcp/http", "endpoint-FLXOMXXM-default/web/tcp"
 SINGLE_STACK = replace(NODE, addresses=NODE.addresses[:1])
+SPELLED_SLICE = """\
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-1, labels: {kubernetes.io/service-name: web}}
+addressType: IPv6
+ports: [{name: http, port: 8080}]
+endpoints: [{addresses: ["FD00:10:244:2::10"]}, {addresses: ["fd00:10:244:1:0:0:0:10"]}]
+"""
 EVERY_RELEASE = pytest.mark.parametrize("release", list(Release), ids=str)
 
 
@@ -274,6 +284,30 @@ def test_gate_takes_external_ips_away_but_not_their_chain(release: Release) -> N
     nat, *_ = iptables_tables((service,), items, NODE, options, IPFamily.IPV4)
     assert any("198.51.100.7" in rule for rule in rules(nat, "KUBE-SERVICES")) is not gated
     assert any(chain.name.startswith("KUBE-EXT-") for chain in nat.chains)
+
+
+@EVERY_RELEASE
+def test_endpoints_addresses_are_taken_as_they_are_written_up_to_1_30(release: Release) -> None:
+    """They are sorted and told apart by their text, which their chains' names have, too."""
+    spelled = ("FD00:10:244:2::10", "fd00:10:244:1:0:0:0:10")
+    canonical = ("fd00:10:244:1::10", "fd00:10:244:2::10")
+    read = load_objects((("slice.yaml", SPELLED_SLICE),)).endpoint_slices
+    service = cluster_ip(
+        cluster_ips=(ip_address("fd00:10:96::5"),), session_affinity=SessionAffinity.CLIENT_IP
+    )
+    options = replace(OPTIONS, version=release)
+    (port,) = service_ports((service,), read, NODE, options, IPFamily.IPV6)
+    expected = spelled if release is Release.V1_30 else canonical
+    assert [item.text for item in port.cluster] == [f"[{text}]:8080" for text in expected]
+    assert sorted(item.target for item in port.cluster) == [f"[{t}]:8080" for t in canonical]
+    (made,) = nft_tables((service,), read, NODE, options, IPFamily.IPV6)
+    names = [c.name for c in made.chains if c.name.startswith("endpoint-")]
+    written = {f"{text.replace(':', '.')}/8080" for text in expected}
+    assert {name.partition("__")[2] for name in names} == written
+    tables = iptables_tables((service,), read, NODE, options, IPFamily.IPV6)
+    found = [rule for table in tables for chain in table.chains for rule in chain.rules]
+    targets = {rule.partition("--to-destination ")[2] for rule in found} - {""}
+    assert targets == {f"[{text}]:8080" for text in canonical}
 
 
 @EVERY_RELEASE
