@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
@@ -39,13 +40,25 @@ _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 @dataclass(frozen=True, slots=True)
 class CapturedState:
-    """What kube-proxy on node1 left in the kernel, in the files of `folder`, for these objects."""
+    """What kube-proxy on node1 left in the kernel, in the files of `folder`.
+
+    `sources` are the objects of the case and the changes that led here, read when asked for.
+    """
 
     name: str
     folder: Path
-    objects: ClusterObjects
-    node: Node
+    sources: tuple[Path, ...]
     options: KubeProxyOptions
+
+    @property
+    def objects(self) -> ClusterObjects:
+        """The objects that kube-proxy saw."""
+        return _objects(self.sources)
+
+    @property
+    def node(self) -> Node:
+        """node1, with the addresses of the host that are not the cluster's too."""
+        return _node(self.sources)
 
     @property
     def release(self) -> Release:
@@ -71,30 +84,36 @@ def captured_releases(mode: ProxyMode) -> list[str]:
 
 def states_of_case(case: Path, mode: ProxyMode, release: str = RELEASE) -> Iterator[CapturedState]:
     """The state for the case's objects, then the one after each step."""
-    documents = {_key(item): item for item in _load(case / "objects.yaml")}
+    sources: tuple[Path, ...] = (case / "objects.yaml",)
     options = _options(case / "flags", mode, Release(release))
-    yield _state(case.name, case / mode / release, documents, options)
+    yield CapturedState(case.name, case / mode / release, sources, options)
     for step in sorted((case / "steps").glob("*.yaml")):
-        (change,) = _load(step)
+        sources = (*sources, step)
+        folder = case / mode / release / f"step-{step.stem}"
+        yield CapturedState(f"{case.name}/{step.stem}", folder, sources, options)
+
+
+@cache
+def _objects(sources: tuple[Path, ...]) -> ClusterObjects:
+    first, *changes = sources
+    documents = {_key(item): item for item in _load(first)}
+    for path in changes:
+        (change,) = _load(path)
         documents |= {_key(item): item for item in change.get("apply", ())}
         for item in change.get("delete", ()):
             documents.pop((item["kind"], item.get("namespace", ""), item["name"]))
-        folder = case / mode / release / f"step-{step.stem}"
-        yield _state(f"{case.name}/{step.stem}", folder, documents, options)
-
-
-def _state(
-    name: str, folder: Path, documents: dict[tuple[str, str, str], Item], options: KubeProxyOptions
-) -> CapturedState:
     text = yaml.dump_all(documents.values(), Dumper=_DUMPER)
-    objects = load_objects([(name, text)])
-    node = next(item for item in objects.nodes if item.name == "node1")
-    host = CASES / name.partition("/")[0] / "host.yaml"
-    if host.exists():
-        (extra,) = _load(host)
-        addresses = tuple(ip_interface(text).ip for _, text in extra["addrs"])
-        node = replace(node, host_addresses=(*node.host_addresses, *addresses))
-    return CapturedState(name, folder, objects, node, options)
+    return load_objects([(first.parent.name, text)])
+
+
+def _node(sources: tuple[Path, ...]) -> Node:
+    node = next(item for item in _objects(sources).nodes if item.name == "node1")
+    host = sources[0].with_name("host.yaml")
+    if not host.exists():
+        return node
+    (extra,) = _load(host)
+    addresses = tuple(ip_interface(text).ip for _, text in extra["addrs"])
+    return replace(node, host_addresses=(*node.host_addresses, *addresses))
 
 
 def _load(path: Path) -> list[Item]:
