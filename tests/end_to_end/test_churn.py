@@ -42,7 +42,9 @@ pods:
 - {name: bystander, node: node1}
 """
 #: an answer may take long on a busy machine: what is lost here is lost for good
-PATIENT = Wanted(rate=30.0, held=6, flows=6, timeout=3.0, before=0.5, after=1.0)
+PATIENT = Wanted(rate=30.0, held=6, flows=6, timeout=10.0, before=0.5, after=1.0)
+#: where losses belong to the matter, each is waited for
+BRIEF = replace(PATIENT, timeout=3.0)
 
 
 def pod(name: str, node: str = "node1", more: str = "") -> str:
@@ -135,7 +137,7 @@ def test_a_held_connection_stays_with_a_terminating_pod(lab: Lab) -> None:
 def test_a_pod_that_is_removed_at_once_breaks_its_held_connections(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     # a connection is given up after two seconds of silence
-    found = lab.churn(lab.to(pod("web-1")), wanted=replace(PATIENT, after=4.0))
+    found = lab.churn(lab.to(pod("web-1")), wanted=replace(BRIEF, after=4.0))
     held = [i for i in found.exchanges if i.kind is Kind.HELD]
     before = {i.stream: i.backend for i in held if i.answered and i.ended < found.events[0].at}
     assert {item.stream for item in found.breaks} == {s for s, n in before.items() if n == "web-2"}
@@ -152,7 +154,7 @@ def stale(found: ChurnResult) -> list[str]:
 def test_a_service_that_loses_its_last_endpoint_refuses(lab: Lab) -> None:
     """The most part of the refusals comes to nobody, as Linux limits ICMP errors: that is told."""
     lab.start(pod("web-1", "node2"))
-    found = lab.churn(lab.to())
+    found = lab.churn(lab.to(), wanted=BRIEF)
     end = found.events[-1].at
     for kind in Kind:
         late = {i.cause for i in found.exchanges if i.kind is kind and i.sent > end}
@@ -166,7 +168,7 @@ def test_a_udp_flow_is_stuck_where_conntrack_is_not_cleaned_up(lab: Lab) -> None
     """kube-proxy 1.32 to 1.36 keeps the entries of a service that has lost its last endpoint."""
     lab.start(pod("web-1", "node2"), release="1.34")
     gone = next(p for p in running(LAB).cluster.pods if p.name == "web-1").addresses[0]
-    found = lab.churn(lab.to(release="1.34"))
+    found = lab.churn(lab.to(release="1.34"), wanted=BRIEF)
     end = found.events[-1].at
     assert not any(i.answered for i in found.exchanges if i.kind is Kind.FLOW and i.sent > end)
     (note,) = stale(found)
@@ -187,10 +189,12 @@ def test_a_service_without_endpoints_refuses_the_first_connections_at_once(lab: 
 # -- scenarios -------------------------------------------------------------------------------------
 
 
-def driven(scenario: ChurnScenario, style: Manner = Manner.GRACEFUL) -> ChurnResult:
+def driven(
+    scenario: ChurnScenario, style: Manner = Manner.GRACEFUL, wanted: Wanted = PATIENT
+) -> ChurnResult:
     found, ends = running(LAB), ("client", "web")
     with scenario_change(found, ends, scenario, style) as change:
-        return churn(found, ends, replace(PATIENT, held=4, after=4.0), change)
+        return churn(found, ends, replace(wanted, held=4, after=4.0), change)
 
 
 def lost(found: ChurnResult) -> dict[Kind, int]:
@@ -220,7 +224,7 @@ def test_no_request_is_lost_in_a_graceful_rolling_update(lab: Lab) -> None:
 
 def test_requests_are_lost_in_an_abrupt_rolling_update(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
-    found = driven(ChurnScenario.ROLLING_UPDATE, Manner.ABRUPT)
+    found = driven(ChurnScenario.ROLLING_UPDATE, Manner.ABRUPT, BRIEF)
     assert found.failure == ""
     assert sum(lost(found).values()) > 0
     causes = {cause for losses in found.losses for item in losses for cause in item.causes}
@@ -238,7 +242,7 @@ def test_nothing_is_lost_where_readiness_leads(lab: Lab, scenario: ChurnScenario
 
 def test_a_pod_that_is_killed_is_replaced(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
-    found = driven(ChurnScenario.POD_KILL)
+    found = driven(ChurnScenario.POD_KILL, wanted=BRIEF)
     assert found.failure == ""
     assert backends(found)["web-1"] == (True, False)
     assert backends(found)["web-3"] == (False, True)
@@ -258,7 +262,7 @@ def test_a_node_that_fails_costs_until_it_is_noticed(lab: Lab) -> None:
 def test_the_lab_is_as_its_file_says_after_a_scenario(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     before = running(LAB).paths.spec.read_text(encoding="utf-8")
-    driven(ChurnScenario.POD_KILL)
+    driven(ChurnScenario.POD_KILL, wanted=BRIEF)
     assert running(LAB).paths.spec.read_text(encoding="utf-8") == before
     assert kns("status", LAB).returncode == 0
 
