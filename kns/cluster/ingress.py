@@ -75,6 +75,28 @@ def served(cluster: Cluster) -> tuple[Ingress, ...]:
     return tuple(item for item in cluster.ingresses if item.ingress_class in ours)
 
 
+def why_unserved(cluster: Cluster, host: str) -> str:
+    """Which Ingress has the host though no controller of the lab serves it, and why; else empty."""
+    ours = served(cluster)
+    for ingress in cluster.ingresses:
+        named = any(rule.host and host_matches(rule.host, host) for rule in ingress.rules)
+        if named and ingress not in ours:
+            why = _why_not_ours(cluster, ingress.ingress_class)
+            return f"Ingress {ingress.name} has this host, but no controller serves it: {why}"
+    return ""
+
+
+def _why_not_ours(cluster: Cluster, name: str) -> str:
+    if not name:
+        return "it names no class, and no IngressClass is the default"
+    controllers = {item.name: item.controller for item in cluster.ingress_classes}
+    if name not in controllers:
+        return f"there is no IngressClass {name}"
+    if controllers[name] == CONTROLLER:
+        return "the lab has no ingress controller"
+    return f"its class {name} is that of {controllers[name]}, which the lab does not run"
+
+
 def sites(cluster: Cluster) -> tuple[Site, ...]:
     """The sites by host, the one without a host first; that one is always there."""
     ingresses = served(cluster)

@@ -74,9 +74,10 @@ def read_manifests(documents: tuple[Document, ...]) -> Manifests:
 
 def read_manifest(item: ObjectPlace, found: Manifests) -> None:
     """Put one object into `found`, and what is wrong with it."""
-    found.problems += check_kind(item)
-    if was_removed(item):
-        # its fields were others: what is wrong with them by today's rules says nothing
+    refused = tuple(check_kind(item))
+    found.problems += refused
+    if was_removed(item) or (refused and item.kind not in {*_FORMS, *_WORKLOADS}):
+        # its fields were others, or nobody knows what it is: by today's rules nothing can be said
         return
     if not is_own(item):
         found.warnings.append(_without_effect(item))

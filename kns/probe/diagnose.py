@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
+from kns.cluster.ingress import why_unserved
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.kinds.pod import Pod
@@ -186,7 +187,7 @@ def _why_unknown(lookup: Lookup, source: Location, name: str, service: Service |
         return f"{label(service)} is headless and has no ready endpoints: {empty}"
     if name.rstrip(".").endswith(f".{domain}"):
         return "the cluster has no service and no pod of that name (kns get services -A)"
-    return _real_internet(lookup)
+    return why_unserved(cluster, name.rstrip(".")) or _real_internet(lookup)
 
 
 def _real_internet(lookup: Lookup) -> str:

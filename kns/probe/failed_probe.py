@@ -76,7 +76,8 @@ def why_empty(lookup: Lookup, service: Service) -> str:
     """Why a service has no ready endpoints."""
     selected = tuple(selected_pods(lookup.cluster, service))
     if service.selector is None:
-        why = "it has no selector, and no EndpointSlice names a ready endpoint"
+        why = _ports_that_differ(lookup, service)
+        why = why or "it has no selector, and no EndpointSlice names a ready endpoint"
     elif not selected:
         text = ",".join(f"{key}={value}" for key, value in service.selector.items())
         why = f"its selector {text} matches no pod in namespace {service.namespace}"
@@ -85,3 +86,17 @@ def why_empty(lookup: Lookup, service: Service) -> str:
     else:
         why = "its targetPort fits no port of the pods it selects"
     return f"{why} (kns get endpoints)"
+
+
+def _ports_that_differ(lookup: Lookup, service: Service) -> str:
+    """The first port of a slice that kube-proxy joins to none of the service's."""
+    wanted = [(port.name, port.protocol) for port in service.ports]
+    for item in lookup.cluster.slices_of(service):
+        for port in item.ports:
+            if (port.name, port.protocol) not in wanted:
+                known = ", ".join(f'"{name}" ({protocol})' for name, protocol in wanted)
+                return (
+                    f'EndpointSlice {item.name} has the port name "{port.name}" ({port.protocol}),'
+                    f" the Service {known}: they must be equal"
+                )
+    return ""

@@ -83,6 +83,16 @@ def test_a_removed_ingress_is_told_what_has_changed_and_nothing_of_its_fields() 
     assert "pathType is required there, serviceName and servicePort are" in problem.hint
 
 
+def test_a_misspelt_kind_is_one_problem() -> None:
+    """That objects of the kind have no effect would contradict it."""
+    written = "---\napiVersion: v1\nkind: service\nmetadata: {name: x}\n"
+    with pytest.raises(SpecError) as caught:
+        load_lab_text(f"{HEAD}{NODES}{written}")
+    assert [problem.path for problem in (*caught.value.problems, *caught.value.warnings)] == [
+        "kind"
+    ]
+
+
 @pytest.mark.parametrize("version", ["", "v1/", "/v1", "a/b/c"])
 def test_an_api_version_that_is_none(version: str) -> None:
     path, message, _ = refusal(version, "Pod")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from kns.cluster.model import Cluster
+from kns.cluster.resolve import resolve
+from kns.kinds.load import load_lab_text
 from kns.kinds.networking import EgressOptions, ProxyMode
 from kns.kinds.service import TrafficPolicy
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
@@ -125,3 +127,74 @@ def test_explain_egress_without_masquerade() -> None:
     network = replace(cluster.network, egress=EgressOptions(masquerade=False))
     text = said(replace(cluster, network=network), "pod1", "internet", TIMEOUT)
     assert text.startswith("as it must be: egress.masquerade is off: 10.244.0.2 leaves untransl")
+
+
+NOBODY_SERVES = """
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: hints}
+nodes: [{name: node1}]
+pods: [{name: web, node: node1, labels: {app: web}, containers: [{ports: [{port: 8080}]}]}]
+services: [{name: web, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}]
+internet: [{name: internet}]
+ingressController: {}
+---
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: lost}
+spec:
+  CLASS
+  rules:
+  - host: "*.example.com"
+    http:
+      paths:
+      - {path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}
+---
+apiVersion: networking.k8s.io/v1
+kind: IngressClass
+metadata: {name: fast, annotations: {ingressclass.kubernetes.io/is-default-class: "DEFAULT"}}
+spec: {controller: example.com/fast}
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "default", "why"),
+    [
+        ("", "false", "it names no class, and no IngressClass is the default"),
+        ("", "true", "its class fast is that of example.com/fast, which the lab does not run"),
+        ("ingressClassName: fast", "false", "its class fast is that of example.com/fast"),
+        ("ingressClassName: slow", "false", "there is no IngressClass slow"),
+    ],
+)
+def test_explain_host_of_an_ingress_that_nobody_serves(named: str, default: str, why: str) -> None:
+    text = NOBODY_SERVES.replace("CLASS", named, 1)
+    cluster = resolve(load_lab_text(text.replace("DEFAULT", default)).spec).cluster
+    words = said(cluster, "internet", "http://a.example.com/", (Attempt(Outcome.DNS),))
+    assert f"Ingress lost has this host, but no controller serves it: {why}" in words
+    assert "real internet" not in words
+
+
+def test_explain_ports_of_a_slice_that_are_named_otherwise() -> None:
+    text = """
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: hints}
+nodes: [{name: node1}]
+pods: [{name: client, node: node1}]
+internet: [{name: internet}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: named}
+spec: {ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: named-1, labels: {kubernetes.io/service-name: named}}
+addressType: IPv4
+ports: [{port: 80}]
+endpoints: [{addresses: [203.0.113.10]}]
+"""
+    cluster = resolve(load_lab_text(text).spec).cluster
+    wanted = 'EndpointSlice named-1 has the port name "" (TCP), the Service "http" (TCP)'
+    assert wanted in said(cluster, "client", "named", REFUSED)
