@@ -8,12 +8,22 @@ Source: k8s.io/kubernetes/pkg/controller/endpoint (endpoints_controller.go).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from kns.agent.store import Store
+from kns.agent.store import ChangeType, ObjectChange, Store
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import CONTROLLER, MANAGED_BY, SERVICE_NAME_LABEL
-from kns.kinds.objects import items, mapping, mappings, name_of, part, text
+from kns.kinds.objects import (
+    ObjectKey,
+    items,
+    key_of,
+    mapping,
+    mappings,
+    name_of,
+    part,
+    text,
+    with_part,
+)
 from kns.kinds.resources import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Resource
 from kns.labfile.reader import JSON
 
@@ -34,13 +44,53 @@ def listed(store: Store, resource: Resource, namespace: str, name: str) -> tuple
 def _made(store: Store, namespace: str) -> Iterator[Object]:
     by_service: dict[tuple[str, str], list[Object]] = {}
     for item in store.list(ENDPOINT_SLICE, namespace):
-        labels = mapping(item, "metadata", "labels")
-        if labels.get(MANAGED_BY) == CONTROLLER:
-            key = (text(item, "metadata", "namespace"), str(labels.get(SERVICE_NAME_LABEL)))
+        if key := _service_of(item):
             by_service.setdefault(key, []).append(item)
     for (space, name), slices in sorted(by_service.items()):
         if store.get(SERVICE, space, name) is not None:
             yield _endpoints(space, name, slices)
+
+
+def _service_of(item: Object) -> tuple[str, str] | None:
+    """Namespace and name of the Service whose slice it is, if the controller has made it."""
+    labels = mapping(item, "metadata", "labels")
+    if labels.get(MANAGED_BY) != CONTROLLER:
+        return None
+    return text(item, "metadata", "namespace"), text(labels, SERVICE_NAME_LABEL)
+
+
+class MadeEndpoints:
+    """Changes of the Endpoints that are made of slices, by the changes of these."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known = {key_of(item): item for item in _made(store, "")}
+
+    def forget(self, changes: Iterable[ObjectChange]) -> None:
+        """Whoever asks has not heard of these changes yet."""
+        for change in changes:
+            if change.resource is ENDPOINT_SLICE and (service := _service_of(change.object)):
+                self._known.pop(ObjectKey(*service), None)
+
+    def change(self, change: ObjectChange) -> ObjectChange | None:
+        """What the change of a slice is for its Service's Endpoints; None: nothing."""
+        service = _service_of(change.object) if change.resource is ENDPOINT_SLICE else None
+        if service is None:
+            return None
+        key = ObjectKey(*service)
+        found = (item for item in _made(self._store, key.namespace) if name_of(item) == key.name)
+        old, new = self._known.pop(key, None), next(found, None)
+        if new is not None:
+            self._known[key] = new
+            if old is not None and old.get("subsets") == new.get("subsets"):
+                return None
+        made = new or old
+        if made is None:
+            return None
+        made = with_part(made, str(change.version), "metadata", "resourceVersion")
+        kind = ChangeType.DELETED if new is None else ChangeType.MODIFIED
+        kind = ChangeType.ADDED if old is None else kind
+        return ObjectChange(kind, ENDPOINTS, made, old, change.version)
 
 
 def _endpoints(namespace: str, name: str, slices: list[Object]) -> Object:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kns.agent.api import endpoints, ownership, services, validation
+from kns.agent.api import deletion, endpoints, ownership, services, validation
 from kns.agent.api.decoding import Decoded, decoded, json_of
 from kns.agent.api.patches import json_patch, merge_patch, strategic_merge
 from kns.agent.api.requests import APIRequest
@@ -45,7 +45,7 @@ from kns.kinds.objects import (
     text,
     with_part,
 )
-from kns.kinds.resources import LAB, NAMESPACE, NODE, POD, SERVICE, Resource, resource_of
+from kns.kinds.resources import LAB, NAMESPACE, NODE, POD, SERVICE, Resource
 from kns.labfile.reader import JSON
 
 APPLY = "application/apply-patch+yaml"
@@ -298,54 +298,34 @@ class Registry:
     def delete(self, request: APIRequest) -> Object:
         """DELETE of one object: the object while something holds it, else a Status."""
         target = request.target
-        options = self._options(request)
-        grace = part(options, "gracePeriodSeconds")
-        old = self.get(request)
-        validation.forbid_deletion(target.resource, target.name)
-        if text(options, "propagationPolicy") == "Orphan" or part(options, "orphanDependents"):
-            self._orphan(request, text(old, "metadata", "uid"))
-        store = self._scratch(request, target.resource, old)
-        gone = store.delete(
-            target.resource,
-            target.namespace,
-            target.name,
-            grace=grace if isinstance(grace, int) else request.number("gracePeriodSeconds"),
-            uid=text(options, "preconditions", "uid"),
-            version=text(options, "preconditions", "resourceVersion"),
-        )
-        if store.get(target.resource, target.namespace, target.name) is not None:
+        gone, is_held = self._delete(request, self.get(request))
+        if is_held:
             return gone
         return success(target.resource, target.name, text(gone, "metadata", "uid"))
 
     def delete_collection(self, request: APIRequest) -> Object:
         """DELETE of all objects that are selected: the list of them."""
         found = self.list(request)
-        target = request.target
         for obj in mappings(found, "items"):
-            validation.forbid_deletion(target.resource, name_of(obj))
-            one = key_of(obj)
-            self._scratch(request, target.resource, obj).delete(target.resource, *one)
+            self._delete(request, obj)
         return found
+
+    def _delete(self, request: APIRequest, obj: Object) -> tuple[Object, bool]:
+        """Delete one object as the options say; what it is now, and whether it is still there."""
+        resource = request.target.resource
+        options = self._options(request)
+        validation.forbid_deletion(resource, name_of(obj))
+        return deletion.delete(self._scratch(request, resource, obj), resource, obj, options)
 
     def _options(self, request: APIRequest) -> Object:
         options = json_of(request.body, request.content_type) if request.body else {}
         found = options if isinstance(options, dict) else {}
-        given = {
-            name: request.query[name] for name in ("propagationPolicy",) if name in request.query
-        }
+        given: Object = {}
+        if "propagationPolicy" in request.query:
+            given["propagationPolicy"] = request.query["propagationPolicy"]
+        if (grace := request.number("gracePeriodSeconds")) is not None:
+            given["gracePeriodSeconds"] = grace
         return {**given, **found}
-
-    def _orphan(self, request: APIRequest, uid: str) -> None:
-        """Let what an object owns live on without it."""
-        if request.is_dry_run:
-            return
-        for obj in self.store.all():
-            owners = items(obj, "metadata", "ownerReferences")
-            left: list[JSON] = [owner for owner in owners if text(owner, "uid") != uid]
-            if len(left) < len(owners) and (found := resource_of(obj)) is not None:
-                self.store.update(
-                    found, with_part(obj, left or None, "metadata", "ownerReferences")
-                )
 
     # -- what all writes share ---------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
+from kns.agent.api.endpoints import MadeEndpoints, listed
 from kns.agent.api.representations import Representation, represented, table
 from kns.agent.api.requests import APIRequest
 from kns.agent.api.selectors import RequestSelector, selector
@@ -17,7 +18,7 @@ from kns.agent.api.status import expired
 from kns.agent.store import ChangeType, ExpiredError, ObjectChange, Store
 from kns.kinds.common import Object
 from kns.kinds.objects import name_of, text, with_part
-from kns.kinds.resources import Resource
+from kns.kinds.resources import ENDPOINTS, Resource
 
 #: seconds between two bookmarks, and until a watch ends by itself
 BOOKMARK_SECONDS = 60.0
@@ -43,6 +44,7 @@ class ObjectWatch:
         self._include = query.get("includeObject", "Metadata")
         self._seconds = float(request.number("timeoutSeconds") or _LIFE_SECONDS)
         self._has_heads = False
+        self._made = MadeEndpoints(store) if request.target.resource is ENDPOINTS else None
 
     async def events(self) -> AsyncIterator[Object]:
         """The events until the client has watched long enough."""
@@ -62,10 +64,13 @@ class ObjectWatch:
     def _first(self) -> Iterator[Object]:
         """What is there, or what changed since the version that the client has."""
         if self._version and not self._initial:
-            for change in self._store.changes_since(self._version):
+            changes = self._store.changes_since(self._version)
+            if self._made is not None:
+                self._made.forget(changes)
+            for change in changes:
                 yield from self._told(change)
             return
-        for obj in self._store.list(self._target.resource, self._target.namespace):
+        for obj in listed(self._store, self._target.resource, self._target.namespace, ""):
             if self._admits(obj):
                 yield self._event("ADDED", obj)
         if self._initial:
@@ -90,6 +95,8 @@ class ObjectWatch:
 
     def _told(self, change: ObjectChange) -> Iterator[Object]:
         """A change as the selectors see it: what they no longer admit is gone."""
+        if self._made is not None and (made := self._made.change(change)) is not None:
+            change = made
         if change.resource is not self._target.resource:
             return
         is_admitted = self._admits(change.object)

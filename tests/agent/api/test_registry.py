@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from kns.agent.api.registry import APPLY, Registry
+from kns.agent.api.representations import Representation
 from kns.agent.api.requests import APIRequest, target_of
 from kns.agent.api.status import StatusError, of_store
 from kns.agent.api.subresources import answer
+from kns.agent.api.watches import ObjectWatch
 from kns.agent.store import Store, StoreError
 from kns.kinds.common import Object
-from kns.kinds.objects import items, labels_of, mapping, mappings, name_of, number, part, text
+from kns.kinds.objects import (
+    items,
+    labels_of,
+    mapping,
+    mappings,
+    name_of,
+    number,
+    part,
+    text,
+    with_part,
+)
 from kns.kinds.resources import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, POD, SERVICE
 from kns.labfile.reader import JSON
 from tests.agent.api.seeded import SEED
@@ -430,6 +443,60 @@ def test_orphans_live_on(registry: Registry) -> None:
     assert items(left or {}, "metadata", "ownerReferences") == []
 
 
+def owned_by_a_deployment(registry: Registry) -> Object:
+    """A Deployment, which owns the ConfigMap `owned`."""
+    owner = registry.answer(request("POST", DEPLOYMENTS, deployment())).object
+    reference: Object = {"kind": "Deployment", "name": "dep", "uid": text(owner, "metadata", "uid")}
+    owned = config("owned")
+    owned["metadata"] = {"name": "owned", "ownerReferences": [reference]}
+    registry.store.create(CONFIG_MAP, owned)
+    return owner
+
+
+@pytest.mark.parametrize("policy", ["Orphan", "Foreground"])
+@pytest.mark.parametrize("field", ["uid", "resourceVersion"])
+def test_a_deletion_that_is_refused_changes_nothing(
+    registry: Registry, policy: str, field: str
+) -> None:
+    owned_by_a_deployment(registry)
+    before = registry.store.version
+    options: JSON = {"propagationPolicy": policy, "preconditions": {field: "7"}}
+    assert refused(registry, request("DELETE", DEPLOYMENTS + "/dep", options)).code == 409
+    assert registry.store.version == before
+
+
+def test_in_the_foreground_an_owner_waits_for_its_dependents(registry: Registry) -> None:
+    owner = owned_by_a_deployment(registry)
+    conditions: Object = {
+        name: part(owner, "metadata", name) for name in ("uid", "resourceVersion")
+    }
+    options: JSON = {"propagationPolicy": "Foreground", "preconditions": conditions}
+    held = registry.answer(request("DELETE", DEPLOYMENTS + "/dep", options)).object
+    assert items(held, "metadata", "finalizers") == ["foregroundDeletion"]
+    assert text(held, "metadata", "deletionTimestamp")
+    assert registry.store.get(CONFIG_MAP, "default", "owned") is not None
+
+
+def test_an_unknown_policy_is_refused(registry: Registry) -> None:
+    owned_by_a_deployment(registry)
+    wrong = request("DELETE", DEPLOYMENTS + "/dep", propagationPolicy="Sideways")
+    assert refused(registry, wrong).code == 400
+
+
+def test_a_collection_is_deleted_as_the_options_say(registry: Registry) -> None:
+    owned_by_a_deployment(registry)
+    registry.answer(request("DELETE", DEPLOYMENTS, propagationPolicy="Orphan"))
+    left = registry.store.get(CONFIG_MAP, "default", "owned")
+    assert items(left or {}, "metadata", "ownerReferences") == []
+    for name in ("web-1", "web-2"):
+        pod = registry.store.get(POD, "default", name)
+        assert pod is not None
+        registry.store.update(POD, with_part(pod, "n1", "spec", "nodeName"))
+    registry.answer(request("DELETE", PODS, gracePeriodSeconds="7"))
+    marked = registry.store.list(POD, "default")
+    assert {part(item, "metadata", "deletionGracePeriodSeconds") for item in marked} == {7}
+
+
 def test_what_has_no_effect_is_said(registry: Registry) -> None:
     path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
     body: Object = {"metadata": {"name": "a"}, "spec": {"minAvailable": 1}}
@@ -517,3 +584,54 @@ def test_endpoints_are_made_of_a_service_s_slices(registry: Registry) -> None:
     ]
     with pytest.raises(StatusError, match="not found"):
         registry.answer(request("GET", f"{path}/other"))
+
+
+def test_a_watch_of_endpoints_tells_of_those_that_are_made(registry: Registry) -> None:
+    def piece(*addresses: str) -> Object:
+        points: list[JSON] = [
+            {"addresses": [address], "conditions": {"ready": True}} for address in addresses
+        ]
+        labels: Object = {
+            "kubernetes.io/service-name": "web",
+            "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+        }
+        meta: Object = {"name": "web-abcde", "namespace": "default", "labels": labels}
+        return {"metadata": meta, "addressType": "IPv4", "endpoints": points, "ports": []}
+
+    async def watch(then: Callable[[], None], **query: str) -> list[tuple[str, list[str]]]:
+        asked = request("GET", "/api/v1/namespaces/default/endpoints", **query)
+        events = ObjectWatch(registry.store, asked, Representation.OBJECT).events()
+        found: list[tuple[str, list[str]]] = []
+        asyncio.get_running_loop().call_later(0.05, then)
+        async for event in events:
+            addresses = [
+                text(item, "ip")
+                for subset in mappings(event, "object", "subsets")
+                for item in mappings(subset, "addresses")
+            ]
+            found.append((text(event, "type"), addresses))
+            if addresses == ["10.244.0.9"] or found[-1][0] == "DELETED":
+                break
+        return found
+
+    slices = registry.store
+    slices.create(ENDPOINT_SLICE, piece("10.244.0.2"))
+    version = str(slices.version)
+
+    def change() -> None:
+        # what does not change the addresses is no change of the Endpoints
+        same = with_part(piece("10.244.0.2"), {"note": "x"}, "metadata", "annotations")
+        slices.update(ENDPOINT_SLICE, same)
+        slices.update(ENDPOINT_SLICE, piece("10.244.0.9"))
+
+    assert asyncio.run(watch(change)) == [
+        ("ADDED", ["10.244.0.2"]),
+        ("MODIFIED", ["10.244.0.9"]),
+    ]
+    found = asyncio.run(watch(lambda: None, resourceVersion=version))
+    assert found[-1][1] == ["10.244.0.9"]
+
+    def end() -> None:
+        slices.delete(ENDPOINT_SLICE, "default", "web-abcde")
+
+    assert asyncio.run(watch(end, resourceVersion=str(slices.version)))[-1][0] == "DELETED"
