@@ -300,6 +300,7 @@ class Agent:
             containers=statuses,
             errors=tuple(errors),
             addresses=addresses,
+            left_out=() if self._live is None else self._live.left_out,
         )
 
     def kill(self, order: Kill) -> Killed:

@@ -25,7 +25,6 @@ from functools import partial
 from kns.agent.controllers.meta import condition
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
-from kns.agent.fitting import REFUSALS, fit, message_of, reborn_pods, replaced, words_of
 from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
@@ -36,8 +35,10 @@ from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.compile.paths import LabPaths
 from kns.engine import files, labs, reconcile, snapshot
+from kns.engine.fitting import REFUSALS, fit, message_of, reborn_pods, replaced, words_of
 from kns.engine.lock import locked
-from kns.engine.objects import Journal, digest_of, read_objects, write_base
+from kns.engine.objects import Journal, digest_of, name_text, read_objects, write_base
+from kns.engine.orders import Failure
 from kns.engine.reconcile import Applied
 from kns.errors import KnsError, LockedError
 from kns.kinds.assemble import Assembled, Assembler
@@ -101,6 +102,7 @@ class Live:
         self._taken: Mapping[Ref, Object] = {}
         #: what the kernel has refused time and again: it waits a while
         self._left_out: dict[Ref, Object] = {}
+        self._refusals: dict[Ref, str] = {}
         self._failures = 0
         self._retry: asyncio.TimerHandle | None = None
         self._told: dict[Ref, str] = {}
@@ -194,6 +196,12 @@ class Live:
     def cluster(self) -> Cluster | None:
         """The cluster as it was applied last."""
         return None if self._applied is None else self._applied.cluster
+
+    @property
+    def left_out(self) -> tuple[Failure, ...]:
+        """The objects that are left out, as a user names them, and why."""
+        reasons = {**self._refusals, **self._told}
+        return tuple(Failure(name_text(ref), why) for ref, why in sorted(reasons.items()))
 
     async def current(self) -> None:
         """Wait until it has taken over what an `up` has written."""
@@ -304,6 +312,7 @@ class Live:
         self._applied, self._leases = done.applied, done.leases
         self._taken = done.taken
         self._failures = self._failures if left_out else 0
+        self._refusals = {ref: why for ref, why in self._refusals.items() if ref in left_out}
         if reborn:
             self._effective, self._changed = True, self._changed | reborn
         self._tell(done)
@@ -353,6 +362,7 @@ class Live:
         new = {ref: item for ref, item in new.items() if not self._is_left_out(ref, item)}
         log.error("left out for a while: %s: %s", sorted(changed), message_of(error))
         self._left_out |= new
+        self._refusals |= dict.fromkeys(new, message_of(error))
         self._say({ref: message_of(error) for ref in new})
         self._effective = bool(new)
         self._later(_LEFT_OUT_FOR)

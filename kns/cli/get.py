@@ -87,7 +87,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     columns = Columns(output == "wide", show_labels)
     if isinstance(kind, ListedKind):
         cluster = running_lab.cluster
-        presence = presence_of(running_lab, restarts=kind is ListedKind.PODS)
+        presence = presence_of(running_lab, containers=kind is ListedKind.PODS)
         table = get_table(kind, cluster, selection, presence, columns)
         objects = partial(get_objects, kind, cluster, selection, presence)
     else:

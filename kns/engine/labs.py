@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -139,8 +139,8 @@ def load_applied(paths: LabPaths) -> Loaded:
 
 def load_objects(paths: LabPaths) -> Loaded | None:
     """The lab of the objects that its agent holds; None if it has none of the lab's file."""
-    lab = _lab_of_objects(paths)
-    return None if lab is None else resolved_here(with_faults(lab, paths), paths)
+    found = _of_objects(paths, lambda lab: with_faults(lab, paths))
+    return None if found is None else found[1]
 
 
 def applied_spec(paths: LabPaths, policies: Iterable[NetworkPolicy]) -> Lab:
@@ -150,7 +150,8 @@ def applied_spec(paths: LabPaths, policies: Iterable[NetworkPolicy]) -> Lab:
     """
     from kns.kinds.load import load_lab
 
-    return _lab_of_objects(paths, policies) or load_lab(paths.spec).spec
+    found = _of_objects(paths, policies=policies)
+    return load_lab(paths.spec).spec if found is None else found[0]
 
 
 def lab_documents(paths: LabPaths) -> Iterator[Object]:
@@ -176,12 +177,25 @@ def with_faults(lab: Lab, paths: LabPaths) -> Lab:
     return lab if live is None else replace(lab, faults=live)
 
 
-def _lab_of_objects(paths: LabPaths, policies: Iterable[NetworkPolicy] = ()) -> Lab | None:
+def _of_objects(
+    paths: LabPaths,
+    changed: Callable[[Lab], Lab] = lambda lab: lab,
+    policies: Iterable[NetworkPolicy] = (),
+) -> tuple[Lab, Loaded] | None:
+    """The lab of the objects that its agent holds, and its cluster; None if it has none.
+
+    What can't be had together with the rest is left out, as the agent does.
+    """
+    from kns.engine.fitting import fit
     from kns.engine.objects import read_objects
     from kns.kinds.assemble import lab_of
 
+    def made(objects: Sequence[Object]) -> tuple[Lab, Loaded]:
+        lab = lab_of(objects, policies=policies).lab
+        return lab, resolved_here(changed(lab), paths)
+
     kept = read_objects(paths)
-    return None if kept is None else lab_of(kept.objects, policies=policies).lab
+    return None if kept is None else fit(kept.objects, (), {}, made).made
 
 
 def resolved_here(lab: Lab, paths: LabPaths) -> Loaded:
@@ -199,8 +213,8 @@ def unchanged(paths: LabPaths, file: LoadedLab, options: ModeOptions) -> Loaded 
             return None
     except (OSError, ValueError):
         return None
-    lab = _lab_of_objects(paths, file.spec.network_policies)
-    return None if lab is None else resolved_here(lab, paths)
+    found = _of_objects(paths, policies=file.spec.network_policies)
+    return None if found is None else found[1]
 
 
 def resolved(spec: object, leases: Leases) -> Loaded:

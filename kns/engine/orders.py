@@ -103,6 +103,7 @@ class AgentStatus:
 
     `listeners`: each open socket, as a `ListenSocket` is printed, and the digest of its `Listener`.
     `addresses`: the nodes that take the packets for each address of a LoadBalancer.
+    `left_out`: objects that can't be had with the rest, or that the kernel refuses, and why.
     """
 
     pid: int
@@ -111,6 +112,7 @@ class AgentStatus:
     containers: tuple[ContainerStatus, ...]
     errors: tuple[Failure, ...]
     addresses: Mapping[str, tuple[str, ...]]
+    left_out: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ from kns.compile.paths import LabPaths
 from kns.engine.labs import RunningLab, agent_pid, lab_netns
 from kns.engine.objects import read_objects
 from kns.kernel.netns import path_of
-from kns.kinds.objects import key_of, mappings, number
+from kns.kinds.common import Object
+from kns.kinds.objects import key_of, mappings, number, part
+from kns.kinds.pod_columns import pod_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Presence:
     node_ages: Mapping[str, float] = field(default_factory=dict)
     #: how often the containers of a pod (full name) were started again
     restarts: Mapping[str, int] = field(default_factory=dict)
+    #: kubectl's STATUS of a pod (full name) of whose containers something is known, or that ends
+    statuses: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lab_age(self) -> float | None:
@@ -37,8 +41,8 @@ class Presence:
         return max(self.node_ages.values(), default=None)
 
 
-def presence_of(lab: RunningLab, *, restarts: bool) -> Presence:
-    """Look for the netns of the lab's nodes and pods; for `restarts` at all its objects, too."""
+def presence_of(lab: RunningLab, *, containers: bool) -> Presence:
+    """Look for the netns of the lab's nodes and pods; for `containers` at all its objects, too."""
     there = set(lab_netns(lab.name))
     now = time.time()
 
@@ -51,18 +55,30 @@ def presence_of(lab: RunningLab, *, restarts: bool) -> Presence:
     node_ages = {name: age(netns) for name, netns in nodes.items() if netns in there}
     pod_ages = {name: age(netns) for name, netns in pods.items() if netns in there}
     serving = agent_pid(lab.name) is not None
-    counts = _restarts(lab.paths) if serving and restarts else {}
-    return Presence(frozenset(node_ages), frozenset(pod_ages), serving, pod_ages, node_ages, counts)
+    objects = _pod_objects(lab.paths) if serving and containers else {}
+    return Presence(
+        frozenset(node_ages),
+        frozenset(pod_ages),
+        serving,
+        pod_ages,
+        node_ages,
+        {name: _restarts(item) for name, item in objects.items()},
+        {name: pod_status(item) for name, item in objects.items() if _is_known(item)},
+    )
 
 
-def _restarts(paths: LabPaths) -> dict[str, int]:
-    """What kubelet has written of the pods' containers."""
+def _pod_objects(paths: LabPaths) -> dict[str, Object]:
+    """The pods as the agent has them, with what kubelet has written of them."""
     kept = read_objects(paths)
-    return {
-        str(key_of(item)): sum(
-            number(status, "restartCount")
-            for status in mappings(item, "status", "containerStatuses")
-        )
-        for item in (kept.objects if kept else ())
-        if item.get("kind") == "Pod"
-    }
+    pods = (item for item in (kept.objects if kept else ()) if item.get("kind") == "Pod")
+    return {str(key_of(item)): item for item in pods}
+
+
+def _restarts(item: Object) -> int:
+    statuses = mappings(item, "status", "containerStatuses")
+    return sum(number(status, "restartCount") for status in statuses)
+
+
+def _is_known(item: Object) -> bool:
+    is_ending = part(item, "metadata", "deletionTimestamp") is not None
+    return is_ending or bool(mappings(item, "status", "containerStatuses"))

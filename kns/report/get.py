@@ -246,7 +246,7 @@ def _pod_status(pod: Pod, presence: Presence) -> str:
         return "Pending"
     if pod.full_name not in presence.pods:
         return "Missing"
-    return "Terminating" if pod.terminating else "Running"
+    return presence.statuses.get(pod.full_name, "Terminating" if pod.terminating else "Running")
 
 
 def _service_row(service: Service, age: str) -> _Row:

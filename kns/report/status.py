@@ -29,6 +29,9 @@ def status_text(status: LabStatus, width: int | None = None) -> str:
     if status.changed:
         lines += ["changed since kns up, which goes back to the file:"]
         lines += [f"  {line}" for line in status.changed]
+    if left_out := _left_out(status):
+        lines += ["left out, and tried again with each change:"]
+        lines += [f"  {line}" for line in left_out]
     if status.drift:
         lines += ["drift, and what kns up does about it:"]
         lines += [f"  {line}" for line in status.drift]
@@ -76,6 +79,12 @@ def _errors(status: LabStatus) -> list[str]:
     return [f"{item.subject}: {item.message}" for item in errors]
 
 
+def _left_out(status: LabStatus) -> list[str]:
+    """Objects that are written, and can't be had."""
+    found = status.agent.left_out if status.agent is not None else ()
+    return [f"{item.subject}: {item.message}" for item in found]
+
+
 def status_json(status: LabStatus) -> dict[str, object]:
     """The same: `{"lab", "healthy", "proxy_mode", …, "drift": [line], "agent": {…}}`."""
     cluster, agent = status.lab.cluster, status.agent
@@ -90,6 +99,7 @@ def status_json(status: LabStatus) -> dict[str, object]:
         "netns": status.netns,
         "faults": cluster.faults.written.to_document(),
         "changed": list(status.changed),
+        "left_out": _left_out(status),
         "drift": list(status.drift),
         "agent": {
             "running": status.agent_pid is not None,

@@ -198,6 +198,7 @@ def test_a_wrong_object_stops_nothing(lab: Path) -> None:
         live.store.create(POD, pod("pod9", "node1", app="new"))
         await live.settled()
         assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
+        assert {item.subject for item in live.left_out} == {"service/odd"}
 
     lives(lab, then)
 
@@ -255,8 +256,10 @@ def test_what_the_kernel_always_refuses_holds_up_nothing_else(
         assert left_out(live) == [("refused", "no")]
         live.store.create(POD, pod("pod9", "node1", app="new"))
         await has_address(live, "pod9")
+        assert [(item.subject, item.message) for item in live.left_out] == [("pod/refused", "no")]
         willing = True
         await has_address(live, "refused")
+        assert live.left_out == ()
 
     lives(lab, then)
 

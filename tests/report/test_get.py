@@ -163,6 +163,12 @@ def test_pod_whose_netns_is_gone_is_missing() -> None:
     assert table.rows == (("pod1", "0/2", "Missing", "0", "<unknown>"),)
 
 
+def test_the_status_of_a_pod_is_what_its_agent_knows() -> None:
+    presence = replace(ALL_THERE, statuses={"default/pod1": "CrashLoopBackOff"})
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(), presence)
+    assert [row[2] for row in table.rows] == ["CrashLoopBackOff", "Running"]
+
+
 def test_pod_without_agent_is_not_ready() -> None:
     presence = Presence(pods=frozenset({"default/pod1"}), serving=False)
     table = get_table(ListedKind.PODS, CLUSTER, Selection(names=("pod1",)), presence)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from kns.agent.fitting import fit, reborn_pods
+from kns.engine.fitting import fit, reborn_pods
 from kns.kinds.common import Object
 from kns.kinds.objects import ref_of, text
 
