@@ -128,7 +128,7 @@ def _stopped(found: FailedProbe, promised: Promise, stop: Stop) -> str:
         case Stage.DELIVER:
             more = "is its targetPort right? Kubernetes doesn't check it"
             return f"{_named(frontend, stop.reason)}; {more}"
-        case Stage.POLICY | Stage.FAULT:
+        case Stage.POLICY | Stage.FAULT | Stage.RULES:
             return stop.reason
 
 

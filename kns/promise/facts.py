@@ -46,6 +46,8 @@ class ProxyFacts:
     has_primary_node_ports: bool = False
     #: nodePortAddresses of the other family alone mean every address, not the node's own
     opens_unlisted_family: bool = True
+    #: the name of a service port with source ranges stands in a comment
+    comments_source_ranges: bool = False
     #: what goes to an address of the service subnet that no service has is dropped
     drops_unallocated: bool = False
 
@@ -76,8 +78,9 @@ _NFTABLES = ProxyFacts(
     filters_sources_first=True,
     has_primary_node_ports=True,
     opens_unlisted_family=False,
+    comments_source_ranges=True,
 )
-_NFTABLES_31 = replace(_NFTABLES, opens_unlisted_family=True)
+_NFTABLES_31 = replace(_NFTABLES, opens_unlisted_family=True, comments_source_ranges=False)
 #: with the ServiceCIDR that the API server makes
 _NFTABLES_33 = replace(_NFTABLES_31, drops_unallocated=True)
 #: what the node sends is looked at after its translation

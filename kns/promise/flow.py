@@ -114,6 +114,7 @@ class Stage(StrEnum):
     """What a flow passes, in this order."""
 
     ROUTE = "route"
+    RULES = "rules"
     TRANSLATE = "translate"
     FAULT = "fault"
     POLICY = "policy"
@@ -216,10 +217,11 @@ class Promise:
 
     @property
     def kept_out(self) -> str:
-        """The policy or fault that keeps it from a backend that is there; nothing: none does."""
+        """What keeps it from a backend that is there: a policy, a fault, rules that nft refuses."""
         if self.denied:
             return self.denied[0].reason
-        return self.stop.reason if self.stop and self.stop.stage is Stage.FAULT else ""
+        is_kept = self.stop is not None and self.stop.stage in (Stage.RULES, Stage.FAULT)
+        return self.stop.reason if self.stop and is_kept else ""
 
     @property
     def sources(self) -> tuple[IPAddress, ...]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import controller_service
 from kns.cluster.model import Cluster
+from kns.kinds.comments import is_refused, port_comment
 from kns.kinds.common import Protocol
 from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
@@ -106,6 +107,17 @@ class Lookup:
     def has_service(self, address: IPAddress) -> Service | None:
         """The service that has the cluster IP, whatever the port."""
         return self._cluster_ips.get(address)
+
+    @cached_property
+    def ports_with_refused_names(self) -> tuple[tuple[Service, ServicePort], ...]:
+        """The service ports whose name nft refuses as a comment, and all rules with it."""
+        options = self.cluster.network.kube_proxy
+        return tuple(
+            (service, port)
+            for service in self.cluster.services
+            for port in service.ports
+            if is_refused(port_comment(service, port), options)
+        )
 
     @cached_property
     def _cluster_ips(self) -> dict[IPAddress, Service]:

@@ -1,6 +1,6 @@
 """The oracle: what Kubernetes promises of a flow, one stage after the other. Pure.
 
-    route ─▶ translate ─▶ fault ─▶ policy ─▶ masquerade ─▶ deliver
+    route ─▶ rules ─▶ translate ─▶ fault ─▶ policy ─▶ masquerade ─▶ deliver
 
 Never looks at host state, at a compiler or at the kernel: it would then prove only that kns does
 what kns does.
@@ -35,6 +35,7 @@ from kns.promise.hostport import host_port, host_port_entry, host_port_source
 from kns.promise.lookup import Lookup
 from kns.promise.masquerade import from_node, gateway_for, leaving, through_cluster_ip
 from kns.promise.policy import denial, rulings, source_ranges_stop
+from kns.promise.refused_rules import no_rules
 from kns.promise.route import FlowRoute, own_address, route
 from kns.promise.translate import Masquerade, Translation, translate, unknown_port
 
@@ -49,7 +50,8 @@ def promise(lookup: Lookup, flow: Flow) -> Promise:
     if way.frontend is not None:
         return _to_service(lookup, flow, way)
     if way.entries:
-        return Promise(flow, stop=unknown_port(lookup, flow), entries=way.entries)
+        stop = no_rules(lookup, flow, way) or unknown_port(lookup, flow)
+        return Promise(flow, stop=stop, entries=way.entries)
     return _straight(lookup, flow, way)
 
 
@@ -68,7 +70,7 @@ def promise_at(lookup: Lookup, flow: Flow, node: Node) -> Promise:
 
 def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     assert way.frontend is not None  # noqa: S101 - the caller looked
-    lost = _lost_on_the_way(lookup, flow, way)
+    lost = _lost_on_the_way(lookup, flow, way) or no_rules(lookup, flow, way)
     if lost is not None:
         return Promise(flow, (), lost, way.frontend, way.entries)
     ways = [(entry, translate(lookup, flow, way.frontend, entry)) for entry in way.entries]

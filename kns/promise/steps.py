@@ -104,7 +104,7 @@ def _why(promise: Promise, stop: Stop) -> str:
     if stop.outcomes != REFUSED:
         return f"no answer: {stop.reason}"
     # who is refused by a server that isn't there, or by a rule for unknown ports, needn't hurry
-    is_rejected = promise.frontend is not None and stop.stage is not Stage.DELIVER
+    is_rejected = promise.frontend is not None and stop.stage not in (Stage.DELIVER, Stage.RULES)
     at_once = " at once" if is_rejected and promise.flow.family is IPFamily.IPV4 else ""
     return f"refused{at_once}: {stop.reason}"
 

@@ -125,3 +125,42 @@ def counted_objects(netns: str) -> tuple[str, ...]:
     if nfacct.support() is NfacctSupport.NOTHING:
         return ()
     return netns_names.call_in(netns, nfacct.list_here)
+
+
+#: nobody is behind the Service of the long name, which costs all of them their rules
+LONG_NAME = f"""\
+apiVersion: kns/v1
+kind: Lab
+metadata: {{name: refused}}
+networking: {{kubeProxyMode: nftables, kubeProxy: {{version: "1.36"}}}}
+nodes: [{{name: node1}}, {{name: node2}}]
+pods:
+- {{name: pod1, node: node1, labels: {{app: a}}}}
+- {{name: pod2, node: node2, labels: {{app: a}}}}
+services:
+- {{name: web, type: NodePort, selector: {{app: a}},
+   ports: [{{port: 80, targetPort: 8080, nodePort: 30080}}]}}
+- {{name: {"s" * 63}, namespace: {"n" * 63}, selector: {{app: nobody}},
+   ports: [{{name: http, port: 80}}]}}
+internet: [{{name: internet}}]
+"""
+
+
+def test_lab_without_a_rule_keeps_the_promise_that_nobody_answers(tmp_path: Path) -> None:
+    file = write_lab(tmp_path, LONG_NAME)
+    try:
+        result = up(file)
+        places = places_of(result.lab, status(result.lab).lab.paths)
+        report = verify(result.cluster, places, only="service|dns")
+        broken = broken_promises(report, result.cluster, places)
+        assert [(check.id, check.expected, check.actual) for check in broken] == []
+        told = [check for check in report.checks if "nft refuses every rule" in check.expected]
+        assert {check.id.split("/")[1] for check in told} >= {"cluster-ip", "node-port"}
+        # with the next release each of them is served
+        result = up(file, release=Release.V1_37)
+        report = verify(result.cluster, places, only="cluster-ip|node-port")
+        broken = broken_promises(report, result.cluster, places)
+        assert [(check.id, check.expected, check.actual) for check in broken] == []
+        assert not any("nft refuses" in check.expected for check in report.checks)
+    finally:
+        down("refused")

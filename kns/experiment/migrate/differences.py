@@ -8,13 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
-from kns.compile.proxy.release import ReleaseChange, deletes_stale_udp, has
+from kns.compile.proxy.release import deletes_stale_udp
 from kns.experiment.migrate.flows import Case, service_cases, telling_nodes
 from kns.experiment.migrate.kinds import DifferenceKind
 from kns.experiment.setting import ProxySetting
-from kns.kinds.comments import COMMENT_BYTES, port_comment
 from kns.kinds.common import Protocol
-from kns.kinds.networking import ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.service import Service, SessionAffinity, TrafficPolicy
 from kns.promise.deliver import in_words
@@ -23,6 +21,7 @@ from kns.promise.flow import Flow, FrontendKind, Outcome, Promise, Stage
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
 from kns.promise.promise import promise, promise_at
+from kns.promise.refused_rules import is_commented
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +141,7 @@ def _about_the_node(reason: str, node: Node) -> str:
 
 def _kind(case: Case, before: Promise, after: Promise) -> DifferenceKind:
     kinds = (
+        (_stops(before, after, Stage.RULES), DifferenceKind.RULES_REFUSED),
         (case.flow.destination.is_loopback, DifferenceKind.LOCALHOST_NODE_PORT),
         (case.frontend.is_other_address, DifferenceKind.NODE_PORT_ADDRESS),
         (_stops(before, after, Stage.POLICY), DifferenceKind.SOURCE_RANGES),
@@ -192,8 +192,9 @@ def _by_facts(sides: Sides, service: Service) -> Iterator[BehaviourChange]:
         found.append(told(DifferenceKind.SESSION_AFFINITY, "clients that come back", _affinity))
     if any(port.protocol is Protocol.UDP for port in service.ports):
         found.append(told(DifferenceKind.STALE_UDP, "clients that keep a socket", _stale_udp))
-    if _has_long_comment(sides.before, service):
-        found.append(told(DifferenceKind.RULES_REFUSED, "everybody", _long_comment))
+    found.append(
+        told(DifferenceKind.RULES_REFUSED, "everybody", lambda side: _comment(side, service))
+    )
     yield from (item for item in found if item.before != item.after)
 
 
@@ -219,20 +220,15 @@ def _stale_udp(lookup: Lookup) -> str:
     return "when the last endpoint goes they are led to it until their conntrack entries expire"
 
 
-def _has_long_comment(lookup: Lookup, service: Service) -> bool:
-    """Whether a port without endpoints has a name that is longer than a comment may be."""
-    return any(
-        len(port_comment(service, port).encode()) > COMMENT_BYTES
-        and not lookup.endpoints(service, port, family).entries
-        for port in service.ports
-        for family in service.ip_families
+def _comment(lookup: Lookup, service: Service) -> str:
+    is_refused = any(
+        is_commented(lookup, item, port, node, family)
+        for item, port in lookup.ports_with_refused_names
+        if item.full_name == service.full_name
+        for family in item.ip_families
+        for node in lookup.cluster.nodes
     )
-
-
-def _long_comment(lookup: Lookup) -> str:
-    options = lookup.cluster.network.kube_proxy
-    cut = has(options.version, ReleaseChange.COMMENTS_CUT)
-    if options.mode is not ProxyMode.NFTABLES or cut:
+    if not is_refused:
         return "its rules are loaded"
     return "nft refuses the comment, and with it every rule of every Service"
 
