@@ -89,3 +89,7 @@ def test_each_difference_shows_in_real_traffic(
         wrong = [check for check in proof["checks"] if not check["ok"]]
         assert (proof["failed"], wrong) == (0, [])
         assert proof["checks"]
+        pings = [check for check in proof["checks"] if check["id"].startswith("migrate/ping/")]
+        assert len(pings) == (before == "iptables@1.30")
+        # from outside nothing leads to cni0's address
+        assert proof["untried"] == (["node-port-address"] if before == "iptables@1.30" else [])

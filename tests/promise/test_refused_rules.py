@@ -49,9 +49,9 @@ def long_named(item: Service, **fields: object) -> Service:
     return replace(item, namespace="n" * 63, name="s" * 63, ports=ports, **fields)  # type: ignore[arg-type]
 
 
-def scene(release: Release, *, mode: ProxyMode = ProxyMode.NFTABLES, **fields: object) -> Cluster:
+def scene(release: Release, fields: dict[str, object]) -> Cluster:
     """The four paths, and a Service of a long name whose one endpoint is on node2."""
-    cluster = with_options(four_paths(mode), version=release)
+    cluster = with_options(four_paths(ProxyMode.NFTABLES), version=release)
     item = long_named(service(cluster, "svc-empty"), **fields)
     return with_service(cluster, item, (pod(cluster, "pod2"),))
 
@@ -65,7 +65,7 @@ def empty(release: Release, mode: ProxyMode = ProxyMode.NFTABLES) -> Cluster:
 @EVERY_RELEASE
 @pytest.mark.parametrize("fields", SITUATIONS.values(), ids=SITUATIONS)
 def test_it_is_told_where_no_table_is_written(release: Release, fields: dict[str, object]) -> None:
-    for cluster in (scene(release, **fields), empty(release)):
+    for cluster in (scene(release, fields), empty(release)):
         lookup = Lookup(cluster)
         for node in cluster.nodes:
             for family in cluster.network.families:
@@ -81,7 +81,7 @@ def test_it_is_told_where_no_table_is_written(release: Release, fields: dict[str
 
 def test_situations_differ_by_node_and_release() -> None:
     def told(release: Release, name: str) -> list[bool]:
-        cluster = scene(release, **SITUATIONS[name])
+        cluster = scene(release, SITUATIONS[name])
         lookup = Lookup(cluster)
         return [bool(refused_comment(lookup, n, IPFamily.IPV4)) for n in cluster.nodes]
 
@@ -102,8 +102,9 @@ def test_no_flow_to_any_service_is_translated() -> None:
         assert (stop.stage, stop.outcomes) == (Stage.RULES, NO_WAY)
         assert "nft refuses every rule of kube-proxy 1.36" in stop.reason
     number = next(p.node_port for s in cluster.services for p in s.ports if p.node_port)
-    for source in (client, node, *cluster.internet):
-        stop = promise(lookup, Flow(Location(source), node.addresses[0], number)).stop
+    sources = (Location(client), Location(node), Location(cluster.internet[0]))
+    for source in sources:
+        stop = promise(lookup, Flow(source, node.addresses[0], number)).stop
         assert stop is not None
         # it arrives at the node, where nothing listens
         assert (stop.stage, stop.outcomes) == (Stage.RULES, REFUSED)

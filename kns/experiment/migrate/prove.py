@@ -15,14 +15,16 @@ from kns.engine.down import down
 from kns.engine.labs import lab_netns
 from kns.engine.up import up
 from kns.errors import UsageError
+from kns.experiment.migrate.kinds import DifferenceKind
 from kns.experiment.migrate.migrate import Migration
 from kns.experiment.setting import ProxySetting
 from kns.probe.ask.places import places_of
 from kns.probe.verify import CheckResult, verify
-from kns.promise.check import Check, CheckSet
+from kns.promise.check import Check, CheckSet, Echo, Expectation, Step
+from kns.promise.flow import Promise
 from kns.promise.lookup import Lookup
 from kns.promise.promise import promise
-from kns.promise.steps import Title, service_check
+from kns.promise.steps import Title, service_check, title_check
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Proof:
 
     setting: ProxySetting
     checks: tuple[CheckResult, ...]
+    #: the kinds of which something was not tried, as no one flow of the lab shows it
+    untried: tuple[DifferenceKind, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -58,7 +62,8 @@ def prove(
             places = places_of(cluster.name, LabPaths(cluster.name))
             progress(f"{setting}: trying")
             checks = CheckSet(tuple(_checks(setting.cluster(cluster), found)), ())
-            proofs.append(Proof(setting, verify(result.cluster, places, checks=checks).checks))
+            tried = verify(result.cluster, places, checks=checks).checks
+            proofs.append(Proof(setting, tried, _untried(found)))
         finally:
             down(result.lab)
     return tuple(proofs)
@@ -73,11 +78,26 @@ def _require_down(cluster: Cluster) -> None:
         )
 
 
+def _untried(found: Migration) -> tuple[DifferenceKind, ...]:
+    return tuple(dict.fromkeys(item.kind for item in found.differences if item.flow is None))
+
+
 def _checks(cluster: Cluster, found: Migration) -> Iterator[Check]:
     lookup = Lookup(cluster)
     for item in found.differences:
-        if item.flow is not None and item.flow.port is not None:
-            title = Title("migrate", item.kind, item.frontend)
-            check = service_check(cluster, title, promise(lookup, item.flow))
-            if isinstance(check, Check):
-                yield check
+        if item.flow is None:
+            continue
+        title, promised = Title("migrate", item.kind, item.frontend), promise(lookup, item.flow)
+        if item.flow.port is None:
+            yield _ping(title, promised)
+            continue
+        check = service_check(cluster, title, promised)
+        if isinstance(check, Check):
+            yield check
+
+
+def _ping(title: Title, promised: Promise) -> Check:
+    stop = promised.stop
+    expected = "answers ping" if stop is None else f"no answer: {stop.reason}"
+    step = Step(Echo(promised.flow.destination), Expectation(outcomes=promised.outcomes))
+    return title_check(title, promised.flow, expected, step)
