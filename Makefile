@@ -53,6 +53,7 @@ bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its ru
 	@disk=$$(mktemp -d /var/tmp/kns-bench.XXXXXX); scripts/in-throwaway sh -c 'mount --bind "$$0" /run && "$$@"' \
 	    "$$disk" .venv/bin/python -m benchmarks.run $(BENCH); code=$$?; rm -r "$$disk"; exit $$code
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.rules
+	@scripts/in-throwaway .venv/bin/python -m benchmarks.rules --services 5000 --only iptables-legacy,nftables@1.36,nftables@1.37
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.dns
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.policies
 

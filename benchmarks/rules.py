@@ -10,6 +10,7 @@ iptables mode, and in nftables mode in each structure that its table has had.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import shutil
 import statistics
@@ -61,6 +62,7 @@ def main() -> int:
     options = parse_arguments()
     if os.geteuid() != 0:
         sys.exit("error: this needs root\nhint: make bench")
+    gc.disable()  # as the commands do
     services, slices = objects(options.services, options.endpoints)
     print(
         f"{options.services} services x {options.endpoints} endpoints, medians of"
@@ -71,6 +73,7 @@ def main() -> int:
         if options.only and name not in options.only:
             continue
         rounds = [contestant(services, slices) for _ in range(options.rounds)]
+        gc.collect()
         full = statistics.median(item.full for item in rounds)
         one = statistics.median(item.change for item in rounds)
         same = (options.services, options.endpoints) == (1000, 10)

@@ -14,7 +14,7 @@ moment after the last map element that names it is gone; the deletion of chains 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kns.addresses import IPFamily
@@ -24,9 +24,9 @@ FAMILIES = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
 #: an anonymous set of one element, other than a map
 LONE_ELEMENT = re.compile(r"(?<=addr )(!= )?\{ (\S+) \}")
 _OWN_MAP = re.compile(r" v?map \{ ")
-_REFERENCE = re.compile(r"\bgoto |\bjump |@")
+_TARGET = re.compile(r"\b(?:goto|jump) ([^\s,}]+)")
 #: chains with maps of their own in one transaction, where they may be in several
-PIECE = 1000
+PIECE = 500
 #: nft 1.0.6 leaves the parts out of what it prints, later ones do not; each reads both
 _PARTS = re.compile(r"(?<= dnat )(ip6?) addr \. port (?=to )")
 #: how nft prints `meta mark & MASK == VALUE` where the mask has the highest bits alone
@@ -72,22 +72,49 @@ def _fresh(table: NftTable) -> NftChange:
     """The table where there is none: what chooses by a map of its own in pieces, if there is much.
 
     For each such map the kernel walks all that the transaction holds so far (nft_set_trans_bind):
-    in one piece 5,000 of them take as long as 20,000 in pieces of a thousand.
+    in one piece 5,000 of them take as long as 20,000 in pieces of a thousand. The chains that the
+    maps lead to stand in the same piece.
     """
-    alone = [chain for chain in table.chains if _stands_alone(chain)]
+    plain = {chain.name: chain for chain in table.chains if _is_plain(chain)}
+    ends = {name: chain for name, chain in plain.items() if not _targets(chain)}
+    leaves = {name: chain for name, chain in plain.items() if _targets(chain) <= ends.keys()}
+    alone = [c for c in table.chains if _has_map(c) and _targets(c) <= leaves.keys()]
     if len(alone) <= PIECE:
         return NftChange(table_text(table))
-    pieces = (alone[start : start + PIECE] for start in range(0, len(alone), PIECE))
-    names = {chain.name for chain in alone}
-    others = [chain for chain in table.chains if chain.name not in names]
-    prepared = tuple("\n".join(_block(table, (), piece)) + "\n" for piece in pieces)
-    return NftChange("\n".join(_block(table, table.sets, others)) + "\n", prepared=prepared)
+    left = {chain.name: chain for chain in table.chains}
+    prepared = []
+    for start in range(0, len(alone), PIECE):
+        piece = alone[start : start + PIECE]
+        names = dict.fromkeys(name for chain in piece for name in _reached(chain, leaves))
+        chains = [found for name in names if (found := left.pop(name, None)) is not None]
+        prepared.append("\n".join(_block(table, (), chains)) + "\n")
+    last = "\n".join(_block(table, table.sets, left.values())) + "\n"
+    return NftChange(last, prepared=tuple(prepared))
 
 
-def _stands_alone(chain: NftChain) -> bool:
-    """True if the chain has a map of its own, and refers to no set and no other chain."""
-    refers = any(_REFERENCE.search(rule) for rule in chain.rules)
-    return not (chain.hook or refers) and any(_OWN_MAP.search(rule) for rule in chain.rules)
+def _targets(chain: NftChain) -> set[str]:
+    """The chains to which its rules lead."""
+    return {name for rule in chain.rules for name in _TARGET.findall(rule)}
+
+
+def _reached(chain: NftChain, leaves: Mapping[str, NftChain]) -> Iterator[str]:
+    """The chain, those it leads to, and those that they lead to."""
+    yield chain.name
+    for name in sorted(_targets(chain)):
+        yield name
+        yield from sorted(_targets(leaves[name]))
+
+
+def _is_plain(chain: NftChain) -> bool:
+    """True if the chain has no hook, and its rules use no set of the table and no map."""
+    is_bound = any("@" in rule or _OWN_MAP.search(rule) for rule in chain.rules)
+    return not (chain.hook or is_bound)
+
+
+def _has_map(chain: NftChain) -> bool:
+    """True if the chain has no hook, uses no set of the table, and has a map of its own."""
+    is_bound = any("@" in rule for rule in chain.rules)
+    return not (chain.hook or is_bound) and any(_OWN_MAP.search(rule) for rule in chain.rules)
 
 
 def _needs_reload(observed: NftTable, desired: NftTable) -> bool:

@@ -21,6 +21,7 @@ from kns.kernel.processes import Context
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.networking import KubeProxyOptions
 from kns.kinds.node import Node
+from kns.kinds.release import Release
 from kns.kinds.service import (
     LoadBalancerIngress,
     Service,
@@ -253,11 +254,13 @@ def test_a_link_that_is_made_just_now_is_waited_for(space: str) -> None:
     assert nftables.observe(space, own_rules().nft_tables) == (table,)
 
 
+@pytest.mark.parametrize("release", [Release.V1_30, Release.V1_34, Release.V1_36, Release.V1_37])
 def test_table_that_comes_in_pieces_is_the_desired_one(
-    space: str, monkeypatch: pytest.MonkeyPatch
+    space: str, monkeypatch: pytest.MonkeyPatch, release: Release
 ) -> None:
     monkeypatch.setattr(nft_state, "PIECE", 2)
-    (table,) = nft_tables(*random_services(random.Random(7)), NODE, OPTIONS, IPFamily.IPV4)
+    options = replace(OPTIONS, version=release)
+    (table,) = nft_tables(*random_services(random.Random(7)), NODE, options, IPFamily.IPV4)
     wanted = change(None, table)
     assert len(wanted.prepared) > 1
     nftables.apply(space, wanted)

@@ -259,6 +259,33 @@ def test_what_no_packet_meets_yet_is_loaded_in_pieces() -> None:
     )
 
 
+def test_what_a_map_leads_to_stands_in_the_same_piece_or_an_earlier_one() -> None:
+    services = [
+        NftChain(f"s{n:05}", rules=(f"numgen random mod 1 vmap {{ 0 : goto e{n:05} }}",))
+        for n in range(PIECE + 1)
+    ]
+    endpoints = [
+        NftChain(f"e{n:05}", rules=("ip saddr 10.0.0.1 jump mark", "dnat to 10.0.0.1:80"))
+        for n in range(PIECE + 1)
+    ]
+    sticky = (
+        NftChain("sticky", rules=("numgen random mod 1 vmap { 0 : goto kept }",)),
+        NftChain("kept", rules=("update @clients { ip saddr }",)),
+    )
+    mark = NftChain("mark", rules=("meta mark set meta mark | 0x00004000",))
+    table = NftTable(IPFamily.IPV4, "t", (SERVICES,), (*endpoints, *services, mark, *sticky, HOOK))
+    found = change(None, table)
+    names = [
+        [chain.name for chain in parse_tables(text)[0].chains]
+        for text in (*found.prepared, found.text)
+    ]
+    assert [len(piece) for piece in names[:2]] == [2 * PIECE + 1, 2]
+    assert "mark" in names[0]
+    assert {f"s{PIECE:05}", f"e{PIECE:05}"} == set(names[1])
+    # a set of the table comes with the last of them
+    assert set(names[2]) == {"sticky", "kept", HOOK.name}
+
+
 def test_chain_that_refers_to_another_stays_in_the_transaction() -> None:
     table = big_table(PIECE + 1)
     leading = NftChain("s99999", rules=("numgen random mod 1 vmap { 0 : goto s00000 }",))

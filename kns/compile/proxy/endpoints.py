@@ -12,7 +12,7 @@ pkg/proxy/endpointslicecache.go of Kubernetes; `release.py` says where releases 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import ip_network
 
 from kns.addresses import IPAddress, IPFamily
@@ -39,34 +39,28 @@ class ProxyEndpoint:
     """An address and port behind a service port, as one node's proxy sees it."""
 
     address: IPAddress
+    #: the address as text
+    host: str
+    #: the address as kube-proxy spells it, part of chain names: canonical since 1.31
+    spelling: str
     port: int
+    #: `ip:port`, `[ip]:port` for IPv6, as spelled: kube-proxy's sort key and part of chain names
+    text: str
     ready: bool
     serving: bool
     terminating: bool
     is_local: bool
     hint_zones: tuple[str, ...] = ()
     hint_nodes: tuple[str, ...] = ()
-    #: the address as kube-proxy spells it, part of chain names; canonical unless given
-    spelling: str = ""
-    #: the address as text
-    host: str = field(init=False)
-    #: `ip:port`, `[ip]:port` for IPv6, as spelled: kube-proxy's sort key and part of chain names
-    text: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        host = str(self.address)
-        object.__setattr__(self, "host", host)
-        if not self.spelling:
-            object.__setattr__(self, "spelling", host)
-        object.__setattr__(self, "text", self._with_port(self.spelling))
 
     @property
     def target(self) -> str:
         """`ip:port`, `[ip]:port` for IPv6, in canonical form."""
-        return self.text if self.spelling == self.host else self._with_port(self.host)
+        return _with_port(self.host, self.port)
 
-    def _with_port(self, host: str) -> str:
-        return f"[{host}]:{self.port}" if self.address.version == 6 else f"{host}:{self.port}"
+
+def _with_port(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,16 +265,21 @@ def _supersedes(seen: ProxyEndpoint, known: ProxyEndpoint, release: Release) -> 
 
 
 def _seen_from(endpoint: Endpoint, port: int, node: Node, *, as_spelled: bool) -> ProxyEndpoint:
+    address = endpoint.addresses[0]
+    host = str(address)
+    spelling = endpoint.spellings[0] if as_spelled and endpoint.spellings else host
     return ProxyEndpoint(
-        address=endpoint.addresses[0],
+        address=address,
+        host=host,
+        spelling=spelling,
         port=port,
+        text=_with_port(spelling, port),
         ready=endpoint.ready is not False,
         serving=endpoint.serving is not False,
         terminating=endpoint.terminating is True,
         is_local=bool(endpoint.node_name) and endpoint.node_name == node.name,
         hint_zones=endpoint.hint_zones,
         hint_nodes=endpoint.hint_nodes,
-        spelling=endpoint.spellings[0] if as_spelled and endpoint.spellings else "",
     )
 
 
