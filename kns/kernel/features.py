@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kns.errors import PlatformError
 from kns.kernel import processes
 from kns.kernel.processes import Completed
 from kns.state.requirements import Feature
 
-_SECONDS = 20.0
+#: loading a module for the first time takes its time on a busy or emulated machine
+_SECONDS = 90.0
 #: virtual and real servers of the calling thread's netns; /proc/net is the main thread's
 IPVS_TABLE = Path("/proc/thread-self/net/ip_vs")
 
 
 def tried(feature: Feature) -> Completed:
-    """How the feature's trial went, in a netns of its own. PlatformError without its program."""
+    """How the feature's trial went, in a netns of its own.
+
+    PlatformError without its program, and if it does not end: that is not what is lacking.
+    """
     argv = [processes.which(feature.argv[0]), *feature.argv[1:]]
-    return processes.run(["unshare", "--net", *argv], timeout=_SECONDS, input=feature.text)
+    done = processes.run(["unshare", "--net", *argv], timeout=_SECONDS, input=feature.text)
+    if done.timed_out:
+        took = f"{feature.argv[0]} did not end within {_SECONDS:.0f} s"
+        message = f"whether this kernel has {feature.name} can't be told: {took}"
+        raise PlatformError(message, hint="the machine is busy, or the program hangs: try again")
+    return done
 
 
 def works(feature: Feature) -> bool:

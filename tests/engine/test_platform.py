@@ -9,10 +9,12 @@ import pytest
 
 from kns.addresses import IPFamily
 from kns.cluster.model import Cluster, Network
+from kns.compile.networkpolicy import table as networkpolicy
 from kns.engine import platform
 from kns.errors import PlatformError
-from kns.kernel import nfacct
+from kns.kernel import features, nfacct, processes
 from kns.kernel.nfacct import NfacctSupport
+from kns.kernel.processes import Completed
 from kns.kinds.networking import DNSOptions, KubeProxyOptions, NfacctUse, ProxyMode
 from kns.kinds.release import Release
 from kns.state.model import HostState, Netns, NftTable
@@ -40,6 +42,19 @@ def test_network_policies_say_that_they_need_nftables() -> None:
         " the program nft is not installed"
     )
     assert caught.value.hint == "apt-get install nftables"
+
+
+def test_a_trial_that_does_not_end_is_not_taken_for_a_lack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    endless = Completed((), -9, "", "", 90.0, timed_out=True)
+    monkeypatch.setattr(processes, "which", str)
+    monkeypatch.setattr(processes, "run", lambda *_args, **_options: endless)
+    with pytest.raises(PlatformError) as caught:
+        features.works(networkpolicy.FEATURE)
+    assert caught.value.message == (
+        "whether this kernel has network policies can't be told: nft did not end within 90 s"
+    )
 
 
 def test_coredns_is_asked_for_before_anything_is_built() -> None:
