@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -317,10 +318,19 @@ def random_policies(source: random.Random) -> str:
     return "\n".join(lines) + "\n"
 
 
+def random_labels(source: random.Random) -> str:
+    """The shop with other labels on its pods."""
+    text = SHOP
+    for name in ("web", "client", "far", "other"):
+        where = re.compile(rf"(name: {name}, node: node\d, labels: {{app: )\w+")
+        text = where.sub(rf"\g<1>{source.choice(('web', 'client', 'other'))}", text)
+    return text
+
+
 def test_random_policies_do_what_is_promised(tmp_path: Path) -> None:
     source = random.Random(SEED)
     for _ in range(6):
-        text = SHOP + random_policies(source)
+        text = random_labels(source) + random_policies(source)
         cluster = up(write(tmp_path, text)).cluster
         lookup = Lookup(cluster)
         pods = [pod for pod in cluster.pods if pod.namespace == "default"]
