@@ -24,11 +24,12 @@ from kns.errors import UsageError
 from kns.kinds.common import Protocol
 from kns.kinds.load import is_lab_text, load_lab_text
 from kns.probe.ask.places import places_of
-from kns.probe.policy_proof import ProvenContact, prove
+from kns.probe.policy_proof import PolicyProof, prove
 from kns.promise.location import label
 from kns.promise.networkpolicy import DestinationPort, RemoteEnd
 from kns.promise.policy_matrix import Contact, PolicyMatrix, changes, ports_of
 from kns.report.policy import (
+    NOT_PROVEN,
     diff_json,
     diff_text,
     explain_json,
@@ -99,14 +100,14 @@ def matrix(
     """
     objects = _objects(files, lab)
     contacts = tuple(PolicyMatrix(objects).contacts(port, Protocol(protocol.upper())))
-    proven = _proven(files, lab, contacts) if proves else ()
+    proof = _proof(files, lab, contacts) if proves else NOT_PROVEN
     if output == "json":
-        print_json(matrix_json(contacts, proven))
+        print_json(matrix_json(contacts, proof))
     elif output == "csv":
-        print_text(matrix_csv(contacts, proven))
+        print_text(matrix_csv(contacts, proof))
     else:
-        print_text(matrix_text(contacts, proven))
-    return 0 if all(item.keeps for item in proven) else EXIT_FAILED
+        print_text(matrix_text(contacts, proof))
+    return 0 if all(item.keeps for item in proof.proven) else EXIT_FAILED
 
 
 @command.command()
@@ -194,9 +195,7 @@ def _is_running_lab(files: tuple[str, ...]) -> bool:
     return len(files) == 1 and not Path(files[0]).exists() and files[0] in list_labs()
 
 
-def _proven(
-    files: tuple[str, ...], lab: str | None, contacts: tuple[Contact, ...]
-) -> tuple[ProvenContact, ...]:
+def _proof(files: tuple[str, ...], lab: str | None, contacts: tuple[Contact, ...]) -> PolicyProof:
     if files and not _is_running_lab(files):
         raise UsageError("--prove tries a running lab", hint="name the lab, or nothing")
     running_lab = running(one_lab(files[0], lab) if files else lab)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from kns.cluster.model import Cluster
 from kns.kinds.common import Protocol
 from kns.probe.addresses import owners
+from kns.probe.ask import datagram
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.ask.places import Places
@@ -38,29 +40,42 @@ class ProvenContact:
         return passed is self.contact.allowed
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyProof:
+    """What was tried, and how many were not, by the reason."""
+
+    proven: tuple[ProvenContact, ...] = ()
+    untried: tuple[tuple[str, int], ...] = ()
+
+
 def prove(
     cluster: Cluster,
     places: Places,
     contacts: Sequence[Contact],
     report: Callable[[int, int], None] = lambda _done, _total: None,
-) -> tuple[ProvenContact, ...]:
-    """Try each of the connections in the running lab; where no answer would tell, none is tried."""
+) -> PolicyProof:
+    """Try each of the connections in the running lab, where silence would mean denied."""
     asker = Asker(places, owners(cluster))
     found: list[ProvenContact] = []
-    contacts = tuple(filter(_tells, contacts))
+    reasons = Counter(map(_untried, contacts))
+    contacts = tuple(item for item in contacts if not _untried(item))
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         for proven in pool.map(lambda contact: _tried(asker, contact), contacts):
             found.append(proven)
             report(len(found), len(contacts))
-    return tuple(found)
+    return PolicyProof(tuple(found), tuple((why, count) for why, count in reasons.items() if why))
 
 
-def _tells(contact: Contact) -> bool:
-    """Whether silence means denied: a datagram to a program of its own may find no answer."""
+def _untried(contact: Contact) -> str:
+    """Why the connection is not tried; nothing: it is."""
     pod, port = contact.destination.pod, contact.port
     if pod is None or port.port is None or port.protocol is Protocol.TCP:
-        return True
-    return serves_http(pod, port.port, port.protocol) is not None
+        return ""
+    if port.protocol is Protocol.SCTP and not datagram.has_sctp():
+        return "SCTP, which this kernel does not have: modprobe sctp"
+    if serves_http(pod, port.port, port.protocol) is None:
+        return "datagrams that nothing there may answer"  # silence would not mean denied
+    return ""
 
 
 def _tried(asker: Asker, contact: Contact) -> ProvenContact:

@@ -9,19 +9,20 @@ from collections.abc import Iterable, Sequence
 from kns.kinds.common import Object
 from kns.kinds.networkpolicy import NetworkPolicy, PolicyType
 from kns.labfile.reader import JSON
-from kns.probe.policy_proof import ProvenContact
+from kns.probe.policy_proof import PolicyProof, ProvenContact
 from kns.promise.location import label
 from kns.promise.networkpolicy import AllowingRule, Ruling
 from kns.promise.policy_matrix import Changed, Contact, PolicyMatrix, end_label, is_same_pod
 from kns.report.table import Table, render_table
 
 ALLOWED, DENIED, SOME = ".", "X", "~"
+NOT_PROVEN = PolicyProof()
 
 
 # -- matrix ----------------------------------------------------------------------------------------
 
 
-def matrix_text(contacts: Sequence[Contact], proven: Sequence[ProvenContact] = ()) -> str:
+def matrix_text(contacts: Sequence[Contact], proof: PolicyProof = NOT_PROVEN) -> str:
     """The truth table: rows are sources, columns destinations, numbered below where they are many.
 
     With what was proven, the connections that did not go as decided are listed.
@@ -39,8 +40,8 @@ def matrix_text(contacts: Sequence[Contact], proven: Sequence[ProvenContact] = (
     signs = {sign for row in rows for sign in row[1:]}
     legend = {ALLOWED: ". allowed", DENIED: "X denied", SOME: "~ some of its ports"}
     lines.append(f"\n{', '.join(text for sign, text in legend.items() if sign in signs)}\n")
-    if proven:
-        lines.append(proof_text(proven, len(contacts)))
+    if proof is not NOT_PROVEN:
+        lines.append(proof_text(proof))
     return "".join(lines)
 
 
@@ -52,12 +53,12 @@ def _cell(found: Sequence[bool], *, is_own: bool) -> str:
     return SOME if any(found) else DENIED
 
 
-def proof_text(proven: Sequence[ProvenContact], total: int) -> str:
-    """How many of a total went as decided, and each that did not."""
+def proof_text(proof: PolicyProof) -> str:
+    """How many went as decided, each that did not, and why some were not tried."""
+    proven = proof.proven
     wrong = [item for item in proven if not item.keeps]
     lines = [f"tried {len(proven)}: {len(proven) - len(wrong)} as predicted, {len(wrong)} not\n"]
-    if len(proven) < total:
-        lines.append(f"not tried {total - len(proven)}: datagrams that nothing there may answer\n")
+    lines += [f"not tried {count}: {reason}\n" for reason, count in proof.untried]
     for item in wrong:
         source, target, port = item.contact.key
         expected = "allowed" if item.contact.allowed else "denied"
@@ -65,12 +66,12 @@ def proof_text(proven: Sequence[ProvenContact], total: int) -> str:
     return "".join(lines)
 
 
-def matrix_csv(contacts: Iterable[Contact], proven: Sequence[ProvenContact] = ()) -> str:
+def matrix_csv(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> str:
     """A line for each connection."""
-    outcomes = {item.contact.key: item for item in proven}
+    outcomes = {item.contact.key: item for item in proof.proven}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    more = ("actual", "differs") if proven else ()
+    more = ("actual", "differs") if proof is not NOT_PROVEN else ()
     writer.writerow(("source", "destination", "port", "protocol", "allowed", "reason", *more))
     for item in contacts:
         source, target, _ = item.key
@@ -100,9 +101,9 @@ def contact_json(item: Contact, proven: ProvenContact | None = None) -> Object:
     return result
 
 
-def matrix_json(contacts: Iterable[Contact], proven: Sequence[ProvenContact] = ()) -> JSON:
+def matrix_json(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> JSON:
     """Every connection."""
-    outcomes = {item.contact.key: item for item in proven}
+    outcomes = {item.contact.key: item for item in proof.proven}
     return {"contacts": [contact_json(item, outcomes.get(item.key)) for item in contacts]}
 
 

@@ -5,18 +5,27 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import ip_address
 
+import pytest
+
 from kns.cluster.model import Cluster
+from kns.cluster.policy_objects import of_cluster
 from kns.cluster.resolve import resolve
+from kns.kinds.common import Protocol
 from kns.kinds.load import load_lab_text
+from kns.probe.ask import datagram
+from kns.probe.ask.places import Places
 from kns.probe.diagnose import explain
 from kns.probe.model import Attempt, ProbeResult
 from kns.probe.policy import why_denied
+from kns.probe.policy_proof import prove
 from kns.probe.target import TargetOptions, parse_source, parse_target
 from kns.probe.trace.model import End, EndKind, Journey, Trace
 from kns.probe.trace.packet import CapturedPacket
 from kns.probe.trace.policy import with_policy
 from kns.promise.flow import Flow, Outcome
 from kns.promise.lookup import Lookup
+from kns.promise.policy_matrix import PolicyMatrix
+from kns.report.policy import matrix_text
 
 LAB = """
 apiVersion: kns/v1
@@ -74,6 +83,26 @@ def test_what_passes_has_no_reason() -> None:
     assert why_denied(made, Flow(client, web.addresses[0], 9090)) == ""
     plain = replace(made, network_policies=())
     assert why_denied(plain, Flow(client, web.addresses[0], 8080)) == ""
+
+
+def test_a_proof_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SCTP where the kernel has none, and datagrams to a program that may not answer them."""
+    monkeypatch.setattr(datagram, "has_sctp", lambda: False)
+    text = LAB.replace("app: web}}", "app: web}, containers: [{command: [sleep]}]}", 1)
+    made = resolve(load_lab_text(text).spec).cluster
+    matrix = PolicyMatrix(of_cluster(made))
+    contacts = [
+        contact
+        for protocol in (Protocol.SCTP, Protocol.UDP)
+        for contact in matrix.contacts(9000, protocol)
+        if contact.destination.pod is not None and contact.destination.pod.name == "web"
+    ]
+    proof = prove(made, Places(str, lambda _: None), contacts)
+    assert matrix_text(contacts, proof).splitlines()[-3:] == [
+        "tried 0: 0 as predicted, 0 not",
+        f"not tried {len(contacts) // 2}: SCTP, which this kernel does not have: modprobe sctp",
+        f"not tried {len(contacts) // 2}: datagrams that nothing there may answer",
+    ]
 
 
 def test_a_trace_that_ends_at_the_policies_table_tells_the_policys_line() -> None:
