@@ -17,7 +17,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from kns.agent.balancers import Balancers
 from kns.agent.containers import Containers
+from kns.agent.serve.api_sockets import APISockets
 from kns.agent.serve.draining import Draining
 from kns.agent.serve.listeners import Listeners
 from kns.agent.serve.name_servers import NameServers
+from kns.cluster.api_server import server_names
 from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.listeners import listeners
@@ -82,7 +84,10 @@ class Agent:
         self._load = load
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="worker")
         self._name_servers = NameServers()
-        self._listeners = Listeners(self._worker, partial(etc.folder, paths), self._name_servers)
+        self._api = APISockets()
+        self._listeners = Listeners(
+            self._worker, partial(etc.folder, paths), self._name_servers, self._api
+        )
         self._containers = Containers(self._worker, paths)
         self._draining = Draining(self._worker)
         self._balancers = Balancers(self._worker)
@@ -112,6 +117,8 @@ class Agent:
             server.close()
             if self._exposure is not None:
                 await self._exposure.close()
+            self._api.close()
+            self._paths.api_socket.unlink(missing_ok=True)
             self.close()
 
     def close(self) -> None:
@@ -178,6 +185,8 @@ class Agent:
             *await self._listeners.open_missing(servers),
             *await self._containers.start_missing(containers),
         )
+        if self._exposure is not None:
+            await self._exposure.renew(cluster)
         failures = (*self._failures, *await self._balancers.converge(cluster))
         self._watch(cluster)
         return Converged(len(self._listeners), len(self._containers.statuses), failures)
@@ -200,32 +209,31 @@ class Agent:
         """Serve the API as soon as somebody connects: importing what carries it takes longer than
         all the rest, and half of the agent's memory.
         """
-        own = sockets.listen_unix(self._paths.api_socket)
-        try:
-            await self._publish(port)
-            await _connection((own,) if port is None else (own, port))
-        except BaseException:
-            own.close()
-            raise
+        self._api.listen(sockets.listen_unix(self._paths.api_socket), trusted=True)
+        if port is not None:
+            self._api.listen(port)
+        await self._publish(port, live)
+        await self._api.connection()
         exposure = await asyncio.to_thread(import_api)
         made = exposure(self._paths, live, self._listeners.logs, self._worker)
         await live.current()
         if self._over.is_set() or live.cluster is None:
             return
         self._exposure = made
-        try:
-            await made.start(own, port, f"{live.cluster.network.kube_proxy.version}.0")
-        except PlatformError as error:
-            logging.getLogger(__name__).warning("no port of the API: %s (%s)", error, error.hint)
+        await made.start(self._api, f"{live.cluster.network.kube_proxy.version}.0")
 
-    async def _publish(self, port: socket.socket | None) -> None:
+    async def _publish(self, port: socket.socket | None, live: Live) -> None:
         """Say where the API is and what it asks for, if it has a port and a certificate."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._worker, api_access.token, self._paths)
-        if port is not None:
+        names_asked = () if live.cluster is None else server_names(live.cluster)
+        if port is not None or names_asked:
             with contextlib.suppress(PlatformError):  # told when somebody asks
-                await loop.run_in_executor(self._worker, api_access.certificate, self._paths)
-                api_access.publish(self._paths, port.getsockname()[1])
+                await loop.run_in_executor(
+                    self._worker, api_access.certificate, self._paths, names_asked
+                )
+                if port is not None:
+                    api_access.publish(self._paths, port.getsockname()[1])
 
     async def live(self) -> Live:
         """The lab's objects and the loop that carries them out, which begins if it has not yet."""
@@ -395,19 +403,6 @@ def import_later() -> None:
     import kns.agent.serve.dns
     import kns.agent.serve.http_server
     import kns.cluster.zone  # noqa: F401
-
-
-async def _connection(listening: Iterable[socket.socket]) -> None:
-    """Wait until somebody connects to one of the sockets; who it is waits for the answer."""
-    loop = asyncio.get_running_loop()
-    came = asyncio.Event()
-    for sock in listening:
-        loop.add_reader(sock, came.set)
-    try:
-        await came.wait()
-    finally:
-        for sock in listening:
-            loop.remove_reader(sock)
 
 
 def import_api() -> type[Exposure]:

@@ -13,6 +13,7 @@ from kns.agent.controllers import meta
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport, with_report
 from kns.agent.store import Store, timestamp
+from kns.cluster.api_server import is_api_slice
 from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.kinds import endpointslice, node, service
@@ -234,16 +235,17 @@ def _condition(obj: Object, kind: str, value: str, now: float) -> JSON:
 
 
 def _slices(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[Account]:
+    own = cluster.api_server is not None
     made = [
         item
         for item in cluster.endpoint_slices
-        if item.labels.get(endpointslice.MANAGED_BY) in _MADE_BY
+        if item.labels.get(endpointslice.MANAGED_BY) in _MADE_BY or (own and is_api_slice(item))
     ]
     old = {} if before is None else {(i.namespace, i.name): i for i in before.endpoint_slices}
     for item in made:
         if old.get((item.namespace, item.name)) != item:
             owner = found.get(SERVICE, item.namespace, item.service)
-            obj = _slice(item, owner)
+            obj = endpointslice.write(item) if is_api_slice(item) else _slice(item, owner)
             yield Account(ENDPOINT_SLICE, item.namespace, item.name, obj)
     wanted = {(item.namespace, item.name) for item in cluster.endpoint_slices}
     for obj in found.list(ENDPOINT_SLICE):

@@ -48,6 +48,19 @@ class Network:
     load_balancer: LoadBalancerOptions | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class APIEndpoint:
+    """The cluster's own API server, which listens on a node as a control plane's does."""
+
+    node: str
+    addresses: tuple[IPAddress, ...]
+    port: int
+
+    def is_at(self, address: IPAddress, port: int | None) -> bool:
+        """Whether the address and port are its own."""
+        return port == self.port and address in self.addresses
+
+
 @dataclass(frozen=True)
 class Cluster:
     """A whole lab. Nodes, pods and internet hosts are in file order, services by full name.
@@ -71,6 +84,7 @@ class Cluster:
     #: pods for which no node will do: they have neither node nor address
     pending: tuple[Pod, ...] = ()
     faults: ClusterFaults = field(default_factory=ClusterFaults)
+    api_server: APIEndpoint | None = None
 
     @property
     def service_cidrs(self) -> tuple[IPNetwork, ...]:

@@ -15,6 +15,7 @@ from functools import partial
 
 from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
+from kns.cluster.api_server import api_slice, is_api_slice, resolve_api_server
 from kns.cluster.faults import Present, resolve_faults, unready_pods
 from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
@@ -67,7 +68,11 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
     known = {pod.full_name for pod in resolved.pods}
     unready = unready_pods(lab.faults, known)
     pods = tuple(map(partial(_as_ready, unready), with_implied_ports(resolved.pods, services)))
+    api_server = resolve_api_server(lab, nodes)
     slices = (*_explicit(lab, pods, services), *derive_slices(services, pods, nodes))
+    if api_server is not None:  # which sets its slice right whatever somebody has written
+        others = (item for item in slices if not is_api_slice(item))
+        slices = (*others, api_slice(api_server))
     cluster = Cluster(
         name=lab.name,
         network=network,
@@ -89,6 +94,7 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
                 known, {node.name for node in nodes}, tuple(host.name for host in internet), slices
             ),
         ),
+        api_server=api_server,
     )
     kept = Leases(
         {**internet_leases, **node_leases}, resolved.leases, service_leases, resolved.last

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.cluster.allocate import ClusterIPs, ExhaustedError, NodePorts, address_at
+from kns.cluster.api_server import api_service
 from kns.cluster.leases import Leases, ServiceLease
 from kns.cluster.model import Network
 from kns.kinds.balancer import SharedAddresses, asked_addresses, families_asked, wants_address
@@ -79,6 +80,8 @@ def resolve_services(
 
 def _own_services(lab: Lab, network: Network) -> Iterator[Service]:
     """What the cluster has of its own, unless it is among the lab's as somebody changed it."""
+    if lab.api_server is not None:
+        yield api_service(network)
     if network.dns.enabled:
         yield _dns_service(network)
     controller = ingress_controller(lab)
@@ -132,7 +135,7 @@ def _controller_service(lab: Lab, controller: IngressControllerOptions) -> Servi
 
 def _give_cluster_ips(items: Sequence[_Item], network: Network) -> None:
     """Those that are asked for first, then leased ones, then free ones by name."""
-    # the first address is that of the API server's own Service
+    # the first address is that of the API server's own Service, also where there is none
     pools = {
         IPFamily.of(cidr): ClusterIPs(cidr, {address_at(cidr, KUBERNETES_INDEX)})
         for cidr in network.service_cidrs

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kns.cluster.model import Cluster
+from kns.cluster.model import APIEndpoint, Cluster
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
 from kns.compile.name_servers import (
@@ -102,7 +102,17 @@ class NameServer:
         return f"{self.owner} DNS"
 
 
-Subject = Identity | ServiceHealth | ProxyHealth | NameServer
+@dataclass(frozen=True, slots=True)
+class KubeAPIServer:
+    """The lab's API on one node, for those in the cluster."""
+
+    node: str
+
+    def __str__(self) -> str:
+        return f"{self.node} kube-apiserver"
+
+
+Subject = Identity | ServiceHealth | ProxyHealth | NameServer | KubeAPIServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,8 @@ def _listeners(cluster: Cluster) -> Iterator[Listener]:
     yield from _internet_name_servers(cluster)
     for node in cluster.nodes:
         yield from _node_servers(cluster, node)
+    if cluster.api_server is not None:
+        yield from _api_server(cluster.name, cluster.api_server)
 
 
 # -- pods and hosts --------------------------------------------------------------------------------
@@ -180,7 +192,7 @@ def _internet_name_servers(cluster: Cluster) -> Iterator[Listener]:
                 yield Listener(ListenSocket(netns, address, DNS_PORT, protocol), subject)
 
 
-# -- kube-proxy's health servers -------------------------------------------------------------------
+# -- what runs on nodes ----------------------------------------------------------------------------
 
 
 def _node_servers(cluster: Cluster, node: Node) -> Iterator[Listener]:
@@ -196,6 +208,12 @@ def _node_servers(cluster: Cluster, node: Node) -> Iterator[Listener]:
         subject = ServiceHealth(service.namespace, service.name, count)
         for address in addresses:
             yield Listener(ListenSocket(netns, address, service.health_check_node_port), subject)
+
+
+def _api_server(lab: str, server: APIEndpoint) -> Iterator[Listener]:
+    netns = names.netns_of_node(lab, server.node)
+    for address in wildcards(server.addresses):
+        yield Listener(ListenSocket(netns, address, server.port), KubeAPIServer(server.node))
 
 
 def needs_health_check(service: Service) -> bool:

@@ -9,8 +9,10 @@ is in none of them; an agent that is started again gets the same port, so that a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from kns.compile.paths import LabPaths
@@ -53,9 +55,16 @@ def token(paths: LabPaths) -> str:
     return file.read_text(encoding="ascii")
 
 
-def certificate(paths: LabPaths) -> tuple[Path, Path]:
-    """The API's certificate and its key; made once. PlatformError without openssl."""
-    return certificates.ensure_server(paths, paths.lab, _CERTIFICATE, NAMES)
+def certificate(paths: LabPaths, more: Sequence[str] = ()) -> tuple[Path, Path]:
+    """The API's certificate and its key, also for `more` names and addresses; made once.
+
+    PlatformError without openssl.
+    """
+    # of other names there is another one: clients may go on to trust the lab's CA
+    suffix = hashlib.sha256("\n".join(more).encode()).hexdigest()[:8]
+    name = f"{_CERTIFICATE}.{suffix}" if more else _CERTIFICATE
+    names = dict.fromkeys((*NAMES, *more))
+    return certificates.ensure_server(paths, paths.lab, name, names)
 
 
 def publish(paths: LabPaths, port: int) -> None:

@@ -10,7 +10,9 @@ milliseconds; RSA keys would take the time in which the whole lab is built.
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from shlex import join, quote
@@ -81,13 +83,13 @@ def _objection(secret: TLSSecret) -> str:
 
 def ensure(cluster: Cluster, paths: LabPaths) -> None:
     """Make what is missing; what is there is kept, so that clients may go on trusting it."""
+    if cluster.api_server is not None:
+        ensure_ca(paths, cluster.name)
     wanted = certificates(cluster)
     if not wanted:
         return
     ensure_folder(paths.tls)
-    for name, config in _configs(cluster, wanted):
-        if not _is_there(paths.tls, name):
-            _make(paths.tls, name, config)
+    _make_missing(paths.tls, _configs(cluster, wanted))
     trusted = [(paths.tls / "ca.pem").read_text(encoding="ascii")]
     for item in wanted:
         if item.secret is not None:
@@ -102,14 +104,22 @@ def ensure_server(paths: LabPaths, lab: str, name: str, names: Iterable[str]) ->
     ensure_folder(paths.tls)
     listed = "\n".join(_alternative(number, item) for number, item in enumerate(names, 1))
     extensions = _SERVER.partition("DNS.1")[0] + listed
-    configs = {
-        "ca": _CONFIG.format(name=_ca_name(lab), extensions=_CA),
-        name: _CONFIG.format(name=name, extensions=extensions),
-    }
-    for file, config in configs.items():
-        if not _is_there(paths.tls, file):
-            _make(paths.tls, file, config)
+    config = _CONFIG.format(name=name, extensions=extensions)
+    _make_missing(paths.tls, (_ca_config(lab), (name, config)))
     return paths.tls / f"{name}.pem", paths.tls / f"{name}.key"
+
+
+def trusted(paths: LabPaths) -> str:
+    """The file of what the lab's clients trust; empty if the lab has no certificate yet."""
+    files = (paths.trusted, paths.tls / "ca.pem")
+    return next((str(file) for file in files if file.exists()), "")
+
+
+def ensure_ca(paths: LabPaths, lab: str) -> Path:
+    """The certificate of the lab's CA; made once. PlatformError without openssl."""
+    ensure_folder(paths.tls)
+    _make_missing(paths.tls, (_ca_config(lab),))
+    return paths.tls / "ca.pem"
 
 
 def _alternative(number: int, name: str) -> str:
@@ -120,8 +130,8 @@ def _alternative(number: int, name: str) -> str:
         return f"DNS.{number} = {name}"
 
 
-def _ca_name(lab: str) -> str:
-    return f"CA of the lab {lab}"[:64]
+def _ca_config(lab: str) -> tuple[str, str]:
+    return "ca", _CONFIG.format(name=f"CA of the lab {lab}"[:64], extensions=_CA)
 
 
 def commands(cluster: Cluster, paths: LabPaths) -> Iterator[str]:
@@ -148,7 +158,7 @@ def commands(cluster: Cluster, paths: LabPaths) -> Iterator[str]:
 
 def _configs(cluster: Cluster, wanted: Iterable[Certificate]) -> Iterator[tuple[str, str]]:
     """The lab's CA, and what it signs: the name of the files, and openssl's configuration."""
-    yield "ca", _CONFIG.format(name=_ca_name(cluster.name), extensions=_CA)
+    yield _ca_config(cluster.name)
     for item in wanted:
         if item.secret is None:
             extensions = _SERVER.format(host=item.host)
@@ -158,6 +168,21 @@ def _configs(cluster: Cluster, wanted: Iterable[Certificate]) -> Iterator[tuple[
 def _is_there(folder: Path, name: str) -> bool:
     # the key is renamed into place first
     return (folder / f"{name}.pem").exists() and (folder / f"{name}.key").exists()
+
+
+def _make_missing(folder: Path, configs: Iterable[tuple[str, str]]) -> None:
+    wanted = tuple(configs)
+    if all(_is_there(folder, name) for name, _ in wanted):
+        return
+    # the agent and a command may want the first one at the same time: of two CAs one is lost
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, config in wanted:
+            if not _is_there(folder, name):
+                _make(folder, name, config)
+    finally:
+        os.close(lock)
 
 
 def _make(folder: Path, name: str, config: str) -> None:

@@ -109,6 +109,8 @@ def _components(cluster: Cluster) -> set[str]:
     programs = set()
     if cluster.ingress_controller is not None:
         programs |= {"nginx", "openssl"}
+    if cluster.api_server is not None:
+        programs.add("openssl")
     if cluster.network.dns.enabled and cluster.network.dns.server == "coredns":
         programs.add("coredns")
     load_balancer = cluster.network.load_balancer

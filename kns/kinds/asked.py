@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE
 from kns.kinds.common import Object
 from kns.kinds.endpoints import CONTROLLER_MARKS
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
@@ -10,8 +11,13 @@ from kns.kinds.objects import Ref, flag, mapping, mappings, text
 from kns.kinds.scheduling import NOT_READY_TAINTS
 from kns.labfile.reader import JSON
 
+#: what it has of its own with `apiServer`
+OWN_OF_API = frozenset({
+    ("Service", API_NAMESPACE, API_SERVICE),
+    ("EndpointSlice", API_NAMESPACE, API_SERVICE),
+})  # fmt: skip
 #: what the cluster has of its own, or gets once the Lab or an Ingress calls for it
-OWN = frozenset({
+OWN = OWN_OF_API | frozenset({
     ("Service", "kube-system", "kube-dns"),
     ("Deployment", "kube-system", "coredns"),
     ("Service", CONTROLLER_NAMESPACE, CONTROLLER_NAME),

@@ -6,15 +6,25 @@ and what the cluster has of its own, `up` makes again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from kns.kinds.asked import OWN, is_made, metadata, taints
+from kns.kinds.asked import OWN, OWN_OF_API, is_made, metadata, taints
 from kns.kinds.common import Object
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.lab import SHAPE
 from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.namespace import NAME_LABEL
-from kns.kinds.objects import mapping, mappings, number, part, ref_of, strings, text, with_part
+from kns.kinds.objects import (
+    Ref,
+    mapping,
+    mappings,
+    number,
+    part,
+    ref_of,
+    strings,
+    text,
+    with_part,
+)
 from kns.labfile.reader import JSON
 
 _IN_THE_LAB = frozenset({"Lab", "Node"})
@@ -27,8 +37,9 @@ def documents(objects: Iterable[Object]) -> Iterator[Object]:
     if lab is None:
         raise ValueError("no object of kind Lab among the objects")
     yield _lab(lab, every)
+    own = OWN if lab.get("apiServer") is not None else OWN - OWN_OF_API
     for item in every:
-        if not _is_left_out(item):
+        if not _is_left_out(item, own):
             yield _manifest(item)
 
 
@@ -77,10 +88,10 @@ def _node(item: Object) -> JSON:
     return {**made, **{key: value for key, value in parts.items() if value}}
 
 
-def _is_left_out(item: Object) -> bool:
+def _is_left_out(item: Object, own: Collection[Ref]) -> bool:
     """Whether `up` makes it of the rest, or it is on its way out."""
     ref = ref_of(item)
-    if ref[0] in _IN_THE_LAB or ref in OWN or text(item, "metadata", "deletionTimestamp"):
+    if ref[0] in _IN_THE_LAB or ref in own or text(item, "metadata", "deletionTimestamp"):
         return True
     if ref[0] == "Namespace":
         return not set(strings(item, "metadata", "labels")) - {NAME_LABEL}

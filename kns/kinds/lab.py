@@ -13,6 +13,7 @@ from typing import Any
 
 from kns.errors import MOST_PROBLEMS, Problem
 from kns.kinds import (
+    apiserver,
     endpointslice,
     faults,
     ingress,
@@ -25,6 +26,7 @@ from kns.kinds import (
     service,
     workload,
 )
+from kns.kinds.apiserver import APIServerOptions
 from kns.kinds.endpoints import Endpoints
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.faults import Faults
@@ -55,6 +57,7 @@ class Lab:
     nodes: tuple[Node, ...]
     networking: Networking = field(default_factory=Networking)
     load_balancer: LoadBalancerOptions | None = None
+    api_server: APIServerOptions | None = None
     namespaces: tuple[Namespace, ...] = ()
     workloads: tuple[Workload, ...] = ()
     services: tuple[Service, ...] = ()
@@ -87,6 +90,7 @@ SHAPE = Shape(
     Field("metadata", _METADATA, required=True),
     Field("networking", networking.SHAPE),
     Field("loadBalancer", networking.BALANCER_SHAPE, default=None),
+    Field("apiServer", apiserver.SHAPE, default=None),
     Field("namespaces", ListOf(namespace.SHAPE)),
     Field("nodes", ListOf(node.SHAPE, filled=True), required=True),
     Field("pods", ListOf(workload.SHAPE), default=[]),

@@ -169,6 +169,7 @@ def sources_of(written: WrittenLab, manifests: Manifests) -> Sources:
         nodes=_values(nodes),
         networking=options.get("networking", Networking()),
         load_balancer=options.get("loadBalancer"),
+        api_server=options.get("apiServer"),
         namespaces=_merged(_values((*namespaces, *manifests.namespaces))),
         workloads=_values(workloads),
         services=_values(services),

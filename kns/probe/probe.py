@@ -25,6 +25,7 @@ from kns.probe.target import (
     DEFAULT_PATH,
     Target,
     TargetOptions,
+    leads_to_api,
     parse_source,
     parse_target,
     path_of,
@@ -97,7 +98,7 @@ def ask(
         result = _ping_only(known, places, start, goal, options.count)
     else:
         echo = None if options.source_port else _Echo(places, start, goal)
-        attempts = _connect(places, start, goal, options)
+        attempts = _connect(cluster, places, start, goal, options)
         goal = _reached(cluster, start, goal, attempts)
         attempts = tuple(identify(attempt, known) for attempt in attempts)
         result = ProbeResult(
@@ -181,7 +182,7 @@ class _Echo:
 
 
 def _connect(
-    places: Places, start: Location, goal: Target, options: ProbeOptions
+    cluster: Cluster, places: Places, start: Location, goal: Target, options: ProbeOptions
 ) -> tuple[Attempt, ...]:
     assert goal.port is not None  # noqa: S101 - the caller pings otherwise
     if goal.protocol is not Protocol.TCP:
@@ -199,7 +200,7 @@ def _connect(
         )
         return datagram.udp(request) if goal.protocol is Protocol.UDP else datagram.sctp(request)
     context = places.resolving_context(start) if goal.hostname else places.context(start)
-    return curl.get(_request(goal, options, places.trusted), context)
+    return curl.get(_request(cluster, goal, options, places.trusted), context)
 
 
 def _reached(
@@ -219,9 +220,12 @@ def _reached(
     return replace(goal, address=address, kind=owner.kind, item=owner.item, service=owner.service)
 
 
-def _request(goal: Target, options: ProbeOptions, trusted: str) -> curl.CurlRequest:
+def _request(
+    cluster: Cluster, goal: Target, options: ProbeOptions, trusted: str
+) -> curl.CurlRequest:
+    scheme = "https" if leads_to_api(cluster, goal) else "http"
     request = curl.CurlRequest(
-        url=goal.url or f"http://{in_url(goal.host)}:{goal.port}{DEFAULT_PATH}",
+        url=goal.url or f"{scheme}://{in_url(goal.host)}:{goal.port}{DEFAULT_PATH}",
         count=options.count,
         connect_timeout=options.timeout,
         timeout=options.timeout + 2.0,

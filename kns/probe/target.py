@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
+from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE
 from kns.kinds.common import Protocol
 from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
@@ -106,6 +107,19 @@ def target_of(cluster: Cluster, flow: Flow) -> Target:
     """What a flow's destination is."""
     options = TargetOptions("" if flow.port is None else str(flow.port), flow.protocol)
     return _Reading(cluster, flow.source, options).address(flow.destination)
+
+
+def leads_to_api(cluster: Cluster, target: Target) -> bool:
+    """Whether it is the cluster's API server that answers there, which speaks TLS alone."""
+    server, service = cluster.api_server, target.service
+    if server is None or target.protocol is not Protocol.TCP:
+        return False
+    if service is not None:
+        return (service.namespace, service.name) == (API_NAMESPACE, API_SERVICE)
+    return isinstance(target.item, Node) and (target.item.name, target.port) == (
+        server.node,
+        server.port,
+    )
 
 
 def path_of(source: Location, target: Target) -> str:

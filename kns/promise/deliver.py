@@ -58,6 +58,9 @@ def _listens(lookup: Lookup, backend: Backend, protocol: Protocol) -> bool | Non
 
 def _node_listens(lookup: Lookup, node: Node, port: int) -> bool | None:
     """Whether something but a declared port of a pod listens there; None: a program might."""
+    server = lookup.cluster.api_server
+    if server is not None and (node.name, port) == (server.node, server.port):
+        return True
     if any(service.health_check_node_port == port for service in lookup.cluster.services):
         return True
     runs_programs = any(

@@ -28,6 +28,10 @@ from kns.promise.facts import proxy_facts
 from kns.promise.flow import REFUSED, Flow, Frontend, Promise, Stage, Stop
 from kns.promise.location import LocationKind
 
+#: a name of the API server that its certificate has wherever it is asked
+API_HOST, UNAUTHORIZED = "kubernetes.default.svc", 401
+#: seconds to wait for it: the first answer of a new lab's agent takes a while
+API_PATIENCE = 15.0
 #: requests that show that affinity sticks: random choice of two would pass once in 2,048
 STICKY_REQUESTS = 12
 #: requests of a client that isn't meant to see every backend
@@ -114,6 +118,8 @@ def _why(promise: Promise, stop: Stop) -> str:
 
 def _answers(cluster: Cluster, title: Title, promise: Promise) -> tuple[Step, str]:
     assert promise.frontend is not None  # noqa: S101 - a service answers
+    if api_answers(cluster, promise):
+        return _api_step(promise.flow)
     names = promise.names
     if promise.denied:
         return _some_answer(promise)
@@ -131,6 +137,30 @@ def _answers(cluster: Cluster, title: Title, promise: Promise) -> tuple[Step, st
     )
     step = Step(ask_of(promise.flow, count), expectation)
     return step, f"{_who(names, cover)}; {_seen(promise)}"
+
+
+def api_answers(cluster: Cluster, promise: Promise) -> bool:
+    """Whether it is the API server, and nobody else, that answers the flow."""
+    server = cluster.api_server
+    backends = [answer.backend for answer in promise.answers]
+    return bool(backends) and all(
+        server is not None and server.is_at(backend.address, backend.port) for backend in backends
+    )
+
+
+def _api_step(flow: Flow) -> tuple[Step, str]:
+    """It shows a certificate for the Service's name, and tells nothing to who has no token."""
+    assert flow.port is not None  # noqa: S101 - services have ports
+    ask = Http(
+        flow.destination,
+        flow.port,
+        path="/api",
+        host=API_HOST,
+        scheme="https",
+        patience=API_PATIENCE,
+    )
+    expected = "the API server, with a certificate for its name: 401 without a token"
+    return Step(ask, Expectation(status=UNAUTHORIZED)), expected
 
 
 def _some_answer(promise: Promise) -> tuple[Step, str]:

@@ -1,5 +1,7 @@
 """The Endpoints of Services with a selector, as the endpoints controller makes them.
 
+Also those of the Service `kubernetes`, which are the API server's own.
+
 The lab's own are EndpointSlices; these are made of them when somebody asks. Those that somebody has
 written by hand are objects like any other.
 
@@ -11,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kns.agent.store import ChangeType, ObjectChange, Store
+from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import CONTROLLER, MANAGED_BY, SERVICE_NAME_LABEL
 from kns.kinds.objects import (
@@ -26,6 +29,10 @@ from kns.kinds.objects import (
 )
 from kns.kinds.resources import ENDPOINT_SLICE, ENDPOINTS, SERVICE, Resource
 from kns.labfile.reader import JSON
+
+_API = (API_NAMESPACE, API_SERVICE)
+_LABELS: Object = {"endpoints.kubernetes.io/managed-by": "endpoint-controller"}
+_API_LABELS: Object = {"endpointslice.kubernetes.io/skip-mirror": "true"}
 
 
 def listed(store: Store, resource: Resource, namespace: str, name: str) -> tuple[Object, ...]:
@@ -52,11 +59,15 @@ def _made(store: Store, namespace: str) -> Iterator[Object]:
 
 
 def _service_of(item: Object) -> tuple[str, str] | None:
-    """Namespace and name of the Service whose slice it is, if the controller has made it."""
+    """Namespace and name of the Service whose slice it is, if a controller of Services made it."""
     labels = mapping(item, "metadata", "labels")
-    if labels.get(MANAGED_BY) != CONTROLLER:
+    if labels.get(MANAGED_BY) != CONTROLLER and not _is_of_api_server(item):
         return None
     return text(item, "metadata", "namespace"), text(labels, SERVICE_NAME_LABEL)
+
+
+def _is_of_api_server(item: Object) -> bool:
+    return tuple(key_of(item)) == _API and MANAGED_BY not in mapping(item, "metadata", "labels")
 
 
 class MadeEndpoints:
@@ -101,7 +112,7 @@ def _endpoints(namespace: str, name: str, slices: list[Object]) -> Object:
         "namespace": namespace,
         "creationTimestamp": own.get("creationTimestamp"),
         "resourceVersion": own.get("resourceVersion"),
-        "labels": {"endpoints.kubernetes.io/managed-by": "endpoint-controller"},
+        "labels": _API_LABELS if _is_of_api_server(slices[0]) else _LABELS,
     }
     made: Object = {"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata}
     return {**made, "subsets": subsets} if subsets else made

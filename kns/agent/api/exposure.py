@@ -18,14 +18,17 @@ from kns.agent.api.places import ContainerPlace, is_running
 from kns.agent.api.requests import APIRequest
 from kns.agent.api.server import APIServer
 from kns.agent.api.status import bad_request, not_found
+from kns.agent.serve.api_sockets import APISockets
 from kns.agent.serve.server_logs import ServerLogs
 from kns.agent.store import Store
+from kns.cluster.api_server import server_names
 from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import is_program
 from kns.engine import api_access, enter
 from kns.engine.labs import RunningLab
+from kns.kernel import sockets
 from kns.kinds.common import Object
 from kns.kinds.objects import name_of, text
 from kns.kinds.resources import POD
@@ -63,16 +66,16 @@ class Exposure:
         self._server_logs, self._worker = server_logs, worker
         #: of its own: a program that starts slowly keeps nobody else waiting
         self._streams = ThreadPoolExecutor(2, thread_name_prefix="api")
-        self._runners: list[web.AppRunner] = []
+        self._server: APIServer | None = None
+        self._runners: dict[bool, web.AppRunner] = {}
+        #: with the names that its certificate is for
+        self._tls: tuple[ssl.SSLContext, tuple[str, ...]] | None = None
 
-    async def start(self, own: socket.socket, port: socket.socket | None, release: str) -> None:
-        """Serve on the lab's own socket, and on one of the loopback with TLS and a token.
-
-        PlatformError without openssl: then on the lab's socket alone.
-        """
+    async def start(self, listening: APISockets, release: str) -> None:
+        """Serve on the lab's own socket as it is, on the others with TLS and a token."""
         loop = asyncio.get_running_loop()
         token = await loop.run_in_executor(self._worker, api_access.token, self._paths)
-        server = APIServer(
+        self._server = APIServer(
             self._live.store,
             release,
             Authenticator(token),
@@ -85,32 +88,45 @@ class Exposure:
                 "log": self._log,
             },
         )
-        await self._site(server, own, None, trusted=True)
-        if port is not None:
-            files = await loop.run_in_executor(self._worker, api_access.certificate, self._paths)
-            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-            context.load_cert_chain(*files)
-            await self._site(server, port, context, trusted=False)
+        await listening.serve_by(self._accept)
 
-    async def _site(
-        self,
-        server: APIServer,
-        sock: socket.socket,
-        context: ssl.SSLContext | None,
-        *,
-        trusted: bool,
-    ) -> None:
-        runner = server.runner(trusted=trusted)
-        await runner.setup()
-        self._runners.append(runner)
-        await web.SockSite(runner, sock, ssl_context=context).start()
+    async def _accept(self, sock: socket.socket, trusted: bool) -> asyncio.Server:  # noqa: FBT001
+        """Serve one socket. PlatformError without openssl, where it takes a certificate."""
+        context = None if trusted else await self._context()
+        if trusted not in self._runners:
+            assert self._server is not None  # noqa: S101 - it was started
+            self._runners[trusted] = self._server.runner(trusted=trusted)
+            await self._runners[trusted].setup()
+        loop, server = asyncio.get_running_loop(), self._runners[trusted].server
+        assert server is not None  # noqa: S101 - it was set up
+        return await loop.create_server(server, sock=sock, ssl=context, backlog=sockets.BACKLOG)
+
+    async def _context(self) -> ssl.SSLContext:
+        if self._tls is None and self._live.cluster is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            await self._certify(context, self._live.cluster)
+        assert self._tls is not None  # noqa: S101 - a lab that is served has a cluster
+        return self._tls[0]
+
+    async def _certify(self, context: ssl.SSLContext, cluster: Cluster) -> None:
+        names_asked = server_names(cluster)
+        loop = asyncio.get_running_loop()
+        files = await loop.run_in_executor(
+            self._worker, api_access.certificate, self._paths, names_asked
+        )
+        context.load_cert_chain(*files)
+        self._tls = (context, names_asked)
+
+    async def renew(self, cluster: Cluster) -> None:
+        """Show another certificate from now on, if the cluster calls the API otherwise."""
+        if self._tls is not None and self._tls[1] != server_names(cluster):
+            await self._certify(self._tls[0], cluster)
 
     async def close(self) -> None:
         """Serve no more."""
-        for runner in self._runners:
+        for runner in self._runners.values():
             await runner.cleanup()
         self._runners.clear()
-        self._paths.api_socket.unlink(missing_ok=True)
         self._streams.shutdown(wait=False, cancel_futures=True)
 
     # -- streams -----------------------------------------------------------------------------------

@@ -19,10 +19,18 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
+from kns.agent.serve.api_sockets import APISockets
 from kns.agent.serve.name_servers import NameServers
 from kns.agent.serve.server import Inode, Server
 from kns.agent.serve.server_logs import ServerLogs
-from kns.compile.listeners import Identity, Listener, ListenSocket, NameServer, Subject
+from kns.compile.listeners import (
+    Identity,
+    KubeAPIServer,
+    Listener,
+    ListenSocket,
+    NameServer,
+    Subject,
+)
 from kns.engine.orders import Failure
 from kns.errors import PlatformError
 from kns.kernel import netns, sockets
@@ -45,11 +53,16 @@ class Listeners:
     """Every built-in server that is open. `etc_of` tells a folder of pod files by its name."""
 
     def __init__(
-        self, worker: Executor, etc_of: Callable[[str], Path | None], name_servers: NameServers
+        self,
+        worker: Executor,
+        etc_of: Callable[[str], Path | None],
+        name_servers: NameServers,
+        api: APISockets | None = None,
     ) -> None:
         self._worker = worker
         self._etc_of = etc_of
         self._name_servers = name_servers
+        self._api = api or APISockets()
         self._open: dict[ListenSocket, Server] = {}
         #: containers that have ended and are not started again yet
         self._ended: set[ContainerKey] = set()
@@ -148,7 +161,14 @@ class Listeners:
             self._worker, open_sockets, tuple(missing.values())
         )
         for item in opened:
-            server = Server(item.spec, item.inode, self._etc_of, self._name_servers, logs=self.logs)
+            server = Server(
+                item.spec,
+                item.inode,
+                self._etc_of,
+                self._name_servers,
+                logs=self.logs,
+                api=self._api,
+            )
             await server.start(item.sock)
             self._open[item.spec.socket] = server
         return (*failures, *refused)
@@ -199,8 +219,10 @@ def _inodes(found: Iterable[str]) -> dict[str, Inode | None]:
 
 
 def _speaks_the_same(one: Subject, other: Subject) -> bool:
-    """DNS or not is decided when the socket is opened; anything else may change later."""
-    return isinstance(one, NameServer) is isinstance(other, NameServer)
+    """DNS, the API or neither is decided when the socket is opened; the rest may change later."""
+    return all(
+        isinstance(one, kind) is isinstance(other, kind) for kind in (NameServer, KubeAPIServer)
+    )
 
 
 def _taken(spec: Listener, holder: Listener) -> Failure:

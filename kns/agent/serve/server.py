@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from kns.agent.serve import netexec, proxy_health
+from kns.agent.serve.api_sockets import APISocket, APISockets
 from kns.agent.serve.datagrams import DatagramServer, MessageConnection
 from kns.agent.serve.messages import Peer, Request, Response
 from kns.agent.serve.name_servers import LateServer, NameServers
 from kns.agent.serve.server_logs import ServerLogs
 from kns.cluster.environment import Variables
-from kns.compile.listeners import Identity, Listener, NameServer, ProxyHealth, ServiceHealth
+from kns.compile.listeners import (
+    Identity,
+    KubeAPIServer,
+    Listener,
+    NameServer,
+    ProxyHealth,
+    ServiceHealth,
+)
 from kns.engine import environment
 from kns.kernel import sockets
 from kns.kinds.common import Protocol
@@ -40,7 +48,8 @@ class Server:
     etc_of: Callable[[str], Path | None]
     name_servers: NameServers
     logs: ServerLogs = field(default_factory=ServerLogs)
-    acceptor: asyncio.Server | DatagramServer | LateServer | None = None
+    api: APISockets = field(default_factory=APISockets)
+    acceptor: asyncio.Server | DatagramServer | LateServer | APISocket | None = None
     connections: set[HTTPConnection] = field(default_factory=set)
     messages: set[MessageConnection] = field(default_factory=set)
 
@@ -52,6 +61,9 @@ class Server:
             self.acceptor = self.name_servers.listen(
                 subject.kind, where.netns, sock, where.protocol
             )
+            return
+        if isinstance(subject, KubeAPIServer):
+            self.acceptor = self.api.listen(sock)
             return
         match where.protocol:
             case Protocol.TCP:
@@ -105,8 +117,8 @@ class Server:
                 return proxy_health.answer_service(subject)
             case ProxyHealth():
                 return proxy_health.answer_proxy(request)
-            case NameServer():
-                return Response("DNS is not HTTP", 400)
+            case NameServer() | KubeAPIServer():
+                return Response("who answers here has a server of its own", 400)
             case _:
                 assert_never(subject)
 

@@ -21,7 +21,7 @@ from kns.kinds.node import Node
 from kns.kinds.sources import Sources
 from kns.labfile.document import Path
 from kns.labfile.place import Located
-from kns.labfile.wording import shown
+from kns.labfile.wording import did_you_mean, shown
 
 Host = Located[Node] | Located[InternetHost]
 #: what a service subnet must at least hold: kubernetes at the first, DNS at the tenth address
@@ -44,6 +44,7 @@ def check_network(sources: Sources) -> Iterator[Problem]:
     yield from _pod_cidrs(sources, nets)
     yield from _internet(sources, nets)
     yield from _pools(sources, nets)
+    yield from _api_server(sources)
 
 
 # -- subnets ---------------------------------------------------------------------------------------
@@ -334,3 +335,14 @@ def _pod_cidr_objection(
         if other.overlaps(cidr):
             return f"overlaps with {other} of {node}"
     return ""
+
+
+# -- the API server --------------------------------------------------------------------------------
+
+
+def _api_server(sources: Sources) -> Iterator[Problem]:
+    wanted = sources.lab.api_server
+    if wanted is not None and wanted.node and wanted.node not in sources.node_names:
+        message = f"Not found: {shown(wanted.node)}: there is no such node"
+        hint = did_you_mean(wanted.node, sorted(sources.node_names))
+        yield sources.place.problem(("apiServer", "node"), message, hint)

@@ -41,5 +41,5 @@ def bare_lab(lab: Object, nodes: Sequence[str]) -> Object:
         "metadata": {"name": name_of(lab) or _LAB},
         "nodes": [{"name": name} for name in names],
     }
-    kept = ("networking", "loadBalancer", "ingressController", "internet")
+    kept = ("networking", "loadBalancer", "apiServer", "ingressController", "internet")
     return {**document, **{key: lab[key] for key in kept if key in lab}}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from kns.addresses import IPAddress
 from kns.errors import Problem
 from kns.kinds import names
+from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE
 from kns.kinds.checks.network import duplicate
 from kns.kinds.checks.service_ips import (
     check_cluster_ips,
@@ -39,6 +40,7 @@ ServicePart = Located[Service]
 #: AnnotationLoadBalancerSourceRangesKey of k8s.io/api/core/v1
 SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _CONTROLLER = f"{CONTROLLER_NAMESPACE}/{CONTROLLER_NAME}"
+_API = f"{API_NAMESPACE}/{API_SERVICE}"
 
 
 def check_services(sources: Sources) -> Iterator[Problem]:
@@ -234,6 +236,9 @@ def _duplicates(sources: Sources) -> Iterator[Problem]:
             yield duplicate(part, ("name",), part.value.name, taken[name])
         elif sources.lab.placed:
             pass  # the cluster's own Services are objects as any other
+        elif name == _API and sources.lab.api_server is not None:
+            message = f"Duplicate value: {shown(part.value.name)}: kns makes it for the API server"
+            yield part.place.problem(("name",), message, "leave it out, or apiServer")
         elif name == "kube-system/kube-dns" and sources.lab.networking.dns.enabled:
             message = 'Duplicate value: "kube-dns": kns makes this Service for cluster DNS'
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
@@ -246,7 +251,7 @@ def _duplicates(sources: Sources) -> Iterator[Problem]:
 def _taken_addresses(sources: Sources, nets: Networks) -> Iterator[Problem]:
     holders: dict[IPAddress, str] = {}
     for subnet in nets.service:
-        holders[subnet[KUBERNETES_INDEX]] = "default/kubernetes"
+        holders[subnet[KUBERNETES_INDEX]] = _API
         if sources.lab.networking.dns.enabled and subnet.num_addresses > DNS_INDEX:
             holders[subnet[DNS_INDEX]] = "kube-system/kube-dns"
     for part in sources.services:

@@ -9,7 +9,7 @@ from pathlib import Path
 from kns.cluster.podfiles import pod_hostname
 from kns.compile.names import netns_of_internet, netns_of_node, netns_of_pod, netns_with
 from kns.compile.paths import LabPaths
-from kns.engine import etc
+from kns.engine import certificates, etc
 from kns.errors import KnsError
 from kns.kernel.processes import Context
 from kns.kinds.pod import Pod
@@ -66,5 +66,4 @@ def places_of(lab: str, paths: LabPaths) -> Places:
         except (KnsError, OSError) as error:  # what was probed is still worth telling
             return (f"kns status fails: {error}",)
 
-    trusted = str(paths.trusted) if paths.trusted.exists() else ""
-    return Places(netns_of, etc_of, trusted, drift)
+    return Places(netns_of, etc_of, certificates.trusted(paths), drift)

@@ -1,0 +1,143 @@
+"""The API inside the cluster: pods reach it by the Service `kubernetes`, and by nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kns.compile.paths import LabPaths
+from kns.engine import enter
+from kns.engine.down import down
+from kns.engine.labs import agent_pid, running
+from kns.engine.status import status
+from kns.engine.up import up
+from kns.kernel.processes import Completed, run
+from kns.probe.ask.places import places_of
+from kns.probe.probe import ProbeOptions, probe
+from kns.probe.verify import verify
+from kns.promise.flow import Outcome
+from tests.end_to_end.api_client import APIClient, client_of, until
+from tests.end_to_end.labfiles import leftovers, write_lab
+
+pytestmark = pytest.mark.kernel
+
+LAB = "apipods"
+TEXT = f"""\
+apiVersion: kns/v1
+kind: Lab
+metadata: {{name: {LAB}}}
+apiServer: {{node: node1}}
+networking: {{dns: {{replicas: 1}}}}
+nodes: [{{name: node1}}, {{name: node2}}]
+pods:
+- {{name: pod1, node: node1}}
+- {{name: pod2, node: node2}}
+- {{name: closed, node: node2, labels: {{app: closed}}}}
+networkPolicies:
+- {{name: no-way-out, podSelector: {{matchLabels: {{app: closed}}}}, policyTypes: [Egress]}}
+"""
+URL = "https://kubernetes.default.svc.cluster.local"
+PODS = "/api/v1/namespaces/default/pods"
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The lab is up, and its API is there."""
+    made = write_lab(tmp_path_factory.mktemp(LAB), TEXT)
+    try:
+        up(made)
+        client_of(LAB)
+        yield made
+        assert until(lambda: status(LAB).drift == ())
+    finally:
+        down(LAB)
+        assert leftovers(LAB) == {}
+
+
+@pytest.fixture
+def client(file: Path) -> APIClient:
+    assert file.exists()
+    return client_of(LAB)
+
+
+def in_pod(name: str, *argv: str, seconds: float = 60) -> Completed:
+    lab = running(LAB)
+    pod = lab.cluster.pod("default", name)
+    assert pod is not None
+    return run(argv, context=enter.context_of(lab, pod), timeout=seconds)
+
+
+def curl(pod: str, url: str, *more: str, token: str = "") -> str:
+    """The code of the answer, or curl's own, with what was said."""
+    authority = str(LabPaths(LAB).tls / "ca.pem")
+    header = ("-H", f"Authorization: Bearer {token}") if token else ()
+    words = ("curl", "-sS", "--cacert", authority, "-w", " %{http_code}", *header, *more, url)
+    done = in_pod(pod, *words)
+    return f"exit {done.returncode}: {done.stderr}" if done.returncode else done.stdout
+
+
+def test_pods_on_every_node_reach_it_by_its_names_with_a_token(client: APIClient) -> None:
+    for pod in ("pod1", "pod2"):
+        for url in (URL, "https://kubernetes", "https://10.96.0.1", "https://172.18.0.2:6443"):
+            said = curl(pod, f"{url}{PODS}", token=client.token)
+            assert said.endswith(" 200"), said
+            assert '"pod1"' in said
+
+
+def test_without_a_token_or_with_a_wrong_one_it_refuses(client: APIClient) -> None:
+    assert client.token
+    for token in ("", "wrong"):
+        assert curl("pod2", f"{URL}{PODS}", token=token).endswith(" 401")
+
+
+def test_the_port_of_the_machine_s_loopback_is_not_the_pods(client: APIClient) -> None:
+    assert curl("pod1", f"https://127.0.0.1:{client.port}{PODS}").startswith("exit 7")
+
+
+def test_a_policy_keeps_a_pod_from_it(client: APIClient) -> None:
+    assert client.token
+    said = curl("closed", "https://10.96.0.1/api", "--connect-timeout", "2")
+    assert said.startswith("exit 28")
+
+
+def test_verify_tries_it_and_probe_says_what_it_answers(client: APIClient) -> None:
+    assert client.token
+    lab = running(LAB)
+    places = places_of(LAB, lab.paths)
+    report = verify(lab.cluster, places, only="->kubernetes")
+    assert [check for check in report.checks if not check.ok] == []
+    answered = {check.id for check in report.checks if check.evidence == "HTTP 401"}
+    assert {f"pod-to-service/cluster-ip/{pod}->kubernetes" for pod in ("pod1", "pod2")} <= answered
+    found = probe(lab.cluster, places, "pod2", "kubernetes", ProbeOptions(timeout=20))
+    assert (found.outcome, found.attempts[0].status) == (Outcome.CONNECTED, 401)
+
+
+def test_the_api_has_its_service_slice_and_endpoints(client: APIClient) -> None:
+    code, service = client.ask("/api/v1/namespaces/default/services/kubernetes")
+    assert (code, service["spec"]["clusterIP"]) == (200, "10.96.0.1")
+    path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+    code, made = client.ask(path)
+    assert code == 200
+    assert made["metadata"]["labels"] == {"kubernetes.io/service-name": "kubernetes"}
+    assert made["endpoints"] == [{"addresses": ["172.18.0.2"], "conditions": {"ready": True}}]
+    code, endpoints = client.ask("/api/v1/namespaces/default/endpoints/kubernetes")
+    assert code == 200
+    assert endpoints["metadata"]["labels"] == {"endpointslice.kubernetes.io/skip-mirror": "true"}
+    ports = [{"name": "https", "port": 6443, "protocol": "TCP"}]
+    assert endpoints["subsets"] == [{"addresses": [{"ip": "172.18.0.2"}], "ports": ports}]
+
+
+def test_an_agent_that_was_killed_comes_back_and_serves_it(client: APIClient, file: Path) -> None:
+    killed = agent_pid(LAB)
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: agent_pid(LAB) != killed)
+    result = up(file)
+    assert (result.ops, result.undone) == ((), ())
+    assert curl("pod2", f"{URL}{PODS}", token=client.token).endswith(" 200")
+    again = up(file)
+    assert (again.ops, again.serving, again.undone) == ((), (), ())
