@@ -22,15 +22,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import partial
 
-from kns.agent.controllers.meta import condition
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
+from kns.agent.effects import essence, is_effective
 from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
 from kns.agent.kubelet.watched import ContainerEvent
 from kns.agent.statuses import Account, accounts, with_kubelet
-from kns.agent.store import ChangeType, ObjectChange, Store, StoreError, UpdatePart
+from kns.agent.store import ChangeType, ObjectChange, Store, StoreError
+from kns.agent.strategy import UpdatePart
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.compile.paths import LabPaths
@@ -45,7 +46,6 @@ from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab
 from kns.kinds.objects import Ref, mapping, ref_of, text
-from kns.kinds.owners import is_made
 from kns.kinds.pod import Pod
 from kns.kinds.resources import ENDPOINT_SLICE, EVENT, NODE, POD
 from kns.kinds.seed import objects_of
@@ -58,12 +58,6 @@ _LOCK_PAUSE = 0.05
 RETRY = 1.0
 #: attempts after which what the kernel refuses is left out, and seconds until it is tried again
 _ATTEMPTS, _LEFT_OUT_FOR = 3, 30.0
-#: what a lab's network depends on
-_EFFECTIVE = frozenset({
-    "ConfigMap", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "Lab", "Namespace",
-    "NetworkPolicy", "Node", "Pod", "Secret", "Service",
-})  # fmt: skip
-
 Serve = Callable[[Cluster], Awaitable[object]]
 
 
@@ -222,7 +216,7 @@ class Live:
     def _on_change(self, change: ObjectChange) -> None:
         if change.resource is EVENT or self._starting:
             return
-        if _is_effective(change):
+        if is_effective(change):
             self._effective = True
             self._changed.add(ref_of(change.object))
         self._wake()
@@ -370,7 +364,7 @@ class Live:
     def _is_left_out(self, ref: Ref, item: Object) -> bool:
         """Whether it is as it was when the kernel refused it."""
         old = self._left_out.get(ref)
-        return old is not None and _essence(old) == _essence(item)
+        return old is not None and essence(old) == essence(item)
 
     def _later(self, seconds: float) -> None:
         if self._retry is not None:
@@ -455,26 +449,3 @@ def _in_order(objects: Sequence[Object], order: Sequence[Object]) -> list[Object
     """The objects as they follow each other in `order`; what is not in it comes first."""
     places = {ref_of(item): place for place, item in enumerate(order)}
     return sorted(objects, key=lambda item: places.get(ref_of(item), -1))
-
-
-def _is_effective(change: ObjectChange) -> bool:
-    """Whether the network may depend on it."""
-    if change.resource.kind not in _EFFECTIVE:
-        return False
-    if is_made(change.object):
-        return False
-    if change.type is not ChangeType.MODIFIED or change.old is None:
-        return True
-    return _essence(change.object) != _essence(change.old)
-
-
-def _essence(item: Object) -> Object:
-    """What of an object the network depends on."""
-    meta = mapping(item, "metadata")
-    own: Object = {key: value for key, value in item.items() if key not in {"metadata", "status"}}
-    own["labels"], own["annotations"] = meta.get("labels"), meta.get("annotations")
-    own["deletionTimestamp"] = bool(meta.get("deletionTimestamp"))
-    if item.get("kind") == "Pod":
-        own["phase"] = text(item, "status", "phase")
-        own["ready"] = text(condition(item, "Ready") or {}, "status")
-    return own

@@ -15,14 +15,15 @@ import time
 import uuid
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from kns.agent import strategy
+from kns.agent.strategy import UpdatePart
 from kns.errors import KnsError
 from kns.kinds.common import Object
-from kns.kinds.defaults import defaulted
 from kns.kinds.namespace import NAME_LABEL
 from kns.kinds.objects import (
     SERVER_METADATA,
@@ -30,17 +31,14 @@ from kns.kinds.objects import (
     items,
     key_of,
     mapping,
-    number,
     part,
     text,
     with_part,
 )
-from kns.kinds.resources import NAMESPACE, POD, Resource, resource_of
+from kns.kinds.resources import NAMESPACE, Resource, resource_of
 
 #: changes that a watch can go back
 HISTORY = 4096
-#: seconds; pod.spec.terminationGracePeriodSeconds left out
-GRACE_SECONDS = 30
 
 
 class StoreError(KnsError):
@@ -83,16 +81,6 @@ class ChangeType(StrEnum):
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"
     DELETED = "DELETED"
-
-
-class UpdatePart(StrEnum):
-    """What of an object an update writes; the rest stays."""
-
-    ALL = "all"
-    #: everything but `status`
-    SPEC = "spec"
-    #: `status` alone
-    STATUS = "status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +128,7 @@ class Store:
 
     def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """The object, or None."""
-        return self._objects.get(resource, {}).get(_key(resource, namespace, name))
+        return self._objects.get(resource, {}).get(strategy.key(resource, namespace, name))
 
     def list(self, resource: Resource, namespace: str = "") -> tuple[Object, ...]:
         """The objects of a resource, by namespace and name; an empty namespace means all."""
@@ -175,8 +163,8 @@ class Store:
 
         AlreadyExistsError.
         """
-        obj = _complete(resource, obj)
-        key = _key(resource, *key_of(obj))
+        obj = strategy.complete(resource, obj)
+        key = strategy.key(resource, *key_of(obj))
         if key in self._objects.get(resource, {}):
             raise AlreadyExistsError(resource, key.name)
         return self._put(ChangeType.ADDED, resource, self._made(resource, obj, key), None)
@@ -187,13 +175,13 @@ class Store:
         A `resourceVersion` or `uid` in it must be the present one's. One that is being deleted goes
         with its last finalizer. NotFoundError, ConflictError.
         """
-        key = _key(resource, *key_of(obj))
+        key = strategy.key(resource, *key_of(obj))
         old = self._there(resource, key)
         self._check(resource, old, mapping(obj, "metadata"))
-        made = _updated(old, _complete(resource, obj), part)
+        made = strategy.updated(old, strategy.complete(resource, obj), part)
         if made == old:
             return old
-        if _is_over(made):
+        if strategy.is_over(made):
             return self._put(ChangeType.DELETED, resource, made, old)
         return self._put(ChangeType.MODIFIED, resource, made, old)
 
@@ -214,10 +202,10 @@ class Store:
         goes with the last object in it. Returns what it is now, or was at last. NotFoundError,
         ConflictError.
         """
-        old = self._there(resource, _key(resource, namespace, name))
+        old = self._there(resource, strategy.key(resource, namespace, name))
         wanted: Object = {"uid": uid} if uid else {}
         self._check(resource, old, {**wanted, "resourceVersion": version} if version else wanted)
-        seconds = _grace(resource, old, grace)
+        seconds = strategy.grace(resource, old, grace)
         held = bool(items(old, "metadata", "finalizers")) or self._is_filled(resource, name)
         if not seconds and not held:
             return self._put(ChangeType.DELETED, resource, old, old)
@@ -231,8 +219,8 @@ class Store:
         for obj in objects:
             resource = resource_of(obj)
             if resource is not None:
-                whole = _complete(resource, obj)
-                self._objects.setdefault(resource, {})[_key(resource, *key_of(obj))] = whole
+                whole = strategy.complete(resource, obj)
+                self._objects.setdefault(resource, {})[strategy.key(resource, *key_of(obj))] = whole
         self._version = self._since = max(version, 1)
 
     def replace_all(self, objects: Iterable[Object]) -> tuple[ObjectChange, ...]:
@@ -244,9 +232,11 @@ class Store:
         """
         before = self._version
         wanted: dict[tuple[Resource, ObjectKey], Object] = {}
-        for obj in _with_namespaces(objects):
+        for obj in strategy.with_namespaces(objects):
             if (resource := resource_of(obj)) is not None:
-                wanted[resource, _key(resource, *key_of(obj))] = _complete(resource, obj)
+                wanted[resource, strategy.key(resource, *key_of(obj))] = strategy.complete(
+                    resource, obj
+                )
         for resource, found in tuple(self._objects.items()):
             for key in tuple(found):
                 if (resource, key) not in wanted:
@@ -256,7 +246,7 @@ class Store:
             if old is None:
                 made = self._made(resource, obj, key, text(obj, "metadata", "uid"))
                 self._put(ChangeType.ADDED, resource, made, None)
-            elif (made := _replaced(old, obj)) != old:
+            elif (made := strategy.replaced(old, obj)) != old:
                 self._put(ChangeType.MODIFIED, resource, made, old)
         return tuple(change for change in self._history if change.version > before)
 
@@ -294,7 +284,7 @@ class Store:
         }
         created = timestamp(self._clock())
         own = {**named, **own, "uid": uid or str(uuid.uuid4()), "creationTimestamp": created}
-        if _has_generation(resource, obj):
+        if strategy.has_generation(resource, obj):
             own["generation"] = 1
         if resource is NAMESPACE:
             own["labels"] = {**mapping(obj, "metadata", "labels"), NAME_LABEL: key.name}
@@ -322,7 +312,7 @@ class Store:
             self._journal(change)
         self._version = version
         found = self._objects.setdefault(resource, {})
-        key = _key(resource, *key_of(obj))
+        key = strategy.key(resource, *key_of(obj))
         if kind is ChangeType.DELETED:
             del found[key]
         else:
@@ -345,100 +335,5 @@ class Store:
     def _end_namespace(self, name: str) -> None:
         """Remove the namespace if it is being deleted, and empty now."""
         found = self.get(NAMESPACE, "", name) if name else None
-        if found is not None and _is_over(found) and not self._is_filled(NAMESPACE, name):
+        if found is not None and strategy.is_over(found) and not self._is_filled(NAMESPACE, name):
             self._put(ChangeType.DELETED, NAMESPACE, found, found)
-
-
-def _key(resource: Resource, namespace: str, name: str) -> ObjectKey:
-    return ObjectKey((namespace or "default") if resource.namespaced else "", name)
-
-
-def _complete(resource: Resource, obj: Object) -> Object:
-    """The object with its type and defaults."""
-    return defaulted({**obj, "apiVersion": resource.api_version, "kind": resource.kind})
-
-
-def _has_generation(resource: Resource, obj: Object) -> bool:
-    """Whether it is counted how often it was changed: what a controller acts on, it is."""
-    return "spec" in obj or resource.has_status
-
-
-def _is_over(obj: Object) -> bool:
-    """Whether an object being deleted has nobody left to wait for."""
-    own = mapping(obj, "metadata")
-    is_marked = "deletionTimestamp" in own and not number(own, "deletionGracePeriodSeconds")
-    return is_marked and not own.get("finalizers")
-
-
-def _updated(old: Object, new: Object, written: UpdatePart) -> Object:
-    """The object with `written` of the new one, its generation one higher if it asks for more."""
-    if written is UpdatePart.STATUS:
-        # the status and whose it is; nothing else is changed on that path
-        made = {**old, "status": new["status"]} if "status" in new else {**old}
-        fields = part(new, "metadata", "managedFields")
-        return made if fields is None else with_part(made, fields, "metadata", "managedFields")
-    made = {**new}
-    if written is UpdatePart.SPEC:
-        made.pop("status", None)
-        if "status" in old:
-            made["status"] = old["status"]
-    return _with_server_metadata(old, made)
-
-
-def _with_server_metadata(old: Object, made: Object) -> Object:
-    """The new object under the old one's identity."""
-    before = mapping(old, "metadata")
-    own = {
-        key: value for key, value in mapping(made, "metadata").items() if key not in SERVER_METADATA
-    }
-    kept = {key: value for key, value in before.items() if key in SERVER_METADATA}
-    if "managedFields" in mapping(made, "metadata"):
-        kept["managedFields"] = mapping(made, "metadata")["managedFields"]
-    made = {**made, "metadata": {**own, **kept}}
-    if "namespace" in before:
-        made = with_part(made, before["namespace"], "metadata", "namespace")
-    if "generation" in before and _asked(made) != _asked(old):
-        made = with_part(made, number(before, "generation") + 1, "metadata", "generation")
-    return made
-
-
-def _asked(obj: Object) -> Object:
-    """What an object asks for, without what is said about it."""
-    return {key: value for key, value in obj.items() if key not in {"metadata", "status"}}
-
-
-def _replaced(old: Object, new: Object) -> Object:
-    if resource_of(old) is NAMESPACE:
-        labels = {**mapping(new, "metadata", "labels"), NAME_LABEL: text(old, "metadata", "name")}
-        new = with_part({"spec": old.get("spec"), **new}, labels, "metadata", "labels")
-    made = new if "status" in new or "status" not in old else {**new, "status": old["status"]}
-    made = _with_server_metadata(old, made)
-    # what was being deleted is wanted again
-    own = {
-        key: value
-        for key, value in mapping(made, "metadata").items()
-        if key not in {"deletionTimestamp", "deletionGracePeriodSeconds"}
-    }
-    own["uid"] = text(new, "metadata", "uid") or own["uid"]
-    return {**made, "metadata": own}
-
-
-def _grace(resource: Resource, obj: Object, asked: int | None) -> int:
-    """The seconds that a deleted object has left: pods alone have any, once they are on a node."""
-    if resource is not POD or not text(obj, "spec", "nodeName"):
-        return 0
-    if text(obj, "status", "phase") in {"Failed", "Succeeded"}:
-        return 0
-    own = number(obj, "spec", "terminationGracePeriodSeconds", default=GRACE_SECONDS)
-    return max(own if asked is None else asked, 0)
-
-
-def _with_namespaces(objects: Iterable[Object]) -> Iterator[Object]:
-    """The objects, and before them the namespaces that none of them is."""
-    wanted = tuple(objects)
-    there = {key_of(obj).name for obj in wanted if resource_of(obj) is NAMESPACE}
-    used = [_key(kind, *key_of(obj)).namespace for obj in wanted if (kind := resource_of(obj))]
-    for name in dict.fromkeys(used):
-        if name and name not in there:
-            yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    yield from wanted

@@ -14,8 +14,8 @@ from kns.agent.store import (
     NotFoundError,
     ObjectChange,
     Store,
-    UpdatePart,
 )
+from kns.agent.strategy import UpdatePart
 from kns.kinds.common import Object
 from kns.kinds.objects import mapping, number, part, text, with_part
 from kns.kinds.resources import CONFIG_MAP, NAMESPACE, NODE, POD, SERVICE

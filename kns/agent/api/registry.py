@@ -32,7 +32,8 @@ from kns.agent.api.status import (
     unsupported_media_type,
 )
 from kns.agent.api.types import type_of
-from kns.agent.store import ExpiredError, Store, UpdatePart, timestamp
+from kns.agent.store import ExpiredError, Store, timestamp
+from kns.agent.strategy import UpdatePart
 from kns.kinds.common import SAFE_LETTERS, Object
 from kns.kinds.defaults import defaulted
 from kns.kinds.objects import (

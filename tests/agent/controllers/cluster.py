@@ -8,7 +8,8 @@ from collections.abc import Callable
 from kns.agent.controllers import meta
 from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.view import ControllerOptions
-from kns.agent.store import Store, UpdatePart
+from kns.agent.store import Store
+from kns.agent.strategy import UpdatePart
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.resources import EVENT, NODE, POD, Resource, by_word
