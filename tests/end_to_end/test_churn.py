@@ -45,6 +45,8 @@ pods:
 PATIENT = Wanted(rate=30.0, held=6, flows=6, timeout=10.0, before=0.5, after=1.0)
 #: where losses belong to the matter, each is waited for
 BRIEF = replace(PATIENT, timeout=3.0)
+#: where pods go, and connections with them: those are given up after as many seconds of silence
+MIDDLING = replace(PATIENT, timeout=5.0)
 
 
 def pod(name: str, node: str = "node1", more: str = "") -> str:
@@ -94,6 +96,17 @@ def backends(found: ChurnResult) -> dict[str, tuple[bool, bool]]:
     return {item.name: (item.before > 0, item.after > 0) for item in found.backends}
 
 
+def lost_besides_flows(found: ChurnResult) -> int:
+    """Each UDP flow that moves may lose the one answer that is on its way.
+
+    It comes back by a conntrack entry that kube-proxy has just deleted, under the pod's own
+    address, which the client does not know.
+    """
+    flows = kinds(found)[Kind.FLOW]
+    assert flows.lost <= flows.streams
+    return sum(item.lost for item in found.kinds) - flows.lost
+
+
 def test_nothing_is_lost_where_nothing_changes(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     found = lab.churn(waiting(1.0))
@@ -117,7 +130,7 @@ def test_an_endpoint_that_becomes_unready_keeps_its_connections(lab: Lab) -> Non
     """TCP connections stay with the pod that they have; UDP flows move, as kube-proxy cleans up."""
     lab.start(pod("web-1"), pod("web-2", "node2"))
     found = lab.churn(lab.to(pod("web-1"), pod("web-2", "node2", ", ready: false")))
-    assert {item.kind: item.lost for item in found.kinds} == dict.fromkeys(Kind, 0)
+    assert lost_besides_flows(found) == 0
     end = found.events[-1].at
     late = {(i.kind, i.backend) for i in found.exchanges if i.sent > end}
     assert (Kind.HELD, "web-2") in late
@@ -127,7 +140,7 @@ def test_an_endpoint_that_becomes_unready_keeps_its_connections(lab: Lab) -> Non
 def test_a_held_connection_stays_with_a_terminating_pod(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
     found = lab.churn(lab.to(pod("web-1"), pod("web-2", "node2", ", terminating: true")))
-    assert {item.kind: item.lost for item in found.kinds} == dict.fromkeys(Kind, 0)
+    assert lost_besides_flows(found) == 0
     end = found.events[-1].at
     late = {(i.kind, i.backend) for i in found.exchanges if i.sent > end}
     assert (Kind.HELD, "web-2") in late
@@ -136,8 +149,8 @@ def test_a_held_connection_stays_with_a_terminating_pod(lab: Lab) -> None:
 
 def test_a_pod_that_is_removed_at_once_breaks_its_held_connections(lab: Lab) -> None:
     lab.start(pod("web-1"), pod("web-2", "node2"))
-    # a connection is given up after two seconds of silence
-    found = lab.churn(lab.to(pod("web-1")), wanted=replace(BRIEF, after=4.0))
+    # a connection is given up after three seconds of silence
+    found = lab.churn(lab.to(pod("web-1")), wanted=replace(BRIEF, after=6.0))
     held = [i for i in found.exchanges if i.kind is Kind.HELD]
     before = {i.stream: i.backend for i in held if i.answered and i.ended < found.events[0].at}
     assert {item.stream for item in found.breaks} == {s for s, n in before.items() if n == "web-2"}
@@ -190,11 +203,11 @@ def test_a_service_without_endpoints_refuses_the_first_connections_at_once(lab: 
 
 
 def driven(
-    scenario: ChurnScenario, style: Manner = Manner.GRACEFUL, wanted: Wanted = PATIENT
+    scenario: ChurnScenario, style: Manner = Manner.GRACEFUL, wanted: Wanted = MIDDLING
 ) -> ChurnResult:
     found, ends = running(LAB), ("client", "web")
     with scenario_change(found, ends, scenario, style) as change:
-        return churn(found, ends, replace(wanted, held=4, after=4.0), change)
+        return churn(found, ends, replace(wanted, held=4, after=7.0), change)
 
 
 def lost(found: ChurnResult) -> dict[Kind, int]:

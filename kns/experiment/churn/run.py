@@ -26,7 +26,16 @@ from kns.kinds.common import Protocol as Transport
 from kns.kinds.pod import Pod
 from kns.probe.addresses import owners
 from kns.probe.ask.places import Places, places_of
-from kns.probe.load.model import DEFAULT_TIMEOUT, Break, Cause, Exchange, Load, Told, read
+from kns.probe.load.model import (
+    DEFAULT_TIMEOUT,
+    SILENCE,
+    Break,
+    Cause,
+    Exchange,
+    Load,
+    Told,
+    read,
+)
 from kns.probe.probe import ICMP_BURST
 from kns.probe.target import Target, TargetOptions, parse_source, parse_target, path_of
 from kns.probe.watch import answered_by, tcp_load
@@ -173,6 +182,7 @@ def _load(address: IPAddress, tcp: Target | None, udp: Target | None, wanted: Wa
         held=wanted.held,
         flows=wanted.flows,
         timeout=wanted.timeout,
+        silence=max(SILENCE, wanted.timeout),
     )
 
 
@@ -202,7 +212,7 @@ def load_client(places: Places, start: Location, load: Load) -> Iterator[Callabl
             nonlocal writer
             os.close(writer)
             writer = -1
-            _wait(lambda: process.poll() is not None, process, errors)
+            _wait(lambda: process.poll() is not None, process, errors, load.timeout)
             return list(read(_content(told)))
 
         yield end
@@ -216,14 +226,18 @@ def load_client(places: Places, start: Location, load: Load) -> Iterator[Callabl
         os.close(errors)
 
 
-def _wait(is_done: Callable[[], bool], process: processes.Process, errors: int) -> None:
-    deadline = time.monotonic() + PATIENCE
+def _wait(
+    is_done: Callable[[], bool], process: processes.Process, errors: int, more: float = 0.0
+) -> None:
+    """Until then, at most PATIENCE and `more` seconds; PlatformError after that."""
+    patience = PATIENCE + more
+    deadline = time.monotonic() + patience
     while not is_done():
         if process.poll() not in (None, 0):
             last = _content(errors).strip().splitlines()[-1:]
             raise PlatformError(f"the load client ended: {' '.join(last) or 'without a word'}")
         if time.monotonic() > deadline:
-            raise PlatformError(f"the load client hangs for {PATIENCE:.0f} s")
+            raise PlatformError(f"the load client hangs for {patience:.0f} s")
         time.sleep(0.005)
 
 
