@@ -18,7 +18,7 @@ from kns.agent.backoff import Backoff
 from kns.agent.serve.server import Inode
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import Program
-from kns.engine import environment, etc
+from kns.engine import accounts, environment, etc
 from kns.engine.orders import ContainerState, ContainerStatus, Failure
 from kns.engine.private import ensure_folder, write_private
 from kns.engine.process_records import ProcessRecord, log_path, record_path, variables
@@ -260,6 +260,7 @@ def spawn(spec: Program, paths: LabPaths) -> Child:
         etc=folder,
         hostname=spec.hostname,
         env=dict(variables(spec, services)),
+        account=accounts.folder(paths, spec.account),
     )
     ensure_folder(paths.logs)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

@@ -14,12 +14,19 @@ from kns.addresses import IPFamily
 from kns.cluster.allocate import address_at
 from kns.cluster.model import APIEndpoint, Cluster, Network
 from kns.cluster.slices import SERVICE_NAME
-from kns.kinds.apiserver import API_NAMESPACE, API_PORT, API_SERVICE, SECURE_PORT
+from kns.kinds.apiserver import (
+    API_NAMESPACE,
+    API_PORT,
+    API_SERVICE,
+    DEFAULT_ACCOUNT,
+    SECURE_PORT,
+)
 from kns.kinds.common import Protocol
 from kns.kinds.endpointslice import Endpoint, EndpointPort, EndpointSlice
 from kns.kinds.lab import Lab
 from kns.kinds.networks import KUBERNETES_INDEX
 from kns.kinds.node import Node
+from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort
 
 _PORT_NAME = "https"
@@ -63,6 +70,13 @@ def api_slice(server: APIEndpoint) -> EndpointSlice:
 def is_api_slice(item: EndpointSlice) -> bool:
     """Whether it is the one that the API server keeps, by what names it."""
     return (item.namespace, item.name) == (API_NAMESPACE, API_SERVICE)
+
+
+def account_of(cluster: Cluster, pod: Pod) -> str:
+    """`namespace/name` of the service account whose files the pod is given; empty: none."""
+    if cluster.api_server is None or not pod.automount_service_account_token:
+        return ""
+    return f"{pod.namespace}/{pod.service_account or DEFAULT_ACCOUNT}"
 
 
 def server_names(cluster: Cluster) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from kns.cluster.api_server import account_of
 from kns.cluster.podfiles import pod_hostname
 from kns.compile.names import (
     fabric_netns,
@@ -14,7 +15,7 @@ from kns.compile.names import (
     netns_of_pod,
     netns_with,
 )
-from kns.engine import etc
+from kns.engine import accounts, etc
 from kns.engine.environment import of_container, read_service_variables
 from kns.engine.labs import RunningLab
 from kns.errors import UsageError
@@ -71,7 +72,8 @@ def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Cont
     hostname = pod_hostname(pod)
     own = [(variable.name, variable.value) for variable in container.env] if container else []
     env = of_container(read_service_variables(folder), own, hostname=hostname)
-    return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env))
+    account = accounts.folder(lab.paths, account_of(lab.cluster, pod))
+    return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env), account=account)
 
 
 def find_container(pod: Pod, name: str | None) -> Container | None:

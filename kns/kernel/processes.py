@@ -11,7 +11,6 @@ private nsswitch.conf a host with nss-resolve would answer names from the host's
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import resource
 import select
@@ -26,14 +25,12 @@ from pathlib import Path
 from typing import IO
 
 from kns.errors import PlatformError
-from kns.kernel import netns, syscalls
+from kns.kernel import mounts, netns, syscalls
 
 #: a program that was started and goes on
 Process = subprocess.Popen[bytes]
 #: a standard stream of a program that has none
 NOTHING = subprocess.DEVNULL
-#: files of `Context.etc` that are bound over the ones in /etc
-ETC_FILES = ("resolv.conf", "hosts", "nsswitch.conf")
 #: the Debian package of a program whose name is not its package's
 PACKAGES = {
     "iptables-restore": "iptables",
@@ -68,6 +65,8 @@ class Context:
     hostname: str = ""
     env: Mapping[str, str] | None = None
     folder: str | None = None
+    #: the files of its service account
+    account: Path | None = None
 
 
 #: seconds after which a program that loads or reads rules counts as hanging, and how many bytes of
@@ -294,40 +293,16 @@ def enter(context: Context) -> None:
     syscalls.unshare(syscalls.CLONE_FS)
     netns.enter(context.netns)
     syscalls.unshare(syscalls.CLONE_NEWNS | syscalls.CLONE_NEWUTS)
-    _keep_mounts_to_ourselves()
+    mounts.keep_to_ourselves()
     # sysfs shows the netns in which it was mounted: without it /sys/class/net lists the host's
     with contextlib.suppress(OSError):
         syscalls.mount("sysfs", "/sys", "sysfs")
     if context.hostname:
         syscalls.sethostname(context.hostname)
     if context.etc is not None:
-        _bind_etc(context.etc)
-
-
-def _keep_mounts_to_ourselves() -> None:
-    """Without it what is mounted here would appear on the host."""
-    try:
-        syscalls.mount("", "/", "none", syscalls.MS_REC | syscalls.MS_SLAVE)
-    except OSError as error:
-        if error.errno != errno.EINVAL:
-            raise
-        raise PlatformError(
-            "the root directory is no mount point (a chroot), so no program can have a file"
-            " system view of its own",
-            hint="mount --bind ROOT ROOT, then chroot ROOT again",
-        ) from error
-
-
-def _bind_etc(folder: Path) -> None:
-    wanted = [name for name in ETC_FILES if (folder / name).exists()]
-    try:
-        for name in wanted:
-            syscalls.mount(str(folder / name), f"/etc/{name}", "none", syscalls.MS_BIND)
-    except FileNotFoundError:
-        # the host has no such file, or a dangling link: lay the folder over /etc as a whole
-        syscalls.mount("overlay", "/etc", "overlay", 0, f"lowerdir={folder}:/etc")
-    if Path("/run/nscd").is_dir():  # the host's name cache would answer before resolv.conf is read
-        syscalls.mount("tmpfs", "/run/nscd", "tmpfs")
+        mounts.bind_etc(context.etc)
+    if context.account is not None:
+        mounts.mount_run(context.account)
 
 
 def in_netns(inodes: set[int]) -> Iterator[int]:

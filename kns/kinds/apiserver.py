@@ -16,6 +16,8 @@ from kns.labfile.shape import Field, Shape
 API_NAMESPACE, API_SERVICE = "default", "kubernetes"
 #: the port of that Service, and kube-apiserver's own (--secure-port)
 API_PORT, SECURE_PORT = 443, 6443
+#: the service account of pods that name none
+DEFAULT_ACCOUNT = "default"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE
+from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE, DEFAULT_ACCOUNT
 from kns.kinds.common import Object
 from kns.kinds.endpoints import CONTROLLER_MARKS
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
@@ -25,6 +25,7 @@ OWN = OWN_OF_API | frozenset({
 })  # fmt: skip
 #: the namespaces of those
 OWN_NAMESPACES: frozenset[Ref] = frozenset(("Namespace", "", space) for _, space, _ in OWN)
+_OF_BARE_OBJECT = {"apiVersion", "kind", "metadata", "name", "namespace"}
 _ANNOTATIONS = ("deployment.kubernetes.io/", "kubectl.kubernetes.io/last-applied")
 
 
@@ -39,6 +40,8 @@ def is_made(item: Object) -> bool:
         }
     ):
         return True
+    if item.get("kind") == "ServiceAccount" and text(item, "metadata", "name") == DEFAULT_ACCOUNT:
+        return not (metadata(item).keys() | item.keys()) - _OF_BARE_OBJECT
     return any(flag(owner, "controller") for owner in mappings(item, "metadata", "ownerReferences"))
 
 

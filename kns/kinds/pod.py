@@ -161,6 +161,7 @@ class Pod:
     host_aliases: tuple[HostAlias, ...] = ()
     annotations: Labels = field(default_factory=dict)
     service_account: str = "default"
+    automount_service_account_token: bool = True
     node_selector: Labels = field(default_factory=dict)
     #: any of these terms; None: any node
     node_affinity: tuple[NodeSelectorTerm, ...] | None = None
@@ -378,6 +379,7 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("affinity", AFFINITY, "node_affinity", default={}),
         Field("tolerations", ListOf(TOLERATION)),
         Field("serviceAccountName", ANY_TEXT, "service_account", zero=True),
+        Field("automountServiceAccountToken", FLAG),
         Field("restartPolicy", Choice(RestartPolicy), zero=True),
         Field("terminationGracePeriodSeconds", SECONDS),
         Field("readinessGates", ListOf(_READINESS_GATE)),
@@ -412,6 +414,7 @@ def template_paths(template: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         "affinity",
         "tolerations",
         "serviceAccountName",
+        "automountServiceAccountToken",
         "restartPolicy",
         "terminationGracePeriodSeconds",
         "readinessGates",

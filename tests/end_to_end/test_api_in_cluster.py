@@ -15,13 +15,14 @@ from kns.engine.down import down
 from kns.engine.labs import agent_pid, running
 from kns.engine.status import status
 from kns.engine.up import up
-from kns.kernel.processes import Completed, run
+from kns.kernel.processes import Completed, command_line, run
 from kns.probe.ask.places import places_of
 from kns.probe.probe import ProbeOptions, probe
 from kns.probe.verify import verify
 from kns.promise.flow import Outcome
 from tests.end_to_end.api_client import APIClient, client_of, until
 from tests.end_to_end.labfiles import leftovers, write_lab
+from tests.kubectl import RELEASES, program
 
 pytestmark = pytest.mark.kernel
 
@@ -37,11 +38,22 @@ pods:
 - {{name: pod1, node: node1}}
 - {{name: pod2, node: node2}}
 - {{name: closed, node: node2, labels: {{app: closed}}}}
+- {{name: reader, node: node2, serviceAccountName: reader}}
+- {{name: bare, node: node1, automountServiceAccountToken: false}}
+- {{name: program, node: node1, containers: [{{name: main, command: [sleep, infinity]}}]}}
 networkPolicies:
 - {{name: no-way-out, podSelector: {{matchLabels: {{app: closed}}}}, policyTypes: [Egress]}}
 """
 URL = "https://kubernetes.default.svc.cluster.local"
 PODS = "/api/v1/namespaces/default/pods"
+FILES = "/var/run/secrets/kubernetes.io/serviceaccount"
+RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+ROLE = {"group": "rbac.authorization.k8s.io", "name": "reads-pods"}
+#: what a client library in a pod does
+ASK = f"""\
+cd {FILES}; curl -sS --cacert ca.crt -H "Authorization: Bearer $(cat token)" -w ' %{{http_code}}' \\
+https://$KUBERNETES_SERVICE_HOST:$KUBERNETES_SERVICE_PORT/api/v1/namespaces/$(cat namespace)/pods
+"""
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +81,10 @@ def in_pod(name: str, *argv: str, seconds: float = 60) -> Completed:
     pod = lab.cluster.pod("default", name)
     assert pod is not None
     return run(argv, context=enter.context_of(lab, pod), timeout=seconds)
+
+
+def all_pids() -> Iterator[int]:
+    return (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
 def curl(pod: str, url: str, *more: str, token: str = "") -> str:
@@ -131,6 +147,55 @@ def test_the_api_has_its_service_slice_and_endpoints(client: APIClient) -> None:
     assert endpoints["subsets"] == [{"addresses": [{"ip": "172.18.0.2"}], "ports": ports}]
 
 
+def test_pods_find_the_files_of_their_service_account(client: APIClient) -> None:
+    assert client.token
+    listed = in_pod("pod1", "ls", FILES).stdout.split()
+    assert listed == ["ca.crt", "namespace", "token"]
+    assert in_pod("pod1", "cat", f"{FILES}/namespace").stdout == "default"
+    assert in_pod("reader", "cat", f"{FILES}/token").stdout.startswith("default.reader.")
+    assert in_pod("bare", "ls", FILES).returncode != 0
+    assert not Path(FILES).exists()
+    code, account = client.ask("/api/v1/namespaces/default/serviceaccounts/default")
+    assert (code, account["metadata"]["name"]) == (200, "default")
+    assert status(LAB).changed == ()
+
+
+def test_a_container_s_own_program_finds_them_too(client: APIClient) -> None:
+    assert client.token
+    (pid,) = (pid for pid in all_pids() if b"\0infinity\0" in command_line(pid))
+    root = Path(f"/proc/{pid}/root")
+    token = (root / "run" / FILES.removeprefix("/var/run/") / "token").read_text(encoding="ascii")
+    assert token.startswith("default.default.")
+
+
+def test_a_token_may_what_its_account_s_roles_say(client: APIClient) -> None:
+    assert in_pod("pod2", "sh", "-c", ASK).stdout.endswith(" 403")
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}]
+    role = {"metadata": {"name": ROLE["name"]}, "rules": rules}
+    bound = {
+        "metadata": {"name": "reads-pods"},
+        "roleRef": {"apiGroup": ROLE["group"], "kind": "Role", "name": ROLE["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": "reader", "namespace": "default"}],
+    }
+    try:
+        assert client.ask(f"{RBAC}/roles", "POST", role)[0] == 201
+        assert client.ask(f"{RBAC}/rolebindings", "POST", bound)[0] == 201
+        said = in_pod("reader", "sh", "-c", ASK).stdout
+        assert said.endswith(" 200"), said
+        assert '"pod1"' in said
+        assert in_pod("pod2", "sh", "-c", ASK).stdout.endswith(" 403")
+    finally:
+        for path in ("rolebindings", "roles"):
+            client.ask(f"{RBAC}/{path}/reads-pods", "DELETE")
+
+
+def test_kubectl_in_a_pod_needs_no_kubeconfig(client: APIClient, tmp_path: Path) -> None:
+    assert client.token
+    done = in_pod("pod2", "env", f"HOME={tmp_path}", str(program(RELEASES[0])), "get", "pods")
+    assert done.returncode == 1
+    assert 'User "system:serviceaccount:default:default" cannot list resource "pods"' in done.stderr
+
+
 def test_an_agent_that_was_killed_comes_back_and_serves_it(client: APIClient, file: Path) -> None:
     killed = agent_pid(LAB)
     assert killed is not None
@@ -138,6 +203,7 @@ def test_an_agent_that_was_killed_comes_back_and_serves_it(client: APIClient, fi
     until(lambda: agent_pid(LAB) != killed)
     result = up(file)
     assert (result.ops, result.undone) == ((), ())
-    assert curl("pod2", f"{URL}{PODS}", token=client.token).endswith(" 200")
+    said = curl("pod2", f"https://10.96.0.1{PODS}", token=client.token)
+    assert said.endswith(" 200"), said
     again = up(file)
     assert (again.ops, again.serving, again.undone) == ((), (), ())

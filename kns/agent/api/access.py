@@ -1,15 +1,14 @@
 """Who asks, and whether he may: bearer tokens, and the roles of service accounts.
 
 The lab's owner has a token of his own and may do anything. A service account's token (`kubectl
-create token`; pods are given none) may what Roles and ClusterRoles say that are bound to the
-account, as in a cluster with RBAC.
+create token`, and in the files of its pods) may what Roles and ClusterRoles say that are bound to
+the account, as in a cluster with RBAC.
 
 Source: k8s.io/apiserver/pkg/authorization and k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac.
 """
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from kns.agent.api.requests import ADMIN, APIRequest, APIUser
 from kns.agent.api.status import forbidden
 from kns.agent.store import Store
+from kns.engine.accounts import account_token
 from kns.kinds.common import Object
 from kns.kinds.objects import items, mapping, mappings, text
 from kns.kinds.resources import by_kind
@@ -77,13 +77,6 @@ class Authenticator:
             f'API group "{question.group}" {where}'
         )
         raise forbidden(request.target.resource, request.target.name, why)
-
-
-def account_token(secret: str, namespace: str, account: str) -> str:
-    """The token of a service account: who can make it has the owner's."""
-    subject = f"{namespace}.{account}"
-    signature = hmac.new(secret.encode(), subject.encode(), hashlib.sha256).hexdigest()
-    return f"{subject}.{signature}"
 
 
 def account_user(namespace: str, account: str) -> APIUser:

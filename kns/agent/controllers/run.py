@@ -22,6 +22,7 @@ from kns.agent.controllers import (
     nodes,
     replicaset,
     scheduler,
+    serviceaccounts,
     statefulset,
 )
 from kns.agent.controllers.events import Recorder
@@ -43,6 +44,7 @@ Controller = Callable[[View, float], tuple[Write, ...]]
 CONTROLLERS: tuple[Controller, ...] = (
     nodes.reconcile,
     namespaces.reconcile,
+    serviceaccounts.reconcile,
     garbage.reconcile,
     daemonset.reconcile,
     statefulset.reconcile,

@@ -21,12 +21,13 @@ from kns.agent.kubelet.reports import PodReport
 from kns.agent.kubelet.served import ServedContainer
 from kns.agent.kubelet.watched import ContainerEvent, WatchedContainer
 from kns.agent.serve.listeners import Listeners
+from kns.cluster.api_server import account_of
 from kns.cluster.model import Cluster
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import is_program, own_variables
-from kns.engine import etc
+from kns.engine import accounts, etc
 from kns.engine.environment import of_container, read_service_variables
 from kns.errors import UsageError
 from kns.kernel.processes import Context
@@ -154,7 +155,9 @@ class Kubelet:
                 read_service_variables(folder), own_variables(container), hostname=hostname
             )
         )
-        return Context(names.netns_with(cluster.name, pod), folder, hostname, variables)
+        account = accounts.folder(self._paths, account_of(cluster, pod))
+        netns = names.netns_with(cluster.name, pod)
+        return Context(netns, folder, hostname, variables, account=account)
 
     # -- ends --------------------------------------------------------------------------------------
 

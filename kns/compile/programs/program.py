@@ -29,6 +29,8 @@ class Program:
     listens: tuple[int, ...] = ()
     #: the folder of the files in its /etc, where it isn't called as the netns
     etc: str = ""
+    #: `namespace/name` of the service account whose files it finds; empty: none
+    account: str = ""
 
     @property
     def etc_name(self) -> str:
@@ -42,7 +44,9 @@ class Program:
         Kubernetes too hands out the services' variables at the container's start only. Files
         don't count either: a change of them is a reload.
         """
-        return _digest([self.command, self.env, self.hostname])
+        return _digest(
+            [self.command, self.env, self.hostname, *([self.account] if self.account else [])]
+        )
 
     @property
     def files_digest(self) -> str:

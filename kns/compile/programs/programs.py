@@ -10,6 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 
+from kns.cluster.api_server import account_of
 from kns.cluster.model import Cluster
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
@@ -45,6 +46,7 @@ def _commands(cluster: Cluster) -> Iterator[Program]:
                 hostname=pod_hostname(pod),
                 env=own_variables(container),
                 etc=names.etc_with(cluster.name, pod),
+                account=account_of(cluster, pod),
             )
 
 

@@ -7,7 +7,6 @@ import pytest
 from kns.agent.api.access import (
     AccessQuestion,
     Authenticator,
-    account_token,
     account_user,
     is_allowed,
     review,
@@ -15,6 +14,7 @@ from kns.agent.api.access import (
 from kns.agent.api.requests import ADMIN, APIRequest, target_of
 from kns.agent.api.status import StatusError
 from kns.agent.store import Store
+from kns.engine.accounts import account_token
 from kns.kinds.common import Object
 from kns.kinds.objects import part
 from kns.kinds.resources import by_kind
