@@ -92,7 +92,11 @@ class Soak:
             self._do((HOME, str(file)))
         except Exception as error:
             done = "\n  ".join(self.lines)
-            raise SoakError(f"{error}\nseed {self.seed}, after\n  {done}") from error
+            told = "\n  ".join(_last_words())
+            message = (
+                f"{error}\nseed {self.seed}, after\n  {done}\nthe agent's last words:\n  {told}"
+            )
+            raise SoakError(message) from error
         finally:
             down(LAB)
         if left := leftovers(LAB):
@@ -249,6 +253,14 @@ def _ended() -> dict[Ref, str]:
 def _waits_for_silence(check: Check) -> bool:
     """Such a check takes a second at least."""
     return any(Outcome.TIMEOUT in step.expectation.outcomes for step in check.steps)
+
+
+def _last_words() -> list[str]:
+    """The end of the agent's log, without the probes that fail."""
+    with contextlib.suppress(OSError):
+        lines = LabPaths(LAB).log.read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if "Unhealthy" not in line][-20:]
+    return []
 
 
 def _crashed(client: APIClient) -> Iterator[str]:
