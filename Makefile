@@ -48,7 +48,7 @@ test-bare: ## make test in a bare Debian root with a fresh clone of what is comm
 soak: setup-test ## a thousand random operations on a lab, each proved; SOAK="--operations N --seed S"
 	@scripts/in-throwaway .venv/bin/python -m tests.soak.soak $(SOAK)
 
-bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server; network policies
+bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its rules; its DNS server; network policies; how soon a change is there
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.run $(BENCH)
 	@disk=$$(mktemp -d /var/tmp/kns-bench.XXXXXX); scripts/in-throwaway sh -c 'mount --bind "$$0" /run && "$$@"' \
 	    "$$disk" .venv/bin/python -m benchmarks.run $(BENCH); code=$$?; rm -r "$$disk"; exit $$code
@@ -56,6 +56,7 @@ bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its ru
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.rules --services 5000 --only iptables-legacy,nftables@1.36,nftables@1.37
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.dns
 	@scripts/in-throwaway .venv/bin/python -m benchmarks.policies
+	@scripts/in-throwaway .venv/bin/python -m benchmarks.latency
 
 vm: setup-test ## a shell in a VM with Debian's kernel (IPVS, netem, dummy)
 	@scripts/test vm-shell

@@ -83,3 +83,23 @@ def test_policies_are_measured(tmp_path: Path) -> None:
         "up again, one label changed",
     }
     assert list(Path("/run/netns").glob("kns.bench.*")) == []
+
+
+@pytest.mark.kernel
+def test_latency_is_measured(tmp_path: Path) -> None:
+    file = tmp_path / "latency.json"
+    options = ["--sizes", "4:2", "--rounds", "2", "--json", str(file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.latency", *options],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = {item["cause"]: item for item in json.loads(file.read_text(encoding="utf-8"))}
+    assert list(found) == ["scale", "pod deleted", "service written"]
+    assert all(seconds > 0 for item in found.values() for seconds in item["rules"])
+    assert [len(item["names"]) for item in found.values()] == [2, 2, 0]
+    assert list(Path("/run/netns").glob("kns.bench.*")) == []
