@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from kns.agent.controllers.run import Controllers
+from kns.agent.controllers.view import ControllerOptions
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
 from kns.agent.effects import essence, is_effective
 from kns.agent.kubelet.endings import PodEndings
@@ -305,6 +306,8 @@ class Live:
             raise
         self._applied, self._leases = done.applied, done.leases
         self._taken = done.taken
+        grace = done.assembled.lab.controller_manager.node_monitor_grace_period
+        self._controllers.options = ControllerOptions(grace)
         self._failures = self._failures if left_out else 0
         self._refusals = {ref: why for ref, why in self._refusals.items() if ref in left_out}
         if reborn:

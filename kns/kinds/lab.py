@@ -14,6 +14,7 @@ from typing import Any
 from kns.errors import MOST_PROBLEMS, Problem
 from kns.kinds import (
     apiserver,
+    controllermanager,
     endpointslice,
     faults,
     ingress,
@@ -27,6 +28,7 @@ from kns.kinds import (
     workload,
 )
 from kns.kinds.apiserver import APIServerOptions
+from kns.kinds.controllermanager import ControllerManagerOptions
 from kns.kinds.endpoints import Endpoints
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.faults import Faults
@@ -71,6 +73,7 @@ class Lab:
     secrets: tuple[TLSSecret, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
     faults: Faults = field(default_factory=Faults)
+    controller_manager: ControllerManagerOptions = field(default_factory=ControllerManagerOptions)
     #: its workloads are the pods that there are, with their nodes, the cluster's own among them
     placed: bool = False
 
@@ -103,6 +106,7 @@ SHAPE = Shape(
     Field("secrets", ListOf(secret.SHAPE)),
     Field("networkPolicies", ListOf(networkpolicy.SHAPE)),
     Field("faults", faults.SHAPE),
+    Field("controllerManager", controllermanager.SHAPE),
 )
 _FIELDS = {field.name: field for field in SHAPE.fields}
 #: the fields that hold Kubernetes' objects

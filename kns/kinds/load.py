@@ -14,6 +14,7 @@ from typing import TypeVar
 from kns.errors import MOST_PROBLEMS, Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.config import with_values
+from kns.kinds.controllermanager import ControllerManagerOptions
 from kns.kinds.faults import Faults
 from kns.kinds.implied import IMPLIED, implied_lab, implied_note, is_lab, is_manifests, joined
 from kns.kinds.ingress import CLASS_ANNOTATION, Ingress, implied_class
@@ -182,6 +183,7 @@ def sources_of(written: WrittenLab, manifests: Manifests) -> Sources:
         secrets=_values(secrets),
         network_policies=tuple(located(part.value, part.place) for part in policies),
         faults=options.get("faults", Faults()),
+        controller_manager=options.get("controllerManager", ControllerManagerOptions()),
     )
     return Sources(
         lab=lab,

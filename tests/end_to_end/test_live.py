@@ -13,6 +13,7 @@ import pytest
 
 from kns.agent import live as live_module
 from kns.agent.agent import Agent, load
+from kns.agent.controllers.meta import is_true
 from kns.agent.live import Live
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
@@ -29,7 +30,7 @@ from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
 from kns.kinds.objects import items, mappings, text, with_part
-from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, POD, SERVICE
+from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE
 from kns.labfile.dump import dump_yaml
 from tests.end_to_end.api_client import until
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
@@ -187,6 +188,25 @@ def test_a_namesake_that_comes_at_once_is_another_pod(lab: Path) -> None:
         address = text(after, "status", "podIP")
         assert address != text(before, "status", "podIP")
         assert await answer("pod2", f"http://{address}:8080/hostname") == "pod1"
+
+    lives(lab, then)
+
+
+def test_a_node_is_lost_after_the_labs_own_grace_time(lab: Path) -> None:
+    written = lab.read_text(encoding="utf-8")
+    more = "controllerManager: {nodeMonitorGracePeriod: 500ms}\nfaults: {linksDown: [node2]}\n"
+    lab.write_text(written + more, encoding="utf-8")
+
+    async def then(live: Live) -> None:
+        async with asyncio.timeout(PATIENCE / 2):  # by default it would take 50 s
+            while is_ready(live, "node2"):
+                await asyncio.sleep(0.05)
+        assert is_ready(live, "node1")
+
+    def is_ready(live: Live, name: str) -> bool:
+        node = live.store.get(NODE, "", name)
+        assert node is not None
+        return is_true(node, "Ready")
 
     lives(lab, then)
 

@@ -72,7 +72,8 @@ class Controllers:
 
     def __init__(self, store: Store, options: ControllerOptions | None = None) -> None:
         self._store = store
-        self._options = options or ControllerOptions()
+        #: those of the lab, as it is known
+        self.options = options or ControllerOptions()
         self._rests: Rests = {}
         self.recorder = Recorder(store)
 
@@ -121,7 +122,7 @@ class Controllers:
         ]
         for namespace in going:
             found += self._store.list(EVENT, namespace)
-        return View(tuple(found), silent, self._options, self._rests)
+        return View(tuple(found), silent, self.options, self._rests)
 
     def _carry_out(
         self, write: CreateObject | UpdateObject | DeleteObject | RecordEvent, now: float
