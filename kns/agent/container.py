@@ -260,7 +260,7 @@ def spawn(spec: Program, paths: LabPaths) -> Child:
         etc=folder,
         hostname=spec.hostname,
         env=dict(variables(spec, services)),
-        account=accounts.folder(paths, spec.account),
+        run=accounts.files(paths, spec.account),
     )
     ensure_folder(paths.logs)
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

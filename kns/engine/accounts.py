@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from pathlib import Path
 from urllib.parse import quote
 
 from kns.compile.paths import LabPaths
 from kns.engine import api_access, certificates
 from kns.engine.private import ensure_folder, write_private
+from kns.kernel.mounts import RunFiles
+
+#: where client libraries look for them, below /var/run: client-go's rest/config.go
+PLACE = "secrets/kubernetes.io/serviceaccount"
 
 
 def account_token(secret: str, namespace: str, account: str) -> str:
@@ -24,7 +27,7 @@ def account_token(secret: str, namespace: str, account: str) -> str:
     return f"{subject}.{signature}"
 
 
-def folder(paths: LabPaths, account: str) -> Path | None:
+def files(paths: LabPaths, account: str) -> RunFiles | None:
     """The files of `NAMESPACE/ACCOUNT`; None for a pod that is given none, whose `account` is "".
 
     PlatformError without openssl.
@@ -44,4 +47,4 @@ def folder(paths: LabPaths, account: str) -> Path | None:
     for file, text in wanted.items():
         if not (path / file).exists() or (path / file).read_text(encoding="utf-8") != text:
             write_private(path / file, text)
-    return path
+    return RunFiles(path, PLACE)

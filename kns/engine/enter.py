@@ -72,8 +72,8 @@ def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Cont
     hostname = pod_hostname(pod)
     own = [(variable.name, variable.value) for variable in container.env] if container else []
     env = of_container(read_service_variables(folder), own, hostname=hostname)
-    account = accounts.folder(lab.paths, account_of(lab.cluster, pod))
-    return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env), account=account)
+    run = accounts.files(lab.paths, account_of(lab.cluster, pod))
+    return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env), run=run)
 
 
 def find_container(pod: Pod, name: str | None) -> Container | None:

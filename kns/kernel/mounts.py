@@ -1,7 +1,7 @@
 """What a program in a netns finds in its file system, in a mount namespace of its own.
 
 /etc        its own resolv.conf, hosts and nsswitch.conf
-/var/run    the host's, and the token of its pod's service account
+/var/run    the host's, and files of its own
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from kns.errors import PlatformError
@@ -16,8 +17,14 @@ from kns.kernel import syscalls
 
 #: files that are bound over the ones in /etc
 ETC_FILES = ("resolv.conf", "hosts", "nsswitch.conf")
-#: where client libraries look for a service account's files, below /var/run
-ACCOUNT_FOLDER = "secrets/kubernetes.io/serviceaccount"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of `folder` are at `/var/run/{place}`."""
+
+    folder: Path
+    place: str
 
 
 def keep_to_ourselves() -> None:
@@ -47,8 +54,8 @@ def bind_etc(folder: Path) -> None:
         syscalls.mount("tmpfs", "/run/nscd", "tmpfs")
 
 
-def mount_run(account: Path) -> None:
-    """A /run of its own with all that the host's has, and the account's files.
+def mount_run(files: RunFiles) -> None:
+    """A /run of its own with all that the host's has, and these files.
 
     The host's has no folder to bind them to, and gets none.
     """
@@ -58,13 +65,13 @@ def mount_run(account: Path) -> None:
     try:
         syscalls.mount("tmpfs", run, "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
         for entry in was.iterdir():
-            if entry.name != "secrets":
+            if entry.name != Path(files.place).parts[0]:
                 _bind_entry(entry, Path(run, entry.name))
     finally:
         os.close(before)
-    target = Path(run, ACCOUNT_FOLDER)
+    target = Path(run, files.place)
     target.mkdir(parents=True)
-    syscalls.mount(str(account), str(target), "none", syscalls.MS_BIND)
+    syscalls.mount(str(files.folder), str(target), "none", syscalls.MS_BIND)
 
 
 def _bind_entry(source: Path, target: Path) -> None:

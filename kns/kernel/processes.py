@@ -26,6 +26,7 @@ from typing import IO
 
 from kns.errors import PlatformError
 from kns.kernel import mounts, netns, syscalls
+from kns.kernel.mounts import RunFiles
 
 #: a program that was started and goes on
 Process = subprocess.Popen[bytes]
@@ -65,8 +66,8 @@ class Context:
     hostname: str = ""
     env: Mapping[str, str] | None = None
     folder: str | None = None
-    #: the files of its service account
-    account: Path | None = None
+    #: files of its own below /var/run
+    run: RunFiles | None = None
 
 
 #: seconds after which a program that loads or reads rules counts as hanging, and how many bytes of
@@ -301,8 +302,8 @@ def enter(context: Context) -> None:
         syscalls.sethostname(context.hostname)
     if context.etc is not None:
         mounts.bind_etc(context.etc)
-    if context.account is not None:
-        mounts.mount_run(context.account)
+    if context.run is not None:
+        mounts.mount_run(context.run)
 
 
 def in_netns(inodes: set[int]) -> Iterator[int]:

@@ -45,15 +45,16 @@ def test_the_token_is_one_that_the_api_knows(
 ) -> None:
     monkeypatch.setattr(places, "RUN_DIR", tmp_path)
     paths = LabPaths("lab")
-    folder = accounts.folder(paths, "ops/robot")
-    assert folder is not None
+    found = accounts.files(paths, "ops/robot")
+    assert found is not None
+    folder = found.folder
     assert sorted(file.name for file in folder.iterdir()) == ["ca.crt", "namespace", "token"]
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in folder.iterdir())
     user = Authenticator(api_access.token(paths)).user((folder / "token").read_text())
     assert user is not None
     assert user.name == "system:serviceaccount:ops:robot"
     assert (folder / "ca.crt").read_text() == (paths.tls / "ca.pem").read_text()
-    assert accounts.folder(paths, "") is None
+    assert accounts.files(paths, "") is None
 
 
 def test_no_name_of_an_account_leads_out_of_their_folder(
@@ -61,6 +62,6 @@ def test_no_name_of_an_account_leads_out_of_their_folder(
 ) -> None:
     monkeypatch.setattr(places, "RUN_DIR", tmp_path)
     paths = LabPaths("lab")
-    folder = accounts.folder(paths, "ops/../../../other")
-    assert folder is not None
-    assert folder.parent == paths.api / "accounts"
+    found = accounts.files(paths, "ops/../../../other")
+    assert found is not None
+    assert found.folder.parent == paths.api / "accounts"

@@ -155,9 +155,9 @@ class Kubelet:
                 read_service_variables(folder), own_variables(container), hostname=hostname
             )
         )
-        account = accounts.folder(self._paths, account_of(cluster, pod))
+        run = accounts.files(self._paths, account_of(cluster, pod))
         netns = names.netns_with(cluster.name, pod)
-        return Context(netns, folder, hostname, variables, account=account)
+        return Context(netns, folder, hostname, variables, run=run)
 
     # -- ends --------------------------------------------------------------------------------------
 
