@@ -79,6 +79,7 @@ def test_policies_are_measured(tmp_path: Path) -> None:
     assert set(json.loads(file.read_text(encoding="utf-8"))) == {
         "connect, 0 policies",
         "connect, 3 policies",
+        "apply, one label changed",
         "up again, nothing changed",
         "up again, one label changed",
     }

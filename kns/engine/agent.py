@@ -26,8 +26,9 @@ from kns.kernel.processes import Context
 
 Reply = TypeVar("Reply")
 
-#: seconds until a started agent must take orders; a slow machine takes two, an emulated one ten
-START = 60.0
+#: seconds until a started agent must take orders: a slow machine takes two, an emulated one that is
+#: busy more than sixty; one that has ended is noticed at once
+START = 180.0
 #: seconds for an order; a thousand pods' servers take a few hundred milliseconds
 ORDER = 120.0
 #: seconds after which an agent that this run did not start counts as deaf: its loop never blocks
