@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from kns.kinds.fields import (
     SUBDOMAIN,
     SpelledAddress,
 )
+from kns.kinds.service import Service, ServiceType
 from kns.labfile.reader import JSON, ListOf
 from kns.labfile.shape import Field, Form, Group, Shape
 
@@ -77,6 +79,18 @@ class EndpointSlice:
     ports: tuple[EndpointPort, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     labels: Labels = field(default_factory=dict)
+
+
+def unjoined(service: Service, ports: Sequence[EndpointPort]) -> dict[int, EndpointPort]:
+    """By their index, the ports of a slice that kube-proxy joins to none of the Service's.
+
+    It joins by name and protocol. A Service without ports needs none: it is headless, and its DNS
+    records tell the slices' own.
+    """
+    wanted = {(port.name, port.protocol) for port in service.ports}
+    if not wanted or service.type is ServiceType.EXTERNAL_NAME:
+        return {}
+    return {i: p for i, p in enumerate(ports) if (p.name, p.protocol) not in wanted}
 
 
 # -- reading ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kns.kinds.endpointslice import unjoined
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
@@ -89,14 +90,14 @@ def why_empty(lookup: Lookup, service: Service) -> str:
 
 
 def _ports_that_differ(lookup: Lookup, service: Service) -> str:
-    """The first port of a slice that kube-proxy joins to none of the service's."""
-    wanted = [(port.name, port.protocol) for port in service.ports]
+    """The first port of a slice none of whose ports kube-proxy joins to the service's."""
     for item in lookup.cluster.slices_of(service):
-        for port in item.ports:
-            if (port.name, port.protocol) not in wanted:
-                known = ", ".join(f'"{name}" ({protocol})' for name, protocol in wanted)
-                return (
-                    f'EndpointSlice {item.name} has the port name "{port.name}" ({port.protocol}),'
-                    f" the Service {known}: they must be equal"
-                )
+        apart = unjoined(service, item.ports)
+        if apart and len(apart) == len(item.ports):
+            port = apart[0]
+            known = ", ".join(f'"{each.name}" ({each.protocol})' for each in service.ports)
+            return (
+                f'EndpointSlice {item.name} has the port name "{port.name}" ({port.protocol}),'
+                f" the Service {known}: they must be equal"
+            )
     return ""

@@ -8,7 +8,12 @@ from kns.addresses import IPFamily
 from kns.errors import Problem
 from kns.kinds.checks.network import duplicate
 from kns.kinds.checks.services import special_address
-from kns.kinds.endpointslice import SERVICE_NAME_LABEL, EndpointPort, EndpointSlice
+from kns.kinds.endpointslice import (
+    SERVICE_NAME_LABEL,
+    EndpointPort,
+    EndpointSlice,
+    unjoined,
+)
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServicePort, ServiceType
 from kns.kinds.sources import Sources
@@ -137,15 +142,9 @@ def warn_slices(sources: Sources) -> Iterator[Problem]:
 def _joined(
     service: Service, what: str, ports: Sequence[EndpointPort], place: Place, base: Path
 ) -> Iterator[Problem]:
-    """kube-proxy joins a Service's ports and a slice's by name and protocol."""
-    wanted = [(port.name, port.protocol) for port in service.ports]
-    if not wanted or service.type is ServiceType.EXTERNAL_NAME:
-        # a headless Service needs none: its DNS records tell the slices' own
-        return
-    for index, port in enumerate(ports):
-        if (port.name, port.protocol) in wanted:
-            continue
-        known = ", ".join(f"{shown(name)} ({protocol})" for name, protocol in wanted)
+    """The ports that lead nowhere."""
+    for index, port in unjoined(service, ports).items():
+        known = ", ".join(f"{shown(each.name)} ({each.protocol})" for each in service.ports)
         message = (
             f"{what} has the port name {shown(port.name)} ({port.protocol}), "
             f"Service {service.name} has {known}: they must be equal"
