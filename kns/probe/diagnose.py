@@ -103,7 +103,7 @@ def _as_promised(found: FailedProbe) -> str:
         # walks through compiled rules, which nobody else here needs
         from kns.probe.policy import why_denied  # noqa: PLC0415
 
-        return why_denied(found.lookup.cluster, promised.flow)
+        return why_denied(found.lookup, promised.flow)
     assert promised.stop is not None  # noqa: S101 - else it must connect
     return _stopped(found, promised, promised.stop)
 

@@ -131,7 +131,7 @@ def _why_silent(cluster: Cluster, decision: Decision) -> str:
     # walks through compiled rules, which nobody else here needs
     from kns.probe.policy import why_denied  # noqa: PLC0415
 
-    return next(filter(None, (why_denied(cluster, flow) for flow in flows)), "")
+    return next(filter(None, (why_denied(lookup, flow) for flow in flows)), "")
 
 
 def _owner(known: Mapping[IPAddress, str], text: str) -> str:

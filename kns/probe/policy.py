@@ -16,18 +16,18 @@ from kns.state.packet import MetRule, Packet
 from kns.state.walk import walk
 
 
-def denying(cluster: Cluster, flow: Flow) -> Ruling | None:
+def denying(lookup: Lookup, flow: Flow) -> Ruling | None:
     """What the policies say that keep the flow from its destination, or from one of several."""
-    denied = promise(Lookup(cluster), flow).denied if cluster.network_policies else ()
+    denied = promise(lookup, flow).denied if lookup.cluster.network_policies else ()
     return next((item.ruling for item in denied if item.ruling is not None), None)
 
 
-def why_denied(cluster: Cluster, flow: Flow) -> str:
+def why_denied(lookup: Lookup, flow: Flow) -> str:
     """The policies with their lines, and the rule that drops the packet; nothing: it passes."""
-    ruling = denying(cluster, flow)
+    ruling = denying(lookup, flow)
     if ruling is None:
         return ""
-    rule = dropping_rule(cluster, ruling)
+    rule = dropping_rule(lookup.cluster, ruling)
     where = f"; dropped on {ruling.pod.node}"
     if rule is not None:
         where += f" by nft {rule.table} {rule.chain}: {rule.text}"

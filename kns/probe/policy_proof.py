@@ -15,7 +15,6 @@ from kns.probe.ask.asking import Asker
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.ask.places import Places
 from kns.probe.model import Attempt, PingResult
-from kns.promise.check import Ask, Echo
 from kns.promise.endpoints import serves_http
 from kns.promise.flow import Flow, Outcome
 from kns.promise.location import Location
@@ -57,13 +56,13 @@ def prove(
     """Try each of the connections in the running lab, where silence would mean denied."""
     asker = Asker(places, owners(cluster))
     found: list[ProvenContact] = []
-    reasons = Counter(map(_untried, contacts))
-    contacts = tuple(item for item in contacts if not _untried(item))
+    reasons = [_untried(contact) for contact in contacts]
+    contacts = tuple(item for item, why in zip(contacts, reasons, strict=True) if not why)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         for proven in pool.map(lambda contact: _tried(asker, contact), contacts):
             found.append(proven)
             report(len(found), len(contacts))
-    return PolicyProof(tuple(found), tuple((why, count) for why, count in reasons.items() if why))
+    return PolicyProof(tuple(found), tuple(Counter(filter(None, reasons)).items()))
 
 
 def _untried(contact: Contact) -> str:
@@ -82,8 +81,7 @@ def _tried(asker: Asker, contact: Contact) -> ProvenContact:
     source, target, port = contact.source.pod, contact.destination.address, contact.port
     assert source is not None  # noqa: S101 - a matrix is of pods
     flow = Flow(Location(source), target, port.port, port.protocol)
-    ask: Ask = Echo(target) if port.port is None else ask_of(flow, patience=SHORT_PATIENCE)
-    seen = asker.observe(flow.source, ask)
+    seen = asker.observe(flow.source, ask_of(flow, patience=SHORT_PATIENCE))
     match seen:
         case (Attempt(detail=detail), *_) if detail == CONNECTED_THEN_SILENT:
             return ProvenContact(contact, Outcome.CONNECTED)

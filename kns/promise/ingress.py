@@ -101,10 +101,9 @@ class _Client:
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """How its connection may end."""
-        if self.is_shut_out:
-            return self.way.outcomes
-        silence = (outcome for item in self.way.denied for outcome in item.outcomes)
-        return tuple(dict.fromkeys((Outcome.CONNECTED, *silence)))
+        # what becomes of the request behind nginx is another matter
+        way = self.way if self.is_shut_out else replace(self.way, stop=None)
+        return way.outcomes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from kns.kinds.common import Protocol
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.promise import sampling
-from kns.promise.check import Check, Echo, Expectation, Skip, Step, arrow
+from kns.promise.check import Check, Expectation, Skip, Step, arrow
 from kns.promise.endpoints import serves_http, workloads
 from kns.promise.flow import Flow, Promise, protocol_suffix
 from kns.promise.location import Location, label
@@ -86,12 +86,11 @@ def _check(lookup: Lookup, target: Pod, found: Promise) -> Check:
     name = f"{label(target)}:{number}"
     suffix = sampling.family_suffix(lookup.cluster, flow.family)
     if found.stop is not None:
-        ask = Echo(flow.destination) if flow.port is None else ask_of(flow, patience=SHORT_PATIENCE)
+        ask = ask_of(flow, patience=SHORT_PATIENCE)
         step = Step(ask, Expectation(outcomes=found.stop.outcomes))
         kind, expected = DENIED, f"no answer: {found.stop.reason}"
     else:
-        ask = Echo(flow.destination) if flow.port is None else ask_of(flow)
-        step = Step(ask, Expectation(backends=found.names, seen=_seen(found)))
+        step = Step(ask_of(flow), Expectation(backends=found.names, seen=_seen(found)))
         kind, expected = ALLOWED, f"answers: {allowed_by(found.rulings)}"
     return Check(PATH, kind, arrow(flow.source, name, suffix), flow.source, name, expected, (step,))
 

@@ -15,6 +15,7 @@ from kns.promise.check import (
     Check,
     Cover,
     Datagrams,
+    Echo,
     Expectation,
     Http,
     Skip,
@@ -85,8 +86,9 @@ def title_check(title: Title, flow: Flow, expected: str, step: Step) -> Check:
 
 
 def ask_of(flow: Flow, count: int = 1, patience: float = PATIENCE) -> Ask:
-    """The question for the flow's transport."""
-    assert flow.port is not None  # noqa: S101 - services have ports
+    """The question for the flow's transport; a ping where it has no port."""
+    if flow.port is None:
+        return Echo(flow.destination)
     if flow.protocol is Protocol.TCP:
         return Http(flow.destination, flow.port, count=count, patience=patience)
     return Datagrams(flow.protocol, flow.destination, flow.port, count=count, patience=patience)

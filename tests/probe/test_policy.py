@@ -80,9 +80,9 @@ def test_what_passes_has_no_reason() -> None:
     made = cluster()
     client = parse_source(made, "client")
     web = next(pod for pod in made.pods if pod.name == "web")
-    assert why_denied(made, Flow(client, web.addresses[0], 9090)) == ""
+    assert why_denied(Lookup(made), Flow(client, web.addresses[0], 9090)) == ""
     plain = replace(made, network_policies=())
-    assert why_denied(plain, Flow(client, web.addresses[0], 8080)) == ""
+    assert why_denied(Lookup(plain), Flow(client, web.addresses[0], 8080)) == ""
 
 
 def test_a_proof_says_what_it_leaves_out(monkeypatch: pytest.MonkeyPatch) -> None:

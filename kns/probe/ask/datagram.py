@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from kns.addresses import IPAddress
 from kns.errors import PlatformError
@@ -57,6 +58,7 @@ def sctp(request: Datagram) -> tuple[Attempt, ...]:
     return netns.call_in(request.netns, _each, request, _sctp_exchange)
 
 
+@cache
 def has_sctp() -> bool:
     """True if this kernel can open an SCTP socket; opening one loads the module if it is there."""
     try:

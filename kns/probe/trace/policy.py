@@ -11,6 +11,7 @@ from kns.probe.policy import denying
 from kns.probe.trace.model import EndKind, Trace
 from kns.promise.flow import Flow
 from kns.promise.location import Location
+from kns.promise.lookup import Lookup
 
 
 def with_policy(cluster: Cluster, start: Location, found: Trace) -> Trace:
@@ -23,7 +24,7 @@ def with_policy(cluster: Cluster, start: Location, found: Trace) -> Trace:
     is_echo = result.protocol == "icmp"
     protocol = Protocol.TCP if is_echo else Protocol(result.protocol.upper())
     port = None if is_echo else result.port
-    ruling = denying(cluster, Flow(start, result.address, port, protocol))
+    ruling = denying(Lookup(cluster), Flow(start, result.address, port, protocol))
     if ruling is None:
         return found
     end = replace(request.end, text=f"{request.end.text}: {ruling.reason}")
