@@ -152,9 +152,11 @@ def _wishes(cluster: Cluster, way: ImpairedWay) -> Iterator[_Wish]:
 
 
 def _pairs(cluster: Cluster, sources: FaultEnds, targets: FaultEnds) -> Iterator[_Wish]:
+    found = tuple(_things(cluster, targets))
     for source in _things(cluster, sources):
-        for target in (item for item in _things(cluster, targets) if item is not source):
-            yield from _between(cluster, source, target)
+        for target in found:
+            if target is not source:
+                yield from _between(cluster, source, target)
 
 
 def _things(cluster: Cluster, ends: FaultEnds) -> Iterator[_Thing]:

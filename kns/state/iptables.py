@@ -41,29 +41,29 @@ class TableChange:
 
 def accounting_objects(changes: Iterable[TableChange]) -> tuple[str, ...]:
     """The objects by which the written rules count packets; they must be there before the rules."""
-    names = (
-        found[1]
-        for change in changes
-        for chain in change.table.chains
-        if chain.name in change.write
-        for rule in chain.rules
-        if (found := _NFACCT.search(rule))
+    written = (
+        chain for change in changes for chain in change.table.chains if chain.name in change.write
     )
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(_counted_by(written)))
 
 
 def unused_objects(
     desired: Iterable[IptablesTable], observed: Iterable[IptablesTable]
 ) -> tuple[str, ...]:
     """The objects by which observed rules count packets, and none of the desired ones."""
-    kept = set(_counted_by(desired))
-    return tuple(dict.fromkeys(name for name in _counted_by(observed) if name not in kept))
+    counted = dict.fromkeys(_counted_by(chain for table in observed for chain in table.chains))
+    if not counted:
+        return ()
+    kept = set(_counted_by(chain for table in desired for chain in table.chains))
+    return tuple(name for name in counted if name not in kept)
 
 
-def _counted_by(tables: Iterable[IptablesTable]) -> Iterator[str]:
-    for table in tables:
-        for chain in table.chains:
-            yield from (found[1] for rule in chain.rules if (found := _NFACCT.search(rule)))
+def _counted_by(chains: Iterable[Chain]) -> Iterator[str]:
+    for chain in chains:
+        for rule in chain.rules:
+            # nearly no rule does, and a search costs ten times as much as a look
+            if "nfacct" in rule and (found := _NFACCT.search(rule)):
+                yield found[1]
 
 
 def table_changes(

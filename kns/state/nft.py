@@ -75,17 +75,22 @@ def _fresh(table: NftTable) -> NftChange:
     in one piece 5,000 of them take as long as 20,000 in pieces of a thousand. The chains that the
     maps lead to stand in the same piece.
     """
-    plain = {chain.name: chain for chain in table.chains if _is_plain(chain)}
-    ends = {name: chain for name, chain in plain.items() if not _targets(chain)}
-    leaves = {name: chain for name, chain in plain.items() if _targets(chain) <= ends.keys()}
-    alone = [c for c in table.chains if _has_map(c) and _targets(c) <= leaves.keys()]
+    unbound = [chain for chain in table.chains if not chain.hook and not _uses_sets(chain)]
+    mapped = {chain.name: chain for chain in unbound if _has_map(chain)}
+    if len(mapped) <= PIECE:
+        return NftChange(table_text(table))
+    targets = {chain.name: _targets(chain) for chain in unbound}
+    plain = targets.keys() - mapped.keys()
+    ends = {name for name in plain if not targets[name]}
+    leaves = {name for name in plain if targets[name] <= ends}
+    alone = [name for name in mapped if targets[name] <= leaves]
     if len(alone) <= PIECE:
         return NftChange(table_text(table))
     left = {chain.name: chain for chain in table.chains}
     prepared = []
     for start in range(0, len(alone), PIECE):
         piece = alone[start : start + PIECE]
-        names = dict.fromkeys(name for chain in piece for name in _reached(chain, leaves))
+        names = dict.fromkeys(found for name in piece for found in _reached(name, targets))
         chains = [found for name in names if (found := left.pop(name, None)) is not None]
         prepared.append("\n".join(_block(table, (), chains)) + "\n")
     last = "\n".join(_block(table, table.sets, left.values())) + "\n"
@@ -97,24 +102,22 @@ def _targets(chain: NftChain) -> set[str]:
     return {name for rule in chain.rules for name in _TARGET.findall(rule)}
 
 
-def _reached(chain: NftChain, leaves: Mapping[str, NftChain]) -> Iterator[str]:
+def _reached(chain: str, targets: Mapping[str, set[str]]) -> Iterator[str]:
     """The chain, those it leads to, and those that they lead to."""
-    yield chain.name
-    for name in sorted(_targets(chain)):
+    yield chain
+    for name in sorted(targets[chain]):
         yield name
-        yield from sorted(_targets(leaves[name]))
+        yield from sorted(targets[name])
 
 
-def _is_plain(chain: NftChain) -> bool:
-    """True if the chain has no hook, and its rules use no set of the table and no map."""
-    is_bound = any("@" in rule or _OWN_MAP.search(rule) for rule in chain.rules)
-    return not (chain.hook or is_bound)
+def _uses_sets(chain: NftChain) -> bool:
+    """True if a rule uses a set of the table."""
+    return any("@" in rule for rule in chain.rules)
 
 
 def _has_map(chain: NftChain) -> bool:
-    """True if the chain has no hook, uses no set of the table, and has a map of its own."""
-    is_bound = any("@" in rule for rule in chain.rules)
-    return not (chain.hook or is_bound) and any(_OWN_MAP.search(rule) for rule in chain.rules)
+    """True if a rule has a map of its own."""
+    return any(_OWN_MAP.search(rule) for rule in chain.rules)
 
 
 def _needs_reload(observed: NftTable, desired: NftTable) -> bool:

@@ -57,10 +57,15 @@ def broken_promises(
     An emulated machine may take longer than a probe's four seconds to answer many at once.
     """
     failed = tuple(check for check in report.checks if not check.ok)
-    if failed and features.required():
-        again = "|".join(f"^{re.escape(check.id)}$" for check in failed)
-        failed = tuple(c for c in verify(cluster, places, only=again).checks if not c.ok)
-    return failed
+    return still_broken(failed, cluster, places) if failed and features.required() else failed
+
+
+def still_broken(
+    failed: tuple[CheckResult, ...], cluster: Cluster, places: Places
+) -> tuple[CheckResult, ...]:
+    """Those of the checks, at least one, that fail a second time."""
+    again = "|".join(f"^{re.escape(check.id)}$" for check in failed)
+    return tuple(c for c in verify(cluster, places, only=again).checks if not c.ok)
 
 
 @dataclass(slots=True)
