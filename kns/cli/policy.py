@@ -11,7 +11,6 @@ from typing import TypeVar
 
 import click
 
-from kns.addresses import IPAddress
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_files import complete_files
 from kns.cli.lab_options import lab_option, one_lab
@@ -27,7 +26,14 @@ from kns.probe.ask.places import places_of
 from kns.probe.policy_proof import PolicyProof, prove
 from kns.promise.location import label
 from kns.promise.networkpolicy import DestinationPort, RemoteEnd
-from kns.promise.policy_matrix import Contact, PolicyMatrix, changes, ports_of
+from kns.promise.policy_matrix import (
+    Contact,
+    PolicyMatrix,
+    changes,
+    paired,
+    pod_ends,
+    ports_of,
+)
 from kns.report.policy import (
     NOT_PROVEN,
     diff_json,
@@ -135,15 +141,16 @@ def explain(  # noqa: PLR0913 - one parameter an option
     """
     found = PolicyMatrix(_objects(files, lab))
     name, wanted = _split(target, port)
-    start, goal = _end(found.objects, source), _end(found.objects, name)
-    if start.pod is None and goal.pod is None:
+    starts, goals = _ends(found.objects, source), _ends(found.objects, name)
+    if starts[0].pod is None and goals[0].pod is None:
         raise UsageError("neither is a pod", hint="policies are about pods")
-    ports = _wanted_ports(goal, wanted, Protocol(protocol.upper()))
-    contacts = [found.contact(*_same_family(start, goal), item) for item in ports]
+    ports = _wanted_ports(goals[0], wanted, Protocol(protocol.upper()))
+    pairs = paired(starts, goals)
+    contacts = [found.contact(*pair, item) for item in ports for pair in pairs]
     if output == "json":
         print_json([explain_json(found, contact) for contact in contacts])
     else:
-        print_text("\n".join(explain_text(found, contact) for contact in contacts))
+        print_text(explain_text(found, contacts))
     return 0
 
 
@@ -222,7 +229,8 @@ def _split(target: str, port: int | str | None) -> tuple[str, int | str | None]:
     return name, _port(text)
 
 
-def _end(objects: PolicyObjects, text: str) -> RemoteEnd:
+def _ends(objects: PolicyObjects, text: str) -> tuple[RemoteEnd, ...]:
+    """What the word means: an address as it is, a pod, node or host by each of its addresses."""
     pods = objects.pods
     try:
         address = ip_address(text)
@@ -230,38 +238,28 @@ def _end(objects: PolicyObjects, text: str) -> RemoteEnd:
         pass
     else:
         owner = next((pod for pod in pods if address in pod.addresses), None)
-        return RemoteEnd(address, owner)
+        return (RemoteEnd(address, owner),)
     name = text.removeprefix("pod/")
     full = name if "/" in name else f"default/{name}"
     pod = next((pod for pod in pods if pod.full_name == full), None)
     if pod is None:
-        return RemoteEnd(_no_pods_address(objects, text))
+        return _no_pods_addresses(objects, text)
     if not pod.addresses:
         raise UsageError(f"pod {text!r} has no address", hint="is it running?")
-    return RemoteEnd(pod.addresses[0], pod)
+    return pod_ends(pod)
 
 
-def _no_pods_address(objects: PolicyObjects, text: str) -> IPAddress:
-    """The first address of a node or of a host outside."""
+def _no_pods_addresses(objects: PolicyObjects, text: str) -> tuple[RemoteEnd, ...]:
+    """A node or a host outside, by its first address of each family."""
     hosts = {**objects.internet, **objects.nodes}
     found = hosts.get(text.removeprefix("node/"))
     if found:
-        return found[0]
+        return tuple({address.version: RemoteEnd(address) for address in found[::-1]}.values())[
+            ::-1
+        ]
     near = get_close_matches(text, [*map(label, objects.pods), *hosts], 1)
     hint = f"did you mean {near[0]}?" if near else "name a pod, namespace/pod or an address"
     raise UsageError(f"there is no pod {text!r}", hint=hint)
-
-
-def _same_family(start: RemoteEnd, goal: RemoteEnd) -> tuple[RemoteEnd, RemoteEnd]:
-    """A pod of two families has the address of the other end's."""
-    return _towards(start, goal), _towards(goal, start)
-
-
-def _towards(end: RemoteEnd, other: RemoteEnd) -> RemoteEnd:
-    if end.pod is None or end.address.version == other.address.version:
-        return end
-    own = (a for a in end.pod.addresses if a.version == other.address.version)
-    return RemoteEnd(next(own, end.address), end.pod)
 
 
 def _wanted_ports(

@@ -3,16 +3,16 @@
     Contact    a source, a destination with a port, and what is decided at either end
 
 Services, routes and listening servers play no part: whether a rule lets it through is all that is
-asked. A pod's first address counts, of the family that both have.
+asked. Two pods of two families are two contacts: an `ipBlock` is of one family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from kns.addresses import IPAddress
+from kns.addresses import IPFamily
 from kns.cluster.policy_objects import PolicyObjects
 from kns.kinds.common import Protocol
 from kns.kinds.networkpolicy import NetworkPolicy, PolicyType
@@ -47,8 +47,26 @@ class Contact:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Its ends and port in words, by which contacts of two sets of objects are compared."""
+        """Its ends and port in words."""
         return end_label(self.source), end_label(self.destination), self.port.words
+
+    @property
+    def family(self) -> IPFamily | None:
+        """The family of the addresses; None: neither end has one."""
+        known = (end.address for end in (self.destination, self.source))
+        return next((IPFamily.of(address) for address in known if address != _NOWHERE), None)
+
+    def is_over(self, family: IPFamily | None) -> bool:
+        """True if both have that family, or one of them none that is known."""
+        return family is None or self.family is None or self.family is family
+
+    @property
+    def verdict(self) -> tuple[tuple[PolicyType, str], ...]:
+        """What is decided and by which rules, whatever the family."""
+        return tuple(
+            (ruling.direction, ruling.rule.label if ruling.rule is not None else "")
+            for ruling in self.rulings
+        )
 
     def ruling(self, direction: PolicyType) -> Ruling | None:
         """What is decided in that direction; None: nobody is isolated."""
@@ -71,17 +89,14 @@ class PolicyMatrix:
     def contacts(self, port: int | str | None, protocol: Protocol) -> Iterator[Contact]:
         """Every pair of different pods: at that port, or without one at each that is declared.
 
-        A destination without such a port is asked for an echo.
+        Once for each family that both have. A destination without such a port is asked for an echo.
         """
         for source in self.objects.pods:
             for target in self.objects.pods:
                 if source is not target:
+                    ends = paired(pod_ends(source), pod_ends(target))
                     for wanted in ports_of(target, port, protocol):
-                        yield self.contact(
-                            RemoteEnd(_own(source, target), source),
-                            RemoteEnd(_own(target, source), target),
-                            wanted,
-                        )
+                        yield from (self.contact(*pair, wanted) for pair in ends)
 
     def contact(self, source: RemoteEnd, target: RemoteEnd, port: DestinationPort) -> Contact:
         """What is decided of one connection."""
@@ -149,11 +164,21 @@ def ports_of(pod: Pod, port: int | str | None, protocol: Protocol) -> tuple[Dest
             return found or (DestinationPort(None, protocol, pod),)
 
 
-def _own(pod: Pod, other: Pod) -> IPAddress:
-    """The pod's address of a family that the other has, too."""
-    versions = {address.version for address in other.addresses}
-    shared = (address for address in pod.addresses if address.version in versions)
-    return next(shared, next(iter(pod.addresses), _NOWHERE))
+def pod_ends(pod: Pod) -> tuple[RemoteEnd, ...]:
+    """The pod by each of its addresses."""
+    return tuple(RemoteEnd(address, pod) for address in pod.addresses or (_NOWHERE,))
+
+
+def paired(
+    sources: Sequence[RemoteEnd], targets: Sequence[RemoteEnd]
+) -> tuple[tuple[RemoteEnd, RemoteEnd], ...]:
+    """The ends of a connection, once for each family that both have; of none, the first ones."""
+    pairs = tuple(
+        (one, same[0])
+        for one in sources
+        if (same := [other for other in targets if other.address.version == one.address.version])
+    )
+    return pairs or ((sources[0], targets[0]),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +193,12 @@ def changes(
     before: PolicyMatrix, after: PolicyMatrix, port: int | str | None, protocol: Protocol
 ) -> tuple[Changed, ...]:
     """The connections of pods that both sets have, where one allows and the other denies."""
-    known = {contact.key: contact for contact in before.contacts(port, protocol)}
+    known: dict[tuple[str, str, str], list[Contact]] = {}
+    for contact in before.contacts(port, protocol):
+        known.setdefault(contact.key, []).append(contact)
     return tuple(
-        Changed(known[contact.key], contact)
-        for contact in after.contacts(port, protocol)
-        if contact.key in known and known[contact.key].allowed is not contact.allowed
+        Changed(old, new)
+        for new in after.contacts(port, protocol)
+        for old in known.get(new.key, ())
+        if old.is_over(new.family) and old.allowed is not new.allowed
     )

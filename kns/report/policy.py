@@ -16,6 +16,13 @@ from kns.promise.policy_matrix import Changed, Contact, PolicyMatrix, end_label,
 from kns.report.table import Table, render_table
 
 ALLOWED, DENIED, SOME = ".", "X", "~"
+LEGEND = {
+    ALLOWED: ". allowed",
+    DENIED: "X denied",
+    SOME: "~ some of its ports",
+    "4": "4 over IPv4 only",
+    "6": "6 over IPv6 only",
+}
 NOT_PROVEN = PolicyProof()
 
 
@@ -27,10 +34,10 @@ def matrix_text(contacts: Sequence[Contact], proof: PolicyProof = NOT_PROVEN) ->
 
     With what was proven, the connections that did not go as decided are listed.
     """
-    cells: dict[tuple[str, str], list[bool]] = {}
+    cells: dict[tuple[str, str], list[Contact]] = {}
     for item in contacts:
         key = (end_label(item.source), end_label(item.destination))
-        cells.setdefault(key, []).append(item.allowed)
+        cells.setdefault(key, []).append(item)
     names = list(dict.fromkeys(name for key in cells for name in key))
     rows = tuple(
         (name, *(_cell(cells.get((name, other), []), is_own=name == other) for other in names))
@@ -38,19 +45,23 @@ def matrix_text(contacts: Sequence[Contact], proof: PolicyProof = NOT_PROVEN) ->
     )
     lines = [render_table(Table(("", *names), rows))] if names else ["no pods\n"]
     signs = {sign for row in rows for sign in row[1:]}
-    legend = {ALLOWED: ". allowed", DENIED: "X denied", SOME: "~ some of its ports"}
-    lines.append(f"\n{', '.join(text for sign, text in legend.items() if sign in signs)}\n")
+    lines.append(f"\n{', '.join(text for sign, text in LEGEND.items() if sign in signs)}\n")
     if proof is not NOT_PROVEN:
         lines.append(proof_text(proof))
     return "".join(lines)
 
 
-def _cell(found: Sequence[bool], *, is_own: bool) -> str:
+def _cell(found: Sequence[Contact], *, is_own: bool) -> str:
     if is_own or not found:
         return " "
-    if all(found):
+    allowed = {item.family for item in found if item.allowed}
+    denied = {item.family for item in found if not item.allowed}
+    if not denied:
         return ALLOWED
-    return SOME if any(found) else DENIED
+    if not allowed:
+        return DENIED
+    (one, *more) = allowed
+    return SOME if more or one in denied or one is None else str(one.version)
 
 
 def proof_text(proof: PolicyProof) -> str:
@@ -62,24 +73,34 @@ def proof_text(proof: PolicyProof) -> str:
     for item in wrong:
         source, target, port = item.contact.key
         expected = "allowed" if item.contact.allowed else "denied"
-        lines.append(f"  {source} -> {target} {port}: predicted {expected}, was {item.outcome}\n")
+        what = f"{source} -> {target} {port}{_over(item.contact)}"
+        lines.append(f"  {what}: predicted {expected}, was {item.outcome}\n")
     return "".join(lines)
+
+
+def _over(item: Contact) -> str:
+    """The family in words, where the pods have two."""
+    pods = [end.pod for end in (item.source, item.destination) if end.pod is not None]
+    is_dual = all(len({a.version for a in pod.addresses}) > 1 for pod in pods)
+    return f" over {item.family}" if is_dual else ""
 
 
 def matrix_csv(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> str:
     """A line for each connection."""
-    outcomes = {item.contact.key: item for item in proof.proven}
+    outcomes = {id(item.contact): item for item in proof.proven}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     more = ("actual", "differs") if proof is not NOT_PROVEN else ()
-    writer.writerow(("source", "destination", "port", "protocol", "allowed", "reason", *more))
+    columns = ("source", "destination", "port", "protocol", "allowed", "reason", "family")
+    writer.writerow((*columns, *more))
     for item in contacts:
         source, target, _ = item.key
         port = "" if item.port.port is None else item.port.port
         protocol = "ICMP" if item.port.port is None else str(item.port.protocol)
         reason = "; ".join(ruling.reason for ruling in item.rulings)
-        row = (source, target, port, protocol, str(item.allowed).lower(), reason)
-        found = outcomes.get(item.key)
+        allowed = str(item.allowed).lower()
+        row = (source, target, port, protocol, allowed, reason, item.family or "")
+        found = outcomes.get(id(item))
         seen = (found.outcome, str(not found.keeps).lower()) if found is not None else ()
         writer.writerow((*row, *seen))
     return buffer.getvalue()
@@ -92,6 +113,7 @@ def contact_json(item: Contact, proven: ProvenContact | None = None) -> Object:
         "destination": end_label(item.destination),
         "port": item.port.port,
         "protocol": "ICMP" if item.port.port is None else str(item.port.protocol),
+        "family": item.family,
         "allowed": item.allowed,
         "egress": _ruling_json(item.ruling(PolicyType.EGRESS)),
         "ingress": _ruling_json(item.ruling(PolicyType.INGRESS)),
@@ -103,8 +125,8 @@ def contact_json(item: Contact, proven: ProvenContact | None = None) -> Object:
 
 def matrix_json(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> JSON:
     """Every connection."""
-    outcomes = {item.contact.key: item for item in proof.proven}
-    return {"contacts": [contact_json(item, outcomes.get(item.key)) for item in contacts]}
+    outcomes = {id(item.contact): item for item in proof.proven}
+    return {"contacts": [contact_json(item, outcomes.get(id(item))) for item in contacts]}
 
 
 def _ruling_json(ruling: Ruling | None) -> JSON:
@@ -130,11 +152,23 @@ def _rule_json(rule: AllowingRule | None) -> JSON:
 # -- explain ---------------------------------------------------------------------------------------
 
 
-def explain_text(matrix: PolicyMatrix, item: Contact) -> str:
+def explain_text(matrix: PolicyMatrix, contacts: Sequence[Contact]) -> str:
+    """Each connection; of those that only the family tells apart, the first."""
+    shown: dict[str, dict[object, Contact]] = {}
+    for item in contacts:
+        shown.setdefault(item.port.words, {}).setdefault(item.verdict, item)
+    return "\n".join(
+        _explained(matrix, item, _over(item) if len(different) > 1 else "")
+        for different in shown.values()
+        for item in different.values()
+    )
+
+
+def _explained(matrix: PolicyMatrix, item: Contact, over: str) -> str:
     """Which policies select either end, what allows the connection or what is missing."""
     source, target, port = item.key
     verdict = "allowed" if item.allowed else "denied"
-    lines = [f"{source} -> {target} {port}: {verdict}\n"]
+    lines = [f"{source} -> {target} {port}{over}: {verdict}\n"]
     ends = ((PolicyType.EGRESS, item.source), (PolicyType.INGRESS, item.destination))
     for direction, end in ends:
         ruling = item.ruling(direction)
@@ -214,9 +248,14 @@ def diff_text(found: Sequence[Changed]) -> str:
     """`+` is allowed now, `-` no longer."""
     if not found:
         return "no pair of pods is decided differently\n"
-    lines = []
+    # a pair that changes alike over both families is told once
+    alike: dict[tuple[object, ...], list[Changed]] = {}
     for item in found:
+        alike.setdefault((*item.after.key, item.after.verdict), []).append(item)
+    lines = []
+    for item, *more in alike.values():
         source, target, port = item.after.key
+        port += "" if more else _over(item.after)
         sign = "+" if item.after.allowed else "-"
         reasons = "; ".join(
             ruling.reason

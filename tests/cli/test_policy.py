@@ -184,6 +184,97 @@ def test_diff_lists_what_changes(
     assert (change["before"]["allowed"], change["after"]["allowed"]) == (False, True)
 
 
+DUAL = """\
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: two}
+networking: {ipFamily: dual, dns: {enabled: false}}
+nodes: [{name: node1}, {name: node2}]
+pods:
+- {name: a, node: node1, labels: {app: a}}
+- {name: b, node: node2}
+- {name: c, node: node2}
+internet: []
+networkPolicies:
+- name: p
+  podSelector: {matchLabels: {app: a}}
+  ingress:
+  - from: [{ipBlock: {cidr: 10.244.0.0/16}}]
+    ports: [{port: 8080}]
+"""
+
+
+@pytest.fixture
+def dual(tmp_path: Path) -> str:
+    file = tmp_path / "dual.yaml"
+    file.write_text(DUAL, encoding="utf-8")
+    return str(file)
+
+
+def test_both_families_of_a_pod(dual: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A block of one family allows nothing of the other."""
+    lines = policy(capsys, "matrix", dual).splitlines()
+    assert [line.split() for line in lines[:4]] == [
+        ["a", "b", "c"],
+        ["a", ".", "."],
+        ["b", "4", "."],
+        ["c", "4", "."],
+    ]
+    assert lines[-1] == ". allowed, 4 over IPv4 only"
+    rows = list(csv.DictReader(io.StringIO(policy(capsys, "matrix", dual, "-o", "csv"))))
+    found = {(r["family"], r["allowed"]) for r in rows if r["destination"] == "a"}
+    assert found == {("IPv4", "true"), ("IPv6", "false")}
+    contacts = json.loads(policy(capsys, "matrix", dual, "-o", "json"))["contacts"]
+    assert [(c["family"], c["allowed"]) for c in contacts if c["destination"] == "a"] == [
+        ("IPv4", True),
+        ("IPv6", False),
+    ] * 2
+
+
+def test_explain_tells_the_families_apart_where_they_differ(
+    dual: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = policy(capsys, "explain", "b", "a", "-f", dual)
+    assert [line for line in out.splitlines() if " -> " in line] == [
+        "b -> a TCP 8080 over IPv4: allowed",
+        "b -> a TCP 8080 over IPv6: denied",
+    ]
+    assert policy(capsys, "explain", "b", "a:81", "-f", dual).startswith("b -> a TCP 81: denied")
+    looked = json.loads(policy(capsys, "explain", "b", "a:81", "-f", dual, "-o", "json"))
+    assert [item["family"] for item in looked] == ["IPv4", "IPv6"]
+    looked = json.loads(policy(capsys, "explain", "node2", "a", "-f", dual, "-o", "json"))
+    assert [item["source"] for item in looked] == ["172.18.0.3", "fc00:172:18::3"]
+
+
+def test_diff_tells_the_family_that_changes(
+    dual: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "after.yaml"
+    other.write_text(DUAL.replace("10.244.0.0/16", "fd00:10:244::/56"), encoding="utf-8")
+    signs = [
+        line.partition("  (")[0] for line in policy(capsys, "diff", dual, str(other)).splitlines()
+    ]
+    assert sorted(signs) == sorted(
+        f"{sign} {pod} -> a TCP 8080 over {family}"
+        for sign, family in (("-", "IPv4"), ("+", "IPv6"))
+        for pod in "bc"
+    )
+    other.write_text(DUAL.replace("- from: [{ipBlock: {cidr: 10.244.0.0/16}}]\n    ", "- "))
+    (line, *_) = policy(capsys, "diff", dual, str(other)).splitlines()
+    assert line.startswith("+ b -> a TCP 8080 over IPv6  (ingress of a allowed by default/p")
+    both = tmp_path / "none.yaml"
+    both.write_text(DUAL.partition("networkPolicies")[0], encoding="utf-8")
+    nothing = tmp_path / "all.yaml"
+    nothing.write_text(DUAL.partition("  ingress")[0], encoding="utf-8")
+    assert [
+        line.partition("  (")[0]
+        for line in policy(capsys, "diff", str(both), str(nothing)).splitlines()
+    ] == [
+        "- b -> a TCP 8080",
+        "- c -> a TCP 8080",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,6 +13,7 @@ import pytest
 
 from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
+from kns.cluster.policy_objects import of_cluster
 from kns.compile import names
 from kns.engine.down import down
 from kns.engine.labs import running
@@ -24,11 +25,13 @@ from kns.kinds.common import Protocol
 from kns.plan.ops import LoadNft
 from kns.probe.ask import datagram, ping
 from kns.probe.ask.places import places_of
+from kns.probe.policy_proof import prove
 from kns.probe.probe import ProbeOptions, probe
 from kns.probe.verify import verify
 from kns.promise.flow import Flow, Outcome
 from kns.promise.location import Location
 from kns.promise.lookup import Lookup
+from kns.promise.policy_matrix import PolicyMatrix
 from kns.promise.promise import promise
 from tests.end_to_end.labfiles import leftovers
 from tests.netpol_cases import Layout, cases, lab_text
@@ -224,6 +227,26 @@ def test_an_established_connection_goes_on_and_ping_follows_rules_without_ports(
     up(write(tmp_path, SHOP + everything))
     where = spaces(cluster)["default/far"]
     assert ping.ping(web.addresses[0], Context(where)).outcome is Outcome.CONNECTED
+
+
+def test_a_proof_tries_both_families(tmp_path: Path) -> None:
+    """A block of IPv4 allows nothing over IPv6."""
+    text = (SHOP + POLICIES).replace("networking: {", "networking: {ipFamily: dual, ")
+    block = "ipBlock: {cidr: 10.244.0.0/16}"
+    text = text.replace("podSelector: {matchLabels: {app: client}}", block)
+    cluster = up(write(tmp_path, text)).cluster
+    contacts = [
+        contact
+        for contact in PolicyMatrix(of_cluster(cluster)).contacts(8080, Protocol.TCP)
+        if contact.key[1] == "web"
+    ]
+    assert {(str(item.family), item.allowed) for item in contacts} == {
+        ("IPv4", True),
+        ("IPv6", False),
+    }
+    proof = prove(cluster, places_of(LAB, running(LAB).paths), contacts)
+    assert [item.contact for item in proof.proven] == contacts
+    assert [item.contact.key for item in proof.proven if not item.keeps] == []
 
 
 def test_the_script_builds_the_tables(tmp_path: Path) -> None:
