@@ -15,6 +15,7 @@ from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.errors import Problem, SpecError
 from kns.kinds import namespace, networkpolicy, workload
+from kns.kinds.checks.networkpolicies import check_policy
 from kns.kinds.namespace import Namespace, with_name_label
 from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.pod import Pod
@@ -99,6 +100,7 @@ class _Found:
             case "NetworkPolicy":
                 for policy in _read(item, networkpolicy.FORM, problems):
                     place = Place(item.document, item.path, networkpolicy.FORM.paths)
+                    problems += check_policy(policy, place)
                     self.policies[policy.full_name] = networkpolicy.located(policy, place)
             case _:
                 pass

@@ -302,3 +302,7 @@ def test_a_broken_object_is_a_problem_of_its_file(
     file = tmp_path / "bad.yaml"
     file.write_text(OBJECTS.replace("[Ingress]", "[Inwards]"), encoding="utf-8")
     assert 'Unsupported value: "Inwards"' in policy(capsys, "matrix", str(file), code=2)
+    file.write_text(OBJECTS.replace("port: http}", "port: http, endPort: 90}"), encoding="utf-8")
+    error = policy(capsys, "matrix", str(file), code=2)
+    assert error.startswith(f"{file}:{RULE + 1}:")
+    assert "endPort: Invalid value: 90: may not be specified when `port` is non-numeric" in error

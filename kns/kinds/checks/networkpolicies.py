@@ -38,11 +38,16 @@ def check_policies(sources: Sources) -> Iterator[Problem]:
         if policy.full_name in taken:
             yield duplicate(part, ("name",), policy.name, taken[policy.full_name])
         taken.setdefault(policy.full_name, part)
-        yield from check_selector(policy.pod_selector, place, ("podSelector",))
-        if len(policy.policy_types) > len(PolicyType):
-            yield place.problem(("policyTypes",), "may not specify more than two policyTypes")
-        for path, rule in _rules(policy):
-            yield from _rule(rule, place, path)
+        yield from check_policy(policy, place)
+
+
+def check_policy(policy: NetworkPolicy, place: Place) -> Iterator[Problem]:
+    """Every error that a policy has by itself."""
+    yield from check_selector(policy.pod_selector, place, ("podSelector",))
+    if len(policy.policy_types) > len(PolicyType):
+        yield place.problem(("policyTypes",), "may not specify more than two policyTypes")
+    for path, rule in _rules(policy):
+        yield from _rule(rule, place, path)
 
 
 def _rules(policy: NetworkPolicy) -> Iterator[tuple[Path, NetworkPolicyRule]]:
