@@ -257,6 +257,9 @@ def _no_pods_addresses(objects: PolicyObjects, text: str) -> tuple[RemoteEnd, ..
         return tuple({address.version: RemoteEnd(address) for address in found[::-1]}.values())[
             ::-1
         ]
+    if text.startswith(("svc/", "service/")):
+        hint = "policies decide once the Service is translated: name one of its pods"
+        raise UsageError(f"{text!r} is a Service", hint=hint)
     near = get_close_matches(text, [*map(label, objects.pods), *hosts], 1)
     hint = f"did you mean {near[0]}?" if near else "name a pod, namespace/pod or an address"
     raise UsageError(f"there is no pod {text!r}", hint=hint)

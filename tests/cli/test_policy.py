@@ -280,6 +280,7 @@ def test_diff_tells_the_family_that_changes(
     [
         (("matrix", "no-such-file.yaml"), "no-such-file.yaml: no such file"),
         (("explain", "x/nobody", "x/a", "-f", "FILE"), "there is no pod 'x/nobody'"),
+        (("explain", "x/b", "svc/a", "-f", "FILE"), "'svc/a' is a Service"),
         (("explain", "198.51.100.1", "192.0.2.2", "-f", "FILE"), "neither is a pod"),
         (("explain", "x/a", "192.0.2.2", "-f", "FILE"), "which port of 192.0.2.2?"),
         (("explain", "x/b", "x/a:https", "-f", "FILE"), "x/a has no TCP port 'https'"),
