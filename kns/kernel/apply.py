@@ -192,7 +192,8 @@ class _Worker:
         self._enter(op.netns)
         key = op.sysctl.key
         try:
-            Path("/proc/sys/net", key).write_text(op.sysctl.value, encoding="ascii")
+            # a value that is empty is a line, too: of nothing written the kernel takes no notice
+            Path("/proc/sys/net", key).write_text(f"{op.sysctl.value}\n", encoding="ascii")
         except FileNotFoundError as error:
             if op.sysctl.value == "0" or key == "ipv6/conf/all/disable_ipv6":
                 return  # what is to be off and does not exist is off

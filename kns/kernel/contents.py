@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from kns.addresses import IPNetwork
 from kns.kernel import (
+    address_labels,
     addresses,
     iptables,
     legacy_tables,
     link_dumps,
+    multicast_groups,
     neighbors,
     nft_names,
     policy_rules,
@@ -59,6 +61,7 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
     found = addresses.read(sock, links)
     ways, lost = routes.read(sock, names, found, _ready(links), interest.learned)
     fdb, stray = neighbors.fdb(sock, links) if any(map(_has_fdb, links)) else ((), ())
+    known, unknown = neighbors.neighbors(sock, names)
     shapers, strange = qdiscs.read(sock, names)
     values, changed = _read_sysctls(interest, usual, links)
     space = Netns(
@@ -67,7 +70,7 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
         addresses=found.given,
         routes=ways,
         rules=rules,
-        neighbors=neighbors.neighbors(sock, names),
+        neighbors=known,
         fdb=fdb,
         sysctls=values,
         shapers=shapers,
@@ -75,7 +78,10 @@ def read(name: str, sock: Socket, interest: Interest) -> tuple[Netns, list[Found
             *undone,
             *found.undone,
             *lost,
+            *unknown,
             *neighbors.proxies(sock, names),
+            *address_labels.deviations(address_labels.bodies(sock), usual.labels, names),
+            *_groups(sock, links, names),
             *stray,
             *strange,
             *_settings(links, usual),
@@ -104,6 +110,13 @@ def _ready(links: Iterable[FoundLink]) -> frozenset[str]:
 
 def _has_fdb(item: FoundLink) -> bool:
     return isinstance(item.link.kind, Bridge | Vxlan)
+
+
+def _groups(
+    sock: Socket, links: Iterable[FoundLink], names: Mapping[int, str]
+) -> Iterator[Deviation]:
+    if any(isinstance(item.link.kind, Bridge) for item in links):
+        yield from multicast_groups.deviations(sock, names)
 
 
 def _settings(links: Iterable[FoundLink], usual: Fresh) -> Iterator[Deviation]:

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pyroute2.netlink.rtnl import RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import IFF_UP, ifinfmsg
 
-from kns.kernel import link_dumps, links, netns, policy_rules, syscalls, sysctls
+from kns.kernel import address_labels, link_dumps, links, netns, policy_rules, syscalls, sysctls
 from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import Socket
 from kns.kernel.shapes import encoded, request
@@ -32,11 +32,12 @@ _INDEXES = {name: 100 + n for n, name in enumerate((_BRIDGE, _PORT, _END, _VXLAN
 class Fresh:
     """A fresh netns, with a link of each kind that labs have.
 
-    `rules` are its routing rules, `fallback` the links that it has besides `lo`, `links` one of
-    each kind, `sysctls` what is read of it. `file` keeps the netns.
+    `rules` are its routing rules, `labels` its address labels, `fallback` the links that it has
+    besides `lo`, `links` one of each kind, `sysctls` what is read of it. `file` keeps the netns.
     """
 
     rules: tuple[policy_rules.Body, ...]
+    labels: tuple[address_labels.Body, ...]
     fallback: frozenset[str]
     links: Mapping[str, FoundLink]
     sysctls: Mapping[str, str]
@@ -75,6 +76,7 @@ def _read(given: tuple[Sysctl, ...], *, whole: bool) -> Fresh:
         found = {item.link.name: item for item in link_dumps.read(sock, whole=whole)}
         return Fresh(
             policy_rules.bodies(sock),
+            address_labels.bodies(sock),
             frozenset(names - {"lo"}),
             {name: found[name] for name in ("lo", *_INDEXES) if name in found},
             sysctls.read(sysctls.every() if whole else sysctls.CHIEF),

@@ -33,22 +33,37 @@ _GET_PROXIES = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP, flags=NTF_PROXY)
 _GET_FDB = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP, family=socket.AF_BRIDGE))
 #: what stays as somebody has set it: in a bridge's table static entries are NOARP
 _SET_BY_HAND = NUD_PERMANENT | NUD_NOARP
+#: linux/rtnetlink.h RTN_UNICAST, linux/neighbour.h NTF_EXT_LEARNED: entered by another program
+_UNICAST, NTF_EXT_LEARNED = 1, 1 << 4
 #: struct ndmsg: where the flags stand
 _FLAGS_AT = 10
 
 
-def neighbors(sock: Socket, names: Mapping[int, str]) -> tuple[Neighbor, ...]:
-    """Permanent ARP and NDP entries."""
-    found = []
+def neighbors(
+    sock: Socket, names: Mapping[int, str]
+) -> tuple[tuple[Neighbor, ...], tuple[Deviation, ...]]:
+    """Permanent ARP and NDP entries, and what undoes others that stay as somebody has set them.
+
+    The kernel itself asks nobody (NOARP) for multicast and broadcast addresses, and on `lo`.
+    """
+    found: list[Neighbor] = []
+    undone: list[Deviation] = []
     for data in sock.dump(_GET_NEIGHBORS):
-        family, index, state, _flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
-        if not state & NUD_PERMANENT or family not in (socket.AF_INET, socket.AF_INET6):
+        family, index, state, flags, kind = _NEIGHBOR.unpack_from(data, BODY)
+        if family not in (socket.AF_INET, socket.AF_INET6) or names.get(index, "lo") == "lo":
+            continue
+        is_permanent = bool(state & NUD_PERMANENT)
+        is_unasked = bool(state & NUD_NOARP) and kind == _UNICAST
+        if not is_permanent and not is_unasked and not flags & NTF_EXT_LEARNED:
             continue
         parts = attributes(data, _PARTS, BODY + _NEIGHBOR.size)
-        if index in names and "NDA_LLADDR" in parts:
-            address = values.ip(parts["NDA_DST"])
+        address = values.ip(parts["NDA_DST"])
+        if is_permanent and "NDA_LLADDR" in parts:
             found.append(Neighbor(names[index], address, values.mac(parts["NDA_LLADDR"])))
-    return tuple(found)
+        elif not is_permanent:
+            command = f"ip neigh del {address} dev {names[index]}"
+            undone.append(Deviation(command, readdressed(data[BODY:], RTM_DELNEIGH)))
+    return tuple(found), tuple(undone)
 
 
 def forget(names: Iterable[str]) -> None:

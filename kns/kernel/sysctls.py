@@ -37,11 +37,14 @@ CHIEF = (
             "ip_default_ttl",
             "ip_forward",
             "ip_local_port_range",
+            "ip_local_reserved_ports",
             "ip_nonlocal_bind",
+            "ipfrag_high_thresh",
             "conf/all/arp_filter",
             "conf/all/arp_ignore",
             "conf/all/proxy_arp",
             "conf/all/rp_filter",
+            "tcp_max_syn_backlog",
             "tcp_rmem",
             "tcp_wmem",
         )
@@ -51,6 +54,7 @@ CHIEF = (
         for name in (
             "bindv6only",
             "icmp/echo_ignore_all",
+            "ip6frag_high_thresh",
             "conf/all/disable_ipv6",
             "conf/all/forwarding",
         )

@@ -21,6 +21,9 @@ COMMANDS = (
     "ip -details addr",
     "ip neigh show nud permanent",
     "ip neigh show proxy",
+    "ip neigh show nud noarp | grep -vE 'dev lo |lladdr (01:00:5e|33:33|ff:ff)'",
+    "ip addrlabel",
+    "bridge mdb | grep permanent",
     "bridge fdb show",
     "bridge -details link",
     "tc qdisc",
@@ -29,6 +32,7 @@ COMMANDS = (
     "ip6tables-legacy-save | grep -E '^-A|^:.* (DROP|-) '",
     "ip xfrm policy",
     "ip xfrm state",
+    "ip xfrm policy getdefault",
     "ip -details link show type vxlan",
     "sysctl -a -r ^net\\.",
 )
