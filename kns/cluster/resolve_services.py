@@ -14,7 +14,7 @@ from kns.cluster.api_server import api_service
 from kns.cluster.leases import Leases, ServiceLease
 from kns.cluster.model import Network
 from kns.kinds.balancer import SharedAddresses, asked_addresses, families_asked, wants_address
-from kns.kinds.common import Protocol
+from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
 from kns.kinds.lab import Lab
 from kns.kinds.networks import KUBERNETES_INDEX
@@ -104,8 +104,8 @@ def _dns_service(network: Network) -> Service:
         ip_families=(),
         selector={"k8s-app": "kube-dns"},
         ports=(
-            ServicePort(53, "dns", Protocol.UDP, 53),
-            ServicePort(53, "dns-tcp", Protocol.TCP, 53),
+            ServicePort(DNS_PORT, "dns", Protocol.UDP, DNS_PORT),
+            ServicePort(DNS_PORT, "dns-tcp", Protocol.TCP, DNS_PORT),
         ),
     )
 

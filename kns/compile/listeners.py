@@ -15,7 +15,6 @@ from kns.cluster.model import APIEndpoint, Cluster
 from kns.cluster.podfiles import pod_hostname
 from kns.compile import names
 from kns.compile.name_servers import (
-    DNS_PORT,
     NameServerKind,
     internet_name_servers,
     is_name_server,
@@ -23,7 +22,7 @@ from kns.compile.name_servers import (
 from kns.compile.programs.program import is_program, own_variables
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.on_node import wildcards
-from kns.kinds.common import Protocol
+from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node

@@ -9,7 +9,6 @@ from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.kinds.pod import Container, Pod
 
-DNS_PORT = 53
 #: by these kubeadm's manifests, and every tool that looks for cluster DNS, know its pods
 DNS_NAMESPACE = "kube-system"
 DNS_LABEL = ("k8s-app", "kube-dns")

@@ -24,7 +24,7 @@ from kns.engine.private import ensure_folder, write_private
 from kns.errors import PlatformError, Problem, SpecError
 from kns.kernel import processes
 from kns.kinds.secret import TLSSecret
-from kns.plan.shell import write_file
+from kns.plan.here_document import write_file
 
 #: a lab does not live so long
 _DAYS = "3650"

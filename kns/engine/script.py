@@ -19,6 +19,7 @@ from kns.engine.environment import variables_in
 from kns.engine.process_records import ProcessRecord, log_path, record_path, variables
 from kns.engine.serving import ListenerOp, ProgramOp, ProgramVerb, ServingOp
 from kns.plan import shell
+from kns.plan.here_document import write_file
 from kns.plan.ops import Op
 
 _START = """\
@@ -86,7 +87,7 @@ def _program(
     if op.program is None:
         return
     for path, text in op.program.files:
-        yield shell.write_file(path, text)
+        yield write_file(path, text)
     match op.verb:
         case ProgramVerb.START | ProgramVerb.RESTART:
             found = files.get(op.program.etc_name, {})
@@ -119,4 +120,4 @@ def _write_all(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
     yield f"mkdir -p {quote(str(folder))}"
     for name, text in files.items():
         if name != etc.ENV:  # what the process gets is in its environment
-            yield shell.write_file(str(folder / name), text)
+            yield write_file(str(folder / name), text)

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from kns.labfile.reader import JSON
 
+#: of name servers, over UDP and TCP
+DNS_PORT = 53
 #: rand.SafeEncodeString: no vowels and nothing that looks like another letter
 SAFE_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 Labels = Mapping[str, str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from kns.kinds.common import Protocol
+from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
 from kns.kinds.lab import Lab
 from kns.kinds.networking import DNSOptions
@@ -143,7 +143,10 @@ class _Scheduler:
 
 def _dns_workload(dns: DNSOptions) -> Workload:
     """The DNS pods, named and labelled as kubeadm's CoreDNS Deployment does."""
-    ports = (ContainerPort(53, "dns", Protocol.UDP), ContainerPort(53, "dns-tcp", Protocol.TCP))
+    ports = (
+        ContainerPort(DNS_PORT, "dns", Protocol.UDP),
+        ContainerPort(DNS_PORT, "dns-tcp", Protocol.TCP),
+    )
     template = Pod(
         namespace="kube-system",
         name="coredns",

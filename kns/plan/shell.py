@@ -7,6 +7,7 @@ from shlex import quote
 from typing import assert_never
 
 from kns.addresses import IPFamily
+from kns.plan.here_document import fed
 from kns.plan.ops import (
     Add,
     Change,
@@ -255,12 +256,12 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
                 # refused where it is there already
                 yield f"{netns} nfacct add {quote(name)} 2>/dev/null || true"
             text = iptables.restore_text(op.changes)
-            yield _fed(f"{netns} {program} -w 5 --noflush --counters", text)
+            yield fed(f"{netns} {program} -w 5 --noflush --counters", text)
         case RestoreIpsets():
-            yield _fed(f"{netns} ipset restore", op.text)
+            yield fed(f"{netns} ipset restore", op.text)
         case LoadNft():
             change = nft.change(op.observed, op.desired)
-            yield _fed(f"{netns} nft -f -", change.whole)
+            yield fed(f"{netns} nft -f -", change.whole)
         case SetVirtualServers():
             if op.timeouts != IpvsTimeouts():
                 yield f"{netns} {ipvs.timeouts_command(op.timeouts)}"
@@ -280,20 +281,6 @@ def _conntrack_commands(op: CleanConntrack) -> Iterator[str]:
         where = f"--orig-dst {flow.address} " if flow.address is not None else ""
         delete = f"conntrack -D -p udp {where}--orig-port-dst {flow.port}"
         yield f"ip netns exec {quote(op.netns)} {delete} 2>/dev/null || true"
-
-
-def _fed(command: str, text: str) -> str:
-    end = "END"
-    while end in text.splitlines():  # a here-document ends at the first such line
-        end += "_"
-    return f"{command} <<'{end}'\n{text}{end}"
-
-
-def write_file(path: str, text: str) -> str:
-    """The command that writes a file."""
-    if not text.endswith("\n"):  # a here-document always does
-        return f"printf %s {quote(text)} >{quote(path)}"
-    return _fed(f"cat >{quote(path)}", text)
 
 
 # -- words -----------------------------------------------------------------------------------------

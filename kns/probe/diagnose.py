@@ -13,7 +13,7 @@ from itertools import product
 
 from kns.cluster.ingress import why_unserved
 from kns.cluster.model import Cluster
-from kns.kinds.common import Protocol
+from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy
 from kns.probe.addresses import in_url
@@ -23,7 +23,6 @@ from kns.probe.model import Attempt
 from kns.probe.target import Target
 from kns.probe.theory import theory
 from kns.promise.balancer import balancer_mode
-from kns.promise.discovery import DNS_PORT
 from kns.promise.endpoints import has_dns
 from kns.promise.facts import proxy_facts
 from kns.promise.flow import DROPPED, Flow, Frontend, FrontendKind, Outcome, Promise, Stage, Stop

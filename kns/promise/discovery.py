@@ -14,7 +14,7 @@ from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import serves_host
 from kns.cluster.model import Cluster
 from kns.cluster.podfiles import pod_hostname
-from kns.kinds.common import Protocol
+from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.endpointslice import EndpointPort
 from kns.kinds.pod import DNSConfig, Pod
 from kns.kinds.service import Service, ServiceType
@@ -38,7 +38,6 @@ from kns.promise.sampling import spread
 
 NAMES = "name-resolution"
 ENVIRONMENT = "environment"
-DNS_PORT = 53
 #: pairs of a namespace and a service that are tried in every legal form
 PAIRS_MAX = 100
 #: pods whose variables are looked at

@@ -23,10 +23,10 @@ from collections.abc import Callable, Sequence
 
 from kns.addresses import IPAddress
 from kns.kernel import netns
+from kns.kinds.common import DNS_PORT
 
 #: a question that nobody answered for so long is SERVFAIL; all upstream servers together
 TIMEOUT = 2.0
-PORT = 53
 #: linux/in.h and in6.h; Python's socket module has no names for them
 _RECVERR = {
     socket.AF_INET: (socket.IPPROTO_IP, 11),
@@ -54,7 +54,7 @@ class Forwarder:
         name: str,
         servers: Callable[[], Sequence[IPAddress]],
         *,
-        port: int = PORT,
+        port: int = DNS_PORT,
         timeout: float = TIMEOUT,
     ) -> None:
         self._netns = name

@@ -28,6 +28,7 @@ import dns.rdatatype
 from kns.cluster.podfiles import ResolvConf
 from kns.cluster.records import Record
 from kns.kernel import netns
+from kns.kinds.common import DNS_PORT
 from kns.probe.ask.dns_model import (
     DNSQuery,
     DNSTrace,
@@ -38,7 +39,6 @@ from kns.probe.ask.dns_model import (
 )
 
 ADDRESS_TYPES = ("A", "AAAA")
-DNS_PORT = 53
 #: seconds for a name, however often the C library would go on to ask servers that are silent
 LIMIT = 6.0
 #: with these a server has answered; after any other code the next one is asked (res_send.c)
