@@ -20,6 +20,7 @@ from kns.engine import api_access
 from kns.engine.labs import agent_pid
 from kns.engine.orders import Order, Refused, decode_answer, encode
 from kns.engine.private import ensure_folder
+from kns.engine.process_records import EXEC_MARKER
 from kns.errors import ApplyError, CancelledError
 from kns.kernel import processes
 from kns.kernel.processes import Context
@@ -53,11 +54,16 @@ def start(lab: str) -> processes.Process:
         return processes.spawn(
             # -P: not from the folder in which root happens to be, which may be anybody's
             [sys.executable, "-P", "-m", "kns.agent", lab],
-            context=Context(names.fabric_netns(lab), folder="/"),
+            context=Context(names.fabric_netns(lab), folder="/", env=_own_environment()),
             stdin=api,
             stdout=log,
             stderr=log,
         )
+
+
+def _own_environment() -> dict[str, str]:
+    """Ours, but for the name of the lab in which somebody may have called us."""
+    return {name: value for name, value in os.environ.items() if name != EXEC_MARKER}
 
 
 def end(lab: str) -> None:

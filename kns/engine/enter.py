@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -18,6 +19,7 @@ from kns.compile.names import (
 from kns.engine import accounts, etc
 from kns.engine.environment import of_container, read_service_variables
 from kns.engine.labs import RunningLab
+from kns.engine.process_records import EXEC_MARKER
 from kns.errors import UsageError
 from kns.kernel import processes
 from kns.kernel.processes import Context
@@ -50,8 +52,9 @@ def require_program(program: str) -> None:
 
 
 def context_of(lab: RunningLab, place: Place, container: str | None = None) -> Context:
-    """Netns, files and hostname; in a pod also the environment of one of its containers.
+    """Netns, files, hostname and environment; in a pod that of one of its containers.
 
+    With the marker by which `down` finds what a program leaves behind, wherever that has gone.
     UsageError if the place has no such container.
     """
     if isinstance(place, Pod):
@@ -59,11 +62,12 @@ def context_of(lab: RunningLab, place: Place, container: str | None = None) -> C
     name = FABRIC if place is None else place.name
     if container is not None:
         raise UsageError(f"{name} is no pod and has no containers", hint="leave out -c")
+    env = {**os.environ, EXEC_MARKER: lab.name}
     if place is None:
-        return Context(netns=fabric_netns(lab.name), hostname=name)
+        return Context(netns=fabric_netns(lab.name), hostname=name, env=env)
     of = netns_of_node if isinstance(place, Node) else netns_of_internet
     netns = of(lab.name, name)
-    return Context(netns=netns, etc=etc.folder(lab.paths, netns), hostname=name)
+    return Context(netns=netns, etc=etc.folder(lab.paths, netns), hostname=name, env=env)
 
 
 def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Context:
@@ -71,9 +75,10 @@ def _pod_context(lab: RunningLab, pod: Pod, container: Container | None) -> Cont
     folder = etc.folder(lab.paths, netns_of_pod(lab.name, pod.namespace, pod.name))
     hostname = pod_hostname(pod)
     own = [(variable.name, variable.value) for variable in container.env] if container else []
-    env = of_container(read_service_variables(folder), own, hostname=hostname)
+    given = of_container(read_service_variables(folder), own, hostname=hostname)
+    env = {**dict(given), EXEC_MARKER: lab.name}
     run = accounts.files(lab.paths, account_of(lab.cluster, pod))
-    return Context(netns=netns, etc=folder, hostname=hostname, env=dict(env), run=run)
+    return Context(netns=netns, etc=folder, hostname=hostname, env=env, run=run)
 
 
 def find_container(pod: Pod, name: str | None) -> Container | None:

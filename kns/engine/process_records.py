@@ -21,6 +21,8 @@ from kns.engine.environment import of_container
 MARKER = "KNS_CONTAINER"
 #: tells a program that has changed from one that may stay
 DIGEST_MARKER = "KNS_CONTAINER_DIGEST"
+#: the lab in which somebody runs a program of their own (`kns exec`, `kubectl exec`, a probe)
+EXEC_MARKER = "KNS_EXEC"
 RECORD_SUFFIX = ".process"
 
 
@@ -46,15 +48,17 @@ def variables(program: Program, services: Variables) -> Variables:
 
 
 def pids_of(lab: str) -> Iterator[int]:
-    """The pids of the lab's programs that bear its name, wherever they have gone.
+    """The pids of programs in the lab that bear its name, wherever they have gone.
 
-    Only in our own pid namespace: another may have a lab of that name.
+    What they start bears it, too, unless it is started without its environment. Only in our own
+    pid namespace: another may have a lab of that name.
     """
-    mark = f"\0{MARKER}={lab}/".encode()
+    marks = (f"\0{MARKER}={lab}/".encode(), f"\0{EXEC_MARKER}={lab}\0".encode())
     own = Path("/proc/self/ns/pid").stat().st_ino
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            is_marked = mark in b"\0" + (folder / "environ").read_bytes()
+            variables_of_it = b"\0" + (folder / "environ").read_bytes()
+            is_marked = any(mark in variables_of_it for mark in marks)
             if is_marked and (folder / "ns/pid").stat().st_ino == own:
                 yield int(folder.name)
 

@@ -167,6 +167,26 @@ def test_down_ends_a_program_that_left_its_netns(tmp_path: Path) -> None:
     assert sleepers() == set()
 
 
+@pytest.mark.parametrize("place", ["pod1", "node1", "fabric"])
+def test_down_ends_what_an_exec_has_left_behind_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """In a session and a netns of its own, its parent gone; but not who was called from there."""
+    path = write_lab(tmp_path, small_lab(LAB))
+    with monkeypatch.context() as inside:
+        inside.setenv(process_records.EXEC_MARKER, "another")
+        up(path)
+    assert set(process_records.pids_of("another")) == set()
+    leave = "setsid unshare --net sleep 987654 </dev/null >/dev/null 2>&1 &"
+    assert kns("exec", place, "--", "sh", "-c", leave).returncode == 0
+    deadline = time.monotonic() + 60
+    while not sleepers() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(sleepers()) == 1
+    down(LAB)
+    assert sleepers() == set()
+
+
 def sleepers() -> set[int]:
     """The processes that sleep so long."""
     pids = {int(path.name) for path in Path("/proc").glob("[0-9]*")}

@@ -29,6 +29,7 @@ from kns.compile.paths import LabPaths
 from kns.compile.programs.program import is_program, own_variables
 from kns.engine import accounts, etc
 from kns.engine.environment import of_container, read_service_variables
+from kns.engine.process_records import EXEC_MARKER
 from kns.errors import UsageError
 from kns.kernel.processes import Context
 from kns.kinds.lifecycle import HookAction, ProbeAction
@@ -157,7 +158,8 @@ class Kubelet:
         )
         run = accounts.files(self._paths, account_of(cluster, pod))
         netns = names.netns_with(cluster.name, pod)
-        return Context(netns, folder, hostname, variables, run=run)
+        env = {**variables, EXEC_MARKER: cluster.name}
+        return Context(netns, folder, hostname, env, run=run)
 
     # -- ends --------------------------------------------------------------------------------------
 
