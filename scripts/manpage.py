@@ -23,9 +23,14 @@ def main() -> None:
     """Write the page to the file named on the command line."""
     target = Path(sys.argv[1])
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(page())
+
+
+def page() -> bytes:
+    """The page in troff; docutils.utils.SystemMessage if the source has a fault."""
     options = {"input_encoding": "unicode", "halt_level": 2, "report_level": 2}
-    page: bytes = publish_string(source(), writer="manpage", settings_overrides=options)
-    target.write_bytes(page)
+    made: bytes = publish_string(source(), writer="manpage", settings_overrides=options)
+    return made
 
 
 def source() -> str:
@@ -40,7 +45,7 @@ def source() -> str:
         *heading("Synopsis"),
         *("**kns** [*OPTIONS*] *COMMAND* [*ARGS*]...", ""),
         *heading("Commands"),
-        *commands(context),
+        *commands(kns, context),
         *heading("Examples"),
         *literal(examples.partition("\n\n")[0]),
         *heading("Names and exit status"),
@@ -56,19 +61,21 @@ def source() -> str:
     return "\n".join(lines)
 
 
-def commands(parent: click.Context) -> Iterator[str]:
-    """Each command: how it is called, what it does, its options."""
-    for name in kns.list_commands(parent):
-        command = kns.get_command(parent, name)
-        assert command is not None  # noqa: S101 - the registry's names are commands
+def commands(group: click.Group, parent: click.Context) -> Iterator[str]:
+    """How each command is called, what it does, its options; of groups in the group, too."""
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
+        assert command is not None  # noqa: S101 - the group has listed it
         context = click.Context(command, info_name=name, parent=parent)
         pieces = " ".join(command.collect_usage_pieces(context))
-        yield from heading(f"kns {escaped(name)} {escaped(pieces)}", "~")
+        yield from heading(f"{escaped(context.command_path)} {escaped(pieces)}", "~")
         yield from description(command.help or "")
         for option in command.params:
             record = option.get_help_record(context)
             if record is not None and record[1]:
                 yield from (escaped(record[0]), f"    {escaped(record[1])}", "")
+        if isinstance(command, click.Group):
+            yield from commands(command, context)
 
 
 def description(text: str) -> Iterator[str]:
@@ -86,8 +93,8 @@ def literal(text: str) -> Iterator[str]:
 
 
 def heading(text: str, line: str = "=") -> tuple[str, ...]:
-    """A section's heading."""
-    return text, line * 100, ""
+    """A section's heading; a line shorter than the text is an error."""
+    return text, line * len(text), ""
 
 
 def escaped(text: str) -> str:

@@ -50,7 +50,7 @@ def _complete_kind(
     "kind",
     callback=_kind_named,
     shell_complete=_complete_kind,
-    metavar="|".join((*ListedKind, "lab")),
+    metavar="KIND",
 )
 @click.argument("names", nargs=-1)
 @namespace_option
@@ -69,6 +69,9 @@ def command(  # noqa: PLR0913 - one parameter an option
     lab: str | None,
 ) -> None:
     """List the lab's objects in kubectl's columns, or as Kubernetes objects.
+
+    KIND is kubectl's word for one: pods, services (or svc), endpoints, deployments, events and
+    so on; or lab, for all of it.
 
     \b
       kns get pods -o wide
