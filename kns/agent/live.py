@@ -87,6 +87,8 @@ class Live:
         self._journal = Journal(paths)
         self._assembler = Assembler()
         self._applied: Applied | None = None
+        #: the cluster of the snapshot, as far as it was saved here
+        self._kept: Cluster | None = None
         self._leases = Leases()
         self._options = labs.ModeOptions()
         self._task: asyncio.Task[None] | None = None
@@ -254,7 +256,7 @@ class Live:
                     await self._round()
                     continue
                 version = self.store.version
-                await loop.run_in_executor(self._worker, self._renew_snapshot)
+                await loop.run_in_executor(self._worker, self._keep_snapshot)
                 if self.store.version == version and not self._effective:
                     break
         except _SupersededError:
@@ -271,11 +273,15 @@ class Live:
         if again < math.inf:
             self._plan(max(0.0, again - time.time()))
 
-    def _renew_snapshot(self) -> None:
+    def _keep_snapshot(self) -> None:
         """In the worker: the applied cluster is what the files lead to."""
         with contextlib.suppress(LockedError), locked(self._paths, patience=0):
-            if self._journal.is_current:
-                snapshot.renew(self._paths)
+            if self._journal.is_current and self.cluster is not None:
+                if self.cluster == self._kept:
+                    snapshot.renew(self._paths)
+                else:
+                    snapshot.save(self._paths, self.cluster)
+                    self._kept = self.cluster
 
     # -- one round ---------------------------------------------------------------------------------
 

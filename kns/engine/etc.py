@@ -12,6 +12,7 @@ import json
 import shutil
 import threading
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kns.cluster.environment import service_environment
@@ -29,13 +30,24 @@ ENV = "env"
 Files = Mapping[str, str]
 
 
-def write(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written down last, and of which cluster."""
+
+    cluster: Cluster
+    files: Mapping[str, Files]
+
+
+def write(
+    cluster: Cluster, paths: LabPaths, new: Collection[str], last: Written | None = None
+) -> Written:
     """Write down the files of every netns, and bring what is unpacked up to date.
 
     A pod keeps the service variables of the moment in which it was made, as a container does:
-    only those whose netns is `new`, or which have none yet, get the ones of now.
+    only those whose netns is `new`, or which have none yet, get the ones of now. Of what was
+    written `last`, if that is known, nothing is read and only what has changed since is made.
     """
-    before = _read(paths)
+    before = _read(paths) if last is None else last.files
     kept = {
         name: files[ENV]
         for pod in cluster.pods
@@ -43,26 +55,50 @@ def write(cluster: Cluster, paths: LabPaths, new: Collection[str]) -> None:
         for name in (names.netns_of_pod(cluster.name, pod.namespace, pod.name),)
         if (files := (before or {}).get(name)) is not None and ENV in files
     }
-    wanted = desired(cluster, kept)
+    wanted = desired(cluster, kept, last)
     if wanted != before:
         write_private(paths.etc_file, _packed(wanted))
-    _refresh(paths, wanted)
+    if last is None:
+        _refresh(paths, wanted)
+    elif wanted != before:
+        _refresh(paths, wanted, last.files)
+    return Written(cluster, wanted)
 
 
-def desired(cluster: Cluster, kept: Mapping[str, str]) -> dict[str, Files]:
+def desired(
+    cluster: Cluster, kept: Mapping[str, str], last: Written | None = None
+) -> dict[str, Files]:
     """The files of every netns. `kept`: the `env` files of pods that are not made anew."""
     environments: dict[tuple[str, bool], str] = {}
+    same = _same_pods(cluster, last)
+    sound = {text for text in set(kept.values()) if variables_in(text) is not None}
     wanted = dict(_host_files(cluster))
     for pod in cluster.pods:
         netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
         env = kept.get(netns)
-        if env is None or variables_in(env) is None:
+        if env is None or env not in sound:
             key = (pod.namespace, pod.enable_service_links)
             if key not in environments:
                 environments[key] = json.dumps(service_environment(cluster, pod))
             env = environments[key]
-        wanted[netns] = {**pod_files(cluster, pod), ENV: env}
+        files = same.get(netns) or pod_files(cluster, pod)
+        wanted[netns] = files if files.get(ENV) == env else {**files, ENV: env}
     return wanted
+
+
+def _same_pods(cluster: Cluster, last: Written | None) -> dict[str, Files]:
+    """The files of the pods, by netns, of which nothing has changed."""
+    if last is None:
+        return {}
+    old = last.cluster
+    if (old.network, old.nodes, old.internet) != (cluster.network, cluster.nodes, cluster.internet):
+        return {}
+    found = {}
+    for pod in cluster.pods:
+        netns = names.netns_of_pod(cluster.name, pod.namespace, pod.name)
+        if netns in last.files and old.pod(pod.namespace, pod.name) == pod:
+            found[netns] = last.files[netns]
+    return found
 
 
 def folder(paths: LabPaths, netns: str) -> Path | None:
@@ -115,13 +151,20 @@ def _read(paths: LabPaths) -> dict[str, Files] | None:
 # -- folders ---------------------------------------------------------------------------------------
 
 
-def _refresh(paths: LabPaths, wanted: Mapping[str, Files]) -> None:
-    """Rewrite what is unpacked and says something else; remove the folders of netns that go."""
+def _refresh(
+    paths: LabPaths, wanted: Mapping[str, Files], last: Mapping[str, Files] | None = None
+) -> None:
+    """Rewrite what is unpacked and says something else; remove the folders of netns that go.
+
+    What is as it was written `last` is not looked at.
+    """
     if not paths.etc.is_dir():
         return
     for path in paths.etc.iterdir():
         if path.name not in wanted:
             shutil.rmtree(path, ignore_errors=True)
+            continue
+        if last is not None and wanted[path.name] == last.get(path.name):
             continue
         for name, text in wanted[path.name].items():
             if not (path / name).exists() or (path / name).read_bytes() != text.encode():

@@ -24,23 +24,30 @@ from kns.errors import ApplyError
 from kns.kernel.apply import apply
 from kns.kernel.observe import interests, link_indexes, observe
 from kns.plan.diff import plan
-from kns.plan.ops import CreateNetns, Op
+from kns.plan.ops import Add, CreateNetns, Op, RuleOp, VethPair
 from kns.state.model import HostState
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was applied last: the cluster, its state in the kernel, and the links' ifindexes."""
+    """What was applied last: the cluster, its state in the kernel, and the links' ifindexes.
+
+    `written`: what its netns find in their files; None if nobody has looked yet.
+    """
 
     cluster: Cluster
     host: HostState
     indexes: Mapping[str, Mapping[str, int]]
+    written: etc.Written | None = None
 
 
-def write_down(paths: LabPaths, cluster: Cluster, new: Collection[str]) -> None:
+def write_down(
+    paths: LabPaths, cluster: Cluster, new: Collection[str], last: etc.Written | None = None
+) -> etc.Written:
     """What the lab's netns find in their files, before they are there. `new`: those to come."""
-    etc.write(cluster, paths, new)
+    written = etc.write(cluster, paths, new, last)
     certificates.ensure(cluster, paths)
+    return written
 
 
 def created_netns(ops: Collection[Op]) -> frozenset[str]:
@@ -58,18 +65,21 @@ def reconcile(
 ) -> tuple[Applied, tuple[Op, ...]]:
     """Make the lab, whose lock is held, what the cluster says; the ops that it took.
 
+    The snapshot of the cluster before goes; that of this one is the caller's to save, in time.
     Raises PlatformError, or ApplyError if the kernel refuses what a second look asks for.
     """
     host = compile_host(cluster, (before.cluster, before.host))
-    ops, concerned = _changes(host, before.host)
+    ops = _changes(host, before.host)
     certificates.check(cluster)
     if ops:
         platform.require(host, cluster)
+    snapshot.forget(paths)
     files.write_leases(paths, leases)
-    write_down(paths, cluster, created_netns(ops))
+    written = write_down(paths, cluster, created_netns(ops), before.written)
     indexes: dict[str, Mapping[str, int]] = dict(before.indexes)
     if ops:
-        indexes.update(link_indexes(name for name in concerned if name in indexes))
+        relinked = _relinked(ops)
+        indexes.update(link_indexes(name for name in relinked if name in indexes))
         try:
             apply(ops, indexes)
         except ApplyError as error:
@@ -77,16 +87,15 @@ def reconcile(
             ops = (*ops, *_mend(host, cluster))
             indexes.update(link_indexes(lab_netns(cluster.name)))
         else:
-            indexes.update(link_indexes(concerned))
-        stale.forget_neighbors(host, ops)
+            indexes.update(link_indexes(relinked))
+        stale.forget_neighbors(before.host, host, ops)
         kept = _names(host)
         indexes = {name: found for name, found in indexes.items() if name in kept}
-    snapshot.save(paths, cluster)
-    return Applied(cluster, host, indexes), ops
+    return Applied(cluster, host, indexes, written), ops
 
 
-def _changes(host: HostState, before: HostState) -> tuple[tuple[Op, ...], tuple[str, ...]]:
-    """The ops between two states, and the netns that are there after them and concerned."""
+def _changes(host: HostState, before: HostState) -> tuple[Op, ...]:
+    """The ops between two states."""
     old = {space.name: space for space in before.netns}
     wanted = tuple(space for space in host.netns if old.get(space.name) != space)
     kept = _names(host)
@@ -94,7 +103,14 @@ def _changes(host: HostState, before: HostState) -> tuple[tuple[Op, ...], tuple[
     found = tuple(
         space for space in before.netns if space.name in names_of or space.name not in kept
     )
-    return plan(HostState(wanted), HostState(found)), tuple(names_of)
+    return plan(HostState(wanted), HostState(found))
+
+
+def _relinked(ops: Collection[Op]) -> frozenset[str]:
+    """The netns with whose links ops have to do: a dump of a node with its pods is dear."""
+    names = {op.netns for op in ops if not isinstance(op, RuleOp)}
+    pairs = (op.item for op in ops if isinstance(op, Add) and isinstance(op.item, VethPair))
+    return frozenset(names.union(pair.peer_netns for pair in pairs))
 
 
 def _names(host: HostState) -> frozenset[str]:

@@ -41,6 +41,11 @@ def renew(paths: LabPaths) -> None:
         file.write(_digest(paths).encode("ascii"))
 
 
+def forget(paths: LabPaths) -> None:
+    """Have none: the lab is about to be another one."""
+    paths.snapshot.unlink(missing_ok=True)
+
+
 def restore(paths: LabPaths) -> Cluster | None:
     """The cluster of the lab's files, if they are as they were when it was saved.
 

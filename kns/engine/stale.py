@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from kns.kernel import neighbors, netns
 from kns.plan.ops import CreateNetns, DeleteNetns, LinkOp, Op
-from kns.state.model import HostState
+from kns.state.model import HostState, Link, Netns
 
 
-def forget_neighbors(state: HostState, ops: Sequence[Op]) -> None:
-    """Have every netns ask anew who has an address, if links or addresses have changed.
+def forget_neighbors(before: HostState, state: HostState, ops: Sequence[Op]) -> None:
+    """Have every netns ask anew who has an address, if links or addresses beside it have changed.
 
     A node or pod that was made anew has another MAC address behind the old IP address. Who still
     has the old one in its neighbor table sends into the void until it probes again: 47 to 53
     seconds (gc_stale_time, and its probes).
     """
-    if any(isinstance(op, CreateNetns | DeleteNetns | LinkOp) for op in ops):
-        netns.in_thread(neighbors.forget, tuple(space.name for space in state.netns))
+    changed = {op.netns for op in ops if isinstance(op, CreateNetns | DeleteNetns | LinkOp)}
+    asking = _neighborhood(before, changed) | _neighborhood(state, changed)
+    present = tuple(space.name for space in state.netns if space.name in asking)
+    if present:
+        netns.in_thread(neighbors.forget, present)
+
+
+def _neighborhood(state: HostState, changed: set[str]) -> set[str]:
+    """The netns, and who has a cable to them or is on a bridge with them."""
+    spaces = {space.name: space for space in state.netns}
+    found = set(changed)
+    for name in changed & spaces.keys():
+        for link in spaces[name].links:
+            if link.peer is not None:
+                found.add(link.peer.netns)
+                found.update(_on_its_bridge(spaces, link))
+    return found
+
+
+def _on_its_bridge(spaces: Mapping[str, Netns], link: Link) -> Iterator[str]:
+    """Who else is on the bridge that the far end of a veth is a port of."""
+    if link.peer is None or link.peer.netns not in spaces:
+        return
+    links = spaces[link.peer.netns].links
+    master = next((far.master for far in links if far.name == link.peer.name), "")
+    if master:
+        yield from (far.peer.netns for far in links if far.peer and far.master == master)

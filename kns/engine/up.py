@@ -261,7 +261,7 @@ def _converge(
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
                 _settle(desired, report)
-                stale.forget_neighbors(desired.state.host, ops)
+                stale.forget_neighbors(before.state, desired.state.host, ops)
             served = _serve(starter, report, desired, cancelled)
             _check(cancelled)
         except BaseException:

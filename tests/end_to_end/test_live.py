@@ -434,13 +434,13 @@ def test_what_comes_while_a_round_ends_is_carried_out(
         loop = asyncio.get_running_loop()
         first = [pod("pod9", "node1", app="a")]
 
-        def renew(_paths: LabPaths) -> None:
+        def save(_paths: LabPaths, _cluster: Cluster) -> None:
             """Something is written in the last moment."""
             while first:
                 loop.call_soon_threadsafe(live.store.create, POD, first.pop())
                 time.sleep(0.1)
 
-        monkeypatch.setattr(snapshot, "renew", renew)
+        monkeypatch.setattr(snapshot, "save", save)
         live.store.create(SERVICE, service("fresh"))
         await asyncio.wait_for(live.settled(), PATIENCE)
         assert len(endpoints(live, "svc-a")) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -74,6 +75,43 @@ def test_what_is_unpacked_follows_the_cluster_and_goes_with_its_pod(lab: LabPath
     assert "renamed" in unpacked(lab)["hosts"]
     etc.write(replace(CLUSTER, pods=()), lab, ())
     assert list(lab.etc.iterdir()) == []
+
+
+def test_what_was_written_last_need_not_be_read(lab: LabPaths) -> None:
+    """The same files come of it as without, for a changed pod, a new one and one that goes."""
+    last = etc.write(CLUSTER, lab, ())
+    unpacked(lab)
+    first, second = CLUSTER.pods[:2]
+    host = replace(second, name="host", host_network=True)
+    later = replace(
+        CLUSTER,
+        pods=(replace(first, hostname="renamed"), host, replace(second, name="other")),
+        services=(*CLUSTER.services, SERVICE),
+    )
+    new = (f"kns.{CLUSTER.name}.other",)
+    text = lab.etc_file.read_text()
+    etc.write(later, lab, new)
+    expected = lab.etc_file.read_text()
+    lab.etc_file.write_text(text)
+    shutil.rmtree(lab.etc)
+    etc.folder(lab, POD)
+    made = etc.write(later, lab, new, last)
+    assert lab.etc_file.read_text() == expected
+    assert "renamed" in unpacked(lab)["hosts"]
+    assert made == etc.Written(later, etc.desired(later, {POD: last.files[POD][etc.ENV]}))
+    assert etc.write(replace(later, pods=()), lab, (), made).files.keys() < made.files.keys()
+    assert list(lab.etc.iterdir()) == []
+
+
+def test_files_of_a_pod_that_is_as_it_was_are_taken_over(lab: LabPaths) -> None:
+    last = etc.write(CLUSTER, lab, ())
+    first, *others = CLUSTER.pods
+    later = replace(CLUSTER, pods=(replace(first, hostname="renamed"), *others))
+    made = etc.write(later, lab, (), last)
+    taken = {name for name, files in made.files.items() if files is last.files.get(name)}
+    names = {f"kns.{CLUSTER.name}.{pod.name}" for pod in others}
+    assert taken == names
+    assert etc.write(CLUSTER, lab, (), made).files == last.files
 
 
 def test_damaged_file_is_written_anew(lab: LabPaths) -> None:
