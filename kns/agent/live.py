@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from kns.agent.controllers.run import Controllers
@@ -35,6 +35,7 @@ from kns.agent.store import ChangeType, ObjectChange, Store, StoreError
 from kns.agent.strategy import UpdatePart
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
+from kns.cluster.sharing import sharing
 from kns.compile.paths import LabPaths
 from kns.engine import files, labs, reconcile, snapshot
 from kns.engine.fitting import REFUSALS, fit, message_of, reborn_pods, replaced, words_of
@@ -332,13 +333,10 @@ class Live:
                 raise _SupersededError
             found = fit(objects, suspects, self._taken, self._resolve)
             assembled, loaded = found.made
-            is_same = loaded.cluster == before.cluster and loaded.leases == self._leases
-            if is_same:
-                applied = replace(before, cluster=loaded.cluster)
-            else:
-                applied, _ops = reconcile.reconcile(
-                    self._paths, before, loaded.cluster, loaded.leases
-                )
+            cluster, applied = sharing(loaded.cluster, before.cluster), before
+            is_same = cluster is before.cluster and loaded.leases == self._leases
+            if not is_same:
+                applied, _ops = reconcile.reconcile(self._paths, before, cluster, loaded.leases)
             return _Round(
                 assembled, applied, loaded.leases, not is_same, found.objects, found.refused
             )

@@ -15,7 +15,7 @@ faults               what links do to packets on purpose       faults.py
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from kns.cluster.model import Cluster
@@ -30,6 +30,7 @@ from kns.compile.podnetwork.by_mode import pod_network
 from kns.compile.pods import bridge_on_node, compile_pod, has_fixed_neighbors
 from kns.compile.programs.program import Program
 from kns.compile.programs.programs import programs
+from kns.compile.proxy.base import ProxyRules
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.release import deletes_udp_of_deleted
 from kns.compile.proxy.udp_flows import udp_flows
@@ -47,25 +48,41 @@ class LabState:
     programs: tuple[Program, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledHost:
+    """A cluster's state in the kernel, and what the next one can be made from.
+
+    `rules`: kube-proxy's, by node.
+    """
+
+    cluster: Cluster
+    host: HostState
+    rules: Mapping[str, ProxyRules]
+
+
 def compile_lab(cluster: Cluster) -> LabState:
     """The desired state of a lab."""
     return LabState(compile_host(cluster), listeners(cluster), programs(cluster))
 
 
-def compile_host(cluster: Cluster, before: tuple[Cluster, HostState] | None = None) -> HostState:
-    """The kernel's part of it: fabric, nodes, internet hosts, pods.
+def compile_host(cluster: Cluster) -> HostState:
+    """The kernel's part of it: fabric, nodes, internet hosts, pods."""
+    return recompile_host(cluster, None).host
 
-    `before`: another cluster and its state, of which the pods that are the same are taken.
-    """
+
+def recompile_host(cluster: Cluster, before: CompiledHost | None) -> CompiledHost:
+    """The same; pods that are as they were `before`, and rules of Services, are taken over."""
     nodes = {node.name: node for node in cluster.nodes}
     same = _same_pods(cluster, before)
-    pods: dict[str, list[Pod]] = {name: [] for name in nodes}
-    for pod in cluster.pods:
-        pods[pod.node].append(pod)
+    old = {} if before is None else before.rules
+    made = {
+        name: _compile_node(cluster, node, cluster.pods_on(name), old.get(name))
+        for name, node in nodes.items()
+    }
     state = HostState(
         (
             compile_fabric(cluster),
-            *(compile_node(cluster, node, tuple(pods[name])) for name, node in nodes.items()),
+            *(space for space, _rules in made.values()),
             *(compile_internet_host(cluster, host) for host in cluster.internet),
             *load_balancer.hosts(cluster),
             *(
@@ -75,14 +92,15 @@ def compile_host(cluster: Cluster, before: tuple[Cluster, HostState] | None = No
             ),
         )
     )
-    return with_faults(cluster, state)
+    rules = {name: rules for name, (_space, rules) in made.items()}
+    return CompiledHost(cluster, with_faults(cluster, state), rules)
 
 
-def _same_pods(cluster: Cluster, before: tuple[Cluster, HostState] | None) -> dict[str, Netns]:
+def _same_pods(cluster: Cluster, before: CompiledHost | None) -> dict[str, Netns]:
     """The netns of the pods, by full name, that are where they were, with the same addresses."""
     if before is None:
         return {}
-    old, host = before
+    old, host = before.cluster, before.host
     if (old.network, old.nodes, has_fixed_neighbors(old)) != (
         cluster.network, cluster.nodes, has_fixed_neighbors(cluster)
     ):  # fmt: skip
@@ -100,25 +118,31 @@ def _same_pods(cluster: Cluster, before: tuple[Cluster, HostState] | None) -> di
 
 def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
     """Everything in a node's netns; `pods` are those on this node."""
-    (netns,) = joined(_fragments(cluster, node, pods))
-    return netns
+    return _compile_node(cluster, node, pods, None)[0]
 
 
-def _fragments(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Iterator[Netns]:
-    """What each concern adds to a node, in the order in which it is built."""
+def _compile_node(
+    cluster: Cluster, node: Node, pods: tuple[Pod, ...], before: ProxyRules | None
+) -> tuple[Netns, ProxyRules]:
+    """What each concern adds to a node, in the order in which it is built; of it kube-proxy's."""
     network = (
         bare_node(cluster, node),
         bridge_on_node(cluster, node, pods),
         pod_network(cluster.network.pod_network).on_node(cluster, node),
     )
-    yield from network
-    yield portmap.masquerade(cluster, node, pods)
-    yield _kube_proxy(cluster, _with_addresses(node, network))
-    yield egress.built_in_chains(cluster, node)
-    yield portmap.on_node(cluster, node, pods)
-    yield egress_gateway.on_node(cluster, node)
-    yield egress.on_node(cluster, node)
-    yield networkpolicy.on_node(cluster, node, pods)
+    rules = _kube_proxy(cluster, _with_addresses(node, network), before)
+    fragments = (
+        *network,
+        portmap.masquerade(cluster, node, pods),
+        rules.netns,
+        egress.built_in_chains(cluster, node),
+        portmap.on_node(cluster, node, pods),
+        egress_gateway.on_node(cluster, node),
+        egress.on_node(cluster, node),
+        networkpolicy.on_node(cluster, node, pods),
+    )
+    (netns,) = joined(fragments)
+    return netns, rules
 
 
 def _with_addresses(node: Node, network: Iterable[Netns]) -> Node:
@@ -128,12 +152,14 @@ def _with_addresses(node: Node, network: Iterable[Netns]) -> Node:
     return replace(node, host_addresses=tuple(ip for ip in found if ip not in node.addresses))
 
 
-def _kube_proxy(cluster: Cluster, node: Node) -> Netns:
+def _kube_proxy(cluster: Cluster, node: Node, before: ProxyRules | None) -> ProxyRules:
     name = names.netns_of_node(cluster.name, node.name)
     options = cluster.network.kube_proxy
     deleted_too = deletes_udp_of_deleted(options.version)
-    return replace(
-        proxy(options.mode).on_node(name, cluster, node, options),
+    rules = proxy(options.mode).on_node(name, cluster, node, options, before)
+    space = replace(
+        rules.netns,
         udp_flows=tuple(udp_flows(cluster, node)),
         virtual_networks=cluster.network.service_cidrs if deleted_too else (),
     )
+    return replace(rules, netns=space)

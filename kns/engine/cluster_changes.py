@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
-from kns.compile.lab import compile_host
+from kns.compile.lab import recompile_host
 from kns.compile.names import netns_of_node
 from kns.kinds.networking import ProxyMode
 from kns.kinds.pod import Pod
@@ -126,13 +126,13 @@ def _ready(cluster: Cluster) -> Mapping[tuple[str, IPAddress], tuple[tuple[int, 
 
 
 def _rules(before: Cluster, after: Cluster) -> Iterator[RuleChange]:
-    host = compile_host(before)
-    old, new = _by_name(host), _by_name(compile_host(after, (before, host)))
+    was = recompile_host(before, None)
+    old, new = _by_name(was.host), _by_name(recompile_host(after, was).host)
     for node in after.nodes:
         name = netns_of_node(after.name, node.name)
         if name in old and old[name] != new[name]:
-            was, now = Counter(_lines(old[name])), Counter(_lines(new[name]))
-            change = RuleChange(node.name, (now - was).total(), (was - now).total())
+            gone, come = Counter(_lines(old[name])), Counter(_lines(new[name]))
+            change = RuleChange(node.name, (come - gone).total(), (gone - come).total())
             if change.new or change.gone:
                 yield change
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
-from kns.compile.lab import compile_host
+from kns.compile.lab import CompiledHost, recompile_host
 from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
 from kns.engine import certificates, etc, files, platform, snapshot, stale
@@ -35,10 +35,14 @@ class Applied:
     `written`: what its netns find in their files; None if nobody has looked yet.
     """
 
-    cluster: Cluster
-    host: HostState
+    compiled: CompiledHost
     indexes: Mapping[str, Mapping[str, int]]
     written: etc.Written | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster."""
+        return self.compiled.cluster
 
 
 def write_down(
@@ -57,7 +61,7 @@ def created_netns(ops: Collection[Op]) -> frozenset[str]:
 
 def take_over(cluster: Cluster) -> Applied:
     """A lab as `up` has left it."""
-    return Applied(cluster, compile_host(cluster), link_indexes(lab_netns(cluster.name)))
+    return Applied(recompile_host(cluster, None), link_indexes(lab_netns(cluster.name)))
 
 
 def reconcile(
@@ -68,8 +72,9 @@ def reconcile(
     The snapshot of the cluster before goes; that of this one is the caller's to save, in time.
     Raises PlatformError, or ApplyError if the kernel refuses what a second look asks for.
     """
-    host = compile_host(cluster, (before.cluster, before.host))
-    ops = _changes(host, before.host)
+    compiled = recompile_host(cluster, before.compiled)
+    host, old = compiled.host, before.compiled.host
+    ops = _changes(host, old)
     certificates.check(cluster)
     if ops:
         platform.require(host, cluster)
@@ -88,10 +93,10 @@ def reconcile(
             indexes.update(link_indexes(lab_netns(cluster.name)))
         else:
             indexes.update(link_indexes(relinked))
-        stale.forget_neighbors(before.host, host, ops)
+        stale.forget_neighbors(old, host, ops)
         kept = _names(host)
         indexes = {name: found for name, found in indexes.items() if name in kept}
-    return Applied(cluster, host, indexes, written), ops
+    return Applied(compiled, indexes, written), ops
 
 
 def _changes(host: HostState, before: HostState) -> tuple[Op, ...]:

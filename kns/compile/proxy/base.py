@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from kns.addresses import IPFamily, IPNetwork
@@ -32,6 +33,17 @@ class Objects(Protocol):
         """The ranges of cluster IPs that ServiceCIDR objects name."""
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyRules:
+    """What kube-proxy adds to a node's netns.
+
+    `compilations`: what the next rules of the same node can be made from, if the mode keeps any.
+    """
+
+    netns: Netns
+    compilations: tuple[object, ...] = ()
+
+
 class Proxy(ABC):
     """A mode of kube-proxy; `options.version` is the release. Its objects have no state."""
 
@@ -53,8 +65,18 @@ class Proxy(ABC):
     DRAINS: ClassVar[bool] = False
 
     @abstractmethod
-    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
-        """What kube-proxy adds to the node's netns `name`, in both families."""
+    def on_node(
+        self,
+        name: str,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        before: ProxyRules | None = None,
+    ) -> ProxyRules:
+        """What kube-proxy adds to the node's netns `name`, in both families.
+
+        What is as it was is taken from the rules `before`, whatever node they were for.
+        """
 
     @abstractmethod
     def render(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from kns.addresses import IPFamily
-from kns.compile.proxy.base import Objects, Proxy, start_sysctls
+from kns.compile.proxy.base import Objects, Proxy, ProxyRules, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
 from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination, nfacct
@@ -127,20 +127,31 @@ class IptablesProxy(Proxy):
         ),
     )
 
-    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+    def on_node(
+        self,
+        name: str,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        before: ProxyRules | None = None,
+    ) -> ProxyRules:
         """The tables of both families, canary chains included."""
-        services, slices = objects.services, objects.endpoint_slices
+        made = tuple(
+            recompile(
+                Compilation(node, options, family, canaries=True).after(before),
+                objects.services,
+                objects.endpoint_slices,
+            )
+            for family in IPFamily
+        )
         localnet = localhost_node_ports(options, node, IPFamily.IPV4)
-        return Netns(
+        space = Netns(
             name,
             links=(),
             sysctls=start_sysctls(options, localnet=localnet),
-            iptables=tuple(
-                table
-                for family in IPFamily
-                for table in iptables_tables(services, slices, node, options, family, canaries=True)
-            ),
+            iptables=tuple(table for item in made for table in item.tables),
         )
+        return ProxyRules(space, made)
 
     def render(
         self,
@@ -204,6 +215,13 @@ class Compilation:
     canaries: bool
     parts: Mapping[tuple[str, str], Part] = field(default_factory=dict)
     tables: tuple[IptablesTable, ...] = ()
+
+    def after(self, before: ProxyRules | None) -> Compilation:
+        """The one of `before` that this one, which has no parts yet, goes on from; or this one."""
+        for old in () if before is None else before.compilations:
+            if isinstance(old, Compilation) and replace(old, parts={}, tables=()) == self:
+                return old
+        return self
 
 
 def recompile(

@@ -21,7 +21,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
 from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.compile import names
-from kns.compile.proxy.base import Objects, Proxy, start_sysctls
+from kns.compile.proxy.base import Objects, Proxy, ProxyRules, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, service_ports
 from kns.compile.proxy.ipvs_iptables import Blocked, Masquerading, ipvs_tables
 from kns.compile.proxy.ipvs_rules import IpvsRules
@@ -104,11 +104,18 @@ class IpvsProxy(Proxy):
     DRAINS = True
     OWN = RuleNames(ipset_prefix="KUBE-")
 
-    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+    def on_node(
+        self,
+        name: str,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        before: ProxyRules | None = None,  # noqa: ARG002 - this mode compiles all of it each time
+    ) -> ProxyRules:
         """Sets, tables, the dummy device and the virtual servers of both families."""
         rules = self._rules(objects, node, options, IPFamily)
         own = start_sysctls(options, strict_arp=options.ipvs.strict_arp)
-        return Netns(
+        space = Netns(
             name,
             links=tuple(
                 replace(link, mac=names.mac(f"{name}/{link.name}")) for link in rules.links
@@ -121,6 +128,7 @@ class IpvsProxy(Proxy):
             ipvs_timeouts=rules.timeouts,
             ipvs_exclude=options.ipvs.exclude_cidrs,
         )
+        return ProxyRules(space)
 
     def render(
         self,

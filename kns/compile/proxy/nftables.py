@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.compile.proxy.base import Objects, Proxy, start_sysctls
+from kns.compile.proxy.base import Objects, Proxy, ProxyRules, start_sysctls
 from kns.compile.proxy.endpoints import ports_of_service, slices_by_service
 from kns.compile.proxy.nftables_base import TABLE, TableDraft, base_table, local_traffic
 from kns.compile.proxy.nftables_port import add_service_port
@@ -76,10 +76,27 @@ class NftablesProxy(Proxy):
     )
     OWN = RuleNames(nft_tables=(TABLE,))
 
-    def on_node(self, name: str, objects: Objects, node: Node, options: KubeProxyOptions) -> Netns:
+    def on_node(
+        self,
+        name: str,
+        objects: Objects,
+        node: Node,
+        options: KubeProxyOptions,
+        before: ProxyRules | None = None,
+    ) -> ProxyRules:
         """The table `kube-proxy` of both families."""
-        tables = tuple(self._tables(objects, node, options, IPFamily))
-        return Netns(name, links=(), sysctls=start_sysctls(options), nftables=tables)
+        cidrs = objects.service_cidrs
+        made = tuple(
+            recompile(
+                NftCompilation(node, options, family, cidrs).after(before),
+                objects.services,
+                objects.endpoint_slices,
+            )
+            for family in IPFamily
+        )
+        tables = tuple(table for item in made for table in item.tables)
+        space = Netns(name, links=(), sysctls=start_sysctls(options), nftables=tables)
+        return ProxyRules(space, made)
 
     def render(
         self,
@@ -152,6 +169,13 @@ class NftCompilation:
     service_cidrs: tuple[IPNetwork, ...] = ()
     parts: Mapping[tuple[str, str], NftPart] = field(default_factory=dict)
     tables: tuple[NftTable, ...] = ()
+
+    def after(self, before: ProxyRules | None) -> NftCompilation:
+        """The one of `before` that this one, which has no parts yet, goes on from; or this one."""
+        for old in () if before is None else before.compilations:
+            if isinstance(old, NftCompilation) and replace(old, parts={}, tables=()) == self:
+                return old
+        return self
 
 
 def recompile(

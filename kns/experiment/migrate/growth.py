@@ -59,7 +59,7 @@ def node_rules(cluster: Cluster, setting: ProxySetting, node: Node) -> NodeRules
 
 def _compiled(cluster: Cluster, setting: ProxySetting, node: Node) -> Netns:
     options = setting.options(cluster.network.kube_proxy)
-    return proxy(setting.mode).on_node("node", cluster, node, options)
+    return proxy(setting.mode).on_node("node", cluster, node, options).netns
 
 
 def _busiest(cluster: Cluster) -> Service | None:

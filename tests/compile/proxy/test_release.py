@@ -89,7 +89,7 @@ def test_every_mode_has_an_object_that_knows_its_own_rules() -> None:
     for mine in proxies():
         for release in Release:
             options = KubeProxyOptions(mine.MODE, version=release)
-            space = mine.on_node("kns.t.node1", cluster, cluster.nodes[0], options)
+            space = mine.on_node("kns.t.node1", cluster, cluster.nodes[0], options).netns
             assert [other.MODE for other in proxies() if other.is_in(space)] == [mine.MODE]
 
 
