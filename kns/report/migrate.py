@@ -32,11 +32,8 @@ def migration_text(found: Migration, proofs: Sequence[Proof] = ()) -> str:
 def _proof(proof: Proof) -> Iterator[str]:
     held = len(proof.checks) - proof.failed
     yield f"tried in {proof.setting}: {held} of {len(proof.checks)} came out as said"
-    if proof.untried:
-        kinds = ", ".join(proof.untried)
-        yield from _wrapped(
-            f"not all tried, as no one flow of the lab shows it: {kinds}", "  ", "    "
-        )
+    for item in proof.untried:
+        yield from _wrapped(f"not all tried of {item.kind}: {item.reason}", "  ", "    ")
     for check in proof.checks:
         if not check.ok:
             yield from _wrapped(f"{check.id}: {check.actual}, not {check.expected}", "  ✗ ", "    ")
@@ -126,7 +123,10 @@ def migration_json(found: Migration, proofs: Sequence[Proof] = ()) -> dict[str, 
                 "setting": str(proof.setting),
                 "failed": proof.failed,
                 "checks": [check.to_json() for check in proof.checks],
-                "untried": [str(kind) for kind in proof.untried],
+                "untried": list(dict.fromkeys(str(item.kind) for item in proof.untried)),
+                "reasons": [
+                    {"kind": str(item.kind), "reason": item.reason} for item in proof.untried
+                ],
             }
             for proof in proofs
         ],

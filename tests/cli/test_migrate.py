@@ -7,8 +7,26 @@ from pathlib import Path
 
 import pytest
 
+from kns.addresses import IPAddress
 from kns.cli.main import main
+from kns.cluster.model import Cluster
+from kns.compile.paths import LabPaths
+from kns.engine.down import down
+from kns.engine.up import up
+from kns.experiment.migrate.kinds import DifferenceKind
+from kns.experiment.migrate.trial import Affinity, BackendChoice, HeldConnections, HeldFlow, Trial
+from kns.experiment.migrate.trying import Claim, carry_out
+from kns.kinds.common import Protocol
+from kns.kinds.networking import ProxyMode
+from kns.kinds.release import Release
+from kns.probe.addresses import owners
+from kns.probe.ask.asking import Asker
+from kns.probe.ask.places import places_of
+from kns.probe.verify import CheckResult
+from kns.promise.flow import Flow
+from kns.promise.location import Location
 from tests.cli.test_render import OBJECTS
+from tests.experiment.test_trial import LAB as TRIALS
 
 LAB = str(Path(__file__).parents[2] / "labs" / "migration.yaml")
 SETTINGS = ("--from", "iptables@1.30", "--to", "nftables@1.37")
@@ -93,3 +111,99 @@ def test_each_difference_shows_in_real_traffic(
         assert len(pings) == (before == "iptables@1.30")
         # from outside nothing leads to cni0's address
         assert proof["untried"] == (["node-port-address"] if before == "iptables@1.30" else [])
+
+
+def proved(
+    capsys: pytest.CaptureFixture[str], file: Path, before: str, after: str
+) -> dict[str, dict[str, str]]:
+    """What was seen of each check, by setting; none of them failed."""
+    _, out, _ = run(capsys, str(file), "--from", before, "--to", after, "--prove", "-o", "json")
+    found = {}
+    for proof in json.loads(out)["proofs"]:
+        assert [check for check in proof["checks"] if not check["ok"]] == []
+        found[proof["setting"]] = {check["id"]: check["actual"] for check in proof["checks"]}
+    return found
+
+
+@pytest.mark.kernel
+def test_a_udp_socket_is_led_to_endpoints_that_are_gone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "trials.yaml"
+    file.write_text(TRIALS, encoding="utf-8")
+    found = proved(capsys, file, "iptables@1.34", "nftables@1.37")
+    name = "migrate/stale-udp/client->udp"
+    assert found["iptables@1.34"][name].startswith("still led to web-")
+    assert found["nftables@1.37"][name] == "refused"
+
+
+@pytest.mark.ipvs
+def test_what_ipvs_does_otherwise_shows_in_several_connections(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "trials.yaml"
+    file.write_text(TRIALS, encoding="utf-8")
+    found = proved(capsys, file, "ipvs@1.37", "nftables@1.37")
+    scheduler, affinity = "migrate/scheduler/client->plain", "migrate/session-affinity/client->"
+    assert [proof[scheduler] for proof in found.values()] == [
+        "one endpoint after the other, in turn",
+        "endpoints in no order",
+    ]
+    assert [proof[f"{affinity}sticky"] for proof in found.values()] == [
+        "client has another backend by each address",
+        "client has one backend by both addresses",
+    ]
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NFTABLES])
+def test_a_claim_that_is_wrong_fails_its_trial(tmp_path: Path, mode: ProxyMode) -> None:
+    """Each trial with what holds in the lab, and with what does not."""
+    file = tmp_path / "trials.yaml"
+    file.write_text(TRIALS, encoding="utf-8")
+    built = up(file, proxy_mode=mode, release=Release.V1_36).cluster
+    try:
+        plain, sticky, port, other, udp = (Flow(*flow) for flow in _flows(built))
+        service = next(item for item in built.services if item.name == "udp")
+        pairs: list[tuple[Trial, Trial]] = [
+            (
+                HeldConnections(plain, BackendChoice.BY_CHANCE),
+                HeldConnections(plain, BackendChoice.IN_TURN),
+            ),
+            (
+                Affinity(sticky, port, other, follows=True, is_moved=False),
+                Affinity(sticky, port, other, follows=False, is_moved=True),
+            ),
+            (
+                HeldFlow(udp, service, is_refused=False),
+                HeldFlow(udp, service, is_refused=True),
+            ),
+        ]
+        for right, wrong in pairs:
+            seen = _tried(built, right)
+            assert seen.ok, seen
+            assert not _tried(built, wrong).ok
+        # without affinity a client has several backends
+        loose = _tried(built, Affinity(plain, plain, plain, follows=True, is_moved=False))
+        assert (loose.ok, loose.actual) == (False, "several backends for one client at one address")
+    finally:
+        down(built.name)
+
+
+def _flows(cluster: Cluster) -> list[tuple[Location, IPAddress, int, Protocol]]:
+    """To each Service, and to the node port of the sticky one, by two clients."""
+    client = Location(next(pod for pod in cluster.pods if pod.name == "client"))
+    node = next(item for item in cluster.nodes if item.name == "node1")
+    ips = {service.name: service.cluster_ips[0] for service in cluster.services}
+    return [
+        (client, ips["plain"], 80, Protocol.TCP),
+        (client, ips["sticky"], 80, Protocol.TCP),
+        (client, node.addresses[0], 30080, Protocol.TCP),
+        (Location(node), node.addresses[0], 30080, Protocol.TCP),
+        (client, ips["udp"], 53, Protocol.UDP),
+    ]
+
+
+def _tried(cluster: Cluster, trial: Trial) -> CheckResult:
+    asker = Asker(places_of(cluster.name, LabPaths(cluster.name)), owners(cluster))
+    return carry_out(asker, cluster, trial, Claim(DifferenceKind.OTHER, "a Service", "so"))

@@ -192,9 +192,10 @@ def _by_facts(sides: Sides, service: Service) -> Iterator[BehaviourChange]:
         found.append(told(DifferenceKind.SESSION_AFFINITY, "clients that come back", _affinity))
     if any(port.protocol is Protocol.UDP for port in service.ports):
         found.append(told(DifferenceKind.STALE_UDP, "clients that keep a socket", _stale_udp))
-    found.append(
-        told(DifferenceKind.RULES_REFUSED, "everybody", lambda side: _comment(side, service))
-    )
+    refused = told(DifferenceKind.RULES_REFUSED, "everybody", lambda side: _comment(side, service))
+    cases = service_cases(sides.before, service, sides.before.cluster.nodes)
+    flow = next((c.flow for c in cases if c.frontend.kind is FrontendKind.CLUSTER_IP), None)
+    found.append(replace(refused, flow=flow))
     yield from (item for item in found if item.before != item.after)
 
 

@@ -1,6 +1,7 @@
 """Each claimed difference tried with real traffic, in a lab of the one setting, then the other.
 
-up ─▶ for each difference the flow that shows it, as a check of `kns verify` ─▶ down
+up ─▶ for each difference the flow that shows it, as a check of `kns verify`,
+      or several connections where no single flow shows it (trial.py, trying.py) ─▶ down
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from kns.engine.up import up
 from kns.errors import UsageError
 from kns.experiment.migrate.kinds import DifferenceKind
 from kns.experiment.migrate.migrate import Migration
+from kns.experiment.migrate.trial import trial_of
+from kns.experiment.migrate.trying import Claim, carry_out
 from kns.experiment.setting import ProxySetting
-from kns.probe.ask.places import places_of
+from kns.probe.addresses import owners
+from kns.probe.ask.asking import Asker
+from kns.probe.ask.places import Places, places_of
 from kns.probe.verify import CheckResult, verify
 from kns.promise.check import Check, CheckSet, Echo, Expectation, Step
 from kns.promise.flow import Promise
@@ -28,13 +33,20 @@ from kns.promise.steps import Title, service_check, title_check
 
 
 @dataclass(frozen=True, slots=True)
+class Untried:
+    """A kind of difference of which something was not tried, and why."""
+
+    kind: DifferenceKind
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """What came of the flows under one setting."""
 
     setting: ProxySetting
     checks: tuple[CheckResult, ...]
-    #: the kinds of which something was not tried, as no one flow of the lab shows it
-    untried: tuple[DifferenceKind, ...] = ()
+    untried: tuple[Untried, ...] = ()
 
     @property
     def failed(self) -> int:
@@ -48,7 +60,7 @@ def prove(
     found: Migration,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Proof, ...]:
-    """Build the lab in both settings and try every difference that a flow of the lab shows.
+    """Build the lab in both settings and try every difference that the lab can show.
 
     `cluster` is the one that `found` tells of. Raises UsageError if the lab is up, PlatformError if
     this machine lacks a mode.
@@ -61,9 +73,9 @@ def prove(
         try:
             places = places_of(cluster.name, LabPaths(cluster.name))
             progress(f"{setting}: trying")
-            checks = CheckSet(tuple(_checks(setting.cluster(cluster), found)), ())
-            tried = verify(result.cluster, places, checks=checks).checks
-            proofs.append(Proof(setting, tried, _untried(found)))
+            proofs.append(
+                _prove(result.cluster, places, Lookup(setting.cluster(cluster)), setting, found)
+            )
         finally:
             down(result.lab)
     return tuple(proofs)
@@ -78,12 +90,28 @@ def _require_down(cluster: Cluster) -> None:
         )
 
 
-def _untried(found: Migration) -> tuple[DifferenceKind, ...]:
-    return tuple(dict.fromkeys(item.kind for item in found.differences if item.flow is None))
+def _prove(
+    built: Cluster, places: Places, lookup: Lookup, setting: ProxySetting, found: Migration
+) -> Proof:
+    """Try all in the lab as it was built; what no single flow shows first: nobody has asked yet."""
+    asker = Asker(places, owners(built))
+    tried: list[CheckResult] = []
+    untried: dict[Untried, None] = {}
+    for item in found.differences:
+        if item.flow is not None:
+            continue
+        trial = trial_of(lookup, item)
+        if isinstance(trial, str):
+            untried[Untried(item.kind, trial)] = None
+            continue
+        words = item.before if setting == found.before else item.after
+        tried.append(carry_out(asker, built, trial, Claim(item.kind, item.frontend, words)))
+    checks = CheckSet(tuple(_checks(lookup, found)))
+    tried += verify(built, places, checks=checks).checks
+    return Proof(setting, tuple(tried), tuple(untried))
 
 
-def _checks(cluster: Cluster, found: Migration) -> Iterator[Check]:
-    lookup = Lookup(cluster)
+def _checks(lookup: Lookup, found: Migration) -> Iterator[Check]:
     for item in found.differences:
         if item.flow is None:
             continue
@@ -91,7 +119,7 @@ def _checks(cluster: Cluster, found: Migration) -> Iterator[Check]:
         if item.flow.port is None:
             yield _ping(title, promised)
             continue
-        check = service_check(cluster, title, promised)
+        check = service_check(lookup.cluster, title, promised)
         if isinstance(check, Check):
             yield check
 
