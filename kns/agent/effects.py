@@ -11,7 +11,7 @@ from kns.kinds.owners import is_made
 #: what a lab's network depends on
 _EFFECTIVE = frozenset({
     "ConfigMap", "Endpoints", "EndpointSlice", "Ingress", "IngressClass", "Lab", "Namespace",
-    "NetworkPolicy", "Node", "Pod", "Secret", "Service",
+    "NetworkPolicy", "Node", "Pod", "Secret", "Service", "ServiceAccount",
 })  # fmt: skip
 
 

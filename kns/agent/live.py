@@ -404,9 +404,17 @@ class Live:
     # -- what is said of the objects ---------------------------------------------------------------
 
     def _account(self, cluster: Cluster, before: Cluster | None) -> None:
-        for item in tuple(accounts(cluster, before, self.store, self._kubelet, time.time())):
+        authority = self._authority() if cluster.api_server is not None else ""
+        found = accounts(cluster, before, self.store, self._kubelet, time.time(), authority)
+        for item in tuple(found):
             with contextlib.suppress(StoreError):
                 self._put(item)
+
+    def _authority(self) -> str:
+        """The certificate of the lab's CA."""
+        with contextlib.suppress(OSError):
+            return (self._paths.tls / "ca.pem").read_text(encoding="ascii")
+        return ""
 
     def _put(self, item: Account) -> None:
         there = self.store.get(item.resource, item.namespace, item.name)

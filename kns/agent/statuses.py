@@ -17,7 +17,8 @@ from kns.cluster.api_server import is_api_slice
 from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.kinds import endpointslice, node, service
-from kns.kinds.asked import OWN
+from kns.kinds.apiserver import ROOT_CA
+from kns.kinds.asked import OWN, OWN_OF_API
 from kns.kinds.checks.pods import BRIDGE_PORTS
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import EndpointSlice
@@ -27,7 +28,16 @@ from kns.kinds.node import Node
 from kns.kinds.objects import key_of, mapping, mappings, owner_reference, text, with_part
 from kns.kinds.owners import is_made
 from kns.kinds.pod import Pod
-from kns.kinds.resources import ENDPOINT_SLICE, INGRESS, NODE, POD, SERVICE, Resource
+from kns.kinds.resources import (
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    INGRESS,
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    Resource,
+)
 from kns.kinds.service import Service
 from kns.labfile.reader import JSON
 
@@ -52,14 +62,24 @@ class Account:
 
 
 def accounts(
-    cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
+    cluster: Cluster,
+    before: Cluster | None,
+    found: Store,
+    kubelet: Kubelet,
+    now: float,
+    authority: str = "",
 ) -> Iterator[Account]:
-    """What is to be written after `before` has become `cluster`; None: everything."""
+    """What is to be written after `before` has become `cluster`; None: everything.
+
+    `authority` is the certificate by which pods know the API server, if the cluster has one.
+    """
     yield from _nodes(cluster, before, found, now)
     yield from _services(cluster, before, found)
     yield from _pods(cluster, before, found, kubelet, now)
     yield from _slices(cluster, before, found)
     yield from _ingresses(cluster, found)
+    if authority:
+        yield from _root_certificates(found, authority)
 
 
 # -- nodes -----------------------------------------------------------------------------------------
@@ -119,13 +139,16 @@ def _node(obj: Object, item: Node, cluster: Cluster, now: float) -> Object:
 
 def _services(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[Account]:
     for item in cluster.services:
-        if before is not None and before.service(item.namespace, item.name) == item:
+        is_same = before is not None and before.service(item.namespace, item.name) == item
+        ref = ("Service", item.namespace, item.name)
+        # the API server keeps its own Service, whoever deletes it
+        if is_same and ref not in OWN_OF_API:
             continue
         obj = found.get(SERVICE, item.namespace, item.name)
-        if obj is not None:
-            yield Account(SERVICE, item.namespace, item.name, _service(obj, item))
-        elif ("Service", item.namespace, item.name) in OWN:
+        if obj is None and ref in OWN:
             yield Account(SERVICE, item.namespace, item.name, service.write(item))
+        elif obj is not None and not is_same:
+            yield Account(SERVICE, item.namespace, item.name, _service(obj, item))
 
 
 def _service(obj: Object, item: Service) -> Object:
@@ -241,17 +264,22 @@ def _slices(cluster: Cluster, before: Cluster | None, found: Store) -> Iterator[
         for item in cluster.endpoint_slices
         if item.labels.get(endpointslice.MANAGED_BY) in _MADE_BY or (own and is_api_slice(item))
     ]
-    old = {} if before is None else {(i.namespace, i.name): i for i in before.endpoint_slices}
+    old = {} if before is None else {_key(item): item for item in before.endpoint_slices}
     for item in made:
-        if old.get((item.namespace, item.name)) != item:
+        is_lost = is_api_slice(item) and found.get(ENDPOINT_SLICE, *_key(item)) is None
+        if old.get(_key(item)) != item or is_lost:
             owner = found.get(SERVICE, item.namespace, item.service)
             obj = endpointslice.write(item) if is_api_slice(item) else _slice(item, owner)
             yield Account(ENDPOINT_SLICE, item.namespace, item.name, obj)
-    wanted = {(item.namespace, item.name) for item in cluster.endpoint_slices}
+    wanted = set(map(_key, cluster.endpoint_slices))
     for obj in found.list(ENDPOINT_SLICE):
         key = key_of(obj)
         if tuple(key) not in wanted and is_made(obj):
             yield Account(ENDPOINT_SLICE, key.namespace, key.name, None)
+
+
+def _key(item: EndpointSlice) -> tuple[str, str]:
+    return item.namespace, item.name
 
 
 def _slice(item: EndpointSlice, owner: Object | None) -> Object:
@@ -274,3 +302,33 @@ def _ingresses(cluster: Cluster, found: Store) -> Iterator[Account]:
         balancer: Object = {"ingress": points} if points else {}
         status: Object = {**mapping(obj, "status"), "loadBalancer": balancer}
         yield Account(INGRESS, item.namespace, item.name, {**obj, "status": status})
+
+
+# -- the API server's certificate ------------------------------------------------------------------
+
+#: pkg/controller/certificates/rootcacertpublisher/publisher.go
+_DESCRIPTION = (
+    "Contains a CA bundle that can be used to verify the kube-apiserver when using internal"
+    " endpoints such as the internal service IP or kubernetes.default.svc. No other usage is"
+    " guaranteed across distributions of Kubernetes clusters."
+)
+
+
+def _root_certificates(found: Store, authority: str) -> Iterator[Account]:
+    """Each namespace has it in a ConfigMap, which is set right whoever changes it."""
+    data: Object = {"ca.crt": authority}
+    for space in found.list(NAMESPACE):
+        name = text(space, "metadata", "name")
+        obj = found.get(CONFIG_MAP, name, ROOT_CA)
+        if meta.is_deleted(space) or (obj is not None and mapping(obj, "data") == data):
+            continue
+        new: Object = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": ROOT_CA,
+                "namespace": name,
+                "annotations": {"kubernetes.io/description": _DESCRIPTION},
+            },
+        }
+        yield Account(CONFIG_MAP, name, ROOT_CA, {**(obj or new), "data": data})

@@ -73,10 +73,25 @@ def is_api_slice(item: EndpointSlice) -> bool:
 
 
 def account_of(cluster: Cluster, pod: Pod) -> str:
-    """`namespace/name` of the service account whose files the pod is given; empty: none."""
-    if cluster.api_server is None or not pod.automount_service_account_token:
+    """`namespace/name` of the service account whose files the pod is given; empty: none.
+
+    What the pod says of it counts before what its account says: plugin/pkg/admission/serviceaccount
+    shouldAutomount.
+    """
+    if cluster.api_server is None:
         return ""
-    return f"{pod.namespace}/{pod.service_account or DEFAULT_ACCOUNT}"
+    account = f"{pod.namespace}/{pod.service_account or DEFAULT_ACCOUNT}"
+    wanted = pod.automount_service_account_token
+    if wanted is None:
+        wanted = account not in cluster.tokenless_accounts
+    return account if wanted else ""
+
+
+def tokenless_accounts(lab: Lab) -> frozenset[str]:
+    """The service accounts that say that pods are not to be given their token."""
+    return frozenset(
+        f"{item.namespace}/{item.name}" for item in lab.service_accounts if item.automount is False
+    )
 
 
 def server_names(cluster: Cluster) -> tuple[str, ...]:

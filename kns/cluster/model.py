@@ -85,6 +85,8 @@ class Cluster:
     pending: tuple[Pod, ...] = ()
     faults: ClusterFaults = field(default_factory=ClusterFaults)
     api_server: APIEndpoint | None = None
+    #: `namespace/name` of service accounts whose token pods get only by a word of their own
+    tokenless_accounts: frozenset[str] = frozenset()
 
     @property
     def service_cidrs(self) -> tuple[IPNetwork, ...]:

@@ -15,7 +15,12 @@ from functools import partial
 
 from kns.addresses import IPAddress
 from kns.cluster.allocate import ExhaustedError
-from kns.cluster.api_server import api_slice, is_api_slice, resolve_api_server
+from kns.cluster.api_server import (
+    api_slice,
+    is_api_slice,
+    resolve_api_server,
+    tokenless_accounts,
+)
 from kns.cluster.faults import Present, resolve_faults, unready_pods
 from kns.cluster.implied_ports import with_implied_ports
 from kns.cluster.leases import Leases
@@ -95,6 +100,7 @@ def _resolve(lab: Lab, leases: Leases) -> Resolution:
             ),
         ),
         api_server=api_server,
+        tokenless_accounts=tokenless_accounts(lab),
     )
     kept = Leases(
         {**internet_leases, **node_leases}, resolved.leases, service_leases, resolved.last

@@ -18,6 +18,8 @@ API_NAMESPACE, API_SERVICE = "default", "kubernetes"
 API_PORT, SECURE_PORT = 443, 6443
 #: the service account of pods that name none
 DEFAULT_ACCOUNT = "default"
+#: the ConfigMap with the certificate of its CA that each namespace has
+ROOT_CA = "kube-root-ca.crt"
 
 
 @dataclass(frozen=True, slots=True)

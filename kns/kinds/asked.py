@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE, DEFAULT_ACCOUNT
+from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE, DEFAULT_ACCOUNT, ROOT_CA
+from kns.kinds.clusterroles import built_in_roles
 from kns.kinds.common import Object
 from kns.kinds.endpoints import CONTROLLER_MARKS
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.marks import LAST_NUMBER, WRITTEN_STATUS
-from kns.kinds.objects import Ref, flag, mapping, mappings, text
+from kns.kinds.objects import Ref, flag, mapping, mappings, ref_of, text
 from kns.kinds.scheduling import NOT_READY_TAINTS
 from kns.labfile.reader import JSON
 
@@ -25,6 +26,8 @@ OWN = OWN_OF_API | frozenset({
 })  # fmt: skip
 #: the namespaces of those
 OWN_NAMESPACES: frozenset[Ref] = frozenset(("Namespace", "", space) for _, space, _ in OWN)
+#: the rules of the ClusterRoles of every cluster
+_BUILT_IN = {ref_of(role): role["rules"] for role in built_in_roles()}
 _OF_BARE_OBJECT = {"apiVersion", "kind", "metadata", "name", "namespace"}
 _ANNOTATIONS = ("deployment.kubernetes.io/", "kubectl.kubernetes.io/last-applied")
 
@@ -39,6 +42,10 @@ def is_made(item: Object) -> bool:
             *mapping(item, "metadata", "annotations"),
         }
     ):
+        return True
+    if item.get("kind") == "ClusterRole" and item.get("rules") == _BUILT_IN.get(ref_of(item)):
+        return True
+    if item.get("kind") == "ConfigMap" and text(item, "metadata", "name") == ROOT_CA:
         return True
     if item.get("kind") == "ServiceAccount" and text(item, "metadata", "name") == DEFAULT_ACCOUNT:
         return not (metadata(item).keys() | item.keys()) - _OF_BARE_OBJECT

@@ -41,6 +41,7 @@ from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service
+from kns.kinds.serviceaccount import ServiceAccount
 from kns.kinds.workload import Workload
 from kns.labfile.document import Document
 from kns.labfile.place import Located, Place
@@ -72,6 +73,7 @@ class Lab:
     ingress_classes: tuple[IngressClass, ...] = ()
     secrets: tuple[TLSSecret, ...] = ()
     network_policies: tuple[NetworkPolicy, ...] = ()
+    service_accounts: tuple[ServiceAccount, ...] = ()
     faults: Faults = field(default_factory=Faults)
     controller_manager: ControllerManagerOptions = field(default_factory=ControllerManagerOptions)
     #: its workloads are the pods that there are, with their nodes, the cluster's own among them

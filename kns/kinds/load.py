@@ -182,6 +182,7 @@ def sources_of(written: WrittenLab, manifests: Manifests) -> Sources:
         ingress_classes=_values(classes),
         secrets=_values(secrets),
         network_policies=tuple(located(part.value, part.place) for part in policies),
+        service_accounts=_values(manifests.service_accounts),
         faults=options.get("faults", Faults()),
         controller_manager=options.get("controllerManager", ControllerManagerOptions()),
     )

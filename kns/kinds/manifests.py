@@ -19,6 +19,7 @@ from kns.kinds import (
     networkpolicy,
     secret,
     service,
+    serviceaccount,
     workload,
 )
 from kns.kinds.api import check_kind, is_own, was_removed
@@ -37,9 +38,8 @@ T = TypeVar("T")
 _WORKLOADS = frozenset(str(kind) for kind in WorkloadKind)
 #: what belongs to a server's bookkeeping, or to parts of Kubernetes that are not its network
 _SILENT = frozenset({
-    "ServiceAccount", "Role", "RoleBinding", "ClusterRole",
-    "ClusterRoleBinding", "PersistentVolume", "PersistentVolumeClaim", "PodDisruptionBudget",
-    "HorizontalPodAutoscaler", "Event",
+    "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PersistentVolume",
+    "PersistentVolumeClaim", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Event",
 })  # fmt: skip
 
 
@@ -54,6 +54,7 @@ _FORMS: Mapping[str, tuple[Form[Any], str]] = {
     "Secret": (config.SECRET_FORM, "configs"),
     "Namespace": (namespace.FORM, "namespaces"),
     "NetworkPolicy": (networkpolicy.FORM, "network_policies"),
+    "ServiceAccount": (serviceaccount.FORM, "service_accounts"),
 }
 
 

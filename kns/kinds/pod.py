@@ -161,7 +161,7 @@ class Pod:
     host_aliases: tuple[HostAlias, ...] = ()
     annotations: Labels = field(default_factory=dict)
     service_account: str = "default"
-    automount_service_account_token: bool = True
+    automount_service_account_token: bool | None = None
     node_selector: Labels = field(default_factory=dict)
     #: any of these terms; None: any node
     node_affinity: tuple[NodeSelectorTerm, ...] | None = None
@@ -379,7 +379,7 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
         Field("affinity", AFFINITY, "node_affinity", default={}),
         Field("tolerations", ListOf(TOLERATION)),
         Field("serviceAccountName", ANY_TEXT, "service_account", zero=True),
-        Field("automountServiceAccountToken", FLAG),
+        Field("automountServiceAccountToken", FLAG, default=None),
         Field("restartPolicy", Choice(RestartPolicy), zero=True),
         Field("terminationGracePeriodSeconds", SECONDS),
         Field("readinessGates", ListOf(_READINESS_GATE)),

@@ -16,6 +16,7 @@ from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.node import Node
 from kns.kinds.secret import TLSSecret
 from kns.kinds.service import Service
+from kns.kinds.serviceaccount import ServiceAccount
 from kns.kinds.workload import Workload
 from kns.labfile.place import Located, Place
 
@@ -59,5 +60,6 @@ class Manifests:
     configs: list[Located[Config]] = field(default_factory=list)
     network_policies: list[Located[NetworkPolicy]] = field(default_factory=list)
     namespaces: list[Located[Namespace]] = field(default_factory=list)
+    service_accounts: list[Located[ServiceAccount]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)

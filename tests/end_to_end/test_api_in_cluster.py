@@ -41,8 +41,15 @@ pods:
 - {{name: reader, node: node2, serviceAccountName: reader}}
 - {{name: bare, node: node1, automountServiceAccountToken: false}}
 - {{name: program, node: node1, containers: [{{name: main, command: [sleep, infinity]}}]}}
+- {{name: shy, node: node1, serviceAccountName: shy}}
+- {{name: bold, node: node1, serviceAccountName: shy, automountServiceAccountToken: true}}
 networkPolicies:
 - {{name: no-way-out, podSelector: {{matchLabels: {{app: closed}}}}, policyTypes: [Egress]}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: shy}}
+automountServiceAccountToken: false
 """
 URL = "https://kubernetes.default.svc.cluster.local"
 PODS = "/api/v1/namespaces/default/pods"
@@ -153,11 +160,54 @@ def test_pods_find_the_files_of_their_service_account(client: APIClient) -> None
     assert listed == ["ca.crt", "namespace", "token"]
     assert in_pod("pod1", "cat", f"{FILES}/namespace").stdout == "default"
     assert in_pod("reader", "cat", f"{FILES}/token").stdout.startswith("default.reader.")
+    # the pod's word counts before its account's
     assert in_pod("bare", "ls", FILES).returncode != 0
+    assert in_pod("shy", "ls", FILES).returncode != 0
+    assert in_pod("bold", "cat", f"{FILES}/token").stdout.startswith("default.shy.")
     assert not Path(FILES).exists()
     code, account = client.ask("/api/v1/namespaces/default/serviceaccounts/default")
     assert (code, account["metadata"]["name"]) == (200, "default")
     assert status(LAB).changed == ()
+
+
+def test_each_namespace_has_the_certificate_whoever_takes_it_away(client: APIClient) -> None:
+    path = "/api/v1/namespaces/{}/configmaps/kube-root-ca.crt"
+    authority = in_pod("pod1", "cat", f"{FILES}/ca.crt").stdout
+    assert client.ask("/api/v1/namespaces", "POST", {"metadata": {"name": "more"}})[0] == 201
+
+    def certificate(namespace: str) -> str:
+        code, found = client.ask(path.format(namespace))
+        return str(found["data"]["ca.crt"]) if code == 200 else ""
+
+    def are_right() -> bool:
+        return {certificate(name) for name in ("default", "kube-system", "more")} == {authority}
+
+    assert until(are_right)
+    assert client.ask(path.format("default"), "DELETE")[0] == 200
+    assert until(are_right)
+    kind = "application/merge-patch+json"
+    assert client.ask(path.format("more"), "PATCH", {"data": {"ca.crt": "x"}}, kind)[0] == 200
+    assert until(are_right)
+    assert client.ask("/api/v1/namespaces/more", "DELETE")[0] == 200
+    assert until(lambda: client.ask("/api/v1/namespaces/more")[0] == 404)
+    assert status(LAB).changed == ()
+
+
+@pytest.mark.parametrize("plural", ["services", "endpointslices"])
+def test_the_service_kubernetes_comes_back(client: APIClient, plural: str) -> None:
+    group = {"services": "api/v1", "endpointslices": "apis/discovery.k8s.io/v1"}[plural]
+    path = f"/{group}/namespaces/default/{plural}/kubernetes"
+    code, before = client.ask(path)
+    assert code == 200
+    assert client.ask(path, "DELETE")[0] == 200
+
+    def uid() -> str:
+        return str(client.ask(path)[1].get("metadata", {}).get("uid", ""))
+
+    assert until(lambda: uid() not in {"", before["metadata"]["uid"]})
+    assert client.ask(path)[1].get("spec") == before.get("spec")
+    assert curl("pod2", f"{URL}{PODS}", token=client.token).endswith(" 200")
+    assert until(lambda: status(LAB).changed == ())
 
 
 def test_a_container_s_own_program_finds_them_too(client: APIClient) -> None:
@@ -187,6 +237,52 @@ def test_a_token_may_what_its_account_s_roles_say(client: APIClient) -> None:
     finally:
         for path in ("rolebindings", "roles"):
             client.ask(f"{RBAC}/{path}/reads-pods", "DELETE")
+
+
+def test_the_roles_that_every_cluster_has(client: APIClient) -> None:
+    """Bound in a namespace, `view` reads there, but no secrets, and writes nothing."""
+    _code, roles = client.ask("/apis/rbac.authorization.k8s.io/v1/clusterroles")
+    names = [role["metadata"]["name"] for role in roles["items"]]
+    assert names == ["admin", "cluster-admin", "edit", "view"]
+    token = in_pod("pod1", "cat", f"{FILES}/token").stdout
+    space = "https://kubernetes/api/v1/namespaces/default"
+    asked = {
+        "reads": (f"{space}/services",),
+        "elsewhere": ("https://kubernetes/api/v1/namespaces/kube-system/services",),
+        "secrets": (f"{space}/secrets",),
+        "writes": (f"{space}/pods/nobody", "-X", "DELETE"),
+        "roles": (f"https://kubernetes{RBAC}/roles",),
+        "nodes": ("https://kubernetes/api/v1/nodes",),
+    }
+
+    def answers() -> dict[str, str]:
+        said = {what: curl("pod1", *words, token=token) for what, words in asked.items()}
+        return {what: text.rpartition(" ")[2] for what, text in said.items()}
+
+    def bound_to(role: str, path: str) -> dict[str, str]:
+        binding = {
+            "metadata": {"name": "built-in"},
+            "roleRef": {"apiGroup": ROLE["group"], "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+        }
+        assert client.ask(path, "POST", binding)[0] == 201
+        try:
+            return answers()
+        finally:
+            client.ask(f"{path}/built-in", "DELETE")
+
+    nothing = dict.fromkeys(asked, "403")
+    view = nothing | {"reads": "200"}
+    edit = view | {"secrets": "200", "writes": "404"}
+    admin = edit | {"roles": "200"}
+    expected = {"view": view, "edit": edit, "admin": admin}
+    for role, codes in expected.items():
+        assert bound_to(role, f"{RBAC}/rolebindings") == codes, role
+    everywhere = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
+    all_of_it = dict.fromkeys(asked, "200") | {"writes": "404"}
+    assert bound_to("cluster-admin", everywhere) == all_of_it
+    assert answers() == nothing
+    assert status(LAB).changed == ()
 
 
 def test_kubectl_in_a_pod_needs_no_kubeconfig(client: APIClient, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from kns.agent.controllers import (
+    clusterroles,
     daemonset,
     deployment,
     garbage,
@@ -45,6 +46,7 @@ CONTROLLERS: tuple[Controller, ...] = (
     nodes.reconcile,
     namespaces.reconcile,
     serviceaccounts.reconcile,
+    clusterroles.reconcile,
     garbage.reconcile,
     daemonset.reconcile,
     statefulset.reconcile,
