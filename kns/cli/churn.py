@@ -41,6 +41,11 @@ from kns.report.churn_svg import churn_svg
     help="With --scenario: pods come and go at once, without readiness, preStop and grace.",
 )
 @click.option(
+    "--without-conntrack-cleanup",
+    is_flag=True,
+    help="With --scenario: kube-proxy leaves UDP entries of endpoints that are gone.",
+)
+@click.option(
     "--for",
     "seconds",
     metavar="TIME",
@@ -102,6 +107,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     line: str | None,
     scenario: str | None,
     abrupt: bool,
+    without_conntrack_cleanup: bool,
     seconds: float | None,
     rate: float,
     held: int,
@@ -130,11 +136,22 @@ def command(  # noqa: PLR0913 - one parameter an option
         raise UsageError("kns churn needs one change to measure", hint=hint)
     if abrupt and scenario is None:
         raise UsageError("--abrupt is how a scenario goes", hint="name one: --scenario NAME")
+    if without_conntrack_cleanup and scenario is None:
+        raise UsageError(
+            "--without-conntrack-cleanup is how a scenario goes",
+            hint="name one: --scenario NAME; for other changes there is faults in the lab file",
+        )
     wanted = Wanted(rate, held, flows, port, timeout, before, after)
     with contextlib.ExitStack() as stack:
         if scenario is not None:
             style = Manner.ABRUPT if abrupt else Manner.GRACEFUL
-            driven = scenario_change(running_lab, ends, ChurnScenario(scenario), style)
+            driven = scenario_change(
+                running_lab,
+                ends,
+                ChurnScenario(scenario),
+                style,
+                cleans_up=not without_conntrack_cleanup,
+            )
             change = stack.enter_context(driven)
         else:
             change = waiting(seconds) if seconds else command_change(line or "", running_lab.name)

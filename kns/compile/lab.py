@@ -155,8 +155,10 @@ def _with_addresses(node: Node, network: Iterable[Netns]) -> Node:
 def _kube_proxy(cluster: Cluster, node: Node, before: ProxyRules | None) -> ProxyRules:
     name = names.netns_of_node(cluster.name, node.name)
     options = cluster.network.kube_proxy
-    deleted_too = deletes_udp_of_deleted(options.version)
     rules = proxy(options.mode).on_node(name, cluster, node, options, before)
+    if cluster.faults.written.no_conntrack_cleanup:
+        return rules
+    deleted_too = deletes_udp_of_deleted(options.version)
     space = replace(
         rules.netns,
         udp_flows=tuple(udp_flows(cluster, node)),

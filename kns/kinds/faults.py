@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kns.kinds import names
+from kns.kinds.fields import FLAG
 from kns.labfile.reader import Integer, ListOf, Parsed, Reading
 from kns.labfile.shape import Field, Shape
 from kns.labfile.wording import RefusedError
@@ -107,13 +108,15 @@ class Faults:
 
     Links that are down, as if somebody had pulled the cable; sides between which nothing passes;
     packets that are delayed, lost or held back on their way; pods that are not ready, whatever
-    their probes say.
+    their probes say; a kube-proxy that deletes no entry of conntrack, as it was up to 1.31 on nodes
+    without the program `conntrack`.
     """
 
     links_down: tuple[FaultEnd, ...] = ()
     netem: tuple[NetemFault, ...] = ()
     unready: tuple[FaultEnd, ...] = ()
     partitions: tuple[Partition, ...] = ()
+    no_conntrack_cleanup: bool = False
 
     def to_document(self) -> dict[str, object]:
         """What the Lab document's `faults` would have to be; only what there is."""
@@ -122,6 +125,7 @@ class Faults:
             "partitions": [item.to_document() for item in self.partitions],
             "netem": [item.to_document() for item in self.netem],
             "unready": [str(item) for item in self.unready],
+            "noConntrackCleanup": self.no_conntrack_cleanup,
         }
         return {key: value for key, value in written.items() if value}
 
@@ -300,9 +304,11 @@ SHAPE = Shape(
     Field("partitions", ListOf(_PARTITION)),
     Field("netem", ListOf(_NETEM)),
     Field("unready", ListOf(_END)),
+    Field("noConntrackCleanup", FLAG),
     doc="What is broken on purpose. `linksDown`: pods and nodes whose cable is pulled: their eth0"
     " has no carrier. `partitions`: sides between which nothing passes. `netem`: impaired packets."
-    " `unready`: pods that are not ready, whatever their probes say.",
+    " `unready`: pods that are not ready, whatever their probes say. `noConntrackCleanup`:"
+    " kube-proxy leaves the UDP entries of conntrack that lead to endpoints that are gone.",
 )
 
 

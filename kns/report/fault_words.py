@@ -19,6 +19,8 @@ def fault_words(faults: Faults) -> Iterator[str]:
         yield f"netem {ends}: {', '.join(words)}"
     if faults.unready:
         yield f"not ready: {_names(faults.unready)}"
+    if faults.no_conntrack_cleanup:
+        yield "no clean-up of conntrack"
 
 
 def _names(ends: tuple[FaultEnd, ...]) -> str:

@@ -117,7 +117,9 @@ def proved(
     capsys: pytest.CaptureFixture[str], file: Path, before: str, after: str
 ) -> dict[str, dict[str, str]]:
     """What was seen of each check, by setting; none of them failed."""
-    _, out, _ = run(capsys, str(file), "--from", before, "--to", after, "--prove", "-o", "json")
+    settings = ("--from", before, "--to", after)
+    code, out, err = run(capsys, str(file), *settings, "--prove", "-o", "json")
+    assert code == 1, err
     found = {}
     for proof in json.loads(out)["proofs"]:
         assert [check for check in proof["checks"] if not check["ok"]] == []

@@ -178,3 +178,16 @@ def test_a_lab_without_faults_has_no_shapers() -> None:
     assert not sound.faults
     assert not any(space.shapers for space in compile_host(sound).netns)
     assert any(space.shapers for space in state.netns)
+
+
+def test_without_clean_up_no_udp_entry_of_conntrack_is_deleted() -> None:
+    text = HEAD.replace("port: 80", "port: 80, protocol: UDP").replace("  netem:\n", "")
+    text = text.replace("faults:\n", "")
+    usual, kept = (
+        compile_host(resolve(load_lab_text(text + more).spec).cluster)
+        for more in ("", "faults: {noConntrackCleanup: true}\n")
+    )
+    nodes = [space.name for space in usual.netns if space.udp_flows]
+    assert nodes == ["kns.lab.node1", "kns.lab.node2"]
+    bare = [replace(space, udp_flows=(), virtual_networks=()) for space in usual.netns]
+    assert list(kept.netns) == bare

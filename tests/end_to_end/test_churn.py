@@ -190,6 +190,34 @@ def test_a_udp_flow_is_stuck_where_conntrack_is_not_cleaned_up(lab: Lab) -> None
     assert words.endswith("is no endpoint any more: kube-proxy 1.34 does not delete them")
 
 
+@pytest.mark.parametrize("cleans_up", [True, False])
+def test_a_udp_flow_to_a_killed_pod_moves_if_conntrack_is_cleaned_up(
+    lab: Lab,
+    cleans_up: bool,  # noqa: FBT001
+) -> None:
+    """Without clean-up flows are lost for as long as they go on, though others would answer."""
+    lab.start(pod("web-1", "node2"), pod("web-2", "node2"))
+    gone = next(p for p in running(LAB).cluster.pods if p.name == "web-1").addresses[0]
+    scenario = (ChurnScenario.POD_KILL, Manner.ABRUPT)
+    wanted = replace(BRIEF, held=0, flows=24, after=4.0)
+    with scenario_change(running(LAB), ("client", "web"), *scenario, cleans_up=cleans_up) as change:
+        found = churn(running(LAB), ("client", "web"), wanted, change)
+    flows = [item for item in found.exchanges if item.kind is Kind.FLOW]
+    end = found.events[-1].at
+    late = {item.stream for item in flows if item.answered and item.sent > end}
+    before = [item for item in flows if item.answered and item.sent < found.events[0].at]
+    to_gone = {item.stream for item in before if item.backend == "web-1"}
+    assert to_gone
+    if cleans_up:
+        assert late >= to_gone
+        assert stale(found) == []
+    else:
+        assert not late & to_gone
+        (note,) = stale(found)
+        assert f"to {gone}, which" in note
+        assert note.endswith("is no endpoint any more: the lab has no clean-up of conntrack")
+
+
 def test_a_service_without_endpoints_refuses_the_first_connections_at_once(lab: Lab) -> None:
     """The rest waits for Linux' next ICMP error."""
     lab.start()

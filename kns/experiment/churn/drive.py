@@ -34,10 +34,13 @@ def scenario_change(
     ends: tuple[str, str],
     scenario: ChurnScenario,
     style: Manner = Manner.GRACEFUL,
+    *,
+    cleans_up: bool = True,
 ) -> Iterator[Change]:
     """The change that a scenario makes to the service at the second of `ends`.
 
-    UsageError if that is none, or the scenario can't happen to its pods.
+    `cleans_up`: kube-proxy deletes the UDP entries of conntrack whose endpoints go. UsageError if
+    the service is none, or the scenario can't happen to its pods.
     """
     start = parse_source(lab.cluster, ends[0])
     tcp, udp = goals(lab.cluster, start, ends[1], "")
@@ -51,6 +54,8 @@ def scenario_change(
     original = lab.paths.spec.read_text(encoding="utf-8")
     bound = {pod.full_name: pod.node for pod in lab.cluster.pods}
     before = edited(load_lab_text(original), bound)
+    if not cleans_up:
+        before = before.without_conntrack_cleanup()
     with tempfile.TemporaryDirectory(prefix="kns-churn-") as folder:
         file = Path(folder) / f"{lab.name}.yaml"
 

@@ -77,9 +77,19 @@ class EditedLab:
 
     def with_node_down(self, node: str) -> EditedLab:
         """The node's cable is pulled."""
-        faults = cast("Object", self.document.get("faults") or {})
-        down: JSON = [*cast("list[JSON]", faults.get("linksDown") or []), f"node/{node}"]
-        return replace(self, document={**self.document, "faults": {**faults, "linksDown": down}})
+        down: JSON = [*cast("list[JSON]", self._faults.get("linksDown") or []), f"node/{node}"]
+        return self._with_faults(linksDown=down)
+
+    def without_conntrack_cleanup(self) -> EditedLab:
+        """kube-proxy deletes no entry of conntrack."""
+        return self._with_faults(noConntrackCleanup=True)
+
+    @property
+    def _faults(self) -> Object:
+        return cast("Object", self.document.get("faults") or {})
+
+    def _with_faults(self, **more: JSON) -> EditedLab:
+        return replace(self, document={**self.document, "faults": {**self._faults, **more}})
 
     def _marked(self, names: Collection[str], mark: str, value: str | None) -> EditedLab:
         def change(pod: Object) -> Object:

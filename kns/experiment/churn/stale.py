@@ -56,8 +56,10 @@ def _notes(cluster: Cluster, goal: Target, living: frozenset[IPAddress]) -> Iter
                 found[backend] = found.get(backend, 0) + 1
         for backend, count in sorted(found.items(), key=lambda item: int(item[0])):
             entries = f"{count} entr{'ies' if count > 1 else 'y'}"
-            release = cluster.network.kube_proxy.version
+            why = f"kube-proxy {cluster.network.kube_proxy.version} does not delete them"
+            if cluster.faults.written.no_conntrack_cleanup:
+                why = "the lab has no clean-up of conntrack"
             yield (
                 f"{node.name}'s conntrack still leads UDP flows ({entries}) to {backend}, which is"
-                f" no endpoint any more: kube-proxy {release} does not delete them"
+                f" no endpoint any more: {why}"
             )

@@ -137,3 +137,13 @@ def test_an_endpoint_flaps_three_times() -> None:
         "unready",
         "ready",
     ] * 3
+
+
+def test_faults_of_a_scenario_are_added_to_those_of_the_file() -> None:
+    kept = edited(
+        load_lab_text(TEXT.replace("services:", "faults: {linksDown: [node2]}\nservices:"))
+    )
+    found = cluster_of(kept.without_conntrack_cleanup().with_node_down("node1")).faults.written
+    assert found.no_conntrack_cleanup
+    assert [str(item) for item in found.links_down] == ["node2", "node/node1"]
+    assert not cluster_of(kept.with_node_down("node1")).faults.written.no_conntrack_cleanup
