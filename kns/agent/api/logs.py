@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import math
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from kns.agent.store import timestamp
 #: seconds between two looks at a log that is followed
 _LOOK_SECONDS = 0.2
 _PIECE = 1 << 16
+#: lines that may wait for a client that does not read
+_WAITING = 1000
 
 
 async def serve(
@@ -39,16 +41,20 @@ async def serve(
             f'previous terminated container "{place.container}" in pod "{place.name}" not found'
         )
     if place.log is None:
-        said = _said(asked, place, logs, now)
-        more: AsyncGenerator[bytes, None] = _server_lines(
-            place, logs, timestamps=asked.flag("timestamps")
-        )
-    else:
-        if asked.flag("timestamps") or {"sinceSeconds", "sinceTime"} & set(asked.query):
-            raise bad_request("a process writes its own log: nobody notes when it said what")
-        lines = asked.number("tailLines")
-        said, position = await asyncio.to_thread(_tail, place.log, lines)
-        more = _file_pieces(place, place.log, position)
+        # subscribed before anything is read: no line is lost between
+        with _subscribed(place, logs) as waiting:
+            said = _said(asked, place, logs, now)
+            lines = _server_lines(place, waiting, timestamps=asked.flag("timestamps"))
+            return await _answered(request, asked, said, lines)
+    if asked.flag("timestamps") or {"sinceSeconds", "sinceTime"} & set(asked.query):
+        raise bad_request("a process writes its own log: nobody notes when it said what")
+    said, position = await asyncio.to_thread(_tail, place.log, asked.number("tailLines"))
+    return await _answered(request, asked, said, _file_pieces(place, place.log, position))
+
+
+async def _answered(
+    request: web.Request, asked: APIRequest, said: bytes, more: AsyncGenerator[bytes, None]
+) -> web.StreamResponse:
     limit = asked.number("limitBytes")
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(request)
@@ -137,7 +143,8 @@ def _said(asked: APIRequest, place: ContainerPlace, logs: ServerLogs, now: float
     tail = asked.number("tailLines")
     if tail is not None and tail >= 0:
         lines = lines[len(lines) - min(tail, len(lines)) :]
-    return b"".join(_written(lines, timestamps=asked.flag("timestamps")))
+    timestamps = asked.flag("timestamps")
+    return b"".join(_written(line, timestamps=timestamps) for line in lines)
 
 
 def _start(asked: APIRequest, now: float) -> float:
@@ -151,34 +158,38 @@ def _start(asked: APIRequest, now: float) -> float:
         raise bad_request(f"sinceTime: Invalid value: {since!r}") from None
 
 
-def _written(lines: Iterable[LogLine], *, timestamps: bool) -> Iterable[bytes]:
-    for line in lines:
-        stamp = f"{timestamp(line.time)} " if timestamps else ""
-        yield f"{stamp}{line.text}\n".encode()
+def _written(line: LogLine, *, timestamps: bool) -> bytes:
+    stamp = f"{timestamp(line.time)} " if timestamps else ""
+    return f"{stamp}{line.text}\n".encode()
+
+
+@contextlib.contextmanager
+def _subscribed(place: ContainerPlace, logs: ServerLogs) -> Iterator[asyncio.Queue[LogLine]]:
+    """The lines from now on; whoever reads more slowly than they come misses the oldest."""
+    waiting: asyncio.Queue[LogLine] = asyncio.Queue(_WAITING)
+
+    def note(line: LogLine) -> None:
+        if waiting.full():
+            waiting.get_nowait()
+        waiting.put_nowait(line)
+
+    unsubscribe = logs.subscribe(f"{place.name}/{place.container}", note)
+    try:
+        yield waiting
+    finally:
+        unsubscribe()
 
 
 async def _server_lines(
-    place: ContainerPlace, logs: ServerLogs, *, timestamps: bool = False
+    place: ContainerPlace, waiting: asyncio.Queue[LogLine], *, timestamps: bool = False
 ) -> AsyncGenerator[bytes, None]:
-    waiting: asyncio.Queue[LogLine] = asyncio.Queue()
-    said: list[LogLine] = []
-    unsubscribe: Callable[[], None] = logs.subscribe(
-        f"{place.name}/{place.container}", waiting.put_nowait
-    )
-    try:
-        while place.runs():
-            with contextlib.suppress(TimeoutError):
-                line = await asyncio.wait_for(waiting.get(), _LOOK_SECONDS)
-                said.append(line)
-            for piece in _written(said, timestamps=timestamps):
-                yield piece
-            said.clear()
-        while not waiting.empty():
-            said.append(waiting.get_nowait())
-        for piece in _written(said, timestamps=timestamps):
-            yield piece
-    finally:
-        unsubscribe()
+    """What comes, until the container has ended and all of it is sent."""
+    while place.runs() or not waiting.empty():
+        try:
+            line = await asyncio.wait_for(waiting.get(), _LOOK_SECONDS)
+        except TimeoutError:
+            continue
+        yield _written(line, timestamps=timestamps)
 
 
 async def attach(
@@ -187,10 +198,14 @@ async def attach(
     """What a container says until it ends, in the channels of a WebSocket; it takes no input."""
     ws = web.WebSocketResponse(protocols=PROTOCOLS)
     await ws.prepare(request)
-    if place.log is None:
-        more = _server_lines(place, logs)
-    else:
-        more = _file_pieces(place, place.log, _size(place.log))
+    if place.log is not None:
+        return await _attached(ws, _file_pieces(place, place.log, _size(place.log)))
+    with _subscribed(place, logs) as waiting:
+        return await _attached(ws, _server_lines(place, waiting))
+
+
+async def _attached(ws: web.WebSocketResponse, more: AsyncIterator[bytes]) -> web.WebSocketResponse:
+    """Send what comes until it ends, or the client goes."""
     task = asyncio.create_task(_send_all(ws, more))
     try:
         async for _message in ws:

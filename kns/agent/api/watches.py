@@ -48,9 +48,17 @@ class ObjectWatch:
 
     async def events(self) -> AsyncIterator[Object]:
         """The events until the client has watched long enough."""
-        waiting: asyncio.Queue[ObjectChange] = asyncio.Queue()
+        waiting: asyncio.Queue[ObjectChange | None] = asyncio.Queue()
+
+        def note(change: ObjectChange) -> None:
+            if waiting.qsize() < _WAITING:
+                waiting.put_nowait(change)
+            else:
+                unsubscribe()
+                waiting.put_nowait(None)
+
         # subscribed before anything is read: nothing comes between
-        unsubscribe = self._store.subscribe(waiting.put_nowait)
+        unsubscribe = self._store.subscribe(note)
         try:
             for event in self._first():
                 yield event
@@ -76,7 +84,10 @@ class ObjectWatch:
         if self._initial:
             yield self._bookmark(end=True)
 
-    async def _following(self, waiting: asyncio.Queue[ObjectChange]) -> AsyncIterator[Object]:
+    async def _following(
+        self, waiting: asyncio.Queue[ObjectChange | None]
+    ) -> AsyncIterator[Object]:
+        """The events of the changes until None, which stands for those that are not kept."""
         end = time.monotonic() + self._seconds
         bookmark = time.monotonic() + BOOKMARK_SECONDS
         while (left := end - time.monotonic()) > 0:
@@ -88,7 +99,7 @@ class ObjectWatch:
                 if self._bookmarks and time.monotonic() < end:
                     yield self._bookmark(end=False)
                 continue
-            if waiting.qsize() > _WAITING:
+            if change is None:
                 raise ExpiredError("the client reads too slowly")
             for event in self._told(change):
                 yield event

@@ -126,6 +126,43 @@ def test_following_ends_with_the_container(tmp_path: Path, *, is_program: bool) 
     in_session(log if is_program else None, said, body, lambda: running[0])
 
 
+def test_what_is_said_while_the_log_is_read_is_told_too() -> None:
+    class Talking(ServerLogs):
+        """Says something as soon as somebody has read what was said."""
+
+        def lines(self, who: str) -> tuple[LogLine, ...]:
+            found = super().lines(who)
+            self.note(who, "between")
+            return found
+
+    said, running = Talking(lambda: 1.0), [True]
+    said.note("default/web-1/server", "before")
+
+    async def body(session: ClientSession) -> None:
+        async with session.get(URL) as answer:
+            assert await answer.content.readline() == b"before\n"
+            running[0] = False
+            assert await answer.read() == b"between\n"
+
+    in_session(None, said, body, lambda: running[0])
+
+
+def test_who_reads_too_slowly_misses_the_oldest_lines() -> None:
+    said, running = _Counted(lambda: 1.0), [True]
+
+    async def body(session: ClientSession) -> None:
+        async with session.get(URL) as answer:
+            while not said.listening:
+                await asyncio.sleep(0.01)
+            for number in range(3000):
+                said.note("default/web-1/server", str(number))
+            running[0] = False
+            lines = (await answer.read()).splitlines()
+        assert lines == [str(number).encode() for number in range(2000, 3000)]
+
+    in_session(None, said, body, lambda: running[0])
+
+
 def test_attaching_ends_with_the_container(tmp_path: Path) -> None:
     log, running = tmp_path / "log", [True]
     log.write_text("before\n")

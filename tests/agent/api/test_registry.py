@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from kns.agent.api import watches
 from kns.agent.api.registry import APPLY, Registry
 from kns.agent.api.representations import Representation
 from kns.agent.api.requests import APIRequest, target_of
@@ -54,6 +55,10 @@ def request(
 ) -> APIRequest:
     raw = b"" if body is None else json.dumps(body).encode()
     return APIRequest(method, target_of(path), query, content_type, raw, agent="test/1")
+
+
+def placed(obj: Object) -> Object:
+    return with_part(obj, "default", "metadata", "namespace")
 
 
 def config(name: str, **data: str) -> Object:
@@ -156,6 +161,26 @@ def test_a_list_in_parts(registry: Registry) -> None:
     assert refused(again, asked).code == 410
     assert refused(registry, request("GET", "/api/v1/pods", **{"continue": "x"})).code == 400
     assert refused(registry, request("GET", "/api/v1/pods", resourceVersion="999")).code == 504
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"limit": "--5"},
+        {"limit": "\u0663"},
+        {"resourceVersion": "9" * 5000},
+        {"continue": "eyJ2IjpJbmZpbml0eSwiYWZ0ZXIiOltdfQ=="},
+    ],
+)
+def test_a_query_that_makes_no_sense_is_a_bad_request(
+    registry: Registry, query: dict[str, str]
+) -> None:
+    assert refused(registry, request("GET", PODS, **query)).code == 400
+
+
+def test_a_negative_limit_is_none(registry: Registry) -> None:
+    whole = registry.answer(request("GET", PODS)).object
+    assert registry.answer(request("GET", PODS, limit="-3")).object == whole
 
 
 def test_create_defaults_and_answers_the_object(registry: Registry) -> None:
@@ -635,3 +660,24 @@ def test_a_watch_of_endpoints_tells_of_those_that_are_made(registry: Registry) -
         slices.delete(ENDPOINT_SLICE, "default", "web-abcde")
 
     assert asyncio.run(watch(end, resourceVersion=str(slices.version)))[-1][0] == "DELETED"
+
+
+def test_a_watch_that_nobody_reads_keeps_no_changes(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watches, "_WAITING", 10)
+    store = registry.store
+
+    async def watch() -> list[str]:
+        events = ObjectWatch(store, request("GET", CONFIGS), Representation.OBJECT).events()
+        store.create(CONFIG_MAP, placed(config("a")))
+        found = [text(await anext(events), "type")]
+        listening = len(store._subscribers)
+        for number_ in range(30):
+            store.update(CONFIG_MAP, placed(config("a", x=str(number_))))
+        assert len(store._subscribers) == listening - 1
+        async for event in events:
+            found.append(text(event, "type"))
+        return found
+
+    assert asyncio.run(watch()) == ["ADDED", *["MODIFIED"] * 10, "ERROR"]
