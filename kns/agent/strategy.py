@@ -119,7 +119,8 @@ def grace(resource: Resource, obj: Object, asked: int | None) -> int:
     if text(obj, "status", "phase") in {"Failed", "Succeeded"}:
         return 0
     own = number(obj, "spec", "terminationGracePeriodSeconds", default=GRACE_SECONDS)
-    return max(own if asked is None else asked, 0)
+    seconds = own if asked is None else asked
+    return 1 if seconds < 0 else seconds
 
 
 def with_namespaces(objects: Iterable[Object]) -> Iterator[Object]:

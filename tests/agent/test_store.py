@@ -139,6 +139,8 @@ def test_who_has_read_an_older_version_is_refused(store: Store) -> None:
         (pod(terminationGracePeriodSeconds=5), None, 5),
         (pod(), 3, 3),
         (pod(), 0, None),
+        (pod(), -1, 1),
+        (pod(terminationGracePeriodSeconds=-1), None, 1),
         (pod(node=""), None, None),
         ({**pod(), "status": {"phase": "Succeeded"}}, None, None),
     ],

@@ -7,10 +7,11 @@ Source: the decoding of k8s.io/apimachinery (serializer/json, strict errors) and
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from typing import NoReturn, cast
 
 from kns.agent.api.protobuf import PROTOBUF, object_of
 from kns.agent.api.status import StatusError, bad_request, unsupported_media_type
@@ -20,6 +21,7 @@ from kns.kinds.resources import Resource
 from kns.labfile.parse import parse_stream
 from kns.labfile.reader import JSON
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 #: what a scalar's Go type is called, for the sentence that its users know
 _GO = {
     Holds.STRING: "string",
@@ -61,13 +63,21 @@ def json_of(body: bytes, content_type: str) -> JSON:
             return _not_read("not one YAML document")
         return cast("JSON", documents[0].data)
     try:
-        value: JSON = json.loads(body)
-    except ValueError as error:
+        return _without_lone_surrogates(json.loads(body, parse_constant=_not_read))
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets nested deeply
         return _not_read(str(error))
-    return value
 
 
-def _not_read(why: str) -> JSON:
+def _without_lone_surrogates(value: JSON) -> JSON:
+    """As Go reads JSON: half of a surrogate pair, which nobody can write down, is U+FFFD."""
+    written = json.dumps(value, ensure_ascii=False)
+    if written.isascii() or not _SURROGATE.search(written):
+        return value
+    made: JSON = json.loads(_SURROGATE.sub("\N{REPLACEMENT CHARACTER}", written))
+    return made
+
+
+def _not_read(why: str) -> NoReturn:
     raise bad_request(f"couldn't get version/kind; json parse error: {why}")
 
 

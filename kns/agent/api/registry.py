@@ -112,7 +112,7 @@ class Registry:
             found = tuple(obj for obj in found if key_of(obj) > after)
         limit = request.number("limit") or 0
         own: Object = {"resourceVersion": str(version)}
-        if limit and len(found) > limit:
+        if 0 < limit < len(found):
             token = {"v": version, "after": list(key_of(found[limit - 1]))}
             own["continue"] = base64.urlsafe_b64encode(json.dumps(token).encode()).decode()
             own["remainingItemCount"] = len(found) - limit
@@ -147,7 +147,7 @@ class Registry:
         try:
             read = json.loads(base64.urlsafe_b64decode(token))
             version, after = int(read["v"]), tuple(map(str, read["after"]))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise bad_request(f"continue key is not valid: {token}") from None
         try:
             self.store.changes_since(version)

@@ -8,12 +8,16 @@ Source: k8s.io/apiserver/pkg/endpoints/request (RequestInfo).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kns.agent.api.decoding import FieldValidation
 from kns.agent.api.status import bad_request, not_found
 from kns.kinds.resources import NAMESPACE, Resource, by_plural
+
+#: numbers of a query, less those that need all of 64 bits
+_INT64 = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ class APIRequest:
         text = self.query.get(name, "")
         if not text:
             return None
-        if not text.lstrip("-").isdecimal():
+        if not _INT64.fullmatch(text):
             raise bad_request(f'invalid value for {name}: "{text}"')
         return int(text)
 

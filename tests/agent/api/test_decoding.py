@@ -77,6 +77,8 @@ def test_bodies_are_json_yaml_or_protobuf() -> None:
     assert json_of(b"a: 1\n", "application/yaml") == {"a": 1}
     for body, content_type, code in (
         (b"{", "application/json", 400),
+        (b"[" * 100_000, "application/json", 400),
+        (b'{"a": NaN}', "application/json", 400),
         (b"a: 1\n---\nb: 2\n", "application/yaml", 400),
         (b"<a/>", "application/xml", 415),
         (b"no", PROTOBUF, 400),
@@ -85,6 +87,13 @@ def test_bodies_are_json_yaml_or_protobuf() -> None:
         with pytest.raises(StatusError) as caught:
             json_of(body, content_type)
         assert caught.value.code == code
+
+
+@pytest.mark.parametrize("body", [b'{"\\ud800": "\\udc00"}', b'{"\xed\xa0\x80": "\xed\xb0\x80"}'])
+def test_half_of_a_surrogate_pair_is_a_replacement_character(body: bytes) -> None:
+    """As Go reads it; nobody could write it down."""
+    assert json_of(body, "application/json") == {"\ufffd": "\ufffd"}
+    assert json_of(b'"\\ud83d\\ude00"', "application/json") == "\N{GRINNING FACE}"
 
 
 def _message(number: int, value: bytes | str | int) -> bytes:
