@@ -6,8 +6,7 @@ The text forms are in `kns.state.nft`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 from threading import Event
 
 from kns.errors import ApplyError, PlatformError
@@ -20,9 +19,6 @@ from kns.state.nft import FAMILIES, NftChange, change, parse_tables
 #: what passes by itself, and for how many seconds it is tried again. A chain stays busy for a
 #: moment; a link that `iif` names may be made by another thread just now.
 PATIENCE = {"Device or resource busy": 5.0, "Interface does not exist": 5.0}
-#: transactions that are prepared at a time: the kernel takes one after the other, and meanwhile
-#: nft reads the next ones
-AT_ONCE = 3
 
 
 def observe(netns: str, names: Iterable[str], *, stop: Event | None = None) -> tuple[NftTable, ...]:
@@ -73,7 +69,8 @@ def _apply(
 
     Before Linux 6.2 it does so for chains that the same transaction took out of a map.
     """
-    _prepare(context, netns, wanted.prepared, stop)
+    for text in wanted.prepared:
+        _check(_load(context, text, stop=stop), netns, "nft -f")
     whole = wanted.text + wanted.cleanup
     if not whole:
         return
@@ -83,15 +80,6 @@ def _apply(
             _check(_load(context, wanted.text, stop=stop), netns, "nft -f")
         done = _load(context, wanted.cleanup, "Device or resource busy", stop)
     _check(done, netns, "nft -f")
-
-
-def _prepare(context: Context | None, netns: str, texts: Sequence[str], stop: Event | None) -> None:
-    """Several at a time; a thread is in the netns of the one that starts it."""
-    if not texts:
-        return
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for done in pool.map(lambda text: _load(context, text, stop=stop), texts):
-            _check(done, netns, "nft -f")
 
 
 def _load(
