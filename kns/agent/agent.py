@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import logging
 import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -72,6 +74,9 @@ IDLE_SECONDS = 1.0
 #: seconds after which the agent takes the lab's objects over. The emulated VM of the tests, where
 #: that takes as long as all else, asks for more by the variable
 LIVE_SECONDS = float(os.environ.get("KNS_LIVE_AFTER", IDLE_SECONDS))
+#: seconds that one thread computes while another waits. Python's own 5 ms are what each step of an
+#: answer would wait for while the worker computes what a change leads to
+SWITCH_SECONDS = 0.0005
 #: seconds after which the pods are watched: `up` has its answer by then
 WATCH_SECONDS = 0.1
 
@@ -199,6 +204,9 @@ class Agent:
     async def _start_live(self) -> None:
         try:
             live = await self.live()
+            # a thousand pods' objects live as long as the lab: to look through them for garbage
+            # takes 0.1 s and more, in which nobody has an answer
+            gc.freeze()
             if self._expose is not None:
                 expose, self._expose = self._expose, None
                 await expose(live)
@@ -349,6 +357,7 @@ def run(lab: str) -> None:
     """Be the agent of a lab until told to stop. LockedError if it has one already."""
     paths = LabPaths(lab)
     ensure_folder(paths.folder)
+    sys.setswitchinterval(SWITCH_SECONDS)
     api = sockets.inherited()
     with claimed(paths.pid):
         sock = sockets.listen_unix(paths.socket)

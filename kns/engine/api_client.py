@@ -10,7 +10,7 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlencode
@@ -22,7 +22,7 @@ from kns.engine.orders import Converge, Converged, Refused
 from kns.errors import ApplyError, UsageError
 from kns.kernel import processes
 from kns.kinds.common import Object
-from kns.kinds.objects import mapping, mappings, text
+from kns.kinds.objects import Ref, mapping, mappings, ref_of, text
 from kns.kinds.resources import Resource
 from kns.labfile.reader import JSON
 
@@ -162,6 +162,11 @@ class APIClient:
     def settle(self) -> None:
         """Wait until everything that was written is so in the kernel."""
         self._ask("GET", "/readyz/settled")
+
+    def pending(self) -> Mapping[Ref, str]:
+        """Wait likewise; what is on its way even then, a line each (`kns.engine.pending`)."""
+        found = mappings(self._ask("GET", "/readyz/pending").object, "items")
+        return {ref_of(item): text(item, "message") for item in found}
 
     # -- one request -------------------------------------------------------------------------------
 

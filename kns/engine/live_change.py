@@ -9,14 +9,10 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from kns.engine.api_client import APIClient, connect
+from kns.engine.api_client import connect
 from kns.engine.cluster_changes import ClusterChanges, cluster_changes
 from kns.engine.labs import running
-from kns.engine.object_verbs import named
-from kns.engine.workload_verbs import WORKLOADS, waits_for
-from kns.kinds.common import Object
-from kns.kinds.objects import Ref, controller_kind, mappings, name_of, ref_of, text
-from kns.kinds.resources import POD
+from kns.kinds.objects import Ref
 
 #: seconds between two looks: at first, and at last
 _SOON, _LATE = 0.05, 1.0
@@ -37,9 +33,8 @@ class LiveChange:
         found = running(lab)
         self.lab = found.name
         self.client = connect(found)
-        self.client.settle()
+        self._pending_before = self.client.pending()
         self._before = found.cluster
-        self._pending_before = pending(self.client)
 
     def finish(self, changed: Collection[Ref], timeout: float) -> ChangeOutcome:
         """Wait until what was changed is so, and all that follows from it.
@@ -57,8 +52,7 @@ class LiveChange:
         pause = _SOON
         earlier = self._pending_before.keys() - set(changed)
         while True:
-            self.client.settle()
-            found = pending(self.client)
+            found = self.client.pending()
             waits = {ref: text_ for ref, text_ in found.items() if ref not in earlier}
             if not waits or time.monotonic() > deadline:
                 return waits
@@ -66,30 +60,3 @@ class LiveChange:
             earlier &= found.keys()
             time.sleep(pause)
             pause = min(pause * 1.5, _LATE)
-
-
-def pending(client: APIClient) -> Mapping[Ref, str]:
-    """What is on its way, a line each: rollouts, pods that end, pods that are not ready."""
-    found: dict[Ref, str] = {}
-    for resource in WORKLOADS:
-        for item in client.list(resource):
-            # of a Deployment's ReplicaSet the Deployment tells
-            if not controller_kind(item) and (waits := waits_for(resource, item)):
-                found[ref_of(item)] = f"{named(resource, name_of(item))}: {waits}"
-    for item in client.list(POD):
-        if waits := _pod_waits(item):
-            found[ref_of(item)] = f"{named(POD, name_of(item))}: {waits}"
-    return found
-
-
-def _pod_waits(item: Object) -> str:
-    """What a pod is not yet; whether one of a workload's is ready, the workload tells."""
-    if text(item, "metadata", "deletionTimestamp"):
-        return "it has not ended yet"
-    if controller_kind(item) or text(item, "status", "phase") in {"Succeeded", "Failed"}:
-        return ""
-    conditions = {text(c, "type"): c for c in mappings(item, "status", "conditions")}
-    if text(conditions.get("Ready"), "status") == "True":
-        return ""
-    reason = text(conditions.get("PodScheduled"), "message")
-    return reason or "it is not ready"

@@ -10,7 +10,6 @@ import pytest
 from kns.agent.store import Store
 from kns.engine import node_verbs, object_verbs, workload_verbs
 from kns.engine.api_client import APIClient, NoSuchObjectError, RequestRefusedError
-from kns.engine.live_change import pending
 from kns.errors import ApplyError, SpecError, UsageError
 from kns.kinds.common import Object
 from kns.kinds.objects import flag, mappings, number, part, text, with_part
@@ -437,12 +436,12 @@ def test_drain_evicts(client: APIClient) -> None:
 
 
 def test_what_is_on_its_way(client: APIClient) -> None:
-    assert pending(client) == {}
+    assert client.pending() == {}
     apply(client, WEB)
     list(object_verbs.delete(client, [(POD, "web-1")], "default", None))
     bare = "apiVersion: v1\nkind: Pod\nmetadata: {name: bare}\nspec: {containers: [{name: c}]}\n"
     apply(client, bare)
-    assert sorted(pending(client).values()) == [
+    assert sorted(client.pending().values()) == [
         "deployment.apps/web: its controller has not seen it yet",
         "pod/bare: it is not ready",
         "pod/web-1: it has not ended yet",

@@ -31,7 +31,6 @@ from kns.engine import agent
 from kns.engine.api_client import APIClient, connect
 from kns.engine.down import down
 from kns.engine.labs import agent_pid, running
-from kns.engine.live_change import pending
 from kns.engine.orders import AgentStatus, GetStatus
 from kns.engine.status import status
 from kns.kinds.objects import Ref, flag, mappings, name_of, number
@@ -159,7 +158,7 @@ class Soak:
         still, since = None, time.monotonic()
         while True:
             client.settle()
-            found = {**pending(client), **_ended()}
+            found = {**client.pending(), **_ended()}
             if not found:
                 return
             if found != still:

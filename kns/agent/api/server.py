@@ -33,8 +33,10 @@ from kns.agent.api.status import (
 )
 from kns.agent.api.watches import ObjectWatch
 from kns.agent.store import Store, timestamp
+from kns.engine.pending import pending
 from kns.errors import KnsError
 from kns.kinds.common import Object
+from kns.labfile.reader import JSON
 
 #: as the API server's --max-request-bytes
 _MAX_BODY = 3 << 20
@@ -76,6 +78,8 @@ class APIServer:
         app[_TRUSTED] = trusted
         app.router.add_get("/version", self._version)
         app.router.add_get("/readyz/settled", self._settle)
+        if trusted:
+            app.router.add_get("/readyz/pending", self._pending)
         for path in ("/healthz", "/livez", "/readyz"):
             app.router.add_get(path, _healthy)
             app.router.add_get(path + "/{check:.*}", _healthy)
@@ -140,6 +144,16 @@ class APIServer:
         await self._current()
         await self._settled()
         return await _healthy(request)
+
+    async def _pending(self, _request: web.Request) -> web.StreamResponse:
+        """Then answers what is on its way: of all pods, which are too many to send them for it."""
+        await self._current()
+        await self._settled()
+        items: list[JSON] = [
+            {"kind": kind, "metadata": {"namespace": namespace, "name": name}, "message": waits}
+            for (kind, namespace, name), waits in pending(self.registry.store.list).items()
+        ]
+        return answered({"items": items})
 
     async def _openapi(self, request: web.Request) -> web.StreamResponse:
         path = request.match_info.get("path", "")
