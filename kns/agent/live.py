@@ -74,7 +74,6 @@ class _Round:
     assembled: Assembled
     applied: Applied
     leases: Leases
-    changed: bool
     taken: Mapping[Ref, Object]
     refused: Mapping[Ref, Exception]
 
@@ -88,6 +87,8 @@ class Live:
         self._journal = Journal(paths)
         self._assembler = Assembler()
         self._applied: Applied | None = None
+        #: the cluster that is served, and told of by the objects; None after an attempt that failed
+        self._followed: Cluster | None = None
         #: the cluster of the snapshot, as far as it was saved here
         self._kept: Cluster | None = None
         self._leases = Leases()
@@ -159,7 +160,7 @@ class Live:
         self._account(applied.cluster, None)
         begin = partial(self._begin_journal, stamp, is_new=kept is None)
         await loop.run_in_executor(self._worker, begin)
-        self._applied = applied
+        self._applied, self._followed = applied, applied.cluster
 
     def _look(self) -> tuple[str, files.Stamp]:
         """In the worker: whose objects they will be. LockedError while an `up` is at work."""
@@ -297,7 +298,6 @@ class Live:
         objects = tuple(item for ref, item in chosen.items() if ref not in reborn)
         # what did not go with the rest may do so by now
         suspects = changed | self._told.keys()
-        before = self.cluster
         loop = asyncio.get_running_loop()
         try:
             done = await loop.run_in_executor(self._worker, self._carry_out, objects, suspects)
@@ -320,9 +320,19 @@ class Live:
         if reborn:
             self._effective, self._changed = True, self._changed | reborn
         self._tell(done)
-        if done.changed:
-            await self._serve(done.applied.cluster)
-        self._account(done.applied.cluster, before)
+        await self._follow(done.applied.cluster)
+
+    async def _follow(self, cluster: Cluster) -> None:
+        """Serve what was applied, and say it of the objects; anew next time if this breaks off."""
+        before, self._followed = self._followed, None
+        try:
+            if cluster is not before:
+                await self._serve(cluster)
+            self._account(cluster, before)
+        except Exception:
+            self._effective = True
+            raise
+        self._followed = cluster
 
     def _carry_out(self, objects: Sequence[Object], suspects: Collection[Ref]) -> _Round:
         """In the worker: from the objects to the kernel. Raises what resolving or applying does."""
@@ -334,12 +344,9 @@ class Live:
             found = fit(objects, suspects, self._taken, self._resolve)
             assembled, loaded = found.made
             cluster, applied = sharing(loaded.cluster, before.cluster), before
-            is_same = cluster is before.cluster and loaded.leases == self._leases
-            if not is_same:
+            if cluster is not before.cluster or loaded.leases != self._leases:
                 applied, _ops = reconcile.reconcile(self._paths, before, cluster, loaded.leases)
-            return _Round(
-                assembled, applied, loaded.leases, not is_same, found.objects, found.refused
-            )
+            return _Round(assembled, applied, loaded.leases, found.objects, found.refused)
 
     def _resolve(self, objects: Sequence[Object]) -> tuple[Assembled, labs.Loaded]:
         assembled = self._assembler.assemble(objects)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -246,6 +247,42 @@ def test_what_the_kernel_refuses_for_a_moment_is_tried_again(
         await live.settled()
         assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
         assert left_out(live) == []
+
+    lives(lab, then)
+
+
+def test_what_could_not_be_served_or_told_is_tried_again(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, for a moment: what the kernel has taken by then is served all the same."""
+    monkeypatch.setattr(live_module, "RETRY", 0.05)
+    full = [True, True]
+
+    async def then(live: Live) -> None:
+        serve, account = live._serve, live._account
+
+        def break_off() -> None:
+            if full:
+                full.pop()
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        async def serve_once_there_is_room(cluster: Cluster) -> object:
+            break_off()
+            return await serve(cluster)
+
+        def account_once_there_is_room(*given: Any) -> None:
+            break_off()
+            account(*given)
+
+        monkeypatch.setattr(live, "_serve", serve_once_there_is_room)
+        monkeypatch.setattr(live, "_account", account_once_there_is_room)
+        live.store.create(POD, pod("pod9", "node1", app="new"))
+        async with asyncio.timeout(PATIENCE):
+            while full:
+                await asyncio.sleep(0.02)
+            await live.settled()
+        assert text(live.store.get(POD, "default", "pod9") or {}, "status", "podIP")
+        assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
 
     lives(lab, then)
 
