@@ -183,6 +183,8 @@ def _pods(
     cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
 ) -> Iterator[Account]:
     nodes = {item.name: item for item in cluster.nodes}
+    # pods of a node that is back are ready by their kubelet's word, which has not changed
+    hosts = {} if before is None else {item.name: item for item in before.nodes}
     for item in cluster.pods:
         obj = found.get(POD, item.namespace, item.name)
         if obj is None or text(obj, "metadata", "deletionTimestamp"):
@@ -191,6 +193,7 @@ def _pods(
             before is not None
             and before.pod(item.namespace, item.name) == item
             and _is_held(obj, before) == _is_held(obj, cluster)
+            and hosts.get(item.node) == nodes.get(item.node)
         )
         if same and text(obj, "status", "podIP") and meta.is_true(obj, "Ready") == item.ready:
             continue

@@ -13,7 +13,7 @@ from kns.engine.objects import read_objects
 from kns.kernel.netns import path_of
 from kns.kinds.common import Object
 from kns.kinds.objects import key_of, mappings, number, part
-from kns.kinds.pod_columns import pod_status
+from kns.kinds.pod_columns import pod_ready, pod_status
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Presence:
     restarts: Mapping[str, int] = field(default_factory=dict)
     #: kubectl's STATUS of a pod (full name) of whose containers something is known, or that ends
     statuses: Mapping[str, str] = field(default_factory=dict)
+    #: and its READY
+    ready: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def lab_age(self) -> float | None:
@@ -64,6 +66,7 @@ def presence_of(lab: RunningLab, *, containers: bool) -> Presence:
         node_ages,
         {name: _restarts(item) for name, item in objects.items()},
         {name: pod_status(item) for name, item in objects.items() if _is_known(item)},
+        {name: pod_ready(item) for name, item in objects.items() if _has_containers(item)},
     )
 
 
@@ -81,4 +84,9 @@ def _restarts(item: Object) -> int:
 
 def _is_known(item: Object) -> bool:
     is_ending = part(item, "metadata", "deletionTimestamp") is not None
-    return is_ending or bool(mappings(item, "status", "containerStatuses"))
+    return is_ending or _has_containers(item)
+
+
+def _has_containers(item: Object) -> bool:
+    """Whether the kubelet has said something of its containers."""
+    return bool(mappings(item, "status", "containerStatuses"))

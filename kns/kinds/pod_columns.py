@@ -16,22 +16,28 @@ Cell = str | int
 
 def pod_cells(obj: Object, age: str, now: float) -> tuple[Cell, ...]:
     """The cells of a pod, those of `-o wide` last."""
-    statuses = mappings(obj, "status", "containerStatuses")
-    sidecars = _sidecars(obj)
-    counted = [*statuses, *sidecars]
-    total = len(mappings(obj, "spec", "containers")) + _sidecar_count(obj)
-    ready = sum(flag(item, "ready") for item in counted)
     return (
         name_of(obj),
-        f"{ready}/{total}",
+        pod_ready(obj),
         pod_status(obj),
-        _restarts(counted, now),
+        _restarts(_counted(obj), now),
         age,
         text(obj, "status", "podIP") or NONE,
         text(obj, "spec", "nodeName") or NONE,
         text(obj, "status", "nominatedNodeName") or NONE,
         _gates(obj),
     )
+
+
+def pod_ready(obj: Object) -> str:
+    """READY: how many containers are ready, and how many there are."""
+    total = len(mappings(obj, "spec", "containers")) + _sidecar_count(obj)
+    return f"{sum(flag(item, 'ready') for item in _counted(obj))}/{total}"
+
+
+def _counted(obj: Object) -> list[Object]:
+    """The statuses of the containers that go on running."""
+    return [*mappings(obj, "status", "containerStatuses"), *_sidecars(obj)]
 
 
 def _sidecar_count(obj: Object) -> int:

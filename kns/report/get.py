@@ -227,7 +227,7 @@ def _node_status(node: Node, presence: Presence) -> str:
 def _pod_row(pod: Pod, presence: Presence) -> _Row:
     cells = (
         pod.name,
-        f"{_ready_containers(pod, presence)}/{len(pod.containers)}",
+        _pod_ready(pod, presence),
         _pod_status(pod, presence),
         str(presence.restarts.get(pod.full_name, 0)),
         _age(presence.ages.get(pod.full_name)),
@@ -236,9 +236,12 @@ def _pod_row(pod: Pod, presence: Presence) -> _Row:
     return _Row(cells, pod.labels, pod.namespace, wide)
 
 
-def _ready_containers(pod: Pod, presence: Presence) -> int:
-    there = pod.full_name in presence.pods and presence.serving
-    return len(pod.containers) if there and pod.ready else 0
+def _pod_ready(pod: Pod, presence: Presence) -> str:
+    """The kubelet's account; of a pod of which it has said nothing, what the lab wants of it."""
+    total = len(pod.containers)
+    if pod.full_name not in presence.pods or not presence.serving:
+        return f"0/{total}"
+    return presence.ready.get(pod.full_name, f"{total if pod.ready else 0}/{total}")
 
 
 def _pod_status(pod: Pod, presence: Presence) -> str:

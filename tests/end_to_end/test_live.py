@@ -31,7 +31,8 @@ from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
 from kns.kinds.objects import items, mappings, text, with_part
-from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE
+from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE, Resource
+from kns.kinds.resources import LAB as LAB_RESOURCE
 from kns.labfile.dump import dump_yaml
 from tests.end_to_end.api_client import until
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
@@ -193,21 +194,29 @@ def test_a_namesake_that_comes_at_once_is_another_pod(lab: Path) -> None:
     lives(lab, then)
 
 
-def test_a_node_is_lost_after_the_labs_own_grace_time(lab: Path) -> None:
+def test_a_node_is_lost_after_the_labs_own_grace_time_and_its_pods_come_back_with_it(
+    lab: Path,
+) -> None:
     written = lab.read_text(encoding="utf-8")
     more = "controllerManager: {nodeMonitorGracePeriod: 500ms}\nfaults: {linksDown: [node2]}\n"
     lab.write_text(written + more, encoding="utf-8")
 
     async def then(live: Live) -> None:
         async with asyncio.timeout(PATIENCE / 2):  # by default it would take 50 s
-            while is_ready(live, "node2"):
+            while is_ready(live, NODE, "node2") or is_ready(live, POD, "pod2"):
                 await asyncio.sleep(0.05)
-        assert is_ready(live, "node1")
+        assert is_ready(live, NODE, "node1")
+        written = live.store.get(LAB_RESOURCE, "", LAB)
+        assert written is not None
+        live.store.update(LAB_RESOURCE, {**written, "faults": {}})
+        async with asyncio.timeout(PATIENCE):
+            while not (is_ready(live, NODE, "node2") and is_ready(live, POD, "pod2")):
+                await asyncio.sleep(0.05)
 
-    def is_ready(live: Live, name: str) -> bool:
-        node = live.store.get(NODE, "", name)
-        assert node is not None
-        return is_true(node, "Ready")
+    def is_ready(live: Live, kind: Resource, name: str) -> bool:
+        item = live.store.get(kind, "default" if kind is POD else "", name)
+        assert item is not None
+        return is_true(item, "Ready")
 
     lives(lab, then)
 

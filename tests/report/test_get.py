@@ -137,6 +137,15 @@ def test_pods_of_one_namespace() -> None:
     )
 
 
+def test_ready_is_the_kubelets_account_where_there_is_one() -> None:
+    presence = replace(ALL_THERE, ready={"default/pod1": "1/2"})
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(), presence)
+    assert [row[1] for row in table.rows] == ["1/2", "0/2"]
+    gone = replace(presence, serving=False)
+    table = get_table(ListedKind.PODS, CLUSTER, Selection(), gone)
+    assert [row[1] for row in table.rows] == ["0/2", "0/2"]
+
+
 def test_pods_of_all_namespaces_have_a_column_more() -> None:
     table = get_table(ListedKind.PODS, CLUSTER, Selection(""), ALL_THERE)
     assert [row[:2] for row in table.rows] == [
