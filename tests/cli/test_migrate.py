@@ -139,24 +139,6 @@ def test_a_udp_socket_is_led_to_endpoints_that_are_gone(
     assert found["nftables@1.37"][name] == "refused"
 
 
-@pytest.mark.ipvs
-def test_what_ipvs_does_otherwise_shows_in_several_connections(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    file = tmp_path / "trials.yaml"
-    file.write_text(TRIALS, encoding="utf-8")
-    found = proved(capsys, file, "ipvs@1.37", "nftables@1.37")
-    scheduler, affinity = "migrate/scheduler/client->plain", "migrate/session-affinity/client->"
-    assert [proof[scheduler] for proof in found.values()] == [
-        "one endpoint after the other, in turn",
-        "endpoints in no order",
-    ]
-    assert [proof[f"{affinity}sticky"] for proof in found.values()] == [
-        "client has another backend by each address",
-        "client has one backend by both addresses",
-    ]
-
-
 @pytest.mark.kernel
 @pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NFTABLES])
 def test_a_claim_that_is_wrong_fails_its_trial(tmp_path: Path, mode: ProxyMode) -> None:
