@@ -122,7 +122,7 @@ def test_stale_udp_shows_in_a_socket_that_stays_open() -> None:
             DifferenceKind.STALE_UDP,
             "udp",
             ("replicas: 2", "replicas: 0"),
-            "udp: it has no endpoint",
+            "udp: udp has no ready endpoint",
         ),
         (DifferenceKind.SCHEDULER, "sticky", ("rr", "rr"), "sticky: session affinity hides it"),
         (DifferenceKind.SCHEDULER, "plain", ("rr", "mh"), "what the scheduler mh chooses"),

@@ -127,8 +127,8 @@ def _asked(lookup: Lookup, service: Service) -> list[Case]:
 def _unserved(lookup: Lookup, service: Service, otherwise: str) -> str:
     """Why nobody can be told apart: as the promise says it, or `otherwise`."""
     stops = (promise(lookup, case.flow).stop for case in _asked(lookup, service))
-    unclear = (stop.reason for stop in stops if stop is not None and not stop.outcomes)
-    return f"{label(service)}: {next(unclear, otherwise)}"
+    reasons = (stop.reason for stop in stops if stop is not None)
+    return f"{label(service)}: {next(reasons, otherwise)}"
 
 
 def _scheduler(lookup: Lookup, service: Service) -> Trial | str:
