@@ -120,9 +120,9 @@ class Agent:
             await self._over.wait()
         finally:
             server.close()
+            self._api.close()
             if self._exposure is not None:
                 await self._exposure.close()
-            self._api.close()
             self._paths.api_socket.unlink(missing_ok=True)
             self.close()
 

@@ -55,6 +55,7 @@ class APISockets:
         self._came = asyncio.Event()
         self._serve: Serve | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
 
     def listen(self, sock: socket.socket, *, trusted: bool = False) -> APISocket:
         """Take the listening socket over, until it is closed."""
@@ -85,16 +86,19 @@ class APISockets:
             await self._begin(item, serve)
 
     async def _begin(self, item: APISocket, serve: Serve) -> None:
-        if item.is_closed:
-            return
-        try:
-            acceptor = await serve(item.sock, item.trusted)
-        except PlatformError as error:
-            words = "no port of the API: %s (%s)"
-            logging.getLogger(__name__).warning(words, error, error.hint)
-            item.close()
-            return
-        item.serve_by(acceptor)
+        # one after the other: what they share, as their certificate, is made once
+        async with self._turn:
+            if item.is_closed:
+                return
+            try:
+                acceptor = await serve(item.sock, item.trusted)
+            except (OSError, PlatformError) as error:
+                if not item.is_closed:
+                    hint = f" ({error.hint})" if isinstance(error, PlatformError) else ""
+                    logging.getLogger(__name__).warning("no port of the API: %s%s", error, hint)
+                    item.close()
+                return
+            item.serve_by(acceptor)
 
     def close(self) -> None:
         """Close all of them."""
