@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kns.errors import Problem
@@ -62,7 +62,8 @@ class _Known:
                 continue
             outside += self._is_host(item)
             yield from self._end_problems(item, (*path, field))
-        if fault.source is not None and str(fault.source) == str(fault.target):
+        ends = [self._meant(item) for item in (fault.source, fault.target) if item is not None]
+        if fault.source is not None and ends.count(ends[0]) == 2:
             message = f"Invalid value: {shown(str(fault.source))}: both ends are the same"
             yield self.sources.place.problem((*path, "to"), message, "leave one of them out")
         elif outside == 2:
@@ -75,14 +76,24 @@ class _Known:
         for field, side in (("between", partition.one), ("and", partition.other)):
             for index, item in enumerate(side):
                 yield from self._end_problems(item, (*path, field, index))
-        names = {str(item) for item in partition.one}
+        others = {self._meant(item) for item in partition.one}
         for index, item in enumerate(partition.other):
-            if str(item) in names:
+            if self._meant(item) in others:
                 message = f"Invalid value: {shown(str(item))}: it is on both sides"
                 yield problem((*path, "and", index), message, "name it on one side")
         if all(map(self._is_host, (*partition.one, *partition.other))):
             message = "Invalid value: both sides are outside the cluster"
             yield problem(path, message, "name a pod or node on one of them")
+
+    def _meant(self, item: FaultEnd) -> FaultEnd:
+        """The end with the kind of what bears its name."""
+        kinds = {
+            FaultEndKind.POD: self._pod(item) is not None,
+            FaultEndKind.NODE: self._is_node(item),
+            FaultEndKind.INTERNET: self._is_host(item),
+            FaultEndKind.SERVICE: self._is_service(item),
+        }
+        return replace(item, kind=next((kind for kind, named in kinds.items() if named), item.kind))
 
     def _end_problems(self, item: FaultEnd, path: Path) -> Iterator[Problem]:
         if not self._is_service(item) and not self._is_host(item):
