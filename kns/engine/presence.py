@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -45,17 +46,11 @@ class Presence:
 
 def presence_of(lab: RunningLab, *, containers: bool) -> Presence:
     """Look for the netns of the lab's nodes and pods; for `containers` at all its objects, too."""
-    there = set(lab_netns(lab.name))
-    now = time.time()
-
-    def age(netns: str) -> float:
-        # of a netns that is mounted, the inode is as old as the mount
-        return max(0.0, now - path_of(netns).stat().st_mtime)
-
+    there = _ages(lab.name)
     nodes = {node.name: netns_of_node(lab.name, node.name) for node in lab.cluster.nodes}
     pods = {pod.full_name: netns_with(lab.name, pod) for pod in lab.cluster.pods}
-    node_ages = {name: age(netns) for name, netns in nodes.items() if netns in there}
-    pod_ages = {name: age(netns) for name, netns in pods.items() if netns in there}
+    node_ages = {name: there[netns] for name, netns in nodes.items() if netns in there}
+    pod_ages = {name: there[netns] for name, netns in pods.items() if netns in there}
     serving = agent_pid(lab.name) is not None
     objects = _pod_objects(lab.paths) if serving and containers else {}
     return Presence(
@@ -68,6 +63,16 @@ def presence_of(lab: RunningLab, *, containers: bool) -> Presence:
         {name: pod_status(item) for name, item in objects.items() if _is_known(item)},
         {name: pod_ready(item) for name, item in objects.items() if _has_containers(item)},
     )
+
+
+def _ages(lab: str) -> dict[str, float]:
+    """The seconds since each of the lab's netns was made."""
+    now, found = time.time(), dict[str, float]()
+    for netns in lab_netns(lab):
+        with contextlib.suppress(FileNotFoundError):  # of a pod that has just ended
+            # of a netns that is mounted, the inode is as old as the mount
+            found[netns] = max(0.0, now - path_of(netns).stat().st_mtime)
+    return found
 
 
 def _pod_objects(paths: LabPaths) -> dict[str, Object]:
