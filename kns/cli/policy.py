@@ -254,9 +254,10 @@ def _no_pods_addresses(objects: PolicyObjects, text: str) -> tuple[RemoteEnd, ..
     hosts = {**objects.internet, **objects.nodes}
     found = hosts.get(text.removeprefix("node/"))
     if found:
-        return tuple({address.version: RemoteEnd(address) for address in found[::-1]}.values())[
-            ::-1
-        ]
+        first: dict[int, RemoteEnd] = {}
+        for address in found:
+            first.setdefault(address.version, RemoteEnd(address))
+        return tuple(first.values())
     if text.startswith(("svc/", "service/")):
         hint = "policies decide once the Service is translated: name one of its pods"
         raise UsageError(f"{text!r} is a Service", hint=hint)
