@@ -37,7 +37,7 @@ def command(source: str, name: str, rdtype: str, output: str | None, lab: str | 
     """
     running_lab = running(lab)
     places = places_of(running_lab.name, running_lab.paths)
-    found = parse_source(running_lab.cluster, source)
+    found = parse_source(running_lab.cluster, source, "dns")
     netns = places.netns_of(found)
     question, wanted = question_of(name, rdtype)
     trace = trace_name(DNSSource.at(found.label, netns, places.etc_of(found)), question, wanted)

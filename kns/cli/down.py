@@ -28,6 +28,8 @@ def command(*, lab_name: str | None, lab: str | None, all_labs: bool) -> None:
         labs = _one_to_remove(chosen, labs)
     if not labs:
         click.echo("no lab is running" if chosen is None else f"no lab {chosen} is running")
+        if chosen is not None and (others := down.removable_labs()):
+            click.echo(f"hint: running: {', '.join(others)}", err=True)
     errors: list[KnsError] = []
     for name in labs:
         try:

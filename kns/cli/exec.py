@@ -11,7 +11,7 @@ from kns.cli.lab_options import container_option, lab_option, target_argument
 @click.command()
 @target_argument
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
-@container_option
+@container_option("its first")
 @lab_option
 def command(target: str, words: tuple[str, ...], container: str | None, lab: str | None) -> None:
     """Run COMMAND in a pod, a node, a host of the internet, or the fabric.

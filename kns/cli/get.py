@@ -25,9 +25,22 @@ from kns.report.table import render_table
 _WHOLE = frozenset({"lab", "all"})
 
 
-def _kind_named(
-    _context: click.Context, _parameter: click.Parameter, value: str
-) -> ListedKind | Resource | None:
+def asked_for(
+    kind: str, names: tuple[str, ...]
+) -> tuple[ListedKind | Resource | None, tuple[str, ...]]:
+    """The kind and the names of `pods pod1 pod2` or `pod/pod1 pod/pod2`."""
+    if "/" not in kind:
+        return _kind_named(kind), names
+    words = [word.partition("/") for word in (kind, *names)]
+    if not all(name for _, _, name in words):
+        raise UsageError("an object without a kind or a name", hint="write all as KIND/NAME")
+    found = {_kind_named(word) for word, _, _ in words}
+    if len(found) > 1:
+        raise UsageError("objects of several kinds", hint="kns get one kind after the other")
+    return found.pop(), tuple(name for _, _, name in words)
+
+
+def _kind_named(value: str) -> ListedKind | Resource | None:
     """`pods`, or one of kubectl's other names for it; None for the whole lab."""
     if value.lower() in _WHOLE:
         return None
@@ -46,12 +59,7 @@ def _complete_kind(
 
 
 @click.command()
-@click.argument(
-    "kind",
-    callback=_kind_named,
-    shell_complete=_complete_kind,
-    metavar="KIND",
-)
+@click.argument("kind", shell_complete=_complete_kind, metavar="KIND")
 @click.argument("names", nargs=-1)
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
@@ -60,7 +68,7 @@ def _complete_kind(
 @lab_option
 def command(  # noqa: PLR0913 - one parameter an option
     *,
-    kind: ListedKind | Resource | None,
+    kind: str,
     names: tuple[str, ...],
     namespace: str,
     all_namespaces: bool,
@@ -71,7 +79,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     """List the lab's objects in kubectl's columns, or as Kubernetes objects.
 
     KIND is kubectl's word for one: pods, services (or svc), endpoints, deployments, events and
-    so on; or lab, for all of it.
+    so on; KIND/NAME will do, too; or lab, for all of it.
 
     \b
       kns get pods -o wide
@@ -79,24 +87,25 @@ def command(  # noqa: PLR0913 - one parameter an option
       kns get pods pod1 -o json
       kns get lab -o yaml             all of it as a lab file, as it is now
     """
+    wanted, names = asked_for(kind, names)
     running_lab = running(lab)
-    if kind is None:
+    if wanted is None:
         _print_whole(running_lab, output)
         return
-    plural = kind if isinstance(kind, ListedKind) else kind.plural
-    is_namespaced = kind.is_namespaced if isinstance(kind, ListedKind) else kind.namespaced
+    plural = wanted if isinstance(wanted, ListedKind) else wanted.plural
+    is_namespaced = wanted.is_namespaced if isinstance(wanted, ListedKind) else wanted.namespaced
     in_namespaces = is_namespaced and not all_namespaces
     selection = Selection(namespace if in_namespaces else "", names)
     columns = Columns(output == "wide", show_labels)
-    if isinstance(kind, ListedKind):
+    if isinstance(wanted, ListedKind):
         cluster = running_lab.cluster
-        presence = presence_of(running_lab, containers=kind is ListedKind.PODS)
-        table = get_table(kind, cluster, selection, presence, columns)
-        objects = partial(get_objects, kind, cluster, selection, presence)
+        presence = presence_of(running_lab, containers=wanted is ListedKind.PODS)
+        table = get_table(wanted, cluster, selection, presence, columns)
+        objects = partial(get_objects, wanted, cluster, selection, presence)
     else:
         items = lab_objects(running_lab.paths)
-        table = resource_table(kind, items, selection, columns, time.time())
-        objects = partial(resource_objects, kind, items, selection)
+        table = resource_table(wanted, items, selection, columns, time.time())
+        objects = partial(resource_objects, wanted, items, selection)
     if names and len(table.rows) < len(set(names)):
         found = {cell for row in table.rows for cell in row[:2]}
         missing = [name for name in names if name not in found]

@@ -30,7 +30,7 @@ def _signal(_context: click.Context, _parameter: click.Parameter, text: str | No
 
 @click.command()
 @object_argument("target", "POD", *PODS)
-@container_option
+@container_option("all of them")
 @click.option("--signal", "number", callback=_signal, metavar="SIGNAL", help="KILL by default.")
 @output_option("json")
 @lab_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -91,13 +92,12 @@ def existing_file(file: str) -> Path:
 
 
 def _nearest_lab(path: Path) -> str:
-    found = sorted(str(lab) for lab in Path("labs").glob("*.yaml"))
-    same_name = [lab for lab in found if Path(lab).stem == path.stem]
-    if same_name:
-        return f"did you mean {same_name[0]}?"
+    found = {lab.stem: str(lab) for lab in sorted(Path("labs").glob("*.yaml"))}
+    if near := difflib.get_close_matches(path.stem, found, 1, cutoff=0.75):
+        return f"did you mean {found[near[0]]}?"
     if found:
-        return f"labs here: {' '.join(found)}"
+        return f"labs here: {' '.join(found.values())}"
     shipped = [lab.name for lab in shipped_labs()]
-    if path.stem in shipped:
-        return f"did you mean {path.stem}, which comes with kns?"
+    if near := difflib.get_close_matches(path.stem, shipped, 1, cutoff=0.75):
+        return f"did you mean {near[0]}, which comes with kns?"
     return f"name a lab file, or a lab that comes with kns: {' '.join(shipped)}"

@@ -135,11 +135,11 @@ destination_argument = object_argument("target", "DST", *LocationKind)
 target_argument = object_argument("target", "TARGET", *HOSTS)
 
 
-def container_option(function: Function) -> Function:
-    """`-c CONTAINER`: which of a pod's containers."""
+def container_option(default: str) -> Callable[[Function], Function]:
+    """`-c CONTAINER`: which of a pod's containers; `default` says which without."""
     return click.option(
         "-c",
         "--container",
         shell_complete=_containers,
-        help="The container of a pod (default: its first).",
-    )(function)
+        help=f"The container of a pod (default: {default}).",
+    )

@@ -11,8 +11,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from kns.cli import registry, streams
-
 #: exit codes after SIGINT and SIGTERM
 _INTERRUPTED = (130, 143)
 
@@ -22,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     if previous[signal.SIGINT] is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from kns.cli import streams  # noqa: PLC0415 - under the signals' default action
+
     streams.prepare()
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments in (["--help"], ["-h"]):
+        from kns.cli import registry  # noqa: PLC0415 - only the help needs it here
+
         try:
             sys.stdout.write(registry.help_text())
             sys.stdout.flush()

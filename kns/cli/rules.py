@@ -7,11 +7,12 @@ import click
 from kns.addresses import IPFamily
 from kns.cli.lab_options import lab_option, object_argument
 from kns.cli.output import coloured, output_option, print_json, print_text, width
+from kns.cluster.model import Cluster
 from kns.engine.labs import RunningLab, running
 from kns.errors import UsageError
 from kns.kinds.node import Node
 from kns.kinds.service import Service
-from kns.probe.names import find
+from kns.probe.names import find, search
 from kns.probe.rules import rules_on
 from kns.promise.location import LocationKind
 from kns.report.rules import Options, rules_json, rules_text
@@ -47,6 +48,7 @@ def command(  # noqa: PLR0913 - one parameter an option
       kns rules node1 shop/front --family ipv6 --raw
     """
     running_lab = running(lab)
+    refuse_service_first(running_lab.cluster, node, service)
     found = _service(running_lab, service)
     place = find(running_lab.cluster, node, (LocationKind.NODE,)).item
     assert isinstance(place, Node)  # noqa: S101 - the kind was asked for
@@ -57,6 +59,18 @@ def command(  # noqa: PLR0913 - one parameter an option
         return
     options = Options(raw=raw, general=general or found is None, colour=coloured(), width=width(80))
     print_text(rules_text(chains, options))
+
+
+def refuse_service_first(cluster: Cluster, first: str, second: str | None) -> None:
+    """UsageError with the right order, where a service stands in the node's place."""
+    if search(cluster, first, (LocationKind.NODE,)) or not search(
+        cluster, first, (LocationKind.SERVICE,)
+    ):
+        return
+    is_node = second is not None and search(cluster, second, (LocationKind.NODE,))
+    node = second if is_node else cluster.nodes[0].name
+    hint = f"kns rules {node} {first}"
+    raise UsageError(f"{first!r} is a service; the node comes first", hint=hint)
 
 
 def _service(lab: RunningLab, name: str | None) -> Service | None:

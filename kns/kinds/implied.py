@@ -29,18 +29,23 @@ def is_manifests(documents: Sequence[Document]) -> bool:
     """Whether they are Kubernetes objects alone: all say their kind, and none is a Lab."""
     if any(is_lab(document) for document in documents):
         return False
-    objects = [objects_in(document) for document in documents]
-    if not objects or any(problems for _, problems in objects):
-        return False
-    return any(is_own(item) and item.api_version for items, _ in objects for item in items)
+    return has_manifests(documents) and not any(objects_in(document)[1] for document in documents)
+
+
+def has_manifests(documents: Sequence[Document]) -> bool:
+    """Whether an object that Kubernetes has is among them."""
+    items = (item for document in documents for item in objects_in(document)[0])
+    return any(is_own(item) and item.api_version for item in items)
 
 
 def implied_lab(file: str, documents: Sequence[Document]) -> str:
     """A Lab document of two nodes, named as the file; nodes that pods name are among them."""
     wanted = dict.fromkeys((*_node_names(documents), *(f"node{n + 1}" for n in range(_NODES))))
     named = list(wanted)[: max(_NODES, len(wanted) - _NODES)]
-    nodes = ", ".join(f"{{name: {name}}}" for name in named)
-    return f"apiVersion: kns/v1\nkind: Lab\nmetadata: {{name: {_name(file)}}}\nnodes: [{nodes}]\n"
+    # in quotes: 13 and true are strings, too
+    nodes = ", ".join(f'{{name: "{name}"}}' for name in named)
+    name = f'"{_name(file)}"'
+    return f"apiVersion: kns/v1\nkind: Lab\nmetadata: {{name: {name}}}\nnodes: [{nodes}]\n"
 
 
 def implied_note(file: str, lab: Document) -> str:

@@ -16,7 +16,15 @@ from kns.kinds.checks.lab import validate, warnings_of
 from kns.kinds.config import with_values
 from kns.kinds.controllermanager import ControllerManagerOptions
 from kns.kinds.faults import Faults
-from kns.kinds.implied import IMPLIED, implied_lab, implied_note, is_lab, is_manifests, joined
+from kns.kinds.implied import (
+    IMPLIED,
+    has_manifests,
+    implied_lab,
+    implied_note,
+    is_lab,
+    is_manifests,
+    joined,
+)
 from kns.kinds.ingress import CLASS_ANNOTATION, Ingress, implied_class
 from kns.kinds.lab import API_VERSION, Lab, WrittenLab, read_lab_document
 from kns.kinds.manifests import read_manifests
@@ -26,8 +34,8 @@ from kns.kinds.networkpolicy import located
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import Workload
 from kns.labfile.document import Document
-from kns.labfile.objects import parse_object_stream
-from kns.labfile.parse import MAX_BYTES, decoded, parse_documents, parse_stream
+from kns.labfile.objects import as_yaml, objects_in, parse_object_stream
+from kns.labfile.parse import MAX_BYTES, decoded, parse_documents
 from kns.labfile.place import Located
 
 T = TypeVar("T")
@@ -71,10 +79,10 @@ def load_files(files: Sequence[tuple[str, str | bytes]]) -> LoadedLab:
 
     Where all are plain manifests, a Lab document of two nodes is added, and noted.
     """
-    streams = [parse_stream(content, file) for file, content in files]
+    streams = [parse_object_stream(content, file) for file, content in files]
     problems = [problem for stream in streams for problem in stream.problems]
     documents = tuple(document for stream in streams for document in stream.documents)
-    texts = [decoded(content, file)[0] for file, content in files]
+    texts = [as_yaml(decoded(content, file)[0]) for file, content in files]
     notes: tuple[str, ...] = ()
     if not problems and is_manifests(documents):
         implied = implied_lab(files[0][0], documents)
@@ -132,6 +140,10 @@ def _lab_document(
         if sound and not problems:
             problems.append(Problem(file, 0, 0, "", "the file holds no document", _EXAMPLE))
         return None, (), problems
+    if not labs and has_manifests(mappings):
+        # a Lab would be added to manifests; what keeps these from being some is told
+        wrong = (problem for document in mappings for problem in objects_in(document)[1])
+        return None, (), [*problems, *wrong]
     if not labs:
         message = "the file has no document of kind Lab"
         return None, (), [*problems, mappings[0].problem(("kind",), message, _EXAMPLE)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kns.errors import Problem
 from kns.labfile.document import Document, Path, Stream
-from kns.labfile.parse import parse_stream
+from kns.labfile.parse import MAX_BYTES, parse_stream
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ def parse_object_stream(content: str | bytes, file: str) -> Stream:
         text = content.decode() if isinstance(content, bytes) else content
     except UnicodeDecodeError:
         return parse_stream(content, file)
-    if not text.lstrip().startswith("{"):
+    text = text.removeprefix("\ufeff")
+    if not _is_json(text) or len(content) > MAX_BYTES:
         return parse_stream(content, file)
     documents: list[Document] = []
     problems: list[Problem] = []
@@ -81,6 +82,17 @@ def parse_object_stream(content: str | bytes, file: str) -> Stream:
         documents += stream.documents
         problems += stream.problems
     return Stream(tuple(documents), tuple(problems))
+
+
+def as_yaml(text: str) -> str:
+    """The text as one YAML stream: JSON objects one after another are documents of it."""
+    if not _is_json(text):
+        return text
+    return "\n---\n".join(part.lstrip("\n") for part in _json_parts(text))
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")
 
 
 def _json_parts(text: str) -> Iterator[str]:
@@ -92,8 +104,11 @@ def _json_parts(text: str) -> Iterator[str]:
         line += text.count("\n", start, begin)
         try:
             _, end = decoder.raw_decode(text, begin)
-        except ValueError:
+            # between values alone: a string of JSON has no tab, and YAML takes none there
+            part = text[begin:end].replace("\t", " ")
+        except (ValueError, RecursionError):
             end = len(text)
-        yield "\n" * line + text[begin:end]
+            part = text[begin:end]
+        yield "\n" * line + part
         line += text.count("\n", begin, end)
         start = end

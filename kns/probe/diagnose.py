@@ -294,16 +294,23 @@ def _not_masqueraded(found: FailedProbe, flow: Flow, stop: Stop) -> str:
     return f"{why}: {stop.reason}"
 
 
+def _port(number: int | None, protocol: Protocol | None) -> str:
+    """`80`, or `53/UDP` where the protocol is to be told."""
+    return f"{number}/{protocol}" if protocol else str(number)
+
+
 def _nobody_listens(target: Target) -> str:
-    there = f"{target.label} is there, but nothing listens on port {target.port}"
+    other = target.protocol if target.protocol is not Protocol.TCP else None
+    there = f"{target.label} is there, but nothing listens on port {_port(target.port, other)}"
     if target.kind is LocationKind.NODE:
         return f"{there}, and no service has that node port"
     if not isinstance(target.item, Pod):
         return there
+    found = [(port, container) for container in target.item.containers for port in container.ports]
+    same = [(port, container) for port, container in found if port.protocol is target.protocol]
     ports = [
-        f"{port.port}{f' ({port.name or container.name})'}"
-        for container in target.item.containers
-        for port in container.ports
-        if port.protocol is target.protocol
+        f"{_port(port.port, None if same and not other else port.protocol)}"
+        f" ({port.name or container.name})"
+        for port, container in same or found
     ]
     return f"{there}; it listens on {', '.join(ports) if ports else 'no port'}"

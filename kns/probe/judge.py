@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -202,13 +203,22 @@ def _wrong_headers(promised: Sequence[tuple[str, tuple[str, ...]]], body: str) -
             yield f"{name} is {seen.get(name, 'not set')} instead of {' or '.join(allowed)}"
 
 
+_NEXT_VARIABLE = re.compile(r"\n(?=[^\n=]+=)")
+
+
 def _wrong_variables(groups: Sequence[Variables], body: str) -> Iterator[str]:
-    present = dict(line.partition("=")[::2] for line in body.splitlines())
+    # the agent ends each with a newline, which a value may have in itself (a ConfigMap's file)
+    present = dict(
+        entry.partition("=")[::2] for entry in _NEXT_VARIABLE.split(body.removesuffix("\n"))
+    )
     for group in groups:
         if group.optional and not any(name in present for name, _ in group.entries):
             continue
         for name, value in group.entries:
-            if present.get(name) != value:
+            # lines of a value may look like variables themselves
+            if present.get(name) != value and not (
+                "\n" in value and f"\n{name}={value}\n" in f"\n{body}\n"
+            ):
                 yield f"{name} is {present.get(name, 'not set')} instead of {value}"
 
 

@@ -24,7 +24,7 @@ from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType
 from kns.probe.addresses import is_address, split_port
 from kns.probe.dns_names import addresses_of, from_hosts, service_by_dns_name
-from kns.probe.names import find, search, split_kind
+from kns.probe.names import find, known_names, search, split_kind
 from kns.promise.endpoints import has_dns
 from kns.promise.flow import Flow
 from kns.promise.location import DEFAULT_NAMESPACE, Location, LocationKind, label
@@ -80,12 +80,13 @@ class TargetOptions:
     family: IPFamily | None = None
 
 
-def parse_source(cluster: Cluster, text: str) -> Location:
-    """The pod, node or internet host at which a probe starts."""
+def parse_source(cluster: Cluster, text: str, verb: str = "probe") -> Location:
+    """The pod, node or internet host at which a probe starts; `verb` is the command's name."""
     if search(cluster, text, (LocationKind.SERVICE,)) and not search(cluster, text, SOURCES):
+        start = next(iter(known_names(cluster, SOURCES)), "internet")
         raise UsageError(
             f"{text!r} is a service; a probe starts at a pod, a node or the internet",
-            hint=f"kns probe pod1 {text}",
+            hint=f"kns {verb} {start} {text}",
         )
     return find(cluster, text, SOURCES)
 

@@ -66,6 +66,14 @@ def test_help_is_what_it_was() -> None:
     assert run_kns("--help", COLUMNS="100").stdout == golden.read_text(encoding="utf-8")
 
 
+def test_nothing_of_kns_is_imported_before_signals_have_their_default_action() -> None:
+    code = "import sys, kns.cli.main; print(*sorted(m for m in sys.modules if m[:3] == 'kns'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["kns", "kns.cli", "kns.cli.main"]
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from kns.cli.main import main; main(['--help']);"

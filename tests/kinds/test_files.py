@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from kns.errors import SpecError
@@ -89,6 +91,50 @@ def test_nodes_that_pods_name_are_the_labs() -> None:
     assert [n.name for n in load(pods).spec.nodes] == ["worker-1", "worker-2", "worker-3"]
     one = POD.replace("containers", "nodeName: worker, containers", 1)
     assert [n.name for n in load(one).spec.nodes] == ["worker", "node1"]
+
+
+@pytest.mark.parametrize("stem", ["13", "true", "null", "1e3", "0x1f"])
+def test_the_lab_of_a_file_may_be_named_as_a_number(stem: str) -> None:
+    assert load_files([(f"{stem}.yaml", SERVICE)]).spec.name == stem
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+@pytest.mark.parametrize("between", ["\n", "", "\n---\n"])
+def test_json_one_after_another(indent: int | str | None, between: str) -> None:
+    """What jq prints; kubectl takes it, too."""
+    spec = {"ports": [{"port": 80}]}
+    objects = [
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+        for name in ("a", "b")
+    ]
+    text = between.join(json.dumps(item, indent=indent) for item in objects)
+    for written in (text, f"\t{text}\n", f"\ufeff{text}"):
+        loaded = load(written)
+        assert [item.name for item in loaded.spec.services] == ["a", "b"]
+        assert load_lab_text(loaded.text).spec == loaded.spec
+
+
+def test_places_in_json_one_after_another() -> None:
+    text = '{\n\t"apiVersion": "v1",\n\t"kind": "Service",\n\t"metadata": {"name": "1"}\n}\n'
+    found = errors(f"{HEAD}{NODES}", text * 2)
+    assert {place for place, _, _ in found} == {"b.yaml:4", "b.yaml:9"}
+
+
+def test_json_nested_deeply_is_refused() -> None:
+    assert len(errors('{"a":' * 100_000)) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"x-common: &c {{app: web}}\n---\n{SERVICE}", "Required value"),
+        (f"[]\n---\n{SERVICE}", "must be a mapping, as every Kubernetes object is"),
+        (f"{SERVICE}---\nkind: [\n", "not valid YAML: did not find expected node content"),
+    ],
+)
+def test_manifests_with_a_fault_want_no_lab_document(text: str, message: str) -> None:
+    [(_, said, _)] = errors(text)
+    assert said.startswith(message)
 
 
 @pytest.mark.parametrize(

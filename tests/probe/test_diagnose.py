@@ -9,13 +9,14 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.kinds.common import Protocol
 from kns.kinds.load import load_lab_text
 from kns.kinds.networking import EgressOptions, ProxyMode
 from kns.kinds.service import TrafficPolicy
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT
 from kns.probe.diagnose import explain
 from kns.probe.model import Attempt
-from kns.probe.target import parse_source, parse_target
+from kns.probe.target import TargetOptions, parse_source, parse_target
 from kns.promise.flow import Outcome
 from kns.promise.lookup import Lookup
 from tests.probe.scenes import four_paths, pod, service, with_service
@@ -30,9 +31,21 @@ def answered(*names: str) -> tuple[Attempt, ...]:
     return (*(Attempt(Outcome.CONNECTED, backend=name) for name in names), *TIMEOUT)
 
 
-def said(cluster: Cluster, source: str, target: str, attempts: tuple[Attempt, ...]) -> str:
+def said(
+    cluster: Cluster,
+    source: str,
+    target: str,
+    attempts: tuple[Attempt, ...],
+    protocol: Protocol = Protocol.TCP,
+) -> str:
     start = parse_source(cluster, source)
-    return explain(Lookup(cluster), start, parse_target(cluster, start, target), attempts)
+    goal = parse_target(cluster, start, target, TargetOptions(protocol=protocol))
+    return explain(Lookup(cluster), start, goal, attempts)
+
+
+def test_a_port_of_another_protocol_is_told() -> None:
+    words = "nothing listens on port 8080/UDP; it listens on 8080/TCP (web)"
+    assert words in said(four_paths(), "pod1", "pod3:8080", REFUSED, Protocol.UDP)
 
 
 @pytest.mark.parametrize(

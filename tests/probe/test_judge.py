@@ -9,7 +9,7 @@ import pytest
 
 from kns.probe.judge import AffinityRounds, LinkFacts, judge
 from kns.probe.model import Attempt, PingResult
-from kns.promise.check import Cover, Expectation
+from kns.promise.check import Cover, Expectation, Variables
 from kns.promise.flow import Outcome
 
 OK = Attempt(
@@ -104,6 +104,22 @@ def test_promise_broken(want: Expectation, seen: tuple[Attempt, ...], actual: st
     verdict = judge(want, seen)
     assert not verdict.ok
     assert verdict.actual.startswith(actual), verdict.actual
+
+
+@pytest.mark.parametrize(
+    ("body", "right"),
+    [
+        ("A=1\nconf=listen 80;\n\nname=x\n\nB=2", True),
+        ("conf=listen 80;\n\nname=x\n\nA=1\nB=2", True),
+        ("A=1\nB=2\nconf=listen 80;\n\nname=x\n", True),
+        ("A=1\nconf=listen 80;\n\nname=x\nB=2", False),
+        ("A=1\nmore\nconf=listen 80;\n\nname=x\n\nB=2", False),
+    ],
+)
+def test_a_variable_may_have_several_lines(body: str, *, right: bool) -> None:
+    entries = (("A", "1"), ("conf", "listen 80;\n\nname=x\n"), ("B", "2"))
+    want = Expectation(variables=(Variables(entries),))
+    assert judge(want, (replace(OK, body=body),)).ok is right
 
 
 def test_shares_are_not_judged_where_connections_failed() -> None:

@@ -133,6 +133,15 @@ def test_protocol_chooses_the_port(cluster: Cluster) -> None:
         )
 
 
+@pytest.mark.parametrize("verb", ["probe", "trace", "dns"])
+def test_the_hint_for_a_service_as_source_works(cluster: Cluster, verb: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_source(cluster, "svc-a", verb)
+    program, told, source, target = caught.value.hint.split()
+    assert (program, told) == ("kns", verb)
+    assert parse_target(cluster, parse_source(cluster, source), target).kind is LocationKind.SERVICE
+
+
 def test_source_that_is_a_service(cluster: Cluster) -> None:
     with pytest.raises(UsageError, match="'svc-a' is a service; a probe starts at a pod"):
         parse_source(cluster, "svc-a")

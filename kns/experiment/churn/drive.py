@@ -42,7 +42,7 @@ def scenario_change(
     `cleans_up`: kube-proxy deletes the UDP entries of conntrack whose endpoints go. UsageError if
     the service is none, or the scenario can't happen to its pods.
     """
-    start = parse_source(lab.cluster, ends[0])
+    start = parse_source(lab.cluster, ends[0], "churn")
     tcp, udp = goals(lab.cluster, start, ends[1], "")
     goal = tcp or udp
     if goal is None or goal.service is None:

@@ -79,7 +79,7 @@ def churn(lab: RunningLab, ends: tuple[str, str], wanted: Wanted, change: Change
 
     Raises UsageError if there is nothing to connect to.
     """
-    start = parse_source(lab.cluster, ends[0])
+    start = parse_source(lab.cluster, ends[0], "churn")
     tcp, udp = goals(lab.cluster, start, ends[1], wanted.port)
     goal = tcp or udp
     if goal is None or goal.address is None:  # `goals` raises before

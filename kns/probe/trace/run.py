@@ -69,7 +69,7 @@ def trace(
     cluster: Cluster, places: Places, source: str, target: str, options: probing.ProbeOptions
 ) -> Trace:
     """Probe once and tell the packet's way. UsageError as for a probe."""
-    start = parse_source(cluster, source)
+    start = parse_source(cluster, source, "trace")
     atlas = atlas_of(cluster)
     home = places.netns_of(start)
     kind = socket.SOCK_DGRAM if options.protocol == "udp" else socket.SOCK_STREAM

@@ -1,0 +1,69 @@
+"""Names on the command line: written another way, in another order, or wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kns.cli import down, get, rules
+from kns.cli.lab_files import existing_file
+from kns.errors import UsageError
+from kns.report.get import ListedKind
+from tests.probe.scenes import four_paths
+
+
+@pytest.mark.parametrize("words", [("pods", "a", "b"), ("pod/a", "pods/b"), ("po/a", "pod/b")])
+def test_get_takes_a_kind_and_names_or_both_in_one(words: tuple[str, ...]) -> None:
+    assert get.asked_for(words[0], words[1:]) == (ListedKind.PODS, ("a", "b"))
+
+
+@pytest.mark.parametrize("words", [("pod/",), ("pod/a", "b"), ("pod/a", "svc/b"), ("pood/a",)])
+def test_get_refuses_other_words(words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        get.asked_for(words[0], words[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("svc-a", "node2"), "kns rules node2 svc-a"),
+        (("svc-a", None), "kns rules node1 svc-a"),
+        (("svc-a", "svc-web"), "kns rules node1 svc-a"),
+    ],
+)
+def test_rules_of_a_service_first(words: tuple[str, str | None], hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        rules.refuse_service_first(four_paths(), *words)
+    assert caught.value.hint == hint
+    rules.refuse_service_first(four_paths(), "node1", "svc-a")
+
+
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("labs/four-path.yaml", "did you mean labs/four-paths.yaml?"),
+        ("four_paths.yml", "did you mean labs/four-paths.yaml?"),
+        ("x.yaml", "labs here: labs/four-paths.yaml labs/ipvs.yaml"),
+    ],
+)
+def test_a_misspelt_file(
+    file: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "labs").mkdir()
+    for name in ("four-paths", "ipvs"):
+        (tmp_path / "labs" / f"{name}.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        existing_file(file)
+    assert caught.value.hint == hint
+
+
+def test_down_of_no_lab_tells_those_that_run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kns.engine.down.removable_labs", lambda: ("shop",))
+    monkeypatch.setattr("kns.cli.down.agent_pid", lambda _lab: None)
+    with down.command.make_context("down", ["shopp"]) as context:
+        down.command.invoke(context)
+    assert capsys.readouterr() == ("no lab shopp is running\n", "hint: running: shop\n")
