@@ -26,6 +26,7 @@ from kns.agent.controllers.run import Controllers
 from kns.agent.controllers.view import ControllerOptions
 from kns.agent.controllers.writes import NORMAL, WARNING, RecordEvent
 from kns.agent.effects import essence, is_effective
+from kns.agent.fault_events import fault_events
 from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
@@ -46,10 +47,11 @@ from kns.engine.reconcile import Applied
 from kns.errors import KnsError, LockedError
 from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
+from kns.kinds.faults import Faults
 from kns.kinds.load import load_lab
 from kns.kinds.objects import Ref, mapping, ref_of, text
 from kns.kinds.pod import Pod
-from kns.kinds.resources import ENDPOINT_SLICE, EVENT, NODE, POD
+from kns.kinds.resources import ENDPOINT_SLICE, EVENT, LAB, NODE, POD
 from kns.kinds.seed import objects_of
 
 #: seconds in which further changes are waited for: one command writes several objects
@@ -416,6 +418,14 @@ class Live:
         for item in tuple(found):
             with contextlib.suppress(StoreError):
                 self._put(item)
+        if before is not None and before.faults.written != cluster.faults.written:
+            self._tell_faults(before.faults.written, cluster.faults.written)
+
+    def _tell_faults(self, before: Faults, after: Faults) -> None:
+        """Say what is broken on purpose, and what no longer is."""
+        lab = self.store.get(LAB, "", self._paths.lab)
+        for event in fault_events(lab, before, after) if lab is not None else ():
+            self._controllers.recorder.record(event, time.time())
 
     def _authority(self) -> str:
         """The certificate of the lab's CA."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kns.engine.faults import LabFaults
-from kns.report.fault_words import fault_words
+from kns.kinds.fault_words import fault_words
 
 
 def faults_text(found: LabFaults) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kns.cluster.model import Cluster
 from kns.engine.status import LabStatus
-from kns.report.fault_words import fault_words
+from kns.kinds.fault_words import fault_words
 from kns.report.rule_words import wrapped_lines
 from kns.report.words import cluster_size, counted
 

@@ -212,6 +212,8 @@ def test_a_node_is_lost_after_the_labs_own_grace_time_and_its_pods_come_back_wit
         async with asyncio.timeout(PATIENCE):
             while not (is_ready(live, NODE, "node2") and is_ready(live, POD, "pod2")):
                 await asyncio.sleep(0.05)
+        told = {text(event, "reason"): text(event, "message") for event in live.store.list(EVENT)}
+        assert told["FaultEnded"] == "link down: node2"
 
     def is_ready(live: Live, kind: Resource, name: str) -> bool:
         item = live.store.get(kind, "default" if kind is POD else "", name)

@@ -23,6 +23,17 @@ def fault_words(faults: Faults) -> Iterator[str]:
         yield "no clean-up of conntrack"
 
 
+def each_in_words(faults: Faults) -> tuple[str, ...]:
+    """What is broken, each end of it by itself."""
+    parts = (
+        *(Faults(links_down=(item,)) for item in faults.links_down),
+        *(Faults(partitions=(item,)) for item in faults.partitions),
+        *(Faults(netem=(item,)) for item in faults.netem),
+        *(Faults(unready=(item,)) for item in faults.unready),
+    )
+    return tuple(line for part in parts for line in fault_words(part))
+
+
 def _names(ends: tuple[FaultEnd, ...]) -> str:
     return ", ".join(map(_end, ends))
 
