@@ -26,13 +26,13 @@ FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 def reconcile(view: View, now: float) -> tuple[Write, ...]:  # noqa: ARG001 - a controller's form
     """What owners that are gone, or going, leave to do."""
     dependents: dict[str, list[Object]] = defaultdict(list)
-    for item in view.objects:
-        for reference in objects.mappings(item, "metadata", "ownerReferences"):
-            dependents[objects.text(reference, "uid")].append(item)
+    for each in view.indexed:
+        for uid in each.owners:
+            dependents[uid].append(each.object)
     writes: dict[str, Write] = {}
-    for item in view.objects:
-        if meta.is_deleted(item):
-            for write in _ending(item, dependents):
+    for each in view.indexed:
+        if each.is_deleted:
+            for write in _ending(each.object, dependents):
                 writes.setdefault(_key(write), write)
     for uid, items in dependents.items():
         if view.by_uid(uid) is None:

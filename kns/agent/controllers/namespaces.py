@@ -17,7 +17,7 @@ def reconcile(view: View, now: float) -> tuple[Write, ...]:  # noqa: ARG001 - a 
     if not going:
         return ()
     return tuple(
-        DeleteObject(item)
-        for item in view.objects
-        if meta.namespace(item) in going and not meta.is_deleted(item)
+        DeleteObject(item.object)
+        for item in view.indexed
+        if item.namespace in going and not item.is_deleted
     )

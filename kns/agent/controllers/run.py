@@ -27,7 +27,7 @@ from kns.agent.controllers import (
     statefulset,
 )
 from kns.agent.controllers.events import Recorder
-from kns.agent.controllers.view import ControllerOptions, Rests, View
+from kns.agent.controllers.view import ControllerOptions, Index, Rests, View
 from kns.agent.controllers.writes import (
     CreateObject,
     DeleteObject,
@@ -77,6 +77,7 @@ class Controllers:
         #: those of the lab, as it is known
         self.options = options or ControllerOptions()
         self._rests: Rests = {}
+        self._index = Index()
         self.recorder = Recorder(store)
 
     def run(self, now: float, silent: Mapping[str, float] | None = None) -> float:
@@ -124,7 +125,7 @@ class Controllers:
         ]
         for namespace in going:
             found += self._store.list(EVENT, namespace)
-        return View(tuple(found), silent, self.options, self._rests)
+        return View(self._index.of(found), silent, self.options, self._rests)
 
     def _carry_out(
         self, write: CreateObject | UpdateObject | DeleteObject | RecordEvent, now: float

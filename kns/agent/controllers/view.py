@@ -33,6 +33,48 @@ _DEFAULTS = ControllerOptions()
 _NOBODY: Mapping[str, float] = {}
 
 
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """An object, and by what it is looked up. It is never changed, so this is read once."""
+
+    object: Object
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    #: the uid of what manages it, empty if nothing does; and of all that it would go with
+    controller: str
+    owners: tuple[str, ...]
+    is_deleted: bool
+
+
+class Index:
+    """Reads of each object once by what it is looked up, as long as it is there."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Indexed] = {}
+
+    def of(self, items: Iterable[Object]) -> tuple[Indexed, ...]:
+        """The objects with what they are looked up by; others are forgotten."""
+        # an id is an object's own as long as the object is held, and it is held here
+        self._known = {id(item): self._known.get(id(item)) or _indexed(item) for item in items}
+        return tuple(self._known.values())
+
+
+def _indexed(item: Object) -> Indexed:
+    references = objects.mappings(item, "metadata", "ownerReferences")
+    return Indexed(
+        item,
+        meta.kind(item),
+        meta.namespace(item),
+        objects.name_of(item),
+        meta.uid(item),
+        meta.controller_uid(item),
+        tuple(objects.text(each, "uid") for each in references),
+        meta.is_deleted(item),
+    )
+
+
 @dataclass(frozen=True)
 class View:
     """Objects at one moment, of each kind in the order in which they were made.
@@ -40,7 +82,7 @@ class View:
     `silent`: the nodes of which nothing is heard, and since when.
     """
 
-    objects: tuple[Object, ...]
+    indexed: tuple[Indexed, ...]
     silent: Mapping[str, float] = field(default_factory=lambda: _NOBODY)
     options: ControllerOptions = _DEFAULTS
     rests: Rests = field(default_factory=dict)
@@ -101,27 +143,25 @@ class View:
     @cached_property
     def _by_kind(self) -> Mapping[str, tuple[Object, ...]]:
         found: dict[str, list[Object]] = defaultdict(list)
-        for item in self.objects:
-            found[meta.kind(item)].append(item)
+        for item in self.indexed:
+            found[item.kind].append(item.object)
         return {kind: tuple(items) for kind, items in found.items()}
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[str, str, str], Object]:
-        return {
-            (meta.kind(item), meta.namespace(item), objects.name_of(item)): item
-            for item in self.objects
-        }
+        return {(item.kind, item.namespace, item.name): item.object for item in self.indexed}
 
     @cached_property
     def _by_uid(self) -> Mapping[str, Object]:
-        return {meta.uid(item): item for item in self.objects}
+        return {item.uid: item.object for item in self.indexed}
 
     @cached_property
     def _controlled(self) -> Mapping[tuple[str, ...], list[Object]]:
         found: dict[tuple[str, ...], list[Object]] = defaultdict(list)
-        for item in self.objects:
-            owner, kind = meta.controller_uid(item), meta.kind(item)
-            found[(owner, kind) if owner else ("", kind, meta.namespace(item))].append(item)
+        for item in self.indexed:
+            owner = item.controller
+            key = (owner, item.kind) if owner else ("", item.kind, item.namespace)
+            found[key].append(item.object)
         return found
 
     @cached_property
