@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kns.compile.paths import LabPaths
 from kns.engine.down import down
 from kns.engine.status import status
 from kns.engine.up import desire, up
@@ -71,7 +72,7 @@ def prove(file: Path, mode: ProxyMode, release: Release = NEWEST) -> None:
     assert result.lab == file.stem
     try:
         assert (result.created, result.problems) == (True, ())
-        lab_paths = places_of(result.lab, status(result.lab).lab.paths)
+        lab_paths = places_of(result.lab, LabPaths(result.lab))
         report = verify(result.cluster, lab_paths)
         assert [
             (check.id, check.expected, check.actual)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from kns.compile.paths import LabPaths
 from kns.engine.down import down
-from kns.engine.status import status
 from kns.engine.up import dry_run, up
 from kns.kernel import netns as netns_names
 from kns.kernel import nfacct, processes
@@ -93,7 +93,7 @@ def test_running_lab_converges_from_any_release_and_mode_to_any_other(tmp_path: 
             assert result.problems == ()
             assert dry_run(file, mode, release).is_empty
             assert left_of_others("kns.releases.node1", mode, release) == []
-            places = places_of(result.lab, status(result.lab).lab.paths)
+            places = places_of(result.lab, LabPaths(result.lab))
             report = verify(result.cluster, places, only="node-to-service|pod-to-service")
             broken = broken_promises(report, result.cluster, places)
             assert [(check.id, check.expected, check.actual) for check in broken] == []
@@ -150,7 +150,7 @@ def test_lab_without_a_rule_keeps_the_promise_that_nobody_answers(tmp_path: Path
     file = write_lab(tmp_path, LONG_NAME)
     try:
         result = up(file)
-        places = places_of(result.lab, status(result.lab).lab.paths)
+        places = places_of(result.lab, LabPaths(result.lab))
         report = verify(result.cluster, places, only="service|dns")
         broken = broken_promises(report, result.cluster, places)
         assert [(check.id, check.expected, check.actual) for check in broken] == []
