@@ -24,7 +24,7 @@ def shell(line: str, **env: str) -> Done:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env={**os.environ, **env},
     )
 
@@ -116,7 +116,7 @@ def test_signs_that_the_encoding_lacks_have_a_plain_one(encoding: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env={**os.environ, "PYTHONIOENCODING": encoding},
     )
     assert (done.stdout, done.stderr) == ("+ x a > b ?\n", "")
