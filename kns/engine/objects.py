@@ -257,7 +257,9 @@ def _differences(old: JSON, new: JSON, path: str = "") -> Iterator[str]:
                 below = f"{path}.{key}" if path else str(key)
                 yield from _differences(old.get(key), new.get(key), below)
     elif isinstance(old, dict | list) or isinstance(new, dict | list):
-        yield f"{path} changed" if old and new else f"{path} {'set' if new else 'removed'}"
+        # an empty list is none; an empty mapping may say all there is to say (`apiServer: {}`)
+        was, is_now = (value is not None and value != [] for value in (old, new))
+        yield f"{path} changed" if was and is_now else f"{path} {'set' if is_now else 'removed'}"
     else:
         yield f"{path} {_word(old)} → {_word(new)}"
 

@@ -11,6 +11,7 @@ from kns.compile.paths import LabPaths
 from kns.engine.objects import Journal, digest_of, live_changes, write_base
 from kns.kinds.common import Object
 from kns.kinds.objects import with_part
+from kns.labfile.reader import JSON
 
 LAB: Object = {"apiVersion": "kns.dev/v1", "kind": "Lab", "metadata": {"name": "lab"}}
 OWNER: Object = {"kind": "Deployment", "name": "web", "controller": True}
@@ -72,3 +73,22 @@ def test_what_the_cluster_brings_of_its_own_is_no_change(lab: LabPaths) -> None:
     dns = with_part(object_("Deployment", "coredns", "kube-system"), 2, "spec", "replicas")
     more = with_part(dns, 3, "spec", "replicas")
     assert changes(lab, [dns], [more]) == ["deployment/coredns in kube-system: spec.replicas 2 → 3"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (None, {}, "spec.part set"),
+        ({}, None, "spec.part removed"),
+        ({"a": "b"}, None, "spec.part removed"),
+        ([], ["a"], "spec.part set"),
+        (["a"], [], "spec.part removed"),
+        (["a"], ["b"], "spec.part changed"),
+    ],
+)
+def test_an_empty_mapping_is_there(lab: LabPaths, old: JSON, new: JSON, told: str) -> None:
+    bare = object_("Service", "web")
+    before, after = (
+        bare if value is None else with_part(bare, value, "spec", "part") for value in (old, new)
+    )
+    assert changes(lab, [before], [after]) == [f"service/web: {told}"]
