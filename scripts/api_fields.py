@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Write kns/agent/api/fields.txt anew, from the definitions of Kubernetes.
+"""Write kns/kinds/api_types.txt anew, from the definitions of Kubernetes.
 
-    scripts/api_fields.py swagger.json generated.proto… >kns/agent/api/fields.txt
+    scripts/api_fields.py swagger.json generated.proto… >kns/kinds/api_types.txt
 
 A line is a type and its fields. `name:type`: s string, i integer, n number, b boolean, * anything,
 p integer or string, q quantity, t time, y bytes, Name another type, [type] a list, {type} a map;

@@ -56,7 +56,7 @@ def test_wheel_has_the_package_its_types_and_the_labs(wheel: Path) -> None:
     assert names == {
         *modules(),
         "kns/py.typed",
-        "kns/agent/api/fields.txt",
+        "kns/kinds/api_types.txt",
         *(f"kns/labs/{name}" for name in lab_files()),
     }
 

@@ -15,7 +15,7 @@ from typing import NoReturn, cast
 
 from kns.agent.api.protobuf import PROTOBUF, object_of
 from kns.agent.api.status import StatusError, bad_request, unsupported_media_type
-from kns.agent.api.types import FieldType, Holds, ObjectType, object_type
+from kns.kinds.api_types import FieldType, Holds, ObjectType, object_type
 from kns.kinds.common import Object
 from kns.kinds.resources import Resource
 from kns.labfile.parse import parse_stream

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 
 from kns.agent.api.discovery import group_versions
-from kns.agent.api.types import FieldType, Holds, ObjectType, object_type, type_of
+from kns.kinds.api_types import FieldType, Holds, ObjectType, object_type, type_of
 from kns.kinds.common import Object
 from kns.kinds.lab import SHAPE as LAB_SHAPE
 from kns.kinds.resources import LAB, RESOURCES, Resource

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from kns.agent.api.status import FieldCause, StatusError, conflict
-from kns.agent.api.types import ANYTHING, FieldType, Holds, ObjectType, object_type
+from kns.kinds.api_types import ANYTHING, FieldType, Holds, ObjectType, object_type
 from kns.kinds.common import Object
 from kns.kinds.objects import SERVER_METADATA, mapping, mappings, text, with_part
 from kns.kinds.resources import Resource

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kns.agent.api.status import bad_request
-from kns.agent.api.types import FieldType, ObjectType, object_type
+from kns.kinds.api_types import FieldType, ObjectType, object_type
 from kns.kinds.common import Object
 from kns.labfile.reader import JSON
 

@@ -11,8 +11,8 @@ import base64
 from collections.abc import Iterator
 
 from kns.agent.api.status import StatusError, bad_request, unsupported_media_type
-from kns.agent.api.types import FieldType, Holds, ObjectType, object_type, type_name, type_table
 from kns.agent.store import timestamp
+from kns.kinds.api_types import FieldType, Holds, ObjectType, object_type, type_name, type_table
 from kns.kinds.common import Object
 from kns.labfile.reader import JSON
 

@@ -31,9 +31,9 @@ from kns.agent.api.status import (
     too_large_version,
     unsupported_media_type,
 )
-from kns.agent.api.types import type_of
 from kns.agent.store import ExpiredError, Store, timestamp
 from kns.agent.strategy import UpdatePart
+from kns.kinds.api_types import type_of
 from kns.kinds.common import SAFE_LETTERS, Object
 from kns.kinds.defaults import defaulted
 from kns.kinds.objects import (

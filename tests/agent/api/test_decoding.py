@@ -7,7 +7,7 @@ import pytest
 from kns.agent.api.decoding import FieldValidation, decoded, json_of
 from kns.agent.api.protobuf import PROTOBUF
 from kns.agent.api.status import StatusError
-from kns.agent.api.types import type_of, type_table
+from kns.kinds.api_types import type_of, type_table
 from kns.kinds.common import Object
 from kns.kinds.resources import DEPLOYMENT, LAB, POD, RESOURCES, SERVICE
 from kns.labfile.reader import JSON

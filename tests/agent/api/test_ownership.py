@@ -6,7 +6,7 @@ import pytest
 
 from kns.agent.api.ownership import FieldOwner, applied, owned_paths, owners_of, shown, updated
 from kns.agent.api.status import StatusError
-from kns.agent.api.types import type_of
+from kns.kinds.api_types import type_of
 from kns.kinds.common import Object
 from kns.kinds.resources import CONFIG_MAP, DEPLOYMENT, SERVICE
 from kns.labfile.reader import JSON

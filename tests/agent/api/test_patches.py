@@ -6,7 +6,7 @@ import pytest
 
 from kns.agent.api.patches import json_patch, merge_patch, strategic_merge
 from kns.agent.api.status import StatusError
-from kns.agent.api.types import type_of
+from kns.kinds.api_types import type_of
 from kns.kinds.common import Object
 from kns.kinds.resources import DEPLOYMENT, POD, SERVICE
 from kns.labfile.reader import JSON

@@ -1,6 +1,6 @@
 """The fields of the served kinds and what each holds: of all that Kubernetes has, not only kns.
 
-    fields.txt ─▶ TypeTable ─▶ which fields are unknown, how patches merge lists, OpenAPI
+    api_types.txt ─▶ TypeTable ─▶ which fields are unknown, how patches merge lists, OpenAPI
 
 The table is `scripts/api_fields.py`'s, whose docstring explains its form.
 """
@@ -82,7 +82,7 @@ _FIELD = re.compile(
 @cache
 def type_table() -> Mapping[str, ObjectType]:
     """Every type by its name, as `core.v1.PodSpec`."""
-    text = (files(__package__) / "fields.txt").read_text(encoding="ascii")
+    text = (files(__package__) / "api_types.txt").read_text(encoding="ascii")
     found: dict[str, ObjectType] = {}
     for line in text.splitlines():
         name, *written = line.split()
