@@ -26,6 +26,7 @@ from kns.kinds.api import check_kind, is_own, was_removed
 from kns.kinds.owners import without_owned
 from kns.kinds.pod import ALWAYS
 from kns.kinds.sources import Manifests
+from kns.kinds.unknown_fields import unknown_fields
 from kns.kinds.workload import WorkloadKind
 from kns.labfile.document import Document, Path
 from kns.labfile.objects import ObjectPlace, objects_in
@@ -82,10 +83,15 @@ def read_manifest(item: ObjectPlace, found: Manifests) -> None:
         return
     if not is_own(item):
         found.warnings.append(_without_effect(item))
-    elif item.kind in _WORKLOADS:
+        return
+    before = len(found.problems)
+    if item.kind in _WORKLOADS:
         _read_workload(item, WorkloadKind(item.kind), found)
     else:
         _read_own(item, found)
+    # of some kinds an unknown field is an error
+    told = {problem.path for problem in found.problems[before:]}
+    found.warnings += (each for each in unknown_fields(item) if each.path not in told)
 
 
 def _read_own(item: ObjectPlace, found: Manifests) -> None:

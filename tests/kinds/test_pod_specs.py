@@ -263,8 +263,14 @@ def test_wrong_variables(variable: str, expected: str) -> None:
     [
         ("securityContext: {sysctls: [{name: net.ipv4.ip_forward, value: '1'}]}", "sysctls"),
         ("topologySpreadConstraints: [{maxSkew: 1}]", "topologySpreadConstraints"),
-        ("affinity: {podAntiAffinity: {x: []}}", "podAntiAffinity"),
-        ("affinity: {podAffinity: {x: []}}", "podAffinity"),
+        (
+            "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: []}}",
+            "podAntiAffinity",
+        ),
+        (
+            "affinity: {podAffinity: {requiredDuringSchedulingIgnoredDuringExecution: []}}",
+            "podAffinity",
+        ),
         (
             "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{}]}}",
             "preferredDuringSchedulingIgnoredDuringExecution",
