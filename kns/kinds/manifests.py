@@ -42,8 +42,8 @@ _SILENT = frozenset({
     "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "PersistentVolume",
     "PersistentVolumeClaim", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Event",
 })  # fmt: skip
-
-
+#: the fields of a container that say how kubelet asks after it
+_PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 #: how each other kind is read, and the list of `Manifests` that it goes to
 _FORMS: Mapping[str, tuple[Form[Any], str]] = {
     "Service": (service.FORM, "services"),
@@ -141,14 +141,21 @@ def _read_workload(item: ObjectPlace, kind: WorkloadKind, found: Manifests) -> N
 
 
 def _without_images(place: Place) -> Iterator[Problem]:
-    """A warning for each command that is meant for an image."""
+    """A warning for each command and probe that is meant for an image."""
     for path, container in _written(place):
-        if path[0] == "initContainers" and container.get("restartPolicy") != ALWAYS:
+        is_run_once = path[0] == "initContainers" and container.get("restartPolicy") != ALWAYS
+        if is_run_once or "image" not in container:
             continue
-        if "image" in container and container.get("command"):
-            message = f"not run: kns has no image {shown(container['image'])}"
+        without = f"kns has no image {shown(container['image'])}"
+        if container.get("command"):
             hint = "its ports are served by the built-in server; `image` left out, it is run"
-            yield place.problem((*path, "command"), message, hint, warning=True)
+            yield place.problem((*path, "command"), f"not run: {without}", hint, warning=True)
+        for name in _PROBES:
+            probe = container.get(name)
+            if isinstance(probe, dict) and probe.get("exec"):
+                message = f"runs a program of this machine: {without}"
+                hint = "httpGet and tcpSocket ask the built-in server"
+                yield place.problem((*path, name, "exec"), message, hint, warning=True)
 
 
 def _written(place: Place) -> Iterator[tuple[Path, Mapping[str, object]]]:

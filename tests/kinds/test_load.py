@@ -244,6 +244,19 @@ def test_a_command_of_an_image_is_not_run() -> None:
     assert (warning.line, warning.path) == (12, "spec.containers[0].command")
 
 
+def test_a_probe_of_an_image_runs_what_this_machine_has() -> None:
+    probe = "readinessProbe: {exec: {command: [pg_isready]}}"
+    text = with_manifests(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: db}\nspec:\n  containers:\n"
+        f"  - {{name: a, image: postgres, {probe}}}\n  - {{name: b, {probe}}}\n"
+    )
+    (warning,) = load_lab_text(text).warnings
+    assert (warning.path, warning.message) == (
+        "spec.containers[0].readinessProbe.exec",
+        'runs a program of this machine: kns has no image "postgres"',
+    )
+
+
 def test_kinds_without_effect_are_told_and_bookkeeping_is_not() -> None:
     text = with_manifests(
         "apiVersion: food.example.com/v1\nkind: Ingredient\nmetadata: {name: x}\n"
