@@ -142,7 +142,7 @@ def by_iptables(
     program: str, services: tuple[Service, ...], slices: tuple[EndpointSlice, ...]
 ) -> Round:
     options = KubeProxyOptions(cluster_cidrs=(PODS,))
-    empty = iptables_mode.Compilation(NODE, options, IPFamily.IPV4, canaries=True)
+    empty = iptables_mode.IptablesCompilation(NODE, options, IPFamily.IPV4, canaries=True)
     with new_netns():
         start = time.perf_counter()
         first = iptables_mode.recompile(empty, services, slices)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from kns.addresses import IPFamily, IPNetwork
 from kns.compile.proxy.on_node import reachable_on
@@ -15,6 +15,9 @@ from kns.kinds.node import Node
 from kns.kinds.service import Service
 from kns.state.model import Netns, RuleNames, Sysctl
 from kns.state.requirements import Feature, Tool
+
+PartT = TypeVar("PartT")
+TableT = TypeVar("TableT")
 
 
 class Objects(Protocol):
@@ -34,6 +37,25 @@ class Objects(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Compilation(Generic[PartT, TableT]):
+    """A node's tables of a family, and what each Service adds: the next cost what has changed."""
+
+    node: Node
+    options: KubeProxyOptions
+    family: IPFamily
+    #: by namespace and name of the Service
+    parts: Mapping[tuple[str, str], PartT] = field(default_factory=dict, kw_only=True)
+    tables: tuple[TableT, ...] = field(default=(), kw_only=True)
+
+    def after(self, before: ProxyRules | None) -> Self:
+        """The one of `before` that this one, which has no parts yet, goes on from; or this one."""
+        for old in () if before is None else before.compilations:
+            if isinstance(old, type(self)) and replace(old, parts={}, tables=()) == self:
+                return old
+        return self
+
+
+@dataclass(frozen=True, slots=True)
 class ProxyRules:
     """What kube-proxy adds to a node's netns.
 
@@ -41,7 +63,7 @@ class ProxyRules:
     """
 
     netns: Netns
-    compilations: tuple[object, ...] = ()
+    compilations: tuple[Compilation[Any, Any], ...] = ()
 
 
 class Proxy(ABC):

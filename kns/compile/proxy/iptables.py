@@ -11,11 +11,11 @@ prints it back. kube-proxy inserts its jumps one by one, so they stand in revers
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from kns.addresses import IPFamily
-from kns.compile.proxy.base import Objects, Proxy, ProxyRules, start_sysctls
+from kns.compile.proxy.base import Compilation, Objects, Proxy, ProxyRules, start_sysctls
 from kns.compile.proxy.endpoints import ServicePortView, ports_of_service, slices_by_service
 from kns.compile.proxy.iptables_port import Rules, Setting, add_service_port
 from kns.compile.proxy.iptables_words import MARK_MASQ, comment, destination, nfacct
@@ -138,7 +138,7 @@ class IptablesProxy(Proxy):
         """The tables of both families, canary chains included."""
         made = tuple(
             recompile(
-                Compilation(node, options, family, canaries=True).after(before),
+                IptablesCompilation(node, options, family, canaries=True).after(before),
                 objects.services,
                 objects.endpoint_slices,
             )
@@ -190,7 +190,7 @@ def iptables_tables(
 
     Chains are in `iptables-save`'s order, rules of chains whose order is free by service name.
     """
-    start = Compilation(node, options, family, canaries=canaries)
+    start = IptablesCompilation(node, options, family, canaries=canaries)
     return recompile(start, services, slices).tables
 
 
@@ -206,27 +206,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Compilation:
-    """Tables and the parts they are made of, so that the next ones cost what has changed."""
+class IptablesCompilation(Compilation[Part, IptablesTable]):
+    """Tables and the parts they are made of."""
 
-    node: Node
-    options: KubeProxyOptions
-    family: IPFamily
     canaries: bool
-    parts: Mapping[tuple[str, str], Part] = field(default_factory=dict)
-    tables: tuple[IptablesTable, ...] = ()
-
-    def after(self, before: ProxyRules | None) -> Compilation:
-        """The one of `before` that this one, which has no parts yet, goes on from; or this one."""
-        for old in () if before is None else before.compilations:
-            if isinstance(old, Compilation) and replace(old, parts={}, tables=()) == self:
-                return old
-        return self
 
 
 def recompile(
-    before: Compilation, services: Iterable[Service], slices: Iterable[EndpointSlice]
-) -> Compilation:
+    before: IptablesCompilation, services: Iterable[Service], slices: Iterable[EndpointSlice]
+) -> IptablesCompilation:
     """The tables for `services` and `slices`; what is as in `before` is taken from there.
 
     Unchanged chains are the same objects, so that comparing two compilations is cheap as well.
@@ -251,7 +239,7 @@ def recompile(
     return replace(before, parts=parts, tables=_tables(before, parts.values()))
 
 
-def _setting(start: Compilation, views: Iterable[tuple[ServicePortView, ...]]) -> Setting:
+def _setting(start: IptablesCompilation, views: Iterable[tuple[ServicePortView, ...]]) -> Setting:
     endpoints = sum(view.total_endpoints for group in views for view in group)
     return Setting(
         detector=local_detector(start.options, start.node, start.family),
@@ -264,7 +252,7 @@ def _setting(start: Compilation, views: Iterable[tuple[ServicePortView, ...]]) -
 
 
 def _part(
-    before: Compilation,
+    before: IptablesCompilation,
     service: Service,
     slices: tuple[EndpointSlice, ...],
     views: tuple[ServicePortView, ...],
@@ -279,7 +267,7 @@ def _part(
     return Part(service, slices, views, setting, rules)
 
 
-def _tables(start: Compilation, parts: Iterable[Part]) -> tuple[IptablesTable, ...]:
+def _tables(start: IptablesCompilation, parts: Iterable[Part]) -> tuple[IptablesTable, ...]:
     node, options, family = start.node, start.options, start.family
     rules = Rules()
     for part in parts:

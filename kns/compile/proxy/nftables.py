@@ -16,11 +16,11 @@ part of the table. Without session affinity endpoints have chains up to 1.35 onl
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from kns.addresses import IPFamily, IPNetwork
-from kns.compile.proxy.base import Objects, Proxy, ProxyRules, start_sysctls
+from kns.compile.proxy.base import Compilation, Objects, Proxy, ProxyRules, start_sysctls
 from kns.compile.proxy.endpoints import ports_of_service, slices_by_service
 from kns.compile.proxy.nftables_base import TABLE, TableDraft, base_table, local_traffic
 from kns.compile.proxy.nftables_port import add_service_port
@@ -160,22 +160,10 @@ class NftPart:
 
 
 @dataclass(frozen=True, slots=True)
-class NftCompilation:
-    """A table and the parts it is made of, so that the next one costs what has changed."""
+class NftCompilation(Compilation[NftPart, NftTable]):
+    """A table and the parts it is made of."""
 
-    node: Node
-    options: KubeProxyOptions
-    family: IPFamily
     service_cidrs: tuple[IPNetwork, ...] = ()
-    parts: Mapping[tuple[str, str], NftPart] = field(default_factory=dict)
-    tables: tuple[NftTable, ...] = ()
-
-    def after(self, before: ProxyRules | None) -> NftCompilation:
-        """The one of `before` that this one, which has no parts yet, goes on from; or this one."""
-        for old in () if before is None else before.compilations:
-            if isinstance(old, NftCompilation) and replace(old, parts={}, tables=()) == self:
-                return old
-        return self
 
 
 def recompile(

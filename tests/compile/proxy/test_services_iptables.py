@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kns.addresses import IPFamily
-from kns.compile.proxy.iptables import Compilation, iptables_tables, recompile
+from kns.compile.proxy.iptables import IptablesCompilation, iptables_tables, recompile
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.networking import DetectLocalMode, KubeProxyOptions
 from kns.kinds.node import Node
@@ -330,7 +330,9 @@ def test_recompiling_equals_compiling_anew() -> None:
         cluster_ip(name=f"s{i}", cluster_ips=(ip_address(f"10.96.0.{i}"),)) for i in range(5)
     ]
     slices = [endpoint_slice(LOCAL, REMOTE, name=f"s{i}", service=f"s{i}") for i in range(5)]
-    first = recompile(Compilation(NODE, OPTIONS, IPFamily.IPV4, canaries=True), services, slices)
+    first = recompile(
+        IptablesCompilation(NODE, OPTIONS, IPFamily.IPV4, canaries=True), services, slices
+    )
     slices[2] = replace(slices[2], endpoints=(LOCAL,))
     del services[4]
     second = recompile(first, services, slices)
@@ -342,7 +344,9 @@ def test_one_endpoint_less_touches_only_its_services_chains() -> None:
     """The plan between two compilations is what a partial sync restores."""
     services = [cluster_ip(name=name) for name in ("web", "other")]
     slices = [SLICE, endpoint_slice(LOCAL, name="other", service="other")]
-    first = recompile(Compilation(NODE, OPTIONS, IPFamily.IPV4, canaries=False), services, slices)
+    first = recompile(
+        IptablesCompilation(NODE, OPTIONS, IPFamily.IPV4, canaries=False), services, slices
+    )
     slices[0] = endpoint_slice(LOCAL)
     second = recompile(first, services, slices)
     (change,) = table_changes(second.tables, first.tables)
@@ -351,7 +355,7 @@ def test_one_endpoint_less_touches_only_its_services_chains() -> None:
 
 def test_growing_beyond_a_thousand_endpoints_rewrites_all() -> None:
     first = recompile(
-        Compilation(NODE, OPTIONS, IPFamily.IPV4, canaries=False), (cluster_ip(),), (SLICE,)
+        IptablesCompilation(NODE, OPTIONS, IPFamily.IPV4, canaries=False), (cluster_ip(),), (SLICE,)
     )
     many = [endpoint(str(ip_address("10.245.0.0") + i)) for i in range(1001)]
     services = (cluster_ip(), cluster_ip(name="many"))
