@@ -11,8 +11,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from importlib.resources import files
+from functools import cache, cached_property
+from pathlib import Path
 
 from kns.kinds.resources import Resource
 
@@ -52,13 +52,18 @@ class FieldType:
     numbers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ObjectType:
-    """An object's fields; `atomic` is one that is owned as a whole."""
+    """An object's fields, as `written`; `atomic` is one that is owned as a whole."""
 
     name: str
-    fields: Mapping[str, FieldType]
+    written: tuple[str, ...]
     atomic: bool = False
+
+    @cached_property
+    def fields(self) -> Mapping[str, FieldType]:
+        """Its fields by name. Read when they are asked for: a file has objects of a few types."""
+        return dict(map(_field, self.written))
 
 
 ANYTHING = FieldType(Holds.ANYTHING)
@@ -82,12 +87,12 @@ _FIELD = re.compile(
 @cache
 def type_table() -> Mapping[str, ObjectType]:
     """Every type by its name, as `core.v1.PodSpec`."""
-    text = (files(__package__) / "api_types.txt").read_text(encoding="ascii")
+    text = Path(__file__).with_name("api_types.txt").read_text(encoding="ascii")
     found: dict[str, ObjectType] = {}
     for line in text.splitlines():
         name, *written = line.split()
         bare = name.rstrip("=")
-        found[bare] = ObjectType(bare, dict(map(_field, written)), name.endswith("="))
+        found[bare] = ObjectType(bare, tuple(written), name.endswith("="))
     return found
 
 
