@@ -12,7 +12,7 @@ from kns.kinds.api_types import FieldType, Holds, ObjectType, object_type, type_
 from kns.labfile.document import Path
 from kns.labfile.objects import ObjectPlace
 from kns.labfile.place import Place
-from kns.labfile.wording import did_you_mean
+from kns.labfile.wording import unknown_hint
 
 
 def unknown_fields(item: ObjectPlace) -> Iterator[Problem]:
@@ -22,18 +22,16 @@ def unknown_fields(item: ObjectPlace) -> Iterator[Problem]:
     if known is None:
         return
     place = Place(item.document, item.path)
-    for path, parent in _unknown(item.data, known, ()):
+    for path, parent in unknown_in(item.data, known):
         message = f'unknown field "{path[-1]}": passed over; kubectl refuses it'
-        yield place.problem(path, message, _hint(str(path[-1]), parent), warning=True)
+        hint = unknown_hint(str(path[-1]), parent.fields)
+        yield place.problem(path, message, hint, warning=True)
 
 
-def _hint(name: str, parent: ObjectType) -> str:
-    found = did_you_mean(name, parent.fields)
-    return found or f"known fields: {', '.join(parent.fields)}"
-
-
-def _unknown(value: object, known: ObjectType, path: Path) -> Iterator[tuple[Path, ObjectType]]:
-    """The path of each, and the type of the object that it stands in."""
+def unknown_in(
+    value: object, known: ObjectType, path: Path = ()
+) -> Iterator[tuple[Path, ObjectType]]:
+    """The path of each unknown field of a value, and the type of the object that it stands in."""
     if not isinstance(value, dict):
         return
     for name, inner in value.items():
@@ -46,7 +44,7 @@ def _unknown(value: object, known: ObjectType, path: Path) -> Iterator[tuple[Pat
 
 def _unknown_in(value: object, field: FieldType, path: Path) -> Iterator[tuple[Path, ObjectType]]:
     if (known := object_type(field)) is not None:
-        yield from _unknown(value, known, path)
+        yield from unknown_in(value, known, path)
     elif field.item is not None:
         if field.holds is Holds.LIST and isinstance(value, list):
             for index, inner in enumerate(value):

@@ -18,7 +18,7 @@ from typing import Any, Generic
 from kns.errors import MOST_PROBLEMS
 from kns.labfile.document import Path
 from kns.labfile.reader import JSON, REQUIRED, Definitions, Fault, Reading, Schema, T, Type
-from kns.labfile.wording import RefusedError, did_you_mean, wrong_type
+from kns.labfile.wording import RefusedError, unknown_hint, wrong_type
 
 _UNSET: Any = object()
 
@@ -240,10 +240,7 @@ def _all_there(value: object, required: Sequence[tuple[Field, Path]], reading: R
 
 
 def _unknown(key: str, known: Sequence[str], reading: Reading) -> Fault:
-    hint = did_you_mean(key, known)
-    if not hint and known:
-        hint = f"known fields: {', '.join(known)}"
-    return Fault([key], f'unknown field "{key}"', hint, key=reading.strict)
+    return Fault([key], f'unknown field "{key}"', unknown_hint(key, known), key=reading.strict)
 
 
 _SNAKE: dict[str, str] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 #: of so many known words a hint is looked for, and so many of them are compared in full
 _KNOWN_MAX, _COMPARED = 1000, 8
@@ -55,6 +55,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     alike = heapq.nlargest(_COMPARED, by_lower, key=lambda item: len(parts & _parts(item)))
     close = difflib.get_close_matches(wanted, alike, n=1, cutoff=0.6)
     return f'did you mean "{by_lower[close[0]]}"?' if close else ""
+
+
+def unknown_hint(name: str, known: Collection[str]) -> str:
+    """What a field of no known name may have been meant to be, or all that there are."""
+    found = did_you_mean(name, known)
+    return found or (f"known fields: {', '.join(known)}" if known else "")
 
 
 @functools.lru_cache(4096)

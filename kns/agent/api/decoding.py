@@ -18,6 +18,8 @@ from kns.agent.api.status import StatusError, bad_request, unsupported_media_typ
 from kns.kinds.api_types import FieldType, Holds, ObjectType, object_type
 from kns.kinds.common import Object
 from kns.kinds.resources import Resource
+from kns.kinds.unknown_fields import unknown_in
+from kns.labfile.document import Path
 from kns.labfile.parse import parse_stream
 from kns.labfile.reader import JSON
 
@@ -99,10 +101,9 @@ def decoded(
     value = {**value, "apiVersion": resource.api_version, "kind": resource.kind}
     if kind is None:
         return Decoded(value)
-    found = tuple(_wrong(value, kind, ""))
-    if wrong := [problem.message for problem in found if not problem.unknown]:
-        raise _refused(resource, wrong[0])
-    unknown = tuple(dict.fromkeys(problem.message for problem in found))
+    if wrong := next(_wrong(value, kind, ""), ""):
+        raise _refused(resource, wrong)
+    unknown = tuple(f'unknown field "{_dotted(path)}"' for path, _ in unknown_in(value, kind))
     if unknown and validation is FieldValidation.STRICT:
         raise _refused(resource, f"strict decoding error: {', '.join(unknown)}")
     return Decoded(_pruned(value, kind), () if validation is FieldValidation.IGNORE else unknown)
@@ -113,28 +114,25 @@ def _refused(resource: Resource, why: str) -> StatusError:
     return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    message: str
-    unknown: bool
+def _dotted(path: Path) -> str:
+    """As Go's decoder shows it: `spec.ports[0].name`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
 
 
-def _wrong(value: Object, kind: ObjectType, path: str) -> Iterator[_Problem]:
+def _wrong(value: Object, kind: ObjectType, path: str) -> Iterator[str]:
+    """What is of another type than its field, in the decoder's words."""
     for key, item in value.items():
-        place = f"{path}.{key}" if path else key
         field = kind.fields.get(key)
-        if field is None:
-            yield _Problem(f'unknown field "{place}"', unknown=True)
-        elif item is not None:
-            yield from _wrong_value(item, field, place, kind)
+        if field is not None and item is not None:
+            yield from _wrong_value(item, field, f"{path}.{key}" if path else key, kind)
 
 
-def _wrong_value(value: JSON, field: FieldType, path: str, kind: ObjectType) -> Iterator[_Problem]:
+def _wrong_value(value: JSON, field: FieldType, path: str, kind: ObjectType) -> Iterator[str]:
     if not _fits(value, field.holds):
         go = _GO.get(field.holds, f"Go {field.holds}")
         what = f"json: cannot unmarshal {_json_type(value)} into Go struct field "
         name = kind.name.rpartition(".")[2]
-        yield _Problem(f"{what}{name}.{path} of type {go}", unknown=False)
+        yield f"{what}{name}.{path} of type {go}"
     elif isinstance(value, list) and field.item is not None:
         for index, item in enumerate(value):
             if item is not None:
