@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,11 +92,18 @@ def existing_file(file: str) -> Path:
 
 def _nearest_lab(path: Path) -> str:
     found = {lab.stem: str(lab) for lab in sorted(Path("labs").glob("*.yaml"))}
-    if near := difflib.get_close_matches(path.stem, found, 1, cutoff=0.75):
-        return f"did you mean {found[near[0]]}?"
+    if near := _near(path.stem, found):
+        return f"did you mean {found[near]}?"
     if found:
         return f"labs here: {' '.join(found.values())}"
     shipped = [lab.name for lab in shipped_labs()]
-    if near := difflib.get_close_matches(path.stem, shipped, 1, cutoff=0.75):
-        return f"did you mean {near[0]}, which comes with kns?"
+    if near := _near(path.stem, shipped):
+        return f"did you mean {near}, which comes with kns?"
     return f"name a lab file, or a lab that comes with kns: {' '.join(shipped)}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    """The known name that is nearly this one; nothing if none is."""
+    import difflib  # noqa: PLC0415 - only a mistake needs it
+
+    return next(iter(difflib.get_close_matches(name, list(known), 1, cutoff=0.75)), "")
