@@ -30,6 +30,7 @@ def each_in_words(faults: Faults) -> tuple[str, ...]:
         *(Faults(partitions=(item,)) for item in faults.partitions),
         *(Faults(netem=(item,)) for item in faults.netem),
         *(Faults(unready=(item,)) for item in faults.unready),
+        Faults(no_conntrack_cleanup=faults.no_conntrack_cleanup),
     )
     return tuple(line for part in parts for line in fault_words(part))
 

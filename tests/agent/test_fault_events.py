@@ -14,6 +14,7 @@ FAULTS = Faults(
     links_down=(ONE, FaultEnd("web")),
     partitions=(Partition((ONE,), (OTHER,)),),
     netem=(NetemFault(ONE, None, Impairment(delay=50_000)),),
+    no_conntrack_cleanup=True,
 )
 
 
@@ -27,6 +28,7 @@ def test_each_that_begins_and_ends_is_told() -> None:
         "link down: web",
         "apart: node1 | node2",
         "netem node1 → any: delay 50ms",
+        "no clean-up of conntrack",
     ]
     assert told(Faults(), FAULTS) == [("FaultBegan", line) for line in began]
     assert told(FAULTS, Faults()) == [("FaultEnded", line) for line in began]
