@@ -87,7 +87,7 @@ def _over(item: Contact) -> str:
 
 def matrix_csv(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> str:
     """A line for each connection."""
-    outcomes = {id(item.contact): item for item in proof.proven}
+    outcomes = _by_contact(proof)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     more = ("actual", "differs") if proof is not NOT_PROVEN else ()
@@ -100,10 +100,15 @@ def matrix_csv(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> 
         reason = "; ".join(ruling.reason for ruling in item.rulings)
         allowed = str(item.allowed).lower()
         row = (source, target, port, protocol, allowed, reason, item.family or "")
-        found = outcomes.get(id(item))
+        found = outcomes.get((item.key, item.family))
         seen = (found.outcome, str(not found.keeps).lower()) if found is not None else ()
         writer.writerow((*row, *seen))
     return buffer.getvalue()
+
+
+def _by_contact(proof: PolicyProof) -> dict[object, ProvenContact]:
+    """What was proven, by the ends, port and family of the connection."""
+    return {(item.contact.key, item.contact.family): item for item in proof.proven}
 
 
 def contact_json(item: Contact, proven: ProvenContact | None = None) -> Object:
@@ -125,8 +130,10 @@ def contact_json(item: Contact, proven: ProvenContact | None = None) -> Object:
 
 def matrix_json(contacts: Iterable[Contact], proof: PolicyProof = NOT_PROVEN) -> JSON:
     """Every connection."""
-    outcomes = {id(item.contact): item for item in proof.proven}
-    return {"contacts": [contact_json(item, outcomes.get(id(item))) for item in contacts]}
+    outcomes = _by_contact(proof)
+    return {
+        "contacts": [contact_json(item, outcomes.get((item.key, item.family))) for item in contacts]
+    }
 
 
 def _ruling_json(ruling: Ruling | None) -> JSON:

@@ -25,11 +25,11 @@ from kns.probe.addresses import owners
 from kns.probe.ask.asking import Asker
 from kns.probe.ask.places import Places, places_of
 from kns.probe.verify import CheckResult, verify
-from kns.promise.check import Check, CheckSet, Echo, Expectation, Step
+from kns.promise.check import Check, CheckSet, Expectation, Step
 from kns.promise.flow import Promise
 from kns.promise.lookup import Lookup
 from kns.promise.promise import promise
-from kns.promise.steps import Title, service_check, title_check
+from kns.promise.steps import Title, ask_of, service_check, title_check
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,5 +127,5 @@ def _checks(lookup: Lookup, found: Migration) -> Iterator[Check]:
 def _ping(title: Title, promised: Promise) -> Check:
     stop = promised.stop
     expected = "answers ping" if stop is None else f"no answer: {stop.reason}"
-    step = Step(Echo(promised.flow.destination), Expectation(outcomes=promised.outcomes))
+    step = Step(ask_of(promised.flow), Expectation(outcomes=promised.outcomes))
     return title_check(title, promised.flow, expected, step)

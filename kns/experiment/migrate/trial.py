@@ -100,10 +100,10 @@ def trial_of(lookup: Lookup, change: BehaviourChange) -> Trial | str:
 
 def _served(
     lookup: Lookup, service: Service, protocols: Sequence[Protocol], least: int
-) -> tuple[Case, ...]:
-    """What pods, then nodes, may ask of the Service and at least so many endpoints may answer."""
+) -> tuple[tuple[Case, tuple[str, ...]], ...]:
+    """What pods, then nodes, may ask of the Service, and which `least` or more endpoints answer."""
     return tuple(
-        case
+        (case, found.names)
         for case in _asked(lookup, service)
         if case.flow.protocol in protocols
         and (found := promise(lookup, case.flow)).stop is None
@@ -140,7 +140,7 @@ def _scheduler(lookup: Lookup, service: Service) -> Trial | str:
         if scheduler not in (*_IN_TURN, *_STEADY):
             return f"what the scheduler {scheduler} chooses depends on more than who asks"
         choice = BackendChoice.IN_TURN if scheduler in _IN_TURN else BackendChoice.ALWAYS_ONE
-    for case in _served(lookup, service, (Protocol.TCP,), 2):
+    for case, _names in _served(lookup, service, (Protocol.TCP,), 2):
         if case.frontend.kind is FrontendKind.CLUSTER_IP:
             return HeldConnections(case.flow, choice)
     return _unserved(lookup, service, "no TCP port of it has two endpoints")
@@ -152,15 +152,15 @@ def _affinity(lookup: Lookup, service: Service) -> Trial | str:
     follows = not proxy_facts(lookup.cluster).affinity_by_address
     is_moved = not follows and lookup.cluster.network.kube_proxy.ipvs.scheduler == "rr"
     cases = _served(lookup, service, (Protocol.TCP, Protocol.UDP), 2)
-    for first in cases:
+    for first, names in cases:
         if first.client.label != PODS or first.frontend.kind is not FrontendKind.CLUSTER_IP:
             continue
         others = [
             case
-            for case in cases
+            for case, own in cases
             if (case.node, case.flow.protocol) == (first.node, first.flow.protocol)
             and case.frontend.kind is not FrontendKind.CLUSTER_IP
-            and promise(lookup, case.flow).names == promise(lookup, first.flow).names
+            and own == names
         ]
         for second in (case for case in others if case.client.label == PODS):
             asked = second.flow.destination, second.flow.port
@@ -172,7 +172,7 @@ def _affinity(lookup: Lookup, service: Service) -> Trial | str:
 
 def _stale_udp(lookup: Lookup, service: Service) -> Trial | str:
     release = lookup.cluster.network.kube_proxy.version
-    for case in _served(lookup, service, (Protocol.UDP,), 1):
+    for case, _names in _served(lookup, service, (Protocol.UDP,), 1):
         if case.frontend.kind is FrontendKind.CLUSTER_IP:
             return HeldFlow(case.flow, service, deletes_stale_udp(release))
     return _unserved(lookup, service, "it has no endpoint that could go")
