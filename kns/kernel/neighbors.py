@@ -13,8 +13,12 @@ from pyroute2.netlink.rtnl.ndmsg import (
     NTF_MASTER,
     NTF_PROXY,
     NTF_SELF,
+    NUD_DELAY,
     NUD_NOARP,
     NUD_PERMANENT,
+    NUD_PROBE,
+    NUD_REACHABLE,
+    NUD_STALE,
     ndmsg,
 )
 
@@ -33,6 +37,8 @@ _GET_PROXIES = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP, flags=NTF_PROXY)
 _GET_FDB = encoded(request(ndmsg, RTM_GETNEIGH, NLM_F_DUMP, family=socket.AF_BRIDGE))
 #: what stays as somebody has set it: in a bridge's table static entries are NOARP
 _SET_BY_HAND = NUD_PERMANENT | NUD_NOARP
+#: what holds a MAC address that somebody has answered with
+_LEARNED = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 #: linux/rtnetlink.h RTN_UNICAST, linux/neighbour.h NTF_EXT_LEARNED: entered by another program
 _UNICAST, NTF_EXT_LEARNED = 1, 1 << 4
 #: struct ndmsg: where the flags stand
@@ -67,9 +73,12 @@ def neighbors(
 
 
 def forget(names: Iterable[str]) -> None:
-    """Delete what each netns has learned of its neighbors, as `ip neigh flush all` does.
+    """Delete the MAC addresses that each netns has learned of its neighbors.
 
-    Moves the calling thread into them.
+    Who is being asked for (INCOMPLETE) is asked for on: with that entry, every packet that waits
+    for the answer would be told EHOSTUNREACH (neigh_invalidate in net/core/neighbour.c), a new
+    connection to a pod that is about to come among them.
+    Moves the calling thread into the netns.
     """
     for name in names:
         netns.enter(name)
@@ -79,7 +88,7 @@ def forget(names: Iterable[str]) -> None:
 
 def _learned(data: bytes) -> bool:
     family, _index, state, _flags, _kind = _NEIGHBOR.unpack_from(data, BODY)
-    return family in (socket.AF_INET, socket.AF_INET6) and not state & _SET_BY_HAND
+    return family in (socket.AF_INET, socket.AF_INET6) and bool(state & _LEARNED)
 
 
 def _deletion(data: bytes) -> bytes:
