@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from kns.kernel import neighbors, netns
-from kns.plan.ops import CreateNetns, DeleteNetns, LinkOp, Op
-from kns.state.model import HostState, Link, Netns
+from kns.plan.ops import Add, Change, CreateNetns, Delete, DeleteNetns, Op, Undo, VethPair
+from kns.state.model import Address, HostState, Link, Netns
 
 
 def forget_neighbors(before: HostState, state: HostState, ops: Sequence[Op]) -> None:
@@ -16,11 +16,28 @@ def forget_neighbors(before: HostState, state: HostState, ops: Sequence[Op]) -> 
     has the old one in its neighbor table sends into the void until it probes again: 47 to 53
     seconds (gc_stale_time, and its probes).
     """
-    changed = {op.netns for op in ops if isinstance(op, CreateNetns | DeleteNetns | LinkOp)}
-    asking = _neighborhood(before, changed) | _neighborhood(state, changed)
-    present = tuple(space.name for space in state.netns if space.name in asking)
+    present = outdated(before, state, ops)
     if present:
         netns.in_thread(neighbors.forget, present)
+
+
+def outdated(before: HostState, state: HostState, ops: Sequence[Op]) -> tuple[str, ...]:
+    """The netns whose neighbor tables may lead to a MAC address that is no longer there."""
+    changed = {op.netns for op in ops if _moves_addresses(op)}
+    asking = _neighborhood(before, changed) | _neighborhood(state, changed)
+    return tuple(space.name for space in state.netns if space.name in asking)
+
+
+def _moves_addresses(op: Op) -> bool:
+    """Whether another MAC address may stand behind an IP address: not by a route, or a shaper.
+
+    Where a shaper loses packets or holds them back, questions and answers are among them.
+    """
+    match op:
+        case Add() | Delete():
+            return isinstance(op.item, Link | VethPair | Address)
+        case _:
+            return isinstance(op, CreateNetns | DeleteNetns | Change | Undo)
 
 
 def _neighborhood(state: HostState, changed: set[str]) -> set[str]:
