@@ -34,6 +34,7 @@ from kns.plan.ops import (
     Entry,
     LinkOp,
     Op,
+    Replace,
     RuleOp,
     Undo,
     VethPair,
@@ -257,6 +258,8 @@ class _Worker:
             case Delete():
                 message = _deleted(op.item, self._indexes.get(op.netns, {}))
                 yield from () if message is None else (message,)
+            case Replace():
+                yield links.replace_route(op.item, self._indexes[op.netns])
             case Undo():
                 yield op.deviation.message
             case _:
@@ -335,7 +338,7 @@ def _op_errors(op: Op) -> Iterator[None]:
 
 
 def _done_already(op: LinkOp) -> Collection[int]:
-    if isinstance(op, Change):
+    if isinstance(op, Change | Replace):
         return ()
     if isinstance(op, Undo):
         return _UNDONE_ALREADY

@@ -234,15 +234,22 @@ def scope_of(route: Route) -> int:
 
 def add_route(route: Route, indexes: Mapping[str, int]) -> bytes:
     """Add a route."""
-    proto = rt_proto["static"]
-    head = {"kind": RTM_NEWROUTE, "flags": NEW, "proto": proto, "scope": scope_of(route)}
-    return _route(route, indexes, head)
+    return _new_route(route, indexes, NEW, "static")
+
+
+def replace_route(route: Route, indexes: Mapping[str, int]) -> bytes:
+    """Put a route in the place of the one with its destination, table and metric, if any."""
+    return _new_route(route, indexes, SET, "static")
 
 
 def add_kernel_route(route: Route, indexes: Mapping[str, int]) -> bytes:
     """Add a route as the kernel makes it for an address, with which it will go."""
-    proto = rt_proto["kernel"]
-    head = {"kind": RTM_NEWROUTE, "flags": NEW, "proto": proto, "scope": scope_of(route)}
+    return _new_route(route, indexes, NEW, "kernel")
+
+
+def _new_route(route: Route, indexes: Mapping[str, int], flags: int, protocol: str) -> bytes:
+    proto, scope = rt_proto[protocol], scope_of(route)
+    head = {"kind": RTM_NEWROUTE, "flags": flags, "proto": proto, "scope": scope}
     return _route(route, indexes, head)
 
 

@@ -14,10 +14,11 @@ be sent in one batch. A plan for two equal states is empty.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kns.addresses import IPFamily
+from kns.addresses import IPFamily, IPNetwork
 from kns.plan.ops import (
     Add,
     Change,
@@ -29,6 +30,7 @@ from kns.plan.ops import (
     Entry,
     LoadNft,
     Op,
+    Replace,
     RestoreIpsets,
     RestoreIptables,
     SetVirtualServers,
@@ -239,7 +241,7 @@ def _layer3(phases: _Phases, netns: Netns, before: Netns, lost: frozenset[str]) 
     _set_difference(phases, name, netns.addresses, kept_addresses)
     _set_difference(phases, name, netns.neighbors, kept_neighbors)
     _set_difference(phases, name, netns.fdb, kept_fdb)
-    _set_difference(phases, name, netns.routes, kept_routes)
+    _set_routes(phases, name, netns.routes, kept_routes)
     _set_difference(phases, name, netns.rules, before.rules)
     _set_difference(phases, name, netns.shapers, kept_shapers)
 
@@ -259,6 +261,28 @@ def _surviving_routes(netns: Netns, before: Netns, lost: frozenset[str]) -> list
         if not any(hop.ifname in lost for hop in route.hops)
         and not (route not in netns.routes and any(hop.ifname in unsteady for hop in route.hops))
     ]
+
+
+def _set_routes(
+    phases: _Phases, name: str, want: Collection[Route], have: Collection[Route]
+) -> None:
+    """As `_set_difference`; where both have one route at a place, one takes the other's."""
+    wanted, found = set(want), set(have)
+    places, old = Counter(map(_place, wanted)), Counter(map(_place, found))
+    replaced = {place for place in places & old if places[place] == old[place] == 1}
+    phases.remove.extend(
+        Delete(name, item) for item in have if item not in wanted and _place(item) not in replaced
+    )
+    phases.layer3.extend(
+        Replace(name, item) if _place(item) in replaced else Add(name, item)
+        for item in want
+        if item not in found
+    )
+
+
+def _place(route: Route) -> tuple[IPNetwork, int, int]:
+    """By what the kernel tells routes apart that it replaces (`ip route replace`)."""
+    return route.destination, route.table, route.metric
 
 
 def _set_difference(

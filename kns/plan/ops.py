@@ -2,7 +2,7 @@
 
     CreateNetns DeleteNetns                         a whole netns
     Add Delete                                      something in it: a link, an address, …
-    Change Write                                    a link's attributes; a sysctl
+    Change Write Replace                            a link's attributes; a sysctl; a route
     Undo                                            what no lab has
     RestoreIptables RestoreIpsets LoadNft           programs of rules
     SetVirtualServers                               IPVS, by netlink
@@ -79,6 +79,17 @@ class Delete:
 
     netns: str
     item: Link | Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Put a route in the place of the one with its destination, table and metric, in one step.
+
+    Between a Delete and an Add packets would find none, or that of another table.
+    """
+
+    netns: str
+    item: Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,5 +183,5 @@ LateRuleOp = SetVirtualServers | DeleteAccounting | CleanConntrack
 #: ops on rules, beside those on links
 RuleOp = ProgramOp | LateRuleOp
 #: ops that are rtnetlink messages
-LinkOp = Add | Delete | Change | Undo
+LinkOp = Add | Delete | Replace | Change | Undo
 Op = CreateNetns | DeleteNetns | LinkOp | Write | RuleOp

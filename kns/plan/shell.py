@@ -19,6 +19,7 @@ from kns.plan.ops import (
     Entry,
     LoadNft,
     Op,
+    Replace,
     RestoreIpsets,
     RestoreIptables,
     RuleOp,
@@ -78,14 +79,10 @@ def commands(op: Op) -> Iterator[str]:
         case Write():
             setting = quote(f"net/{op.sysctl.key}={op.sysctl.value}")
             yield f"ip netns exec {quote(op.netns)} sysctl -qw {setting}"
-        case Add(item=Shaper() as shaper):
-            yield from (f"tc -n {quote(op.netns)} {line}" for line in traffic.commands(shaper))
-        case Add():
-            yield _add(op.netns, op.item)
+        case Add() | Delete() | Replace():
+            yield from _item_commands(op)
         case Change():
             yield from _change_link(op)
-        case Delete():
-            yield _delete(op.netns, op.item)
         case Undo():
             program, _, words = op.deviation.command.partition(" ")
             if op.deviation.message:
@@ -94,6 +91,20 @@ def commands(op: Op) -> Iterator[str]:
                 yield f"ip netns exec {quote(op.netns)} {op.deviation.command}"
         case _:
             yield from _rule_commands(op)
+
+
+def _item_commands(op: Add | Delete | Replace) -> Iterator[str]:
+    match op:
+        case Add(item=Shaper() as shaper):
+            yield from (f"tc -n {quote(op.netns)} {line}" for line in traffic.commands(shaper))
+        case Add():
+            yield _add(op.netns, op.item)
+        case Delete():
+            yield _delete(op.netns, op.item)
+        case Replace():
+            yield _replace(op)
+        case _:
+            assert_never(op)
 
 
 # -- links -----------------------------------------------------------------------------------------
@@ -157,6 +168,10 @@ def _delete(netns: str, item: Link | Entry) -> str:
     if isinstance(item, Link):
         return f"ip -n {quote(netns)} link delete {quote(item.name)}"
     return _delete_entry(netns, item)
+
+
+def _replace(op: Replace) -> str:
+    return f"ip -n {quote(op.netns)} route replace {route_text(op.item)}"
 
 
 # -- addresses, routes, neighbors ------------------------------------------------------------------
@@ -303,6 +318,8 @@ def describe(op: Op) -> str:
             if isinstance(op.item, Link):
                 return f"delete link {op.item.name}"
             return _without_netns(_delete_entry(op.netns, op.item), op.netns)
+        case Replace():
+            return _without_netns(_replace(op), op.netns)
         case Undo():
             return op.deviation.command.removeprefix("ip ")
         case _:

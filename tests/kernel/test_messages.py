@@ -21,7 +21,17 @@ from kns.kernel.netlink import wanted
 from kns.kernel.shapes import Mac, Port, encoded, filled, request
 from kns.kinds.networking import ProxyMode
 from kns.plan.diff import plan
-from kns.plan.ops import Add, Change, CreateNetns, Delete, Entry, Op, SetVirtualServers, VethPair
+from kns.plan.ops import (
+    Add,
+    Change,
+    CreateNetns,
+    Delete,
+    Entry,
+    Op,
+    Replace,
+    SetVirtualServers,
+    VethPair,
+)
 from kns.state.connection import Connection, Tuple
 from kns.state.ipvs import steps
 from kns.state.model import (
@@ -89,7 +99,7 @@ def messages(ops: Sequence[Op]) -> Iterator[bytes]:
                 yield ipvs._message(38, step)
         elif isinstance(op, CreateNetns):
             worker._indexes[op.netns] = {"lo": 1}
-        elif isinstance(op, Add | Change | Delete):
+        elif isinstance(op, Add | Change | Delete | Replace):
             found = tuple(worker._messages(op))
             assert found
             yield from found
@@ -159,6 +169,7 @@ OPS: dict[str, Sequence[Op]] = {
     "change lo": (Change("n", loopback(), ("up",)), Change("n", loopback(up=False), ("up",))),
     "delete link": (Delete("n", END),),
     **{name: (Add("n", item), Delete("n", item)) for name, item in ENTRIES.items()},
+    **{f"replace {name}": (Replace("n", item),) for name, item in ROUTES.items()},
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
@@ -18,11 +18,22 @@ from kns.plan.ops import (
     Delete,
     DeleteNetns,
     Op,
+    Replace,
     RestoreIptables,
     VethPair,
     Write,
 )
-from kns.state.model import Address, Bridge, HostState, Link, Netns, Route, Sysctl, VethPeer
+from kns.state.model import (
+    Address,
+    Bridge,
+    HostState,
+    Link,
+    Netns,
+    NextHop,
+    Route,
+    Sysctl,
+    VethPeer,
+)
 from tests.clusters import make_cluster
 
 STATE = compile_host(make_cluster())
@@ -78,6 +89,26 @@ def test_deleted_route_is_all_that_is_put_back() -> None:
     observed = changed(NODE1, lambda space: replace(space, routes=space.routes[:-1]))
     route = next(space for space in STATE.netns if space.name == NODE1).routes[-1]
     assert plan(STATE, observed) == (Add(NODE1, route),)
+
+
+def test_a_route_that_leads_elsewhere_is_replaced_in_one_step() -> None:
+    """Between a deletion and an addition packets would be told that their host is unreachable."""
+    route = next(space for space in STATE.netns if space.name == NODE1).routes[-1]
+    elsewhere = replace(route, hops=(NextHop(ip_address("172.18.0.99"), "eth0"),))
+    second = replace(elsewhere, metric=7)
+
+    def with_routes(*routes: Route) -> HostState:
+        return changed(NODE1, lambda space: replace(space, routes=(*space.routes[:-1], *routes)))
+
+    assert plan(STATE, with_routes(elsewhere)) == (Replace(NODE1, route),)
+    assert plan(STATE, with_routes(second)) == (Delete(NODE1, second), Add(NODE1, route))
+    # somebody has appended a second one by hand: which of the two the kernel would replace is open
+    other = replace(elsewhere, hops=(NextHop(ip_address("172.18.0.98"), "eth0"),))
+    assert plan(STATE, with_routes(elsewhere, other)) == (
+        Delete(NODE1, elsewhere),
+        Delete(NODE1, other),
+        Add(NODE1, route),
+    )
 
 
 def test_changed_sysctl_is_all_that_is_written() -> None:
