@@ -140,10 +140,9 @@ class Live:
         of, stamp = await loop.run_in_executor(self._worker, self._look)
         self._journal.prepare(of)
         kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
-        cluster = await loop.run_in_executor(self._worker, labs.applied_cluster, self._paths)
-        applied = await loop.run_in_executor(self._worker, reconcile.take_over, cluster)
-        self._kubelet.update(cluster)
-        self._assembler = Assembler(cluster.network_policies)
+        applied = await loop.run_in_executor(self._worker, reconcile.take_over, self._paths)
+        self._kubelet.update(applied.cluster)
+        self._assembler = Assembler(applied.cluster.network_policies)
         self._leases = labs.read_leases(self._paths)
         self._options = labs.read_options(self._paths)
         if kept is None:
@@ -162,7 +161,9 @@ class Live:
         self._account(applied.cluster, None)
         begin = partial(self._begin_journal, stamp, is_new=kept is None)
         await loop.run_in_executor(self._worker, begin)
-        self._applied, self._followed = applied, applied.cluster
+        self._applied = applied
+        # servers of what the kernel may not hold yet are opened once it does
+        self._followed = applied.cluster if applied.observed is None else None
 
     def _look(self) -> tuple[str, files.Stamp]:
         """In the worker: whose objects they will be. LockedError while an `up` is at work."""
@@ -346,7 +347,8 @@ class Live:
             found = fit(objects, suspects, self._taken, self._resolve)
             assembled, loaded = found.made
             cluster, applied = sharing(loaded.cluster, before.cluster), before
-            if cluster is not before.cluster or loaded.leases != self._leases:
+            is_same = cluster is before.cluster and loaded.leases == self._leases
+            if not is_same or before.observed is not None:
                 applied, _ops = reconcile.reconcile(self._paths, before, cluster, loaded.leases)
             return _Round(assembled, applied, loaded.leases, found.objects, found.refused)
 

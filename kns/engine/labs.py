@@ -122,8 +122,12 @@ def running(lab: str | None = None) -> RunningLab:
 
 def applied_cluster(paths: LabPaths) -> Cluster:
     """The cluster as `up` last applied it; the files are read only if there is no snapshot."""
-    cluster = snapshot.restore(paths)
-    return cluster or (load_objects(paths) or load_applied(paths)).cluster
+    return snapshot.restore(paths) or written_cluster(paths)
+
+
+def written_cluster(paths: LabPaths) -> Cluster:
+    """The cluster of the lab's files, and of the objects that its agent holds."""
+    return (load_objects(paths) or load_applied(paths)).cluster
 
 
 def load_applied(paths: LabPaths) -> Loaded:

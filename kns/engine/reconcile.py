@@ -4,7 +4,8 @@
 
 `up` reads the whole kernel first. While a lab lives, a change is compared with what was applied
 last, and only the netns that differ are touched, as kube-proxy's partial syncs do: what somebody
-has changed by hand is left to `up`. Where the kernel refuses an op, all of it is read, and mended.
+has changed by hand is left to `up`. Where the kernel refuses an op, or nobody has said that he had
+carried out what is on file, all of it is read, and mended.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kns.compile.lab import CompiledHost, recompile_host
 from kns.compile.own_rules import own_rules
 from kns.compile.paths import LabPaths
 from kns.engine import certificates, etc, files, platform, snapshot, stale
-from kns.engine.labs import lab_netns
+from kns.engine.labs import lab_netns, written_cluster
 from kns.errors import ApplyError
 from kns.kernel.apply import apply
 from kns.kernel.observe import interests, link_indexes, observe
@@ -33,11 +34,13 @@ class Applied:
     """What was applied last: the cluster, its state in the kernel, and the links' ifindexes.
 
     `written`: what its netns find in their files; None if nobody has looked yet.
+    `observed`: what the kernel held instead; None if it was as compiled.
     """
 
     compiled: CompiledHost
     indexes: Mapping[str, Mapping[str, int]]
     written: etc.Written | None = None
+    observed: HostState | None = None
 
     @property
     def cluster(self) -> Cluster:
@@ -59,9 +62,19 @@ def created_netns(ops: Collection[Op]) -> frozenset[str]:
     return frozenset(op.netns for op in ops if isinstance(op, CreateNetns))
 
 
-def take_over(cluster: Cluster) -> Applied:
-    """A lab as `up` has left it."""
-    return Applied(recompile_host(cluster, None), link_indexes(lab_netns(cluster.name)))
+def take_over(paths: LabPaths) -> Applied:
+    """A lab as `up`, or an agent, has left it. KnsError where its files can't be read.
+
+    A snapshot is of what was carried out. Where it is of other files, somebody was killed who had
+    written down a change: he may have carried out all of it, or nothing.
+    """
+    kept = snapshot.restore(paths)
+    compiled = recompile_host(kept or written_cluster(paths), None)
+    present = lab_netns(compiled.cluster.name)
+    if kept is not None:
+        return Applied(compiled, link_indexes(present))
+    found = observe(present, interests(compiled.host, own_rules()))
+    return Applied(compiled, found.indexes, observed=found.state)
 
 
 def reconcile(
@@ -73,7 +86,7 @@ def reconcile(
     Raises PlatformError, or ApplyError if the kernel refuses what a second look asks for.
     """
     compiled = recompile_host(cluster, before.compiled)
-    host, old = compiled.host, before.compiled.host
+    host, old = compiled.host, before.observed or before.compiled.host
     ops = _changes(host, old)
     certificates.check(cluster)
     if ops:

@@ -22,7 +22,7 @@ from kns.compile.paths import LabPaths
 from kns.engine import agent, reconcile, snapshot
 from kns.engine.down import down
 from kns.engine.labs import lab_documents, running
-from kns.engine.objects import live_changes, read_objects
+from kns.engine.objects import Journal, digest_of, live_changes, read_objects
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.errors import ApplyError
@@ -30,7 +30,7 @@ from kns.kernel import netns
 from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
-from kns.kinds.objects import items, mappings, text, with_part
+from kns.kinds.objects import items, mappings, ref_of, text, with_part
 from kns.kinds.resources import DEPLOYMENT, ENDPOINT_SLICE, EVENT, NODE, POD, SERVICE, Resource
 from kns.kinds.resources import LAB as LAB_RESOURCE
 from kns.labfile.dump import dump_yaml
@@ -386,6 +386,42 @@ def test_an_agent_that_was_killed_goes_on_and_up_goes_back(lab: Path) -> None:
     assert running(LAB).cluster.pod("default", "pod9") is None
     assert up(lab).changes == ()
     assert live_changes(LabPaths(LAB)) == ()
+
+
+def test_what_an_agent_had_written_and_not_carried_out_is_carried_out_by_the_next(
+    lab: Path,
+) -> None:
+    """It was killed between its journal and the kernel."""
+
+    async def then(_live: Live) -> None:
+        pass
+
+    lives(lab, then)
+    paths = LabPaths(LAB)
+    kept = read_objects(paths)
+    assert kept is not None
+    killed = Journal(paths)
+    killed.prepare(digest_of(paths), kept.objects)
+    killed.begin(kept.version)
+    coming = (pod("pod9", "node2", app="new"), service("fresh"))
+    for version, item in enumerate(coming, kept.version + 1):
+        killed.append(version, item)
+    one = next(item for item in kept.objects if ref_of(item) == ("Pod", "default", "pod1"))
+    killed.append(kept.version + 3, one, gone=True)
+    killed.close()
+
+    async def again() -> None:
+        async with living() as live:
+            present = netns.list_netns(f"kns.{LAB}.")
+            assert f"kns.{LAB}.pod9" in present
+            assert f"kns.{LAB}.pod1" not in present
+            (address,) = endpoints(live, "fresh")
+            assert await answer("pod2", f"http://{address}:8080/hostname") == "pod9"
+            given = text(live.store.get(SERVICE, "default", "fresh") or {}, "spec", "clusterIP")
+            assert await answer("pod2", f"http://{given}/hostname") == "pod9"
+
+    asyncio.run(again())
+    assert status(LAB).drift == ()
 
 
 def test_up_of_another_file_is_taken_over_whole(tmp_path: Path) -> None:
