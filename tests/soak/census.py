@@ -25,6 +25,7 @@ class Census:
     `files` are the lab's without those of its pods, which are unpacked when somebody needs them.
     """
 
+    netns: int
     links: int
     mounts: int
     processes: int
@@ -35,9 +36,17 @@ class Census:
     memory: float
     journal: int
 
+    def __str__(self) -> str:
+        return (
+            f"{self.netns} netns, {self.links} links, {self.mounts} mounts, {self.files} files,"
+            f" {self.processes} processes ({self.zombies} zombies), descriptors: {self.agent_files}"
+            f" the agent's, {self.own_files} the soak's; agent {self.memory:.1f} MB,"
+            f" journal {self.journal:,} bytes"
+        )
+
     def grown_since(self, before: Census) -> list[str]:
         """What there is more of than there was when the lab was the same."""
-        exact = ("links", "mounts", "processes", "zombies", "files")
+        exact = ("netns", "links", "mounts", "processes", "zombies", "files")
         told = [(name, getattr(before, name), getattr(self, name)) for name in exact]
         told = [item for item in told if item[1] != item[2]]
         for name in ("agent_files", "own_files"):
@@ -53,10 +62,10 @@ def take(lab: str) -> Census:
     pid = agent_pid(lab)
     assert pid is not None
     states = Counter(_states())
+    names = lab_netns(lab)
     return Census(
-        links=sum(
-            netns.call_in(name, lambda: len(socket.if_nameindex())) for name in lab_netns(lab)
-        ),
+        netns=len(names),
+        links=sum(netns.call_in(name, lambda: len(socket.if_nameindex())) for name in names),
         mounts=len(Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()),
         processes=states.total() - states["Z"],
         zombies=states["Z"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from random import Random
 
@@ -11,6 +12,7 @@ from kns.cli.registry import VERBS
 from kns.cluster.model import Cluster
 from kns.kinds.faults import FaultEndKind
 from kns.kinds.pod import Pod
+from tests.vm import features
 
 #: a command line of kns, without `kns`; the first word AGENT: the agent is killed by SIGKILL
 Line = tuple[str, ...]
@@ -19,6 +21,8 @@ AGENT = "SIGKILL"
 NO_WAIT = ("--timeout", "0")
 #: pods are named so by kns; the rest is the file's
 HOME = "up"
+SERVICES = ("svc/web", "svc/db", "svc/job")
+IMPAIRMENTS = (("--rate", "50mbit"), ("--delay", "2ms"))
 
 _EXTRAS = {
     "ns": "{apiVersion: v1, kind: Namespace, metadata: {name: extra}}",
@@ -88,6 +92,12 @@ class Moment:
     @property
     def nodes(self) -> tuple[str, ...]:
         return tuple(node.name for node in self.cluster.nodes)
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """What a fault on the way of packets can be about."""
+        nodes = (f"node/{name}" for name in self.nodes)
+        return (*nodes, *(f"pod/{pod.name}" for pod in self.pods))
 
     def faulty(self, *, links: bool) -> tuple[str, ...]:
         """The nodes and pods whose link is down, or else the pods that were made not ready."""
@@ -181,11 +191,22 @@ def roll(choice: Random, _moment: Moment) -> Line:
 
 
 def impair(choice: Random, moment: Moment) -> Line | None:
-    """A rate by tbf, which every kernel has; what loses packets can promise nothing."""
+    """A rate by tbf, which every kernel has, or a delay; what loses packets can promise nothing."""
     if moment.cluster.faults.written.netem:
         return ("netem", "clear")
-    ends = [f"node/{name}" for name in moment.nodes] + [f"pod/{pod.name}" for pod in moment.pods]
-    return ("netem", "set", *choice.sample(ends, 2), "--rate", "50mbit")
+    how = [("--rate", "50mbit")] if features.missing("netem") else [*IMPAIRMENTS]
+    return ("netem", "set", *choice.sample(moment.ends, 2), *choice.choice(how))
+
+
+def partition(choice: Random, moment: Moment) -> Line | None:
+    """One at a time, between two ends of any kind; either side may be named first to heal it."""
+    found = moment.cluster.faults.written.partitions
+    if not found:
+        return ("partition", *choice.sample((*moment.ends, *SERVICES), 2))
+    sides = [str(side[0]) for side in (found[0].one, found[0].other)]
+    there = all(side in {*moment.ends, *SERVICES} for side in sides)
+    which = choice.choice((sides, sides[::-1], [])) if there else []
+    return ("partition", *which, "--heal")
 
 
 def home(_choice: Random, moment: Moment) -> Line:
@@ -210,19 +231,24 @@ WEIGHTS: dict[Operation, int] = {
     apply: 8,
     delete_applied: 5,
     roll: 5,
-    impair: 3,
+    impair: 4,
+    partition: 6,
     home: 2,
     kill_agent: 2,
 }
 
 
-def operations(choice: Random, look: Callable[[], Moment]) -> Iterator[Line]:
-    """Command lines without end; `look` is called before each."""
+def operations(seed: int, look: Callable[[], Moment], first: int = 1) -> Iterator[tuple[int, Line]]:
+    """Numbers and command lines without end; `look` is called before each.
+
+    What is chosen depends on the seed, the number and the moment alone: a run may begin anywhere.
+    """
     known: Sequence[Operation] = tuple(WEIGHTS)
     weights = [WEIGHTS[each] for each in known]
-    while True:
-        moment = look()
-        line = choice.choices(known, weights)[0](choice, moment)
-        if line is not None:
-            assert line[0] in VERBS or line[0] == AGENT
-            yield line
+    for number in count(first):
+        choice, moment = Random(f"{seed} {number}"), look()
+        line = None
+        while line is None:
+            line = choice.choices(known, weights)[0](choice, moment)
+        assert line[0] in VERBS or line[0] == AGENT
+        yield number, line

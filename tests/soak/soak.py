@@ -1,11 +1,12 @@
 """A soak from a seed: random operations on a lab, and after each the proof that all is well.
 
-    python -m tests.soak.soak [--operations 1000] [--seed N] [--sample N]
+    python -m tests.soak.soak [--operations 1000] [--seed N] [--first N] [--sample N]
 
 After each operation, once everything that follows from it is so: the kernel is as the cluster says
 (0 drift), all promises are kept, no netns and no process is there that the cluster does not
 explain. Whenever the lab is as its file says, what it has on the machine is counted, and compared
-with the first time. A failure prints the operations that led to it.
+with the first time, and everything is proved once more by the programs that `kns verify` runs.
+A failure prints the operations that led to it; `--first` begins with the operation of that number.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from random import Random, SystemRandom
+from unittest.mock import patch
 
 from kns.cli.main import main as kns
 from kns.cluster.model import Cluster
@@ -33,14 +36,18 @@ from kns.engine.down import down
 from kns.engine.labs import agent_pid, running
 from kns.engine.orders import AgentStatus, GetStatus
 from kns.engine.status import status
+from kns.kernel.processes import Context
 from kns.kinds.objects import Ref, flag, mappings, name_of, number
 from kns.kinds.resources import NODE, POD, by_word
+from kns.probe.ask import curl
 from kns.probe.ask.places import places_of
+from kns.probe.model import Attempt
 from kns.probe.verify import CheckResult, verify
 from kns.promise.check import Check, CheckSet
 from kns.promise.checks import cluster_checks
 from kns.promise.flow import Outcome
 from tests.end_to_end.labfiles import leftovers, still_broken
+from tests.soak import direct
 from tests.soak.census import Census, memory_of, strange_netns, strange_processes, take
 from tests.soak.operations import AGENT, HOME, Line, Moment, operations
 
@@ -58,6 +65,11 @@ TRIES = 8
 MEMORY = 60.0
 
 
+#: what makes HTTP requests
+Get = Callable[[curl.CurlRequest, Context], tuple[Attempt, ...]]
+get_by_curl = curl.get
+
+
 class SoakError(AssertionError):
     """The lab is not as it must be; the message says how."""
 
@@ -69,6 +81,8 @@ class Soak:
     seed: int
     folder: Path
     sample: int = 0
+    #: the number of the first operation
+    first_number: int = 1
     say: Callable[[str], None] = print
     lines: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -76,17 +90,20 @@ class Soak:
     second_tries: list[str] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
     first: Census | None = None
+    last: Census | None = None
+    #: by the monotonic clock
+    started: float = field(default_factory=time.monotonic)
 
     def run(self, count: int) -> None:
         """Do so many operations. SoakError with all that was done, if something is wrong."""
-        self.say(f"soak: seed {self.seed}, {count} operations")
+        self.say(f"soak: seed {self.seed}, {count} operations from number {self.first_number}")
         file = self.folder / f"{LAB}.yaml"
         file.write_bytes(FILE.read_bytes())
         try:
             self._do((HOME, str(file)))
-            lines = operations(Random(self.seed), self._look)
-            for _ in range(count):
-                self._do(next(lines))
+            lines = operations(self.seed, self._look, self.first_number)
+            for number, line in islice(lines, count):
+                self._do(line, number)
             self._do((HOME, str(file)))
         except Exception as error:
             done = "\n  ".join(self.lines)
@@ -121,7 +138,7 @@ class Soak:
             frozenset(_crashed(client)),
         )
 
-    def _do(self, line: Line) -> None:
+    def _do(self, line: Line, number: int = 0) -> None:
         text = " ".join(("kns", *line) if line[0] != AGENT else line).replace(f"{self.folder}/", "")
         self.lines.append(text)
         self.counts[line[0]] += 1
@@ -136,8 +153,9 @@ class Soak:
         proved = time.monotonic() - started - settled
         self.memory.append(memory_of(_pid()))
         took = f"so in {settled:.1f} s, proved in {proved:.1f} s"
-        self.say(f"{len(self.lines):5} {text}  ({took}; agent {self.memory[-1]:.0f} MB)")
+        self.say(f"{self.seed} {number:4} {text}  ({took}; agent {self.memory[-1]:.0f} MB)")
         if line[0] == HOME:
+            self._prove(get_by_curl)
             self._count()
 
     def _kns(self, line: Line) -> None:
@@ -176,11 +194,11 @@ class Soak:
 
     # -- the proof ---------------------------------------------------------------------------------
 
-    def _prove(self) -> None:
+    def _prove(self, get: Get = direct.get) -> None:
         for _ in range(TRIES):
             self._client().settle()
             before = running(LAB).cluster
-            wrong = self._wrong(before)
+            wrong = self._wrong(before, get)
             if running(LAB).cluster == before:
                 break
         else:
@@ -188,7 +206,7 @@ class Soak:
         if wrong:
             raise SoakError("\n".join(wrong))
 
-    def _wrong(self, cluster: Cluster) -> list[str]:
+    def _wrong(self, cluster: Cluster, get: Get) -> list[str]:
         found = status(LAB)
         wrong = [f"drift: {line}" for line in found.drift]
         wrong += [f"agent: {line}" for line in _ended().values()]
@@ -196,11 +214,11 @@ class Soak:
         wrong += [f"process: {line}" for line in strange_processes(cluster, _pid())]
         wrong += [
             f"check {c.id}: {c.expected}, but {c.actual} ({c.evidence})"
-            for c in self._broken(cluster)
+            for c in self._broken(cluster, get)
         ]
         return wrong
 
-    def _broken(self, cluster: Cluster) -> tuple[CheckResult, ...]:
+    def _broken(self, cluster: Cluster, get: Get) -> tuple[CheckResult, ...]:
         """The promises that are broken; on a busy machine an answer may come late once."""
         known = cluster_checks(cluster)
         chosen = known.checks
@@ -209,7 +227,8 @@ class Soak:
             prompt = [check for check in chosen if not _waits_for_silence(check)]
             chosen = tuple(choice.sample(prompt, min(self.sample, len(prompt))))
         places = places_of(LAB, LabPaths(LAB))
-        report = verify(cluster, places, checks=CheckSet(chosen, known.skips))
+        with patch.object(curl, "get", get):
+            report = verify(cluster, places, checks=CheckSet(chosen, known.skips))
         self.checks += len(report.checks)
         failed = tuple(check for check in report.checks if not check.ok)
         if not failed or running(LAB).cluster != cluster:
@@ -227,16 +246,21 @@ class Soak:
             raise SoakError(
                 f"the agent has {found.memory:.0f} MB, {self.first.memory:.0f} at first"
             )
+        self.last = found
         self.say(f"      {found}")
 
     def figures(self) -> str:
         """What was done and found, for people."""
         verbs = ", ".join(f"{count} {verb}" for verb, count in self.counts.most_common())
         tries = "".join(f"\n  {line}" for line in self.second_tries)
+        minutes = (time.monotonic() - self.started) / 60
         return (
-            f"{len(self.lines)} operations ({verbs}), {self.checks:,} checks: none failed,"
-            f" {len(self.second_tries)} only at first; no drift, nothing left behind;"
-            f" the agent had {min(self.memory):.0f} to {max(self.memory):.0f} MB{tries}"
+            f"seed {self.seed}: {len(self.lines)} operations ({verbs})"
+            f" in {minutes:.0f} min, {len(self.lines) / minutes:.1f} a minute;"
+            f" {self.checks:,} checks: none failed, {len(self.second_tries)} only at first;"
+            f" no drift, nothing left behind;"
+            f" the agent had {min(self.memory):.0f} to {max(self.memory):.0f} MB"
+            f"\n  at first: {self.first}\n  at last:  {self.last}{tries}"
         )
 
 
@@ -289,10 +313,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="random operations on a lab, proved one by one")
     parser.add_argument("--operations", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=SystemRandom().randrange(1_000_000))
+    parser.add_argument("--first", type=int, default=1, help="number of the first operation")
     parser.add_argument("--sample", type=int, default=0, help="checks after each; 0: all")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kns-soak-") as folder:
-        soak = Soak(options.seed, Path(folder), options.sample)
+        soak = Soak(options.seed, Path(folder), options.sample, options.first)
         try:
             soak.run(options.operations)
         except SoakError as error:
