@@ -92,14 +92,28 @@ def hampered(lookup: Lookup, flow: Flow, entry: ProxyEntry | None, backend: Back
     way counts as well. Of a partition that does not cut the flow it counts whether its packets
     bear the addresses of both sides on some link: translation decides.
     """
-    faults = lookup.cluster.faults
     sender = lookup.sender(flow.source)
-    is_loopback = entry is None and (flow.destination.is_loopback or backend.pod is sender)
-    if not (faults.impaired or faults.apart) or is_loopback:
+    if entry is None and (flow.destination.is_loopback or backend.pod is sender):
         return ""
     nodes = tuple(_nodes(lookup, flow, entry, backend))
     target = lookup.pods.get(backend.address) or lookup.nodes.get(backend.node)
-    ends = (sender, target or lookup.hosts.get(backend.address))
+    return _impaired(lookup, (sender, target or lookup.hosts.get(backend.address)), nodes)
+
+
+def refusal_hampered(lookup: Lookup, flow: Flow, entry: ProxyEntry) -> str:
+    """Why it can't be promised that the sender hears of a refusal; else nothing.
+
+    REJECT answers from the node where it is met, under that node's own address.
+    """
+    ends = (lookup.sender(flow.source), entry.node)
+    return _impaired(lookup, ends, (_start(lookup, flow), entry.node.name))
+
+
+def _impaired(lookup: Lookup, ends: Sequence[object], nodes: Sequence[str]) -> str:
+    """Why packets may be lost between two ends that lead over these nodes; else nothing."""
+    faults = lookup.cluster.faults
+    if not (faults.impaired or faults.apart):
+        return ""
     passed = (*ends, *(lookup.nodes.get(name) for name in nodes))
     if reason := partitions.maybe(lookup, passed):
         return reason

@@ -16,11 +16,12 @@ from kns.kinds.pod import Pod
 from kns.promise.balancer import BGP, L2, PROXY, balancer_note, unanswered
 from kns.promise.deliver import deliver, owner
 from kns.promise.facts import proxy_facts
-from kns.promise.faults import cut, entry_cut, hampered, sender_cut, stopped
+from kns.promise.faults import cut, entry_cut, hampered, refusal_hampered, sender_cut, stopped
 from kns.promise.flow import (
     CLOSED,
     DROPPED,
     NO_WAY,
+    REFUSED,
     Answer,
     Backend,
     Denial,
@@ -51,7 +52,7 @@ def promise(lookup: Lookup, flow: Flow) -> Promise:
         return _to_service(lookup, flow, way)
     if way.entries:
         stop = no_rules(lookup, flow, way) or unknown_port(lookup, flow)
-        return Promise(flow, stop=stop, entries=way.entries)
+        return Promise(flow, stop=_as_heard(lookup, flow, way, stop), entries=way.entries)
     return _straight(lookup, flow, way)
 
 
@@ -90,7 +91,7 @@ def _to_service(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
         elif stop is None and way.balancer is not None:
             stop = unanswered(way.balancer)
         elif stop is None:
-            stop = ways[0][1].stop
+            stop = _as_heard(lookup, flow, way, ways[0][1].stop)
         is_noted = stop is ways[0][1].stop and way.balancer is None
         noted = note if is_noted else ""
         return Promise(flow, (), stop, way.frontend, way.entries, noted, denied=denied)
@@ -132,6 +133,15 @@ def _hampered(
         if backend not in silent
     )
     return next(filter(None, found), "") if lookup.cluster.faults else ""
+
+
+def _as_heard(lookup: Lookup, flow: Flow, way: FlowRoute, stop: Stop | None) -> Stop | None:
+    """The end of a flow as the sender hears of it: a fault may keep a refusal from it."""
+    if stop is None or stop.outcomes != REFUSED:
+        return stop
+    found = (refusal_hampered(lookup, flow, entry) for entry in way.entries)
+    reason = next(filter(None, found), "")
+    return Stop(Stage.FAULT, (), reason) if reason else stop
 
 
 def _is_cut(denied: tuple[Denial, ...]) -> bool:

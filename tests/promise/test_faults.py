@@ -36,6 +36,7 @@ services:
   selector: {app: web}
   ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
 - {name: lost, selector: {app: lost}, ports: [{port: 80, targetPort: 8080}]}
+- {name: empty, selector: {app: nobody}, ports: [{port: 80}]}
 faults:
 """
 LINKS = f"{TEXT}  linksDown: [lost, node3]\n"
@@ -264,6 +265,42 @@ def test_a_service_still_leads_to_whom_a_partition_keeps_away() -> None:
     assert found.stop is not None
     assert found.outcomes == ()
     assert found.stop.reason == "a partition that pod1 is in may keep it from its way"
+
+
+@pytest.mark.parametrize(
+    ("fault", "source", "target", "reason"),
+    [
+        # by the port to the pod no packet passes that bears the node's address
+        ("partitions: [{between: [node1], and: [pod1]}]", "pod1", "svc/empty:80", "partition"),
+        ("partitions: [{between: [node1], and: [svc/web]}]", "web-1", "svc/empty:80", "partition"),
+        ("partitions: [{between: [node1], and: [pod1]}]", "pod1", "svc/web:81", "partition"),
+        ("netem: [{from: node1, to: pod1, loss: 1%}]", "pod1", "svc/empty:80", "1% loss"),
+        ("netem: [{to: pod1, delay: 2s}]", "pod1", "svc/empty:80", "2000 ms delay"),
+    ],
+)
+def test_a_refusal_that_may_not_be_heard_is_not_promised(
+    fault: str, source: str, target: str, reason: str
+) -> None:
+    text = TEXT.replace("\npods:", "\nnetworking: {kubeProxyMode: nftables}\npods:")
+    found = promised(f"{text}  {fault}\n", source, target)
+    assert found.stop is not None
+    assert found.outcomes == ()
+    assert reason in found.stop.reason
+
+
+@pytest.mark.parametrize(
+    ("fault", "source"),
+    [
+        ("partitions: [{between: [node1], and: [pod1]}]", "web-1"),
+        ("partitions: [{between: [node2], and: [pod1]}]", "pod1"),
+        ("partitions: [{between: [node1], and: [pod1]}]", "node1"),
+        ("netem: [{from: node2, to: pod1, loss: 1%}]", "pod1"),
+        ("netem: [{from: node1, to: pod1, rate: 10mbit}]", "pod1"),
+    ],
+)
+def test_a_refusal_that_no_fault_meets_is_promised(fault: str, source: str) -> None:
+    found = promised(f"{TEXT}  {fault}\n", source, "svc/empty:80")
+    assert found.outcomes == (Outcome.REFUSED,)
 
 
 def test_what_can_not_be_promised_is_left_out_and_told() -> None:
