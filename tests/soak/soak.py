@@ -57,8 +57,9 @@ LAB = "soak"
 EXTRAS = ("pod", "service", "networkpolicy", "configmap", "deployment", "namespace")
 #: seconds for all that follows from an operation; a busy machine takes a minute for what is seconds
 PATIENCE = 240.0
-#: seconds in which nothing more becomes ready while a fault keeps it from that
-STANDSTILL = 2.0
+#: seconds in which nothing more becomes ready while a fault keeps it from that; and if nothing is
+#: on its way but what was so before the operation
+STANDSTILL, AS_BEFORE = 2.0, 0.5
 #: how often the network may change while it is being proved
 TRIES = 8
 #: megabytes over what the agent had when it began
@@ -89,6 +90,8 @@ class Soak:
     checks: int = 0
     second_tries: list[str] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
+    #: what a fault has kept from becoming so after the operation before
+    waiting: dict[Ref, str] = field(default_factory=dict)
     first: Census | None = None
     last: Census | None = None
     #: by the monotonic clock
@@ -178,14 +181,19 @@ class Soak:
             client.settle()
             found = {**client.pending(), **_ended()}
             if not found:
+                self.waiting = {}
                 return
             if found != still:
                 still, since = dict(found), time.monotonic()
-            elif self._is_hindered() and time.monotonic() - since > STANDSTILL:
+            elif self._is_hindered() and time.monotonic() - since > self._standstill(found):
+                self.waiting = found
                 return
             if time.monotonic() > deadline:
                 raise SoakError(f"not so after {PATIENCE:g} s: {'; '.join(found.values())}")
             time.sleep(0.05)
+
+    def _standstill(self, found: dict[Ref, str]) -> float:
+        return AS_BEFORE if found == self.waiting else STANDSTILL
 
     def _is_hindered(self) -> bool:
         """Whether something was done on purpose that keeps pods from being ready, or from going."""
