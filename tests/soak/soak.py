@@ -39,6 +39,7 @@ from kns.engine.status import status
 from kns.kernel.processes import Context
 from kns.kinds.objects import Ref, flag, mappings, name_of, number
 from kns.kinds.resources import NODE, POD, by_word
+from kns.probe import verify as verifying
 from kns.probe.ask import curl
 from kns.probe.ask.places import places_of
 from kns.probe.model import Attempt
@@ -60,6 +61,8 @@ PATIENCE = 240.0
 #: seconds in which nothing more becomes ready while a fault keeps it from that; and if nothing is
 #: on its way but what was so before the operation
 STANDSTILL, AS_BEFORE = 2.0, 0.5
+#: checks at a time: where a link is down most of them wait for silence
+WORKERS = 64
 #: how often the network may change while it is being proved
 TRIES = 8
 #: megabytes over what the agent had when it began
@@ -235,7 +238,7 @@ class Soak:
             prompt = [check for check in chosen if not _waits_for_silence(check)]
             chosen = tuple(choice.sample(prompt, min(self.sample, len(prompt))))
         places = places_of(LAB, LabPaths(LAB))
-        with patch.object(curl, "get", get):
+        with patch.object(curl, "get", get), patch.object(verifying, "WORKERS", WORKERS):
             report = verify(cluster, places, checks=CheckSet(chosen, known.skips))
         self.checks += len(report.checks)
         failed = tuple(check for check in report.checks if not check.ok)
