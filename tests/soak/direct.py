@@ -1,21 +1,26 @@
-"""HTTP probes by this process' own sockets: curl's start takes longer than what it asks.
+"""HTTP and ICMP by this process' own sockets: curl's and ping's start takes longer than they ask.
 
-In place of `kns.probe.ask.curl.get` for what a soak asks hundreds of times after each operation.
+For what a soak asks hundreds of times after each operation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import socket
+import struct
 import time
+from collections.abc import Iterator
 from ipaddress import ip_address
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 from kns.addresses import IPAddress
 from kns.kernel import netns, processes
+from kns.probe.ask import curl, ping
 from kns.probe.ask.curl import CONNECTED_THEN_SILENT, CurlRequest
-from kns.probe.ask.curl import get as get_by_curl
-from kns.probe.model import Attempt
+from kns.probe.model import Attempt, PingResult
 from kns.promise.flow import Outcome
 
 #: what is read in one go
@@ -26,13 +31,27 @@ _OUTCOMES = {
     errno.EHOSTUNREACH: Outcome.UNREACHABLE,
     errno.ETIMEDOUT: Outcome.TIMEOUT,
 }
+#: linux/in.h: ICMP errors about what a socket has sent are errnos of its next calls
+IP_RECVERR = 11
+#: type, code, checksum, identifier, sequence number
+_ECHO = struct.Struct("!BBHHH")
+_REQUEST, _REPLY = 8, 0
+_identifiers = itertools.count(1)
+_get_by_curl, _ping_by_program = curl.get, ping.ping
+
+
+@contextlib.contextmanager
+def own_sockets() -> Iterator[None]:
+    """As long as it lasts, probes start no program for what sockets can ask."""
+    with patch.object(curl, "get", get), patch.object(ping, "ping", echo):
+        yield
 
 
 def get(request: CurlRequest, context: processes.Context) -> tuple[Attempt, ...]:
     """The attempts that curl would make of the request; what is not plain HTTP is left to curl."""
     url = urlsplit(request.url)
     if url.scheme != "http" or request.resolve or request.connect_to or request.source_port:
-        return get_by_curl(request, context)
+        return _get_by_curl(request, context)
     lines = (
         f"GET {url.path or '/'}{f'?{url.query}' if url.query else ''} HTTP/1.1",
         f"Host: {url.netloc}",
@@ -104,3 +123,52 @@ def _read(answer: bytes, address: IPAddress, latency_ms: float) -> Attempt:
         latency_ms=latency_ms,
         body=body.decode(errors="replace"),
     )
+
+
+def echo(
+    address: IPAddress, context: processes.Context, *, count: int = 1, wait: float = 1.0
+) -> PingResult:
+    """What ping finds; over IPv6 ping itself is asked."""
+    if address.version == 6:
+        return _ping_by_program(address, context, count=count, wait=wait)
+    return netns.call_in(context.netns, _echoes, address, count, wait)
+
+
+def _echoes(address: IPAddress, count: int, wait: float) -> PingResult:
+    identifier, received, started = next(_identifiers) & 0xFFFF, 0, time.monotonic()
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        try:
+            sock.connect((str(address), 0))
+            for number in range(count):
+                sock.send(_request(identifier, number))
+                _await(sock, _ECHO.pack(_REPLY, 0, 0, identifier, number), wait)
+                received += 1
+        except TimeoutError:
+            return PingResult(address, Outcome.TIMEOUT, count, received)
+        except PermissionError:  # a rule of this host drops it
+            return PingResult(address, Outcome.TIMEOUT, count, received)
+        except OSError as error:
+            outcome = _OUTCOMES.get(error.errno or 0, Outcome.OTHER)
+            return PingResult(address, outcome, count, received, None, error.strerror or "")
+    return PingResult(address, Outcome.CONNECTED, count, received, _since(started) / count)
+
+
+def _request(identifier: int, number: int) -> bytes:
+    total = (_REQUEST << 8) + identifier + number
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return _ECHO.pack(_REQUEST, 0, checksum, identifier, number)
+
+
+def _await(sock: socket.socket, reply: bytes, wait: float) -> None:
+    """Read until the reply is there; others hear of the same socket's peer, too."""
+    deadline = time.monotonic() + wait
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        sock.settimeout(left)
+        packet = sock.recv(CHUNK)
+        message = packet[(packet[0] & 0xF) * 4 :]
+        if message[:2] + message[4:8] == reply[:2] + reply[4:8]:
+            return

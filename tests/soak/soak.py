@@ -38,13 +38,10 @@ from kns.engine.down import down
 from kns.engine.labs import agent_pid, running
 from kns.engine.orders import AgentStatus, GetStatus
 from kns.engine.status import status
-from kns.kernel.processes import Context
 from kns.kinds.objects import Ref, flag, mappings, name_of, number
 from kns.kinds.resources import NODE, POD, by_word
 from kns.probe import verify as verifying
-from kns.probe.ask import curl
 from kns.probe.ask.places import places_of
-from kns.probe.model import Attempt
 from kns.probe.verify import CheckResult, verify
 from kns.promise.check import Check, CheckSet
 from kns.promise.checks import cluster_checks
@@ -71,11 +68,6 @@ WORKERS = 64
 TRIES = 8
 #: megabytes over what the agent had when it began
 MEMORY = 60.0
-
-
-#: what makes HTTP requests
-Get = Callable[[curl.CurlRequest, Context], tuple[Attempt, ...]]
-get_by_curl = curl.get
 
 
 class SoakError(AssertionError):
@@ -165,7 +157,7 @@ class Soak:
         took = f"so in {settled:.1f} s, proved in {proved:.1f} s"
         self.say(f"{self.seed} {number:4} {text}  ({took}; agent {self.memory[-1]:.0f} MB)")
         if line[0] == HOME:
-            self._prove(get_by_curl)
+            self._prove(is_whole=True)
             self._count()
 
     def _kns(self, line: Line) -> None:
@@ -192,7 +184,7 @@ class Soak:
                 return
             if found != still:
                 still, since = dict(found), time.monotonic()
-            elif self._is_hindered() and time.monotonic() - since > self._standstill(found):
+            elif time.monotonic() - since > self._standstill(found) and self._is_hindered():
                 self.waiting = found
                 return
             if time.monotonic() > deadline:
@@ -209,11 +201,11 @@ class Soak:
 
     # -- the proof ---------------------------------------------------------------------------------
 
-    def _prove(self, get: Get = direct.get) -> None:
+    def _prove(self, *, is_whole: bool = False) -> None:
         for _ in range(TRIES):
             self._client().settle()
             before = running(LAB).cluster
-            wrong = self._wrong(before, get)
+            wrong = self._wrong(before, is_whole=is_whole)
             if running(LAB).cluster == before:
                 break
         else:
@@ -221,7 +213,7 @@ class Soak:
         if wrong:
             raise SoakError("\n".join(wrong))
 
-    def _wrong(self, cluster: Cluster, get: Get) -> list[str]:
+    def _wrong(self, cluster: Cluster, *, is_whole: bool) -> list[str]:
         found = status(LAB)
         wrong = [f"drift: {line}" for line in found.drift]
         wrong += [f"agent: {line}" for line in _ended().values()]
@@ -229,20 +221,21 @@ class Soak:
         wrong += [f"process: {line}" for line in strange_processes(cluster, _pid())]
         wrong += [
             f"check {c.id}: {c.expected}, but {c.actual} ({c.evidence})"
-            for c in self._broken(cluster, get)
+            for c in self._broken(cluster, is_whole=is_whole)
         ]
         return wrong
 
-    def _broken(self, cluster: Cluster, get: Get) -> tuple[CheckResult, ...]:
+    def _broken(self, cluster: Cluster, *, is_whole: bool) -> tuple[CheckResult, ...]:
         """The promises that are broken; on a busy machine an answer may come late once."""
         known = cluster_checks(cluster)
         choice = Random(f"{self.seed} {len(self.lines)}")
-        chosen = known.checks if get is get_by_curl else in_turn(known.checks, choice)
+        chosen = known.checks if is_whole else in_turn(known.checks, choice)
         if 0 < self.sample < len(chosen):
             prompt = [check for check in chosen if not _waits_for_silence(check)]
             chosen = tuple(choice.sample(prompt, min(self.sample, len(prompt))))
         places = places_of(LAB, LabPaths(LAB))
-        with patch.object(curl, "get", get), patch.object(verifying, "WORKERS", WORKERS):
+        sockets = contextlib.nullcontext() if is_whole else direct.own_sockets()
+        with sockets, patch.object(verifying, "WORKERS", WORKERS):
             report = verify(cluster, places, checks=CheckSet(chosen, known.skips))
         self.checks += len(report.checks)
         failed = tuple(check for check in report.checks if not check.ok)

@@ -1,10 +1,13 @@
-"""The soak's own HTTP client finds what curl finds."""
+"""What a soak asks by its own sockets it finds as curl and ping do."""
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 
 import pytest
 
@@ -12,7 +15,7 @@ from kns.kernel import netns
 from kns.kernel.processes import Context
 from kns.probe.ask.curl import CurlRequest
 from kns.promise.flow import Outcome
-from tests.soak.direct import get
+from tests.soak.direct import echo, get
 
 ANSWER = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\nwho?"
 HERE = Context(netns="here")
@@ -61,3 +64,19 @@ def test_a_refusal_and_silence_are_told_apart(server: socket.socket) -> None:
     refused = get(CurlRequest(where, count=5, is_eager=True), HERE)
     assert [(a.outcome, a.detail) for a in refused] == [(Outcome.REFUSED, "Connection refused")]
     assert refused[0].latency_ms is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
+def test_an_echo_is_told_from_those_of_others() -> None:
+    loopback = ip_address("127.0.0.1")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: echo(loopback, HERE, count=3), range(16)))
+    assert {(r.outcome, r.sent, r.received) for r in found} == {(Outcome.CONNECTED, 3, 3)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="raw sockets are root's")
+def test_who_has_no_way_is_told_so() -> None:
+    # class E has no route anywhere
+    found = echo(ip_address("240.0.0.1"), HERE, wait=0.1)
+    assert found.received == 0
+    assert found.outcome in {Outcome.UNREACHABLE, Outcome.TIMEOUT}
