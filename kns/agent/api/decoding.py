@@ -101,7 +101,7 @@ def decoded(
     value = {**value, "apiVersion": resource.api_version, "kind": resource.kind}
     if kind is None:
         return Decoded(value)
-    if wrong := next(_wrong(value, kind, ""), ""):
+    if wrong := wrong_type(value, kind):
         raise _refused(resource, wrong)
     unknown = tuple(f'unknown field "{_dotted(path)}"' for path, _ in unknown_in(value, kind))
     if unknown and validation is FieldValidation.STRICT:
@@ -117,6 +117,11 @@ def _refused(resource: Resource, why: str) -> StatusError:
 def _dotted(path: Path) -> str:
     """As Go's decoder shows it: `spec.ports[0].name`."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)[1:]
+
+
+def wrong_type(value: Object, kind: ObjectType) -> str:
+    """What is of another type than its field, in the decoder's words; empty if nothing is."""
+    return next(_wrong(value, kind, ""), "")
 
 
 def _wrong(value: Object, kind: ObjectType, path: str) -> Iterator[str]:
@@ -154,13 +159,17 @@ def _fits(value: JSON, holds: Holds) -> bool:
         case Holds.BOOLEAN:
             return isinstance(value, bool)
         case Holds.INTEGER:
-            return isinstance(value, int) and not isinstance(value, bool)
+            return isinstance(value, int) and not isinstance(value, bool) and _is_int64(value)
         case Holds.INT_OR_STRING | Holds.QUANTITY | Holds.NUMBER:
             return isinstance(value, int | str | float) and not isinstance(value, bool)
         case Holds.LIST:
             return isinstance(value, list)
         case Holds.MAP | Holds.OBJECT:
             return isinstance(value, dict)
+
+
+def _is_int64(value: int) -> bool:
+    return -(1 << 63) <= value < 1 << 63
 
 
 def _json_type(value: JSON) -> str:

@@ -1,17 +1,58 @@
 """What the options of a DELETE ask for: preconditions, the grace period, what dependents become.
 
-Source: k8s.io/apimachinery meta/v1 (DeleteOptions) and its validation.
+Source: k8s.io/apimachinery meta/v1 (DeleteOptions) and its validation, k8s.io/apiserver
+pkg/endpoints/handlers/delete.go.
 """
 
 from __future__ import annotations
 
-from kns.agent.api.status import bad_request
+import json
+from collections.abc import Iterator
+
+from kns.agent.api.decoding import wrong_type
+from kns.agent.api.status import FieldCause, bad_request, invalid_options
 from kns.agent.controllers import garbage
 from kns.agent.store import Store
+from kns.kinds.api_types import type_table
 from kns.kinds.common import Object
 from kns.kinds.objects import items, key_of, mapping, part, text, with_part
 from kns.kinds.resources import Resource, resource_of
 from kns.labfile.reader import JSON
+
+_KIND = "DeleteOptions"
+_POLICIES = ("Foreground", "Background", "Orphan")
+
+
+def options_of(value: JSON) -> Object:
+    """The options as a request has them, none at all included.
+
+    StatusError 400 if they are of another form, 422 if they ask for what there is not.
+    """
+    options: JSON = {} if value is None else value
+    if not isinstance(options, dict) or options.get("kind", _KIND) != _KIND:
+        raise bad_request(f"decoded object cannot be converted to {_KIND}")
+    if wrong := wrong_type(options, type_table()[f"meta.v1.{_KIND}"]):
+        raise bad_request(wrong)
+    causes = [FieldCause(field, why, reason) for field, why, reason in _refused(options)]
+    if causes:
+        raise invalid_options("meta.k8s.io", _KIND, causes)
+    return options
+
+
+def _refused(options: Object) -> Iterator[tuple[str, str, str]]:
+    """As ValidateDeleteOptions."""
+    policy, field = part(options, "propagationPolicy"), "propagationPolicy"
+    if policy is not None and part(options, "orphanDependents") is not None:
+        why = "orphanDependents and deletionPropagation cannot be both set"
+        yield field, f'Invalid value: "{policy}": {why}', "FieldValueInvalid"
+    if policy is not None and policy not in _POLICIES:
+        known = ", ".join(f'"{item}"' for item in (*_POLICIES, "nil"))
+        unsupported = f'Unsupported value: "{policy}": supported values: {known}'
+        yield field, unsupported, "FieldValueNotSupported"
+    if any(item != "All" for item in items(options, "dryRun")):
+        given = json.dumps(items(options, "dryRun"))
+        unsupported = f'Unsupported value: {given}: supported values: "All"'
+        yield "dryRun", unsupported, "FieldValueNotSupported"
 
 
 def delete(store: Store, resource: Resource, obj: Object, options: Object) -> tuple[Object, bool]:
@@ -33,10 +74,8 @@ def delete(store: Store, resource: Resource, obj: Object, options: Object) -> tu
 
 
 def _policy(options: Object) -> str:
-    policy = text(options, "propagationPolicy")
-    if policy not in {"", "Background", "Foreground", "Orphan"}:
-        raise bad_request(f'propagationPolicy: Unsupported value: "{policy}"')
-    return "Orphan" if part(options, "orphanDependents") is True else policy
+    is_orphaning = part(options, "orphanDependents") is True
+    return "Orphan" if is_orphaning else text(options, "propagationPolicy")
 
 
 def _hold(store: Store, resource: Resource, obj: Object, uid: str, version: str) -> None:

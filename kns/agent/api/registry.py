@@ -319,14 +319,15 @@ class Registry:
         return deletion.delete(self._scratch(request, resource, obj), resource, obj, options)
 
     def _options(self, request: APIRequest) -> Object:
-        options = json_of(request.body, request.content_type) if request.body else {}
-        found = options if isinstance(options, dict) else {}
+        body = json_of(request.body, request.content_type) if request.body else None
         given: Object = {}
+        if "orphanDependents" in request.query:
+            given["orphanDependents"] = request.flag("orphanDependents")
         if "propagationPolicy" in request.query:
             given["propagationPolicy"] = request.query["propagationPolicy"]
         if (grace := request.number("gracePeriodSeconds")) is not None:
             given["gracePeriodSeconds"] = grace
-        return {**given, **found}
+        return deletion.options_of({**given, **deletion.options_of(body)})
 
     # -- what all writes share ---------------------------------------------------------------------
 

@@ -107,15 +107,26 @@ def bad_request(message: str) -> StatusError:
 
 def invalid(resource: Resource, name: str, causes: Iterable[FieldCause]) -> StatusError:
     """An object that breaks the rules of its kind."""
+    return _invalid(_kind(resource), _of(resource, name, resource.kind), causes)
+
+
+def invalid_options(group: str, kind: str, causes: Iterable[FieldCause]) -> StatusError:
+    """Options of a request that break the rules of theirs."""
+    return _invalid(f"{kind}.{group}", {"group": group, "kind": kind}, causes)
+
+
+def _invalid(kind: str, details: Object, causes: Iterable[FieldCause]) -> StatusError:
     found = tuple(causes)
     told = ", ".join(map(str, found))
     shown = f"[{told}]" if len(found) > 1 else told
-    listed: list[JSON] = [
-        {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in found
+    message = f'{kind} "{details.get("name", "")}" is invalid: {shown}'
+    return StatusError(422, "Invalid", message, details={**details, "causes": _listed(found)})
+
+
+def _listed(causes: Iterable[FieldCause]) -> list[JSON]:
+    return [
+        {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
     ]
-    details: Object = {**_of(resource, name, resource.kind), "causes": listed}
-    message = f'{_kind(resource)} "{name}" is invalid: {shown}'
-    return StatusError(422, "Invalid", message, details=details)
 
 
 def _kind(resource: Resource) -> str:
@@ -126,11 +137,8 @@ def conflict(
     resource: Resource, name: str, why: str, causes: Iterable[FieldCause] = ()
 ) -> StatusError:
     """Somebody else was faster, or owns a field."""
-    listed: list[JSON] = [
-        {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes
-    ]
     details = _of(resource, name)
-    if listed:
+    if listed := _listed(causes):
         return StatusError(409, "Conflict", why, details={"causes": listed})
     message = f'Operation cannot be fulfilled on {resource.full_name} "{name}": {why}'
     return StatusError(409, "Conflict", message, details=details)

@@ -5,17 +5,31 @@ Source: k8s.io/api autoscaling/v1 (Scale), policy/v1 (Eviction), core/v1 (Bindin
 
 from __future__ import annotations
 
-from kns.agent.api.decoding import json_of
+from kns.agent.api import deletion
+from kns.agent.api.decoding import json_of, wrong_type
 from kns.agent.api.patches import json_patch, merge_patch
 from kns.agent.api.registry import APIAnswer, Registry
 from kns.agent.api.requests import APIRequest
 from kns.agent.api.status import FieldCause, bad_request, invalid, method_not_allowed
 from kns.agent.store import timestamp
+from kns.kinds.api_types import type_table
 from kns.kinds.column_words import NONE, labels_text
 from kns.kinds.columns import selector_text
 from kns.kinds.common import Object
-from kns.kinds.objects import mapping, mappings, name_of, number, part, strings, text, with_part
+from kns.kinds.objects import (
+    items,
+    mapping,
+    mappings,
+    name_of,
+    number,
+    part,
+    strings,
+    text,
+    with_part,
+)
 from kns.labfile.reader import JSON
+
+_EVICTION = "policy.v1.Eviction"
 
 
 def answer(registry: Registry, request: APIRequest, now: float) -> APIAnswer:
@@ -77,18 +91,13 @@ def _scale(registry: Registry, request: APIRequest) -> APIAnswer:
 
 def _evict(registry: Registry, request: APIRequest) -> APIAnswer:
     """Delete the pod with the options of the Eviction."""
-    registry.get(request)
+    pod = registry.get(request)
     body = json_of(request.body, request.content_type)
-    options = mapping(body, "deleteOptions")
-    asked = part(options, "gracePeriodSeconds")
-    if not request.is_dry_run and not part(options, "dryRun"):
-        registry.store.delete(
-            request.target.resource,
-            request.target.namespace,
-            request.target.name,
-            grace=asked if isinstance(asked, int) else None,
-            uid=text(options, "preconditions", "uid"),
-        )
+    if not isinstance(body, dict) or (wrong := wrong_type(body, type_table()[_EVICTION])):
+        raise bad_request(wrong if isinstance(body, dict) else "not an Eviction")
+    options = deletion.options_of(part(body, "deleteOptions"))
+    if not request.is_dry_run and not items(options, "dryRun"):
+        deletion.delete(registry.store, request.target.resource, pod, options)
     done: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
     return APIAnswer({**done, "code": 201}, 201)
 

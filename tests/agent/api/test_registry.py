@@ -505,7 +505,68 @@ def test_in_the_foreground_an_owner_waits_for_its_dependents(registry: Registry)
 def test_an_unknown_policy_is_refused(registry: Registry) -> None:
     owned_by_a_deployment(registry)
     wrong = request("DELETE", DEPLOYMENTS + "/dep", propagationPolicy="Sideways")
-    assert refused(registry, wrong).code == 400
+    error = refused(registry, wrong)
+    assert (error.code, error.reason) == (422, "Invalid")
+    assert error.message == (
+        'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: '
+        '"Sideways": supported values: "Foreground", "Background", "Orphan", "nil"'
+    )
+
+
+WRONG_OPTIONS: tuple[tuple[Object, int, str], ...] = (
+    (
+        {"gracePeriodSeconds": "x"},
+        400,
+        "cannot unmarshal string into Go struct field DeleteOptions",
+    ),
+    ({"gracePeriodSeconds": 1.5}, 400, "DeleteOptions.gracePeriodSeconds"),
+    ({"gracePeriodSeconds": True}, 400, "cannot unmarshal bool"),
+    ({"gracePeriodSeconds": 10**30}, 400, "cannot unmarshal number"),
+    ({"propagationPolicy": 5}, 400, "DeleteOptions.propagationPolicy"),
+    ({"orphanDependents": "yes"}, 400, "DeleteOptions.orphanDependents"),
+    ({"preconditions": "x"}, 400, "DeleteOptions.preconditions"),
+    ({"preconditions": ["x"]}, 400, "cannot unmarshal array"),
+    ({"preconditions": {"uid": 7}}, 400, "Preconditions.preconditions.uid"),
+    ({"preconditions": {"resourceVersion": 7}}, 400, "preconditions.resourceVersion"),
+    ({"dryRun": "All"}, 400, "DeleteOptions.dryRun"),
+    ({"dryRun": ["Some"]}, 422, 'dryRun: Unsupported value: ["Some"]'),
+    ({"kind": "Pod"}, 400, "cannot be converted to DeleteOptions"),
+    ({"orphanDependents": False, "propagationPolicy": "Orphan"}, 422, "cannot be both set"),
+    ({"preconditions": {"uid": "other"}}, 409, "Precondition failed: UID in precondition: other"),
+    ({"preconditions": {"resourceVersion": "7000"}}, 409, "cannot be fulfilled on pods"),
+)
+
+
+@pytest.mark.parametrize(("options", "code", "why"), WRONG_OPTIONS)
+def test_options_that_make_no_sense_are_refused(
+    registry: Registry, options: Object, code: int, why: str
+) -> None:
+    before = registry.store.version
+    eviction: Object = {"kind": "Eviction", "deleteOptions": options}
+    asked = {
+        "one": request("DELETE", PODS + "/web-1", options),
+        "all": request("DELETE", PODS, options),
+        "evicted": request("POST", PODS + "/web-1/eviction", eviction),
+    }
+    for what, wrong in asked.items():
+        error = refused(registry, wrong)
+        assert error.code == code, what
+        # of an Eviction the decoder tells the whole path
+        assert why in error.message or (what == "evicted" and code == 400), error.message
+    assert registry.store.version == before
+
+
+@pytest.mark.parametrize("body", [[], "x", 7])
+def test_a_body_that_is_no_options_is_refused(registry: Registry, body: JSON) -> None:
+    assert refused(registry, request("DELETE", PODS + "/web-1", body)).code == 400
+    assert refused(registry, request("POST", PODS + "/web-1/eviction", body)).code == 400
+
+
+def test_options_of_the_query_are_heard_too(registry: Registry) -> None:
+    owned_by_a_deployment(registry)
+    registry.answer(request("DELETE", DEPLOYMENTS + "/dep", orphanDependents="true"))
+    left = registry.store.get(CONFIG_MAP, "default", "owned")
+    assert items(left or {}, "metadata", "ownerReferences") == []
 
 
 def test_a_collection_is_deleted_as_the_options_say(registry: Registry) -> None:
