@@ -39,6 +39,7 @@ from kns.cluster.model import Cluster
 from kns.cluster.sharing import sharing
 from kns.compile.paths import LabPaths
 from kns.engine import files, labs, reconcile, snapshot
+from kns.engine.accounts import renew
 from kns.engine.fitting import REFUSALS, fit, message_of, reborn_pods, replaced, words_of
 from kns.engine.lock import locked
 from kns.engine.objects import Journal, digest_of, name_text, read_objects, write_base
@@ -49,9 +50,9 @@ from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
 from kns.kinds.faults import Faults
 from kns.kinds.load import load_lab
-from kns.kinds.objects import Ref, mapping, ref_of, text
+from kns.kinds.objects import Ref, key_of, mapping, ref_of, text
 from kns.kinds.pod import Pod
-from kns.kinds.resources import ENDPOINT_SLICE, EVENT, LAB, NODE, POD
+from kns.kinds.resources import ENDPOINT_SLICE, EVENT, LAB, NODE, POD, SERVICE_ACCOUNT
 from kns.kinds.seed import objects_of
 
 #: seconds in which further changes are waited for: one command writes several objects
@@ -224,6 +225,8 @@ class Live:
     def _on_change(self, change: ObjectChange) -> None:
         if change.resource is EVENT or self._starting:
             return
+        if change.resource is SERVICE_ACCOUNT and change.type is ChangeType.DELETED:
+            renew(self._paths, *key_of(change.object))
         if is_effective(change):
             self._effective = True
             self._changed.add(ref_of(change.object))

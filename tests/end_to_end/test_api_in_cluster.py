@@ -50,6 +50,10 @@ apiVersion: v1
 kind: ServiceAccount
 metadata: {{name: shy}}
 automountServiceAccountToken: false
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: reader}}
 """
 URL = "https://kubernetes.default.svc.cluster.local"
 PODS = "/api/v1/namespaces/default/pods"
@@ -237,6 +241,27 @@ def test_a_token_may_what_its_account_s_roles_say(client: APIClient) -> None:
     finally:
         for path in ("rolebindings", "roles"):
             client.ask(f"{RBAC}/{path}/reads-pods", "DELETE")
+
+
+def test_a_token_is_refused_once_its_account_is_gone(client: APIClient) -> None:
+    """And by one of the same name that comes after it, whose own is in the pods' files."""
+    accounts = "/api/v1/namespaces/default/serviceaccounts"
+
+    def asked(token: str) -> int:
+        return APIClient(client.port, token, client.context).ask("/api/v1/pods")[0]
+
+    def in_file() -> str:
+        return in_pod("reader", "cat", f"{FILES}/token").stdout
+
+    code, made = client.ask(f"{accounts}/reader/token", "POST", {"spec": {}})
+    assert code == 201
+    token = made["status"]["token"]
+    assert (in_file(), asked(token)) == (token, 403)
+    assert client.ask(f"{accounts}/reader", "DELETE")[0] == 200
+    assert asked(token) == 401
+    assert client.ask(accounts, "POST", {"metadata": {"name": "reader"}})[0] == 201
+    assert asked(token) == 401
+    assert until(lambda: asked(in_file()) == 403)
 
 
 def test_the_roles_that_every_cluster_has(client: APIClient) -> None:

@@ -30,7 +30,7 @@ def served(store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    server = APIServer(store, "1.37.1", Authenticator(""))
+    server = APIServer(store, "1.37.1", Authenticator("", lambda *_: ""))
     runner = server.runner(trusted=True)
 
     async def begin() -> None:

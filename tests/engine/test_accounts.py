@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from kns.agent.api.access import Authenticator
 from kns.cluster.api_server import account_of
 from kns.cluster.resolve import resolve
 from kns.compile import paths as places
 from kns.compile.paths import LabPaths
 from kns.compile.programs.programs import programs
-from kns.engine import accounts, api_access
+from kns.engine import accounts
 from tests.kinds.labs import lab
 
 PODS = (
@@ -50,11 +49,28 @@ def test_the_token_is_one_that_the_api_knows(
     folder = found.folder
     assert sorted(file.name for file in folder.iterdir()) == ["ca.crt", "namespace", "token"]
     assert all(file.stat().st_mode & 0o777 == 0o600 for file in folder.iterdir())
-    user = Authenticator(api_access.token(paths)).user((folder / "token").read_text())
-    assert user is not None
-    assert user.name == "system:serviceaccount:ops:robot"
+    token = (folder / "token").read_text()
+    assert token.startswith("ops.robot.")
+    assert accounts.account_token(paths, "ops", "robot") == token
     assert (folder / "ca.crt").read_text() == (paths.tls / "ca.pem").read_text()
     assert accounts.files(paths, "") is None
+
+
+def test_an_account_that_comes_again_has_another_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "RUN_DIR", tmp_path)
+    paths = LabPaths("lab")
+    before = accounts.account_token(paths, "ops", "robot")
+    other = accounts.account_token(paths, "ops", "other")
+    accounts.renew(paths, "ops", "robot")
+    after = accounts.account_token(paths, "ops", "robot")
+    assert after != before
+    assert after.startswith("ops.robot.")
+    assert accounts.account_token(paths, "ops", "other") == other
+    # nobody has had one: none is made
+    accounts.renew(paths, "ops", "nobody")
+    assert len(list((paths.api / "accounts").iterdir())) == 2
 
 
 def test_no_name_of_an_account_leads_out_of_their_folder(

@@ -4,22 +4,22 @@ The lab's owner has a token of his own and may do anything. A service account's 
 create token`, and in the files of its pods) may what Roles and ClusterRoles say that are bound to
 the account, as in a cluster with RBAC.
 
-Source: k8s.io/apiserver/pkg/authorization and k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac.
+Source: k8s.io/apiserver/pkg/authorization and k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac;
+k8s.io/kubernetes/pkg/serviceaccount/claims.go.
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from kns.agent.api.requests import ADMIN, APIRequest, APIUser
 from kns.agent.api.status import forbidden
 from kns.agent.store import Store
-from kns.engine.accounts import account_token
 from kns.kinds.common import Object
 from kns.kinds.objects import items, mapping, mappings, text
-from kns.kinds.resources import by_kind
+from kns.kinds.resources import SERVICE_ACCOUNT, by_kind
 from kns.labfile.reader import JSON
 
 _RBAC = "rbac.authorization.k8s.io/v1"
@@ -37,30 +37,31 @@ class AccessQuestion:
     name: str = ""
 
 
+#: the token of a service account, by its namespace and name
+TokenOf = Callable[[str, str], str]
+
+
 class Authenticator:
-    """Knows the tokens of one lab; `secret` is the owner's, from which the others are made."""
+    """Knows the tokens of one lab; `secret` is the owner's."""
 
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, secret: str, token_of: TokenOf) -> None:
+        self._secret, self.token_of = secret, token_of
 
-    def user(self, token: str) -> APIUser | None:
-        """Whose token it is; None if nobody's."""
+    def user(self, token: str, store: Store) -> APIUser | None:
+        """Whose token it is; None if nobody's, or that of an account that is gone."""
         if not token.isascii():
             # as every name is; a byte that is no UTF-8 comes as a surrogate that nobody can encode
             return None
         if hmac.compare_digest(token.encode(), self._secret.encode()):
             return ADMIN
         namespace, _, rest = token.partition(".")
-        account, _, _signature = rest.rpartition(".")
-        if not account or not hmac.compare_digest(
-            token.encode(), account_token(self._secret, namespace, account).encode()
-        ):
+        account, _, _random = rest.rpartition(".")
+        # serviceaccount.Validator: the account must be there, and be the one it was made for
+        if not account or store.get(SERVICE_ACCOUNT, namespace, account) is None:
+            return None
+        if not hmac.compare_digest(token.encode(), self.token_of(namespace, account).encode()):
             return None
         return account_user(namespace, account)
-
-    def token_of(self, namespace: str, account: str) -> str:
-        """The token of a service account."""
-        return account_token(self._secret, namespace, account)
 
     def authorize(self, request: APIRequest, store: Store) -> None:
         """StatusError 403 if the user may not."""

@@ -26,7 +26,7 @@ from kns.cluster.model import Cluster
 from kns.compile import names
 from kns.compile.paths import LabPaths
 from kns.compile.programs.program import is_program
-from kns.engine import api_access, enter
+from kns.engine import accounts, api_access, enter
 from kns.engine.labs import RunningLab
 from kns.kernel import sockets
 from kns.kinds.common import Object
@@ -78,7 +78,7 @@ class Exposure:
         self._server = APIServer(
             self._live.store,
             release,
-            Authenticator(token),
+            Authenticator(token, partial(accounts.account_token, self._paths)),
             current=self._live.current,
             settled=self._live.settled,
             streams={

@@ -15,6 +15,7 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import web
 
@@ -44,58 +45,67 @@ async def serve(
         # subscribed before anything is read: no line is lost between
         with _subscribed(place, logs) as waiting:
             said = _said(asked, place, logs, now)
-            lines = _server_lines(place, waiting, timestamps=asked.flag("timestamps"))
-            return await _answered(request, asked, said, lines)
+            return await _answered(request, asked, _server_pieces(asked, place, said, waiting))
     if asked.flag("timestamps") or {"sinceSeconds", "sinceTime"} & set(asked.query):
         raise bad_request("a process writes its own log: nobody notes when it said what")
-    said, position = await asyncio.to_thread(_tail, place.log, asked.number("tailLines"))
-    return await _answered(request, asked, said, _file_pieces(place, place.log, position))
+    start = await asyncio.to_thread(tail_start, place.log, asked.number("tailLines"))
+    return await _answered(
+        request, asked, _file_pieces(place, place.log, start, follow=asked.flag("follow"))
+    )
 
 
 async def _answered(
-    request: web.Request, asked: APIRequest, said: bytes, more: AsyncGenerator[bytes, None]
+    request: web.Request, asked: APIRequest, pieces: AsyncGenerator[bytes, None]
 ) -> web.StreamResponse:
+    """Send the pieces one after the other, `limitBytes` bytes at most."""
     limit = asked.number("limitBytes")
+    left = math.inf if limit is None else limit
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
-        async with contextlib.aclosing(more) as following:
-            await _write(response, said, following if asked.flag("follow") else None, limit)
+        async with contextlib.aclosing(pieces) as said:
+            async for piece in said:
+                await response.write(piece if left > len(piece) else piece[: int(left)])
+                left -= len(piece)
+                if left <= 0:
+                    break
         await response.write_eof()
     return response
-
-
-async def _write(
-    response: web.StreamResponse,
-    said: bytes,
-    more: AsyncIterator[bytes] | None,
-    limit: int | None,
-) -> None:
-    """What was said, and what comes; `limit` bytes at most."""
-    await response.write(said if limit is None else said[:limit])
-    left = math.inf if limit is None else limit - len(said)
-    if more is None or left <= 0:
-        return
-    async for piece in more:
-        await response.write(piece if left > len(piece) else piece[: int(left)])
-        left -= len(piece)
-        if left <= 0:
-            return
 
 
 # -- files -----------------------------------------------------------------------------------------
 
 
-def _tail(path: Path, lines: int | None) -> tuple[bytes, int]:
-    """The last lines of a file, all without a number; and its size."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return b"", 0
+def tail_start(path: Path, lines: int | None) -> int:
+    """Where the last lines of a file begin, read from its end; 0 without a number."""
     if lines is None or lines < 0:
-        return content, len(content)
-    found = content.splitlines(keepends=True)
-    return b"".join(found[len(found) - lines :] if lines else ()), len(content)
+        return 0
+    try:
+        with path.open("rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            return _line_start(file, end, lines)
+    except FileNotFoundError:
+        return 0
+
+
+def _line_start(file: BinaryIO, end: int, lines: int) -> int:
+    """Where the last `lines` lines before `end` begin."""
+    position, wanted = end, lines
+    while position > 0 and lines:
+        size = min(_PIECE, position)
+        position -= size
+        file.seek(position)
+        piece = file.read(size)
+        # the newline at the very end ends the last line, and is before none
+        at = len(piece) - 1 if position + size == end else len(piece)
+        found = piece.count(b"\n", 0, at)
+        if found < wanted:
+            wanted -= found
+            continue
+        for _ in range(wanted):
+            at = piece.rfind(b"\n", 0, at)
+        return position + at + 1
+    return position
 
 
 def _size(path: Path) -> int:
@@ -106,21 +116,29 @@ def _size(path: Path) -> int:
 
 
 async def _file_pieces(
-    place: ContainerPlace, path: Path, position: int
+    place: ContainerPlace, path: Path, position: int, *, follow: bool = True
 ) -> AsyncGenerator[bytes, None]:
-    """What comes into the file, until the container has ended and all of it is read."""
+    """What is in the file from `position` on.
+
+    With `follow` also what comes into it, until the container has ended and all of it is read.
+    """
+    # who writes as fast as it is read must not keep a client that does not follow
+    left = math.inf if follow else _size(path) - position
     is_over = False
     while not is_over:
-        await asyncio.sleep(_LOOK_SECONDS)
-        is_over = not place.runs()
+        is_over = not (follow and place.runs())
         try:
             while True:
                 piece, position = await asyncio.to_thread(_piece, path, position)
-                if not piece:
+                if not piece or left <= 0:
                     break
-                yield piece
+                yield piece if left > len(piece) else piece[: int(left)]
+                left -= len(piece)
         except FileNotFoundError:
-            return
+            if is_over or position:
+                return
+        if not is_over:
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _piece(path: Path, position: int) -> tuple[bytes, int]:
@@ -178,6 +196,16 @@ def _subscribed(place: ContainerPlace, logs: ServerLogs) -> Iterator[asyncio.Que
         yield waiting
     finally:
         unsubscribe()
+
+
+async def _server_pieces(
+    asked: APIRequest, place: ContainerPlace, said: bytes, waiting: asyncio.Queue[LogLine]
+) -> AsyncGenerator[bytes, None]:
+    """What was said, and with `follow` what comes."""
+    yield said
+    if asked.flag("follow"):
+        async for piece in _server_lines(place, waiting, timestamps=asked.flag("timestamps")):
+            yield piece
 
 
 async def _server_lines(

@@ -129,7 +129,8 @@ class APIServer:
         if request.app[_TRUSTED]:
             return ADMIN
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        user = self._authenticator.user(token.strip()) if kind.lower() == "bearer" else None
+        store = self.registry.store
+        user = self._authenticator.user(token.strip(), store) if kind.lower() == "bearer" else None
         if user is None:
             raise unauthorized()
         return user
@@ -239,7 +240,7 @@ class APIServer:
         return answered(shown, answer.code, warnings=answer.warnings)
 
     def _token(self, asked: APIRequest) -> web.StreamResponse:
-        """A service account's token (`kubectl create token`). It is good as long as the lab."""
+        """A service account's token (`kubectl create token`). It is good as long as the account."""
         if asked.method != "POST":
             raise method_not_allowed(asked.target.resource)
         self.registry.get(replace(asked, method="GET"))

@@ -84,7 +84,7 @@ async def serve() -> None:
     """Serve on a port of the loopback, print it, and go on until the input ends."""
     store = Store()
     store.replace_all(SEED)
-    server = APIServer(store, "1.37.1", Authenticator("secret"))
+    server = APIServer(store, "1.37.1", Authenticator("secret", "{}.{}.0".format))
     runner = server.runner(trusted=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

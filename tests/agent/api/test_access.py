@@ -14,10 +14,9 @@ from kns.agent.api.access import (
 from kns.agent.api.requests import ADMIN, APIRequest, target_of
 from kns.agent.api.status import StatusError
 from kns.agent.store import Store
-from kns.engine.accounts import account_token
 from kns.kinds.common import Object
 from kns.kinds.objects import part
-from kns.kinds.resources import by_kind
+from kns.kinds.resources import SERVICE_ACCOUNT, by_kind
 from kns.labfile.reader import JSON
 
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -48,11 +47,20 @@ def store() -> Store:
     return made
 
 
-def test_a_token_is_somebodys_or_nobodys() -> None:
-    known = Authenticator("secret")
-    assert known.user("secret") == ADMIN
-    token = account_token("secret", "default", "my.account")
-    assert known.user(token) == account_user("default", "my.account")
+def put_account(store: Store, namespace: str, name: str) -> None:
+    store.create(SERVICE_ACCOUNT, {"metadata": {"namespace": namespace, "name": name}})
+
+
+def token_of(namespace: str, account: str) -> str:
+    return f"{namespace}.{account}.0123"
+
+
+def test_a_token_is_somebodys_or_nobodys(store: Store) -> None:
+    known = Authenticator("secret", token_of)
+    put_account(store, "default", "my.account")
+    assert known.user("secret", store) == ADMIN
+    token = token_of("default", "my.account")
+    assert known.user(token, store) == account_user("default", "my.account")
     for wrong in (
         "",
         "Secret",
@@ -64,7 +72,24 @@ def test_a_token_is_somebodys_or_nobodys() -> None:
         "\udcff",
         "a.\udcff.c",
     ):
-        assert known.user(wrong) is None
+        assert known.user(wrong, store) is None
+
+
+def test_a_token_goes_with_its_account(store: Store) -> None:
+    """As the API server's: refused without the account, and by one that was made anew."""
+    made: dict[tuple[str, str], str] = {}
+
+    def account_token(namespace: str, account: str) -> str:
+        return made.setdefault((namespace, account), f"{namespace}.{account}.{len(made)}")
+
+    known = Authenticator("secret", account_token)
+    put_account(store, "default", "reader")
+    token = account_token("default", "reader")
+    assert known.user(token, store) == READER
+    store.delete(SERVICE_ACCOUNT, "default", "reader")
+    assert known.user(token, store) is None
+    assert known.user(token_of("default", "nobody"), store) is None
+    assert list(made) == [("default", "reader")]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +117,7 @@ def test_a_role_allows_what_it_says_in_its_namespace(
 def test_who_may_not_is_told_what(store: Store) -> None:
     target = target_of("/api/v1/namespaces/default/pods/web")
     with pytest.raises(StatusError) as caught:
-        Authenticator("x").authorize(APIRequest("DELETE", target, user=READER), store)
+        Authenticator("x", token_of).authorize(APIRequest("DELETE", target, user=READER), store)
     assert caught.value.code == 403
     assert caught.value.message == (
         'pods "web" is forbidden: User "system:serviceaccount:default:reader" cannot delete '

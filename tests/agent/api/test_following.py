@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -58,7 +59,10 @@ def in_session(
         store = Store()
         store.replace_all(SEED)
         server = APIServer(
-            store, "1.37.1", Authenticator(""), streams={"log": stream, "attach": attach}
+            store,
+            "1.37.1",
+            Authenticator("", lambda *_: ""),
+            streams={"log": stream, "attach": attach},
         )
         runner = server.runner(trusted=True)
         await runner.setup()
@@ -124,6 +128,71 @@ def test_following_ends_with_the_container(tmp_path: Path, *, is_program: bool) 
         assert not said.listening
 
     in_session(log if is_program else None, said, body, lambda: running[0])
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", b"".join(b"%d\n" % number for number in range(30_000))),
+        ("tailLines=2", b"29998\n29999\n"),
+        ("tailLines=0", b""),
+        ("tailLines=20000", b"".join(b"%d\n" % number for number in range(10_000, 30_000))),
+        ("tailLines=99999&limitBytes=5", b"0\n1\n2"),
+    ],
+)
+def test_the_end_of_a_log_is_found_from_its_end(
+    tmp_path: Path, query: str, expected: bytes
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"".join(b"%d\n" % number for number in range(30_000)))
+
+    async def body(session: ClientSession) -> None:
+        async with session.get(f"{URL.partition('?')[0]}?{query}") as answer:
+            assert await answer.read() == expected
+
+    in_session(log, ServerLogs(), body)
+
+
+@pytest.mark.parametrize(
+    ("content", "lines", "expected"),
+    [
+        (b"", 3, 0),
+        (b"a", 1, 0),
+        (b"a\nb", 1, 2),
+        (b"a\nb\n", 1, 2),
+        (b"\n\n", 1, 1),
+        (b"a\n", 9, 0),
+    ],
+)
+def test_where_the_last_lines_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, lines: int, expected: int
+) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(content)
+    for size in (1, 2, 1 << 16):
+        monkeypatch.setattr(logs, "_PIECE", size)
+        assert logs.tail_start(log, lines) == expected
+
+
+@pytest.mark.parametrize("query", ["tailLines=1000000", "follow=true&limitBytes=16777216"])
+def test_a_large_log_takes_no_more_memory_than_a_small_one(tmp_path: Path, query: str) -> None:
+    log = tmp_path / "log"
+    size = 16 << 20
+    log.write_bytes((b"x" * 63 + b"\n") * (size // 64))
+
+    async def body(session: ClientSession) -> None:
+        tracemalloc.start()
+        try:
+            async with session.get(f"{URL.partition('?')[0]}?{query}") as answer:
+                read = 0
+                async for piece in answer.content.iter_any():
+                    read += len(piece)
+            assert read == size
+            assert tracemalloc.get_traced_memory()[1] < 3 << 20
+        finally:
+            tracemalloc.stop()
+
+    in_session(log, ServerLogs(), body)
 
 
 def test_what_is_said_while_the_log_is_read_is_told_too() -> None:
