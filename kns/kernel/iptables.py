@@ -16,7 +16,7 @@ from kns.state.model import IptablesTable
 #: what the nft variant calls its tables, in nft's families ip and ip6
 TABLES = frozenset({"filter", "nat", "mangle", "raw", "security"})
 #: -w: wait for the lock that the legacy variant takes
-ARGUMENTS = ("-w", "5", "--noflush", "--counters")
+ARGUMENTS = ("-w", "--noflush", "--counters")
 
 
 def read_here(stop: Event | None = None, *, counters: bool = False) -> tuple[IptablesTable, ...]:

@@ -24,7 +24,7 @@ _NAMES = {
     IPFamily.IPV6: ("ip6_tables_names", "ip6tables"),
 }
 #: -w: wait for the lock that they take
-_WAIT = "-w 5"
+_WAIT = "-w"
 
 
 def deviations_here(*, spared: bool) -> Iterator[Deviation]:

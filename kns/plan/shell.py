@@ -271,7 +271,7 @@ def _rule_commands(op: RuleOp) -> Iterator[str]:
                 # refused where it is there already
                 yield f"{netns} nfacct add {quote(name)} 2>/dev/null || true"
             text = iptables.restore_text(op.changes)
-            yield fed(f"{netns} {program} -w 5 --noflush --counters", text)
+            yield fed(f"{netns} {program} -w --noflush --counters", text)
         case RestoreIpsets():
             yield fed(f"{netns} ipset restore", op.text)
         case LoadNft():

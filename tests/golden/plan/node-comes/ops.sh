@@ -28,7 +28,7 @@ ip -n kns.golden.node3 addr add 10.244.2.1/24 dev cni0
 ip -n kns.golden.node3 route add 0.0.0.0/0 via 172.18.0.1 dev eth0
 ip -n kns.golden.node3 route add 10.244.0.0/24 via 172.18.0.2 dev eth0
 ip -n kns.golden.node3 route add 10.244.1.0/24 via 172.18.0.3 dev eth0
-ip netns exec kns.golden.node3 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node3 iptables-restore -w --noflush --counters <<'END'
 *filter
 :INPUT ACCEPT [0:0]
 :FORWARD ACCEPT [0:0]
@@ -110,7 +110,7 @@ COMMIT
 -A FLANNEL-POSTRTG ! -s 10.244.0.0/16 -d 10.244.0.0/16 -m comment --comment "flanneld masq" -j MASQUERADE --random-fully
 COMMIT
 END
-ip netns exec kns.golden.node3 ip6tables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node3 ip6tables-restore -w --noflush --counters <<'END'
 *filter
 :INPUT ACCEPT [0:0]
 :FORWARD ACCEPT [0:0]

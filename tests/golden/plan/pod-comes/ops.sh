@@ -9,7 +9,7 @@ ip -n kns.golden.pod3 link set lo up
 ip -n kns.golden.pod3 link set eth0 up
 ip -n kns.golden.pod3 addr add 10.244.0.3/24 dev eth0
 ip -n kns.golden.pod3 route add 0.0.0.0/0 via 10.244.0.1 dev eth0
-ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node1 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SEP-UQ4JVY6FMZ3NLCHP - [0:0]
 :KUBE-SVC-PYUKQ5O736Y2HVUG - [0:0]
@@ -21,7 +21,7 @@ ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END
 -A KUBE-SVC-PYUKQ5O736Y2HVUG -m comment --comment "default/svc-a -> 10.244.1.2:8080" -j KUBE-SEP-N53TKBNELZYAOUD7
 COMMIT
 END
-ip netns exec kns.golden.node2 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node2 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SEP-UQ4JVY6FMZ3NLCHP - [0:0]
 :KUBE-SVC-PYUKQ5O736Y2HVUG - [0:0]

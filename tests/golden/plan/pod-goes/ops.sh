@@ -2,7 +2,7 @@
 set -eu
 ip -n kns.golden.node2 link delete vetha2e716fc
 ip netns delete kns.golden.pod2
-ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node1 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SVC-PYUKQ5O736Y2HVUG - [0:0]
 :KUBE-SEP-N53TKBNELZYAOUD7 - [0:0]
@@ -11,7 +11,7 @@ ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END
 -X KUBE-SEP-N53TKBNELZYAOUD7
 COMMIT
 END
-ip netns exec kns.golden.node2 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node2 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SVC-PYUKQ5O736Y2HVUG - [0:0]
 :KUBE-SEP-N53TKBNELZYAOUD7 - [0:0]

@@ -7,7 +7,7 @@ bridge -n kns.golden.node1 link set dev vetha2e716fc hairpin on
 ip -n kns.golden.pod2 link set eth0 up
 ip -n kns.golden.pod2 addr add 10.244.0.3/24 dev eth0
 ip -n kns.golden.pod2 route add 0.0.0.0/0 via 10.244.0.1 dev eth0
-ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node1 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SEP-UQ4JVY6FMZ3NLCHP - [0:0]
 :KUBE-SVC-PYUKQ5O736Y2HVUG - [0:0]
@@ -20,7 +20,7 @@ ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END
 -X KUBE-SEP-N53TKBNELZYAOUD7
 COMMIT
 END
-ip netns exec kns.golden.node2 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node2 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SEP-UQ4JVY6FMZ3NLCHP - [0:0]
 :KUBE-SVC-PYUKQ5O736Y2HVUG - [0:0]

@@ -1,6 +1,6 @@
 #!/bin/sh
 set -eu
-ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node1 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SEP-6MFK7XLGGMGKEHCP - [0:0]
 :KUBE-SEP-N53TKBNELZYAOUD7 - [0:0]
@@ -16,7 +16,7 @@ ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END
 -A KUBE-SVC-PYUKQ5O736Y2HVUG -m comment --comment "default/svc-a -> 10.244.1.2:8080" -j KUBE-SEP-N53TKBNELZYAOUD7
 COMMIT
 END
-ip netns exec kns.golden.node2 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node2 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-SEP-6MFK7XLGGMGKEHCP - [0:0]
 :KUBE-SEP-N53TKBNELZYAOUD7 - [0:0]

@@ -1,6 +1,6 @@
 #!/bin/sh
 set -eu
-ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node1 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-EXT-5SXAMWEMC7JSPKWY - [0:0]
 :KUBE-NODEPORTS - [0:0]
@@ -23,7 +23,7 @@ ip netns exec kns.golden.node1 iptables-restore -w 5 --noflush --counters <<'END
 -A KUBE-SVC-5SXAMWEMC7JSPKWY -m comment --comment "default/svc-b -> 10.244.1.2:8080" -j KUBE-SEP-RFJZDCWV2ZFHEZCT
 COMMIT
 END
-ip netns exec kns.golden.node2 iptables-restore -w 5 --noflush --counters <<'END'
+ip netns exec kns.golden.node2 iptables-restore -w --noflush --counters <<'END'
 *nat
 :KUBE-EXT-5SXAMWEMC7JSPKWY - [0:0]
 :KUBE-NODEPORTS - [0:0]
