@@ -101,7 +101,10 @@ def spaces(cluster: Cluster) -> dict[str, str]:
         Layout(nodes=2, mode="nftables", pod_network="vxlan", every_pod=True),
         Layout(nodes=2, family="ipv6", every_pod=True),
         Layout(nodes=1, family="ipv6", mode="nftables", every_pod=True),
-        pytest.param(Layout(nodes=2, mode="ipvs", every_pod=True), marks=pytest.mark.ipvs),
+        pytest.param(
+            Layout(nodes=2, mode="ipvs", every_pod=True),
+            marks=(pytest.mark.ipvs, pytest.mark.nftables),
+        ),
     ],
     ids=lambda layout: f"{layout.mode}-{layout.nodes}-{layout.family}",
 )
