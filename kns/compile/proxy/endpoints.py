@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
+from typing import NamedTuple
 
 from kns.addresses import IPAddress, IPFamily
 from kns.compile.proxy.release import ReleaseChange, has
@@ -34,9 +35,11 @@ HINTS_ANNOTATIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyEndpoint:
-    """An address and port behind a service port, as one node's proxy sees it."""
+class ProxyEndpoint(NamedTuple):
+    """An address and port behind a service port, as one node's proxy sees it.
+
+    A tuple, since there are very many: it is made in a third of a frozen dataclass' time.
+    """
 
     address: IPAddress
     #: the address as text
