@@ -6,7 +6,8 @@ The text forms are in `kns.state.nft`.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 from kns.errors import ApplyError, PlatformError
@@ -19,6 +20,9 @@ from kns.state.nft import FAMILIES, NftChange, change, parse_tables
 #: what passes by itself, and for how many seconds it is tried again. A chain stays busy for a
 #: moment; a link that `iif` names may be made by another thread just now.
 PATIENCE = {"Device or resource busy": 5.0, "Interface does not exist": 5.0}
+#: transactions that don't need each other and are loaded at a time: the kernel takes one after the
+#: other of a netns (commit_mutex), and meanwhile nft reads the next one
+AT_ONCE = 2
 
 
 def observe(netns: str, names: Iterable[str], *, stop: Event | None = None) -> tuple[NftTable, ...]:
@@ -69,8 +73,9 @@ def _apply(
 
     Before Linux 6.2 it does so for chains that the same transaction took out of a map.
     """
-    for text in wanted.prepared:
+    for text in wanted.prepared[:1]:
         _check(_load(context, text, stop=stop), netns, "nft -f")
+    _load_in_any_order(context, netns, wanted.prepared[1:], stop)
     whole = wanted.text + wanted.cleanup
     if not whole:
         return
@@ -80,6 +85,20 @@ def _apply(
             _check(_load(context, wanted.text, stop=stop), netns, "nft -f")
         done = _load(context, wanted.cleanup, "Device or resource busy", stop)
     _check(done, netns, "nft -f")
+
+
+def _load_in_any_order(
+    context: Context | None, netns: str, texts: Sequence[str], stop: Event | None
+) -> None:
+    """Several at a time, in threads, which are in the netns of the one that starts them."""
+    if not texts:
+        return
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for done in pool.map(lambda text: _load(context, text, stop=stop), texts):
+                _check(done, netns, "nft -f")
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _load(

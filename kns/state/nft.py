@@ -14,6 +14,7 @@ moment after the last map element that names it is gone; the deletion of chains 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from kns.state.model import NftChain, NftSet, NftTable
 
 FAMILIES = {IPFamily.IPV4: "ip", IPFamily.IPV6: "ip6"}
 #: an anonymous set of one element, other than a map
-LONE_ELEMENT = re.compile(r"(?<=addr )(!= )?\{ (\S+) \}")
+LONE_ELEMENT = re.compile(r"addr (!= )?\{ (\S+) \}")
 _OWN_MAP = re.compile(r" v?map \{ ")
 _TARGET = re.compile(r"\b(?:goto|jump) ([^\s,}]+)")
 #: chains with maps of their own in one transaction, where they may be in several
@@ -39,7 +40,8 @@ _ELEMENT = re.compile(r'((?:"[^"]*"|[^"])*?)(?: comment "([^"]*)")?(?: : (.*))?'
 class NftChange:
     """A transaction, and the deletion of the chains that it leaves empty and unused.
 
-    `prepared` are transactions before it, of chains that no packet meets until it is done.
+    `prepared` are transactions before it, of chains that no packet meets until it is done: the
+    first has what the others need, which don't need each other.
     """
 
     text: str
@@ -73,7 +75,7 @@ def _fresh(table: NftTable) -> NftChange:
 
     For each such map the kernel walks all that the transaction holds so far (nft_set_trans_bind):
     in one piece 5,000 of them take as long as 20,000 in pieces of a thousand. The chains that the
-    maps lead to stand in the same piece.
+    maps lead to stand in the same piece, and in the first one if several pieces have them.
     """
     unbound = [chain for chain in table.chains if not chain.hook and not _uses_sets(chain)]
     mapped = {chain.name: chain for chain in unbound if _has_map(chain)}
@@ -86,12 +88,23 @@ def _fresh(table: NftTable) -> NftChange:
     alone = [name for name in mapped if targets[name] <= leaves]
     if len(alone) <= PIECE:
         return NftChange(table_text(table))
+    return _in_pieces(
+        table,
+        [
+            {found for name in alone[start : start + PIECE] for found in _reached(name, targets)}
+            for start in range(0, len(alone), PIECE)
+        ],
+    )
+
+
+def _in_pieces(table: NftTable, pieces: Sequence[set[str]]) -> NftChange:
+    """The table with the chains of these names in transactions before it."""
+    pieces_with = Counter(name for piece in pieces for name in piece)
+    shared = {name for name, count in pieces_with.items() if count > 1}
     left = {chain.name: chain for chain in table.chains}
     prepared = []
-    for start in range(0, len(alone), PIECE):
-        piece = alone[start : start + PIECE]
-        names = dict.fromkeys(found for name in piece for found in _reached(name, targets))
-        chains = [found for name in names if (found := left.pop(name, None)) is not None]
+    for names in (pieces[0] | shared, *(piece - shared for piece in pieces[1:])):
+        chains = [found for name in sorted(names) if (found := left.pop(name, None)) is not None]
         prepared.append("\n".join(_block(table, (), chains)) + "\n")
     last = "\n".join(_block(table, table.sets, left.values())) + "\n"
     return NftChange(last, prepared=tuple(prepared))
@@ -228,7 +241,7 @@ def _loadable(rule: str) -> str:
     Of several overlapping ranges one element may be left, in braces; a lone element in braces
     would be read as no set at all, and be printed without them. Named twice it stays a set.
     """
-    return LONE_ELEMENT.sub(r"\1{ \2, \2 }", rule)
+    return LONE_ELEMENT.sub(r"addr \1{ \2, \2 }", rule)
 
 
 def _name(table: NftTable) -> str:

@@ -227,6 +227,9 @@ def test_lone_element_of_a_set_stays_a_set() -> None:
     assert "ip saddr != { 10.0.0.0/8, 10.0.0.0/8 } drop" in text
 
 
+DNAT_BY_MAP = "meta l4proto tcp dnat ip to numgen random mod 1 map {{ 0 : 10.0.0.1 . {} }}"
+
+
 def big_table(services: int) -> NftTable:
     """A chain with a map of its own for each service, and one that leads to them."""
     chains = tuple(
@@ -284,6 +287,20 @@ def test_what_a_map_leads_to_stands_in_the_same_piece_or_an_earlier_one() -> Non
     assert {f"s{PIECE:05}", f"e{PIECE:05}"} == set(names[1])
     # a set of the table comes with the last of them
     assert set(names[2]) == {"sticky", "kept", HOOK.name}
+
+
+def test_pieces_need_only_the_first() -> None:
+    """Several are loaded at a time: a chain that two of them lead to can't be in the second."""
+    shared, late = "numgen random mod 1 vmap { 0 : goto e }", f"s{PIECE:05}"
+    services = [
+        NftChain(f"s{n:05}", rules=(shared if n >= PIECE else DNAT_BY_MAP.format(n),))
+        for n in range(2 * PIECE + 1)
+    ]
+    ends = (NftChain("e", rules=("jump mark", "dnat to 10.0.0.1:80")), NftChain("mark"))
+    found = change(None, NftTable(IPFamily.IPV4, "t", (), (*services, *ends)))
+    names = [{chain.name for chain in parse_tables(text)[0].chains} for text in found.prepared]
+    assert [late in piece for piece in names] == [False, True, False]
+    assert [{"e", "mark"} <= piece for piece in names] == [True, False, False]
 
 
 def test_chain_that_refers_to_another_stays_in_the_transaction() -> None:
