@@ -77,7 +77,7 @@ def forget(names: Iterable[str]) -> None:
 
     Who is being asked for (INCOMPLETE) is asked for on: with that entry, every packet that waits
     for the answer would be told EHOSTUNREACH (neigh_invalidate in net/core/neighbour.c), a new
-    connection to a pod that is about to come among them.
+    connection to an address that is about to come among them.
     Moves the calling thread into the netns.
     """
     for name in names:
