@@ -203,8 +203,9 @@ class Soak:
 
     def _prove(self, *, is_whole: bool = False) -> None:
         for _ in range(TRIES):
-            self._client().settle()
             before = running(LAB).cluster
+            # what the objects say already is carried out within a moment
+            self._client().settle()
             wrong = self._wrong(before, is_whole=is_whole)
             if running(LAB).cluster == before:
                 break
@@ -243,7 +244,9 @@ class Soak:
             return failed
         for check in failed:
             self.second_tries.append(f"{len(self.lines)}: {check.id}: {check.actual}")
-            self.say(f"      at first: {self.second_tries[-1]} instead of {check.expected}")
+            when = f"{check.started:.2f} s after the proof began, for {check.seconds:.2f} s"
+            self.say(f"      at first: {self.second_tries[-1]} instead of {check.expected}, {when}")
+            self.say(f"        {check.evidence}")
         return still_broken(failed, cluster, places)
 
     def _count(self) -> None:
