@@ -79,6 +79,7 @@ class _Round:
     leases: Leases
     taken: Mapping[Ref, Object]
     refused: Mapping[Ref, Exception]
+    faults: files.FileStamp
 
 
 class Live:
@@ -96,6 +97,8 @@ class Live:
         self._kept: Cluster | None = None
         self._leases = Leases()
         self._options = labs.ModeOptions()
+        #: the file of a command's faults, as far as they are carried out
+        self._faults: files.FileStamp = (0, 0, 0)
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._effective = False
@@ -139,6 +142,7 @@ class Live:
     async def _take_over(self) -> None:
         loop = asyncio.get_running_loop()
         of, stamp = await loop.run_in_executor(self._worker, self._look)
+        self._faults = files.stamp_of(self._paths.faults)
         self._journal.prepare(of)
         kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
         applied = await loop.run_in_executor(self._worker, reconcile.take_over, self._paths)
@@ -284,7 +288,8 @@ class Live:
     def _keep_snapshot(self) -> None:
         """In the worker: the applied cluster is what the files lead to."""
         with contextlib.suppress(LockedError), locked(self._paths, patience=0):
-            if self._journal.is_current and self.cluster is not None:
+            is_seen = files.stamp_of(self._paths.faults) == self._faults
+            if self._journal.is_current and self.cluster is not None and is_seen:
                 if self.cluster == self._kept:
                     snapshot.renew(self._paths)
                 else:
@@ -317,7 +322,7 @@ class Live:
         except Exception:
             self._effective, self._changed = True, self._changed | changed
             raise
-        self._applied, self._leases = done.applied, done.leases
+        self._applied, self._leases, self._faults = done.applied, done.leases, done.faults
         self._taken = done.taken
         grace = done.assembled.lab.controller_manager.node_monitor_grace_period
         self._controllers.options = ControllerOptions(grace)
@@ -347,13 +352,19 @@ class Live:
         with locked(self._paths, patience=0):
             if not self._journal.is_current:
                 raise _SupersededError
+            faults = files.stamp_of(self._paths.faults)
+            if faults != self._faults:
+                # the command that has set them has carried them out
+                before = reconcile.take_over(self._paths, before.compiled)
+                self._leases = labs.read_leases(self._paths)
             found = fit(objects, suspects, self._taken, self._resolve)
             assembled, loaded = found.made
             cluster, applied = sharing(loaded.cluster, before.cluster), before
             is_same = cluster is before.cluster and loaded.leases == self._leases
             if not is_same or before.observed is not None:
                 applied, _ops = reconcile.reconcile(self._paths, before, cluster, loaded.leases)
-            return _Round(assembled, applied, loaded.leases, found.objects, found.refused)
+            taken, refused = found.objects, found.refused
+            return _Round(assembled, applied, loaded.leases, taken, refused, faults)
 
     def _resolve(self, objects: Sequence[Object]) -> tuple[Assembled, labs.Loaded]:
         assembled = self._assembler.assemble(objects)

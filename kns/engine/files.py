@@ -13,8 +13,10 @@ from kns.compile.paths import LabPaths
 from kns.engine.private import ensure_folder, write_private
 from kns.errors import KnsError, from_os_error
 
-#: inodes, times and sizes of a lab's files
-Stamp = tuple[tuple[int, int, int], ...]
+#: inode, time and size of a file
+FileStamp = tuple[int, int, int]
+#: those of a lab's files
+Stamp = tuple[FileStamp, ...]
 
 
 def stamp(paths: LabPaths) -> Stamp:
@@ -22,7 +24,7 @@ def stamp(paths: LabPaths) -> Stamp:
     return tuple(map(stamp_of, (paths.spec, paths.leases, paths.options, paths.objects)))
 
 
-def stamp_of(path: Path) -> tuple[int, int, int]:
+def stamp_of(path: Path) -> FileStamp:
     """What is another one once the file was written; zeros where there is none."""
     try:
         status = path.stat()

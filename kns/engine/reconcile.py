@@ -62,14 +62,15 @@ def created_netns(ops: Collection[Op]) -> frozenset[str]:
     return frozenset(op.netns for op in ops if isinstance(op, CreateNetns))
 
 
-def take_over(paths: LabPaths) -> Applied:
-    """A lab as `up`, or an agent, has left it. KnsError where its files can't be read.
+def take_over(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
+    """A lab as another has left it: `up`, its agent, a command that sets faults.
 
+    `last`: what is known of the lab. KnsError where its files can't be read.
     A snapshot is of what was carried out. Where it is of other files, somebody was killed who had
     written down a change: he may have carried out all of it, or nothing.
     """
     kept = snapshot.restore(paths)
-    compiled = recompile_host(kept or written_cluster(paths), None)
+    compiled = recompile_host(kept or written_cluster(paths), last)
     present = lab_netns(compiled.cluster.name)
     if kept is not None:
         return Applied(compiled, link_indexes(present))
@@ -102,7 +103,7 @@ def reconcile(
             apply(ops, indexes)
         except ApplyError as error:
             logging.getLogger(__name__).warning("reading the whole lab again: %s", error)
-            ops = (*ops, *_mend(host, cluster))
+            ops = (*ops, *mend(host, cluster))
             indexes.update(link_indexes(lab_netns(cluster.name)))
         else:
             indexes.update(link_indexes(relinked))
@@ -135,8 +136,8 @@ def _names(host: HostState) -> frozenset[str]:
     return frozenset(space.name for space in host.netns)
 
 
-def _mend(host: HostState, cluster: Cluster) -> list[Op]:
-    """Compare all of it with the kernel, and carry out what differs; a second time for the rest."""
+def mend(host: HostState, cluster: Cluster) -> list[Op]:
+    """Compare the whole lab with the kernel, and carry out what differs; then what is left."""
     done: list[Op] = []
     for _ in range(2):
         found = observe(lab_netns(cluster.name), interests(host, own_rules()))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from kns.compile.paths import LabPaths
 from kns.engine import agent
 from kns.engine.orders import AgentStatus, ContainerState, GetStatus
 from tests.cli.process import kns, lab_text
@@ -109,6 +112,35 @@ def sent_by_class() -> int:
     shown = kns("exec", "node2", "--", "sh", "-c", "for l in /sys/class/net/veth*; do "
                 "tc -s class show dev ${l##*/}; done").stdout  # fmt: skip
     return sum(int(n) for n in re.findall(r"Sent \d+ bytes (\d+) pkt", shown))
+
+
+def test_what_the_command_has_carried_out_its_agent_takes_over() -> None:
+    """Made again, a queue would lose the packets in it, and its counters."""
+    until(LabPaths(LAB).objects.exists)
+    inside = ("ip", "netns", "exec", f"kns.{LAB}.node1", "tc", "monitor")
+    with subprocess.Popen(inside, stdout=subprocess.PIPE, text=True) as monitor:
+        try:
+            until(partial(listens, monitor.pid))
+            for rate in ("7mbit", "8mbit"):
+                faults("netem", "set", "node1", "any", "--rate", rate)
+                until(partial(is_told, f"netem node1 → any: rate {rate}"))
+        finally:
+            monitor.terminate()
+        assert monitor.stdout is not None
+        made = [line for line in monitor.stdout if line.startswith("qdisc htb 1: dev eth0 root")]
+    assert len(made) == 2
+
+
+def is_told(fault: str) -> bool:
+    """Whether the agent has told of it: once its own round is over."""
+    return fault in kns("events").stdout
+
+
+def listens(pid: int) -> bool:
+    """Whether somebody in the netns of the process is told of what becomes of links there."""
+    lines = Path(f"/proc/{pid}/net/netlink").read_text(encoding="ascii").splitlines()[1:]
+    sockets = (line.split() for line in lines)
+    return any(int(protocol) == 0 and int(groups, 16) for _, protocol, _, groups, *_ in sockets)
 
 
 def test_a_rate_that_somebody_takes_off_is_drift() -> None:
