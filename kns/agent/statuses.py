@@ -18,20 +18,21 @@ from kns.cluster.ingress import ingress_address
 from kns.cluster.model import Cluster
 from kns.kinds import endpointslice, node, service
 from kns.kinds.apiserver import ROOT_CA
-from kns.kinds.asked import OWN, OWN_OF_API
+from kns.kinds.asked import MADE_SERVICES, OWN, OWN_OF_API
 from kns.kinds.checks.pods import BRIDGE_PORTS
 from kns.kinds.common import Object
 from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.marks import READY
 from kns.kinds.networks import pod_capacity
 from kns.kinds.node import Node
-from kns.kinds.objects import key_of, mapping, mappings, owner_reference, text, with_part
+from kns.kinds.objects import items, key_of, mapping, mappings, owner_reference, text, with_part
 from kns.kinds.owners import is_made
 from kns.kinds.pod import Pod
 from kns.kinds.resources import (
     CONFIG_MAP,
     ENDPOINT_SLICE,
     INGRESS,
+    LAB,
     NAMESPACE,
     NODE,
     POD,
@@ -75,6 +76,7 @@ def accounts(
     """
     yield from _nodes(cluster, before, found, now)
     yield from _services(cluster, before, found)
+    yield from _made_services(cluster, found)
     yield from _pods(cluster, before, found, kubelet, now)
     yield from _slices(cluster, before, found)
     yield from _ingresses(cluster, found)
@@ -149,6 +151,16 @@ def _services(cluster: Cluster, before: Cluster | None, found: Store) -> Iterato
             yield Account(SERVICE, item.namespace, item.name, service.write(item))
         elif obj is not None and not is_same:
             yield Account(SERVICE, item.namespace, item.name, _service(obj, item))
+
+
+def _made_services(cluster: Cluster, found: Store) -> Iterator[Account]:
+    """The Lab, with the cluster's own Services that have been made: each is made once alone."""
+    lab = found.get(LAB, "", cluster.name)
+    own = (ref for ref in OWN - OWN_OF_API if ref[0] == SERVICE.kind)
+    there = {f"{space}/{name}" for _, space, name in own if cluster.service(space, name)}
+    if lab is not None and not there <= {*items(lab, *MADE_SERVICES)}:
+        known = sorted({*map(str, items(lab, *MADE_SERVICES)), *there})
+        yield Account(LAB, "", cluster.name, with_part(lab, [*known], *MADE_SERVICES))
 
 
 def _service(obj: Object, item: Service) -> Object:

@@ -79,9 +79,19 @@ def resolve_services(
 
 
 def _own_services(lab: Lab, network: Network) -> Iterator[Service]:
-    """What the cluster has of its own, unless it is among the lab's as somebody changed it."""
+    """What the cluster has of its own, unless it is among the lab's as somebody changed it.
+
+    The API server makes its Service again, whoever deletes it; nobody does so for another.
+    """
     if lab.api_server is not None:
         yield api_service(network)
+    for item in _installed_services(lab, network):
+        if item.full_name not in lab.made_services:
+            yield item
+
+
+def _installed_services(lab: Lab, network: Network) -> Iterator[Service]:
+    """What kubeadm and the Ingress controller's manifest make once."""
     if network.dns.enabled:
         yield _dns_service(network)
     controller = ingress_controller(lab)

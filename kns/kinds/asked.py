@@ -24,6 +24,8 @@ OWN = OWN_OF_API | frozenset({
     ("Service", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
     ("Deployment", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
 })  # fmt: skip
+#: where a Lab says which of those Services have been made: one that is gone since was deleted
+MADE_SERVICES = ("status", "madeServices")
 #: the namespaces of those
 OWN_NAMESPACES: frozenset[Ref] = frozenset(("Namespace", "", space) for _, space, _ in OWN)
 #: the rules of the ClusterRoles of every cluster

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from kns.errors import Problem
 from kns.kinds import node
+from kns.kinds.asked import MADE_SERVICES
 from kns.kinds.checks.lab import validate
 from kns.kinds.common import Object
 from kns.kinds.lab import Lab, WrittenLab, read_lab_document
@@ -21,6 +22,7 @@ from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.networkpolicy import NetworkPolicy, placed_as
 from kns.kinds.node import Node
 from kns.kinds.objects import Ref, ref_of, text, with_part
+from kns.kinds.objects import items as items_at
 from kns.kinds.owners import is_made
 from kns.kinds.service import Service
 from kns.kinds.sources import Manifests, Sources
@@ -98,7 +100,8 @@ class Assembler:
         written.lists["nodes"] = nodes
         names = frozenset(part.value.name for part in nodes)
         sources = sources_of(replace(written, node_names=names), every)
-        return replace(sources, lab=replace(sources.lab, placed=True))
+        made = frozenset(map(str, items_at(lab, *MADE_SERVICES)))
+        return replace(sources, lab=replace(sources.lab, placed=True, made_services=made))
 
     def _placed(self, lab: Lab) -> Lab:
         policies = placed_as(lab.network_policies, self._written)

@@ -78,6 +78,9 @@ class Lab:
     controller_manager: ControllerManagerOptions = field(default_factory=ControllerManagerOptions)
     #: its workloads are the pods that there are, with their nodes, the cluster's own among them
     placed: bool = False
+    #: the cluster's own Services that have been made, by full name: one that is no longer among
+    #: the lab's was deleted
+    made_services: frozenset[str] = frozenset()
 
 
 _METADATA = Shape(

@@ -13,10 +13,13 @@ from kns.agent.statuses import accounts, with_kubelet
 from kns.agent.store import Store
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.kinds.assemble import lab_of
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
 from kns.kinds.objects import mappings, part, text, with_part
 from kns.kinds.resources import ENDPOINT_SLICE, NODE, POD, SERVICE
+from kns.kinds.resources import LAB as LAB_RESOURCE
+from kns.kinds.seed import objects_of
 
 LAB = """apiVersion: kns/v1
 kind: Lab
@@ -140,3 +143,36 @@ def test_a_slice_is_deleted_by_who_manages_it(managed_by: str, *, is_deleted: bo
     found = accounts(web(), None, store, cast("Kubelet", None), 0)
     gone = {item.name for item in found if item.resource is ENDPOINT_SLICE and item.obj is None}
     assert gone == ({"web-x"} if is_deleted else set())
+
+
+OWN = """apiVersion: kns/v1
+kind: Lab
+metadata: {name: lab}
+nodes: [{name: n1}]
+ingressController: {}
+"""
+
+
+@pytest.mark.parametrize("name", ["kube-system/kube-dns", "ingress-nginx/ingress-nginx-controller"])
+def test_a_service_of_the_clusters_own_is_made_once(name: str) -> None:
+    """Nobody makes it again who has made it: kubeadm, or who has applied a manifest."""
+    loaded = load_lab_text(OWN)
+    store = Store()
+    store.replace_all(item for item in objects_of(loaded) if item["kind"] != "Pod")
+
+    def cluster() -> Cluster:
+        return resolve(lab_of(store.all()).lab).cluster
+
+    def account() -> None:
+        for item in tuple(accounts(cluster(), None, store, cast("Kubelet", None), 0)):
+            there = store.get(item.resource, item.namespace, item.name) is not None
+            if item.resource in {SERVICE, LAB_RESOURCE} and item.obj is not None:
+                (store.update if there else store.create)(item.resource, item.obj)
+
+    namespace, _, short = name.partition("/")
+    account()
+    assert store.get(SERVICE, namespace, short) is not None
+    store.delete(SERVICE, namespace, short)
+    assert cluster().service(namespace, short) is None
+    account()
+    assert store.get(SERVICE, namespace, short) is None

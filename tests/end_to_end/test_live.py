@@ -424,6 +424,42 @@ def test_what_an_agent_had_written_and_not_carried_out_is_carried_out_by_the_nex
     assert status(LAB).drift == ()
 
 
+def test_the_clusters_own_services_are_gone_once_somebody_has_deleted_them(tmp_path: Path) -> None:
+    """Nobody makes kubeadm's kube-dns again, nor what an Ingress controller's manifest had."""
+    lab = write_lab(tmp_path, small_lab(LAB).replace("dns: {enabled: false}", "dns: {replicas: 1}"))
+    rules = ("iptables-save", "-t", "nat")
+
+    def comments() -> str:
+        return run(rules, context=Context(f"kns.{LAB}.node1"), timeout=20).stdout
+
+    async def then(live: Live) -> None:
+        assert "kube-system/kube-dns" in comments()
+        live.store.delete(SERVICE, "kube-system", "kube-dns")
+        await live.settled()
+        assert "kube-system/kube-dns" not in comments()
+        assert live.store.get(SERVICE, "kube-system", "kube-dns") is None
+        assert endpoints(live, "kube-dns") == []
+
+    lives(lab, then)
+    assert running(LAB).cluster.service("kube-system", "kube-dns") is None
+    assert live_changes(LabPaths(LAB)) == ("service/kube-dns in kube-system: deleted",)
+
+    async def again() -> None:
+        async with living() as live:
+            assert live.store.get(SERVICE, "kube-system", "kube-dns") is None
+            assert "kube-system/kube-dns" not in comments()
+            live.store.delete(DEPLOYMENT, "kube-system", "coredns")
+            async with asyncio.timeout(PATIENCE):
+                while netns.list_netns(f"kns.{LAB}.kube-system."):
+                    await asyncio.sleep(0.1)
+            await live.settled()
+
+    asyncio.run(again())
+    assert status(LAB).drift == ()
+    up(lab)
+    assert "kube-system/kube-dns" in comments()
+
+
 def test_up_of_another_file_is_taken_over_whole(tmp_path: Path) -> None:
     """What both files say stays in the lab's objects, and so in the lab."""
 
