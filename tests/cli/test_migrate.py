@@ -139,6 +139,32 @@ def test_a_udp_socket_is_led_to_endpoints_that_are_gone(
     assert found["nftables@1.37"][name] == "refused"
 
 
+@pytest.mark.ipvs
+@pytest.mark.parametrize(
+    ("scheduler", "chosen", "kept"),
+    [
+        (
+            "rr",
+            "one endpoint after the other, in turn",
+            "client has another backend by each address",
+        ),
+        ("sh", "always the same endpoint", "client has one backend by both addresses"),
+    ],
+)
+def test_what_ipvs_does_otherwise_shows_in_real_traffic(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scheduler: str, chosen: str, kept: str
+) -> None:
+    file = tmp_path / "trials.yaml"
+    file.write_text(TRIALS.replace("scheduler: rr", f"scheduler: {scheduler}"), encoding="utf-8")
+    found = proved(capsys, file, "ipvs@1.37", "iptables@1.37")
+    names = ("migrate/scheduler/client->plain", "migrate/session-affinity/client->sticky")
+    assert [found["ipvs@1.37"][name] for name in names] == [chosen, kept]
+    assert [found["iptables@1.37"][name] for name in names] == [
+        "endpoints in no order",
+        "client has one backend by both addresses",
+    ]
+
+
 @pytest.mark.kernel
 @pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NFTABLES])
 def test_a_claim_that_is_wrong_fails_its_trial(tmp_path: Path, mode: ProxyMode) -> None:
