@@ -77,7 +77,8 @@ class Leases:
             },
             "last": {str(network): str(address) for network, address in self.last.items()},
         }
-        return json.dumps(value, indent=1, sort_keys=True) + "\n"
+        # indented, it would be written by Python's own code, ten times as slow as C's
+        return json.dumps(value, sort_keys=True) + "\n"
 
     @staticmethod
     def from_json(text: str) -> Leases:
