@@ -157,7 +157,7 @@ def _kube_proxy(cluster: Cluster, node: Node, before: ProxyRules | None) -> Prox
     options = cluster.network.kube_proxy
     rules = proxy(options.mode).on_node(name, cluster, node, options, before)
     if cluster.faults.written.no_conntrack_cleanup:
-        return rules
+        return replace(rules, netns=replace(rules.netns, udp_flows=()))
     deleted_too = deletes_udp_of_deleted(options.version)
     space = replace(
         rules.netns,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
@@ -25,7 +25,7 @@ from kns.errors import ApplyError
 from kns.kernel.apply import apply
 from kns.kernel.observe import interests, link_indexes, observe
 from kns.plan.diff import plan
-from kns.plan.ops import Add, CreateNetns, Op, RuleOp, VethPair
+from kns.plan.ops import Add, CleanConntrack, CreateNetns, Op, RuleOp, VethPair
 from kns.state.model import HostState
 
 
@@ -75,7 +75,9 @@ def take_over(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
     if kept is not None:
         return Applied(compiled, link_indexes(present))
     found = observe(present, interests(compiled.host, own_rules()))
-    return Applied(compiled, found.indexes, observed=found.state)
+    # the rules may be new, and the connection table of before
+    unclean = HostState(tuple(replace(space, udp_flows=()) for space in found.state.netns))
+    return Applied(compiled, found.indexes, observed=unclean)
 
 
 def reconcile(
@@ -104,6 +106,8 @@ def reconcile(
         except ApplyError as error:
             logging.getLogger(__name__).warning("reading the whole lab again: %s", error)
             ops = (*ops, *mend(host, cluster))
+            # a second look at the rules does not tell whether what follows them was done
+            apply([op for op in ops if isinstance(op, CleanConntrack)], {})
             indexes.update(link_indexes(lab_netns(cluster.name)))
         else:
             indexes.update(link_indexes(relinked))

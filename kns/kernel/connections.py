@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
@@ -50,12 +51,11 @@ _PROTO = wanted(
 )
 _INFO = wanted(nfct_msg.cta_protoinfo, "CTA_PROTOINFO_TCP")
 _TCP = wanted(nfct_msg.cta_protoinfo.cta_protoinfo_tcp, "CTA_PROTOINFO_TCP_STATE")
-_GET = {
-    family: encoded(
-        request(nfct_msg, SUBSYSTEM | IPCTNL_MSG_CT_GET, NLM_F_DUMP, nfgen_family=family.af)
-    )
-    for family in IPFamily
-}
+#: of both families: the kernel walks the hash table of all netns for each dump
+_GET = encoded(
+    request(nfct_msg, SUBSYSTEM | IPCTNL_MSG_CT_GET, NLM_F_DUMP, nfgen_family=socket.AF_UNSPEC)
+)
+_FAMILIES = {family.af: family for family in IPFamily}
 
 
 def list_connections(name: str) -> tuple[Connection, ...]:
@@ -66,26 +66,25 @@ def list_connections(name: str) -> tuple[Connection, ...]:
 def list_here() -> tuple[Connection, ...]:
     """The same of the calling thread's netns."""
     with contextlib.closing(Socket(NETLINK_NETFILTER)) as sock:
-        return tuple(
-            item for family in IPFamily for item in _connections(family, _dump(sock, family))
-        )
+        return tuple(_connections(_dump(sock)))
 
 
-def _dump(sock: Socket, family: IPFamily) -> list[bytes]:
+def _dump(sock: Socket) -> list[bytes]:
     try:
-        return sock.dump(_GET[family])
+        return sock.dump(_GET)
     except OSError as error:
         if error.errno in (errno.EINVAL, errno.ENOENT, errno.EOPNOTSUPP):
             return []
         raise
 
 
-def _connections(family: IPFamily, messages: list[bytes]) -> Iterator[Connection]:
+def _connections(messages: list[bytes]) -> Iterator[Connection]:
     for message in messages:
         parts = attributes(message, _ENTRY, _ATTRIBUTES)
         original = _tuple(parts.get("CTA_TUPLE_ORIG", b""))
         reply = _tuple(parts.get("CTA_TUPLE_REPLY", b""))
-        if message[BODY] != family.af or original is None or reply is None:
+        family = _FAMILIES.get(message[BODY])
+        if family is None or original is None or reply is None:
             continue
         number = _protocol(parts["CTA_TUPLE_ORIG"])
         info = attributes(parts.get("CTA_PROTOINFO", b""), _INFO)

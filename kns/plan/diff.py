@@ -314,8 +314,12 @@ def _rules(phases: _Phases, netns: Netns, before: Netns) -> None:
     phases.rules.extend(_nft(netns, before))
     phases.rules.extend(_virtual_servers(netns, before))
     changed = bool(phases.rules) and phases.rules[-1].netns == name
-    if changed and _has_rules(before):
-        phases.rules.append(CleanConntrack(name, netns.udp_flows, netns.virtual_networks))
+    flows, networks = netns.udp_flows or (), netns.virtual_networks
+    if before.udp_flows is not None:
+        # to look through the connection table is dear: the kernel walks that of all netns
+        changed = (before.udp_flows, before.virtual_networks) != (flows, networks)
+    if changed and (flows or networks) and _has_rules(before):
+        phases.rules.append(CleanConntrack(name, flows, networks))
 
 
 def _has_rules(netns: Netns) -> bool:

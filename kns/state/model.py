@@ -380,9 +380,10 @@ class Netns:
     #: only observed: changes by hand that nothing above can tell. A Sysctl has the value that it
     #: has in a fresh netns
     deviations: tuple[Deviation | Sysctl, ...] = ()
-    #: never observed: what a change of rules must leave in the connection table, and the networks
-    #: whose addresses are nobody's own: a packet to one is translated or leads nowhere
-    udp_flows: tuple[UdpFlow, ...] = ()
+    #: what may be left of UDP in the connection table, and the networks whose addresses are
+    #: nobody's own: a packet to one is translated or leads nowhere. None, as in all that is
+    #: observed: the table has not been compared with any
+    udp_flows: tuple[UdpFlow, ...] | None = None
     virtual_networks: tuple[IPNetwork, ...] = ()
     ipvs_timeouts: IpvsTimeouts = field(default_factory=IpvsTimeouts)
     #: never observed: a routing daemon's routes to these are its own to keep

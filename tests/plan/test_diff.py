@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address, ip_interface
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from kns.plan.diff import plan
 from kns.plan.ops import (
     Add,
     Change,
+    CleanConntrack,
     CreateNetns,
     Delete,
     DeleteNetns,
@@ -32,6 +34,7 @@ from kns.state.model import (
     NextHop,
     Route,
     Sysctl,
+    UdpFlow,
     VethPeer,
 )
 from tests.clusters import make_cluster
@@ -217,3 +220,34 @@ def test_plan_leads_from_any_number_of_pods_to_another(pods: int) -> None:
     touched = {op.netns for op in plan(desired, STATE)}
     assert "kns.test.fabric" not in touched
     assert "kns.test.internet" not in touched
+
+
+NODE = next(space for space in STATE.netns if space.name == NODE1)
+FLOW = UdpFlow(ip_address("10.96.0.10"), 53, frozenset({(ip_address("10.244.0.2"), 53)}))
+FLUSHED = tuple(replace(table, chains=()) for table in NODE.iptables)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "cleaned"),
+    [
+        # what was observed says nothing of the table: whoever writes rules looks through it
+        ({}, {"udp_flows": (FLOW,)}, False),
+        ({"iptables": FLUSHED}, {"udp_flows": (FLOW,)}, True),
+        # what was applied does: rules of TCP change without
+        ({"udp_flows": (FLOW,), "iptables": FLUSHED}, {"udp_flows": (FLOW,)}, False),
+        ({"udp_flows": (FLOW,)}, {"udp_flows": (replace(FLOW, backends=frozenset()),)}, True),
+        # the fault that leaves old entries begins, and ends
+        ({"udp_flows": (FLOW,), "iptables": FLUSHED}, {"udp_flows": ()}, False),
+        ({"udp_flows": ()}, {"udp_flows": (FLOW,)}, True),
+    ],
+)
+def test_conntrack_is_looked_through_if_what_may_be_in_it_has_changed(
+    before: dict[str, Any],
+    after: dict[str, Any],
+    cleaned: bool,  # noqa: FBT001
+) -> None:
+    bare = replace(NODE, udp_flows=None, virtual_networks=())
+    old, new = replace(bare, **before), replace(bare, **after)
+    ops = plan(HostState((new,)), HostState((old,)))
+    wanted = [CleanConntrack(NODE1, new.udp_flows or (), ())] if cleaned else []
+    assert [op for op in ops if isinstance(op, CleanConntrack)] == wanted
