@@ -141,10 +141,11 @@ class _Worker:
         return programs
 
     def _run(self, ops: Sequence[Op], programs: Programs) -> None:
-        # once netns and sysctls are there, rules can be loaded while links are made
-        ready = max(
-            (i for i, op in enumerate(ops) if isinstance(op, CreateNetns | Write)), default=-1
-        )
+        # once netns and sysctls are there, rules can be loaded while links are made: where they are
+        # there already, nobody is to be led any longer to who goes with his links
+        grounds = [i for i, op in enumerate(ops) if isinstance(op, CreateNetns | Write)]
+        ready = max(grounds, default=-1)
+        programs.start(but={ops[i].netns for i in grounds})
         for position, op in enumerate(ops):
             if self._cancelled.is_set():
                 raise CancelledError("interrupted", hint="nothing of this run is left behind")

@@ -7,7 +7,7 @@ time in its own code, so that a second core is well used.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import assert_never
 
@@ -52,11 +52,10 @@ class Programs:
         else:
             self._ops.setdefault(op.netns, []).append(op)
 
-    def start(self) -> None:
-        """Begin with all that were added; their netns must exist."""
-        pending, self._ops = self._ops, {}
-        for name, ops in pending.items():
-            for lane in _lanes(ops):
+    def start(self, but: Collection[str] = ()) -> None:
+        """Begin with all that were added, `but` for those of some netns; the others must exist."""
+        for name in [name for name in self._ops if name not in but]:
+            for lane in _lanes(self._ops.pop(name)):
                 self._futures.append(self._pool.submit(self._run, name, lane))
 
     def _run(self, name: str, ops: Sequence[ProgramOp]) -> None:

@@ -14,6 +14,21 @@ from kns.kernel.programs import Programs
 from kns.plan.ops import LoadNft, SetVirtualServers
 
 
+def test_what_waits_for_its_netns_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(kernel_netns, "call_in", lambda name, *_rest: done.append(name))
+    with ThreadPoolExecutor(1) as pool:
+        programs = Programs(pool, threading.Event())
+        for name in ("new", "there"):
+            programs.add(LoadNft(name, IPFamily.IPV4, "kube-proxy", None, None))
+        programs.start(but={"new"})
+        programs.wait()
+        assert done == ["there"]
+        programs.start()
+        programs.wait()
+    assert done == ["there", "new"]
+
+
 def test_virtual_servers_wait_for_the_links(monkeypatch: pytest.MonkeyPatch) -> None:
     """A netns without an address refuses every real server, so `start` leaves them for `wait`."""
     done: list[str] = []
