@@ -77,6 +77,9 @@ LIVE_SECONDS = float(os.environ.get("KNS_LIVE_AFTER", IDLE_SECONDS))
 #: seconds that one thread computes while another waits. Python's own 5 ms are what each step of an
 #: answer would wait for while the worker computes what a change leads to
 SWITCH_SECONDS = 0.0005
+#: objects, and younger searches, after which garbage is looked for. A round makes and drops tens of
+#: thousands, hardly one of them in a cycle: by Python's own 700, 10, 10 it is stopped ten times
+GC_THRESHOLDS = (50_000, 20, 20)
 #: seconds after which the pods are watched: `up` has its answer by then
 WATCH_SECONDS = 0.1
 
@@ -180,8 +183,8 @@ class Agent:
             return await self._serve_cluster(cluster)
 
     async def _serve_cluster(self, cluster: Cluster) -> Converged:
-        servers, containers = listeners(cluster), programs(cluster)
         self._name_servers.update(cluster)
+        servers, containers = listeners(cluster), programs(cluster)
         self._draining.update(cluster)
         # what goes makes room for what comes: a port may pass from one container to another
         await self._containers.stop_others(containers)
@@ -207,6 +210,7 @@ class Agent:
             # a thousand pods' objects live as long as the lab: to look through them for garbage
             # takes 0.1 s and more, in which nobody has an answer
             gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             if self._expose is not None:
                 expose, self._expose = self._expose, None
                 await expose(live)

@@ -101,7 +101,9 @@ def reborn_pods(items: Mapping[Ref, Object], before: Mapping[Ref, Object]) -> fr
     return frozenset(
         ref
         for ref, item in items.items()
-        if ref[0] == "Pod" and ref in before and _uid(before[ref]) != _uid(item)
+        if ref[0] == "Pod"
+        and (old := before.get(ref, item)) is not item
+        and _uid(old) != _uid(item)
     )
 
 
