@@ -61,7 +61,7 @@ bench: setup-test ## kns beside the kernel's floor, CNI plugins, mininet; its ru
 vm: setup-test ## a shell in a VM with Debian's kernel (IPVS, netem, dummy)
 	@scripts/test vm-shell
 
-vm-test: setup-test ## the tests that need a kernel with IPVS, netem or dummy links, in that VM
+vm-test: setup-test ## the tests that need a kernel with IPVS, netem, dummy links or SCTP, in a VM
 	@scripts/test vm
 
 docs: setup-test ## the documentation: build/site, and the man page build/man/kns.1

@@ -240,9 +240,8 @@ def test_udp_server_says_who_it_is(room: Room) -> None:
     ] * 3
 
 
+@pytest.mark.sctp
 def test_sctp_closed_port(room: Room) -> None:
-    if not datagram.has_sctp():
-        pytest.skip("this kernel has no SCTP")
     (attempt,) = datagram.sctp(Datagram(room.client, ip_address(ADDRESS), CLOSED_PORT, timeout=0.5))
     assert attempt.outcome is Outcome.REFUSED
 

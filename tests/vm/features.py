@@ -1,6 +1,6 @@
 """Which of the kernel features that some tests need the running kernel has.
 
-The markers `ipvs`, `netem` and `dummy` stand for them. Each is tried for real, in a throw-away
+The markers `ipvs`, `netem`, `dummy` and `sctp` stand for them. Each is tried for real, in a throw-away
 netns; trying loads the module, as using it would.
 """
 
@@ -16,6 +16,7 @@ PROBES = {
     "ipvs": "test -e /proc/net/ip_vs || { modprobe -q ip_vs; test -e /proc/net/ip_vs; }",
     "netem": "tc qdisc add dev lo root netem delay 1ms",
     "dummy": "ip link add name probe type dummy",
+    "sctp": "python3 -c 'import socket; socket.socket(2, 1, socket.IPPROTO_SCTP)'",
 }
 #: pytest's -m for the tests that need one of them
 EXPRESSION = " or ".join(PROBES)

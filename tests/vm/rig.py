@@ -1,6 +1,6 @@
 """Run the tests that the running kernel can't, on one of Debian's own kernels beside it.
 
-    python -m tests.vm.rig test [PYTEST-ARGS…]   the tests marked ipvs, netem or dummy; --slow:
+    python -m tests.vm.rig test [PYTEST-ARGS…]   the tests marked ipvs, netem, dummy, sctp; --slow:
                                                  also every lab in IPVS mode
     python -m tests.vm.rig run -- COMMAND…       any command, as root in the VM; --uml: in that one
     python -m tests.vm.rig shell                 a shell in the VM
