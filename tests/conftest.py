@@ -2,8 +2,8 @@
 
 `scripts/test` names the tier by KNS_TIER; without it pytest behaves as ever.
 
-Tests marked ipvs, netem, dummy or sctp are skipped where the running kernel lacks that; in the rig's
-VM they fail then, for the rig is there to have it.
+Tests marked ipvs, netem, dummy or sctp are skipped where the running kernel lacks that;
+in the rig's VM they fail then, for the rig is there to have it.
 
 A test of real packets that fails is carried out a second time before it counts, and is named at the
 end: side by side with others, on few or emulated cores, an answer can come after its time-out.

@@ -1,7 +1,7 @@
 """Which of the kernel features that some tests need the running kernel has.
 
-The markers `ipvs`, `netem`, `dummy` and `sctp` stand for them. Each is tried for real, in a throw-away
-netns; trying loads the module, as using it would.
+The markers `ipvs`, `netem`, `dummy` and `sctp` stand for them. Each is tried for real, in a
+throw-away netns; trying loads the module, as using it would.
 """
 
 from __future__ import annotations

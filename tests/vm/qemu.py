@@ -102,7 +102,7 @@ def fetch_kernel(cache: Path) -> Path:
     if shutil.which("apt-get") is None:
         raise RigError(
             "the VM's kernel comes from Debian's packages, and there is no apt-get here\n"
-            "hint: on a kernel with IPVS, netem, dummy links and SCTP no VM is needed: modprobe ip_vs"
+            "hint: a kernel with IPVS, netem, dummy links and SCTP needs no VM: modprobe ip_vs"
         )
     arch = output("dpkg", "--print-architecture").strip()
     depends = output("apt-cache", "depends", f"linux-image-{arch}")
