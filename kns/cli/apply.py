@@ -35,7 +35,8 @@ def command(
 
     \b
       kns apply -f web.yaml
-      kubectl create deployment web --image=x --dry-run=client -o yaml | kns apply -
+      kubectl create deployment web --image=x --dry-run=client -o yaml |
+        kns apply -
     """
     found = contents(named_files(files, filenames))
     return change_lab(

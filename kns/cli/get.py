@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import click
 from click.shell_completion import CompletionItem
 
+from kns.agent.api.selectors import selector as selector_of
 from kns.cli.lab_options import lab_option, namespace_option, starting_with
 from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.engine.labs import RunningLab, lab_documents, lab_objects, running
 from kns.engine.presence import presence_of
-from kns.errors import UsageError
-from kns.kinds.objects import list_of
-from kns.kinds.resources import LAB, RESOURCES, Resource, by_word
+from kns.errors import KnsError, UsageError
+from kns.kinds.common import Object
+from kns.kinds.objects import key_of, list_of, mappings
+from kns.kinds.resources import LAB, RESOURCES, Resource, by_word, resource_of
 from kns.labfile.dump import dump_yaml
 from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
 from kns.report.resources import resource_objects, resource_table
-from kns.report.table import render_table
+from kns.report.table import Table, render_table
 
 #: what stands for all objects together, as a lab file
 _WHOLE = frozenset({"lab", "all"})
+#: what a label selector has, and no name of a lab
+_SELECTOR = re.compile(r"[=!(,/]")
 
 
 def asked_for(
     kind: str, names: tuple[str, ...]
-) -> tuple[ListedKind | Resource | None, tuple[str, ...]]:
-    """The kind and the names of `pods pod1 pod2` or `pod/pod1 pod/pod2`."""
+) -> tuple[tuple[ListedKind | Resource | None, ...], tuple[str, ...]]:
+    """The kinds and the names of `pods,svc`, `pods pod1 pod2` or `pod/pod1 pod/pod2`."""
     if "/" not in kind:
-        return _kind_named(kind), names
+        kinds = tuple(dict.fromkeys(_kind_named(word) for word in kind.split(",") if word))
+        if None in kinds and len(kinds) > 1:
+            raise UsageError("lab is all of it already", hint="kns get lab -o yaml")
+        return kinds or (_kind_named(kind),), names
     words = [word.partition("/") for word in (kind, *names)]
     if not all(name for _, _, name in words):
         raise UsageError("an object without a kind or a name", hint="write all as KIND/NAME")
     found = {_kind_named(word) for word, _, _ in words}
     if len(found) > 1:
         raise UsageError("objects of several kinds", hint="kns get one kind after the other")
-    return found.pop(), tuple(name for _, _, name in words)
+    return (found.pop(),), tuple(name for _, _, name in words)
 
 
 def _kind_named(value: str) -> ListedKind | Resource | None:
@@ -58,11 +69,24 @@ def _complete_kind(
     return starting_with(incomplete, plurals)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What of each kind is to be shown, and how."""
+
+    lab: RunningLab
+    names: tuple[str, ...]
+    #: empty: all
+    namespace: str
+    selector: str
+    columns: Columns
+
+
 @click.command()
-@click.argument("kind", shell_complete=_complete_kind, metavar="KIND")
+@click.argument("kind", shell_complete=_complete_kind, metavar="KIND[,KIND...]")
 @click.argument("names", nargs=-1)
 @namespace_option
 @click.option("-A", "--all-namespaces", is_flag=True, help="Objects of every namespace.")
+@click.option("--selector", default="", metavar="LABELS", help="Those with labels: app=web,!old.")
 @click.option("--show-labels", is_flag=True, help="A column with the objects' labels.")
 @output_option("wide", "json", "yaml")
 @lab_option
@@ -72,6 +96,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     names: tuple[str, ...],
     namespace: str,
     all_namespaces: bool,
+    selector: str,
     show_labels: bool,
     output: str | None,
     lab: str | None,
@@ -79,44 +104,106 @@ def command(  # noqa: PLR0913 - one parameter an option
     """List the lab's objects in kubectl's columns, or as Kubernetes objects.
 
     KIND is kubectl's word for one: pods, services (or svc), endpoints, deployments, events and
-    so on; KIND/NAME will do, too; or lab, for all of it.
+    so on; several are separated by commas; KIND/NAME will do, too; or lab, for all of it.
+    -l is the lab; what can be no lab's name (app=web) is taken for --selector.
 
     \b
       kns get pods -o wide
       kns get services -A
+      kns get pods,svc -l app=web
       kns get pods pod1 -o json
       kns get lab -o yaml             all of it as a lab file, as it is now
     """
-    wanted, names = asked_for(kind, names)
+    lab, selector = lab_or_selector(lab, selector)
+    kinds, names = asked_for(kind, names)
     running_lab = running(lab)
-    if wanted is None:
+    if kinds == (None,):
         _print_whole(running_lab, output)
         return
-    plural = wanted if isinstance(wanted, ListedKind) else wanted.plural
-    is_namespaced = wanted.is_namespaced if isinstance(wanted, ListedKind) else wanted.namespaced
-    in_namespaces = is_namespaced and not all_namespaces
-    selection = Selection(namespace if in_namespaces else "", names)
     columns = Columns(output == "wide", show_labels)
+    asked = _Asked(running_lab, names, "" if all_namespaces else namespace, selector, columns)
+    found = [(wanted, *_found(asked, wanted)) for wanted in kinds if wanted is not None]
+    if output in {"json", "yaml"}:
+        shown = _one_list([objects() for _, _, objects in found])
+        print_json(shown) if output == "json" else print_text(dump_yaml(shown))
+        return
+    shows_several = False
+    for wanted, table, _ in found:
+        if not table.rows:
+            is_in = asked.namespace and _is_namespaced(wanted)
+            where = f" in namespace {asked.namespace}" if is_in else ""
+            click.echo(f"no {_plural(wanted)}{where}", err=True)
+            continue
+        print_text(("\n" if shows_several else "") + render_table(table, terminal_width()))
+        shows_several = True
+
+
+def lab_or_selector(lab: str | None, selector: str) -> tuple[str | None, str]:
+    """The lab, and the label selector: `-l app=web` is kubectl's way to write the second."""
+    if lab is None or not _SELECTOR.search(lab):
+        return lab, selector
+    if selector and selector != lab:
+        raise UsageError(f"two selectors: {lab} and {selector}", hint="name the lab by -l, if any")
+    return os.environ.get("KNS_LAB") or None, lab
+
+
+def _found(asked: _Asked, wanted: ListedKind | Resource) -> tuple[Table, Callable[[], Object]]:
+    """The table of one kind, and what gives its objects. UsageError if a name is not there."""
+    plural = _plural(wanted)
+    keys = _selected(asked, wanted) if asked.selector else None
+    selection = Selection(asked.namespace if _is_namespaced(wanted) else "", asked.names, keys)
     if isinstance(wanted, ListedKind):
-        cluster = running_lab.cluster
-        presence = presence_of(running_lab, containers=wanted is ListedKind.PODS)
-        table = get_table(wanted, cluster, selection, presence, columns)
+        cluster = asked.lab.cluster
+        presence = presence_of(asked.lab, containers=wanted is ListedKind.PODS)
+        table = get_table(wanted, cluster, selection, presence, asked.columns)
         objects = partial(get_objects, wanted, cluster, selection, presence)
     else:
-        items = lab_objects(running_lab.paths)
-        table = resource_table(wanted, items, selection, columns, time.time())
+        items = lab_objects(asked.lab.paths)
+        table = resource_table(wanted, items, selection, asked.columns, time.time())
         objects = partial(resource_objects, wanted, items, selection)
-    if names and len(table.rows) < len(set(names)):
+    if asked.names and len(table.rows) < len(set(asked.names)):
         found = {cell for row in table.rows for cell in row[:2]}
-        missing = [name for name in names if name not in found]
+        missing = [name for name in asked.names if name not in found]
         raise UsageError(f"{plural} not found: {', '.join(missing)}", hint=f"kns get {plural} -A")
-    if output in {"json", "yaml"}:
-        print_json(objects()) if output == "json" else print_text(dump_yaml(objects()))
-    elif not table.rows:
-        where = f" in namespace {namespace}" if in_namespaces else ""
-        click.echo(f"no {plural}{where}", err=True)
-    else:
-        print_text(render_table(table, terminal_width()))
+    return table, objects
+
+
+def _plural(wanted: ListedKind | Resource) -> str:
+    return str(wanted) if isinstance(wanted, ListedKind) else wanted.plural
+
+
+def _is_namespaced(wanted: ListedKind | Resource) -> bool:
+    return wanted.is_namespaced if isinstance(wanted, ListedKind) else wanted.namespaced
+
+
+def _selected(asked: _Asked, wanted: ListedKind | Resource) -> frozenset[tuple[str, str]]:
+    """Namespace and name of the objects with such labels."""
+    # those of a Service are the labels of its endpoints, too
+    word = "services" if wanted is ListedKind.ENDPOINTS else _plural(wanted)
+    resource = by_word(word)
+    assert resource is not None  # noqa: S101 - every kind that is listed is a resource
+    try:
+        chosen = selector_of(resource, asked.selector, "")
+    except KnsError as error:
+        hint = "app=web, app!=web, app, !app, 'app in (a,b)'"
+        raise UsageError(error.message, hint=hint) from error
+    items = (item for item in lab_objects(asked.lab.paths) if resource_of(item) == resource)
+    return frozenset(
+        (key.namespace, key.name) for item in items if chosen.admits(item) for key in [key_of(item)]
+    )
+
+
+def _one_list(found: list[Object]) -> Object:
+    """The objects of one kind as they are; those of several in one list."""
+    if len(found) == 1:
+        return found[0]
+    return list_of(
+        [
+            item
+            for each in found
+            for item in (mappings(each, "items") if "items" in each else [each])
+        ]
+    )
 
 
 def _print_whole(lab: RunningLab, output: str | None) -> None:

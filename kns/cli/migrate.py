@@ -57,7 +57,8 @@ def command(
     \b
       kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml |
         kns migrate - --from iptables@1.30 --to nftables@1.37
-      kns migrate labs/migration.yaml --from iptables@1.30 --to nftables@1.37 --prove
+      kns migrate labs/migration.yaml --from iptables@1.30 --to nftables@1.37 \\
+        --prove
     """
     cluster, is_lab = _cluster(files, before, flags)
     found = migrate(cluster, before, after, flags["node"])

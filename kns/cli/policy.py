@@ -21,7 +21,7 @@ from kns.cluster.resolve import resolve
 from kns.engine.labs import list_labs, running
 from kns.errors import UsageError
 from kns.kinds.common import Protocol
-from kns.kinds.load import is_lab_text, load_lab_text
+from kns.kinds.load import is_lab_text, load_files, load_lab_text
 from kns.probe.ask.places import places_of
 from kns.probe.policy_proof import PolicyProof, prove
 from kns.promise.location import label
@@ -101,7 +101,7 @@ def matrix(
 ) -> int:
     """The truth table of pods: rows connect to columns. No root, but for --prove.
 
-    Without FILE of the running lab. FILE is a lab file, or what
+    Without FILE of the running lab. FILE is a lab file, manifests, or what
     `kubectl get pods,namespaces,networkpolicies -A -o yaml` prints; `-` is stdin.
     """
     objects = _objects(files, lab)
@@ -137,7 +137,8 @@ def explain(  # noqa: PLR0913 - one parameter an option
 ) -> int:
     """Which policies select either side, and which rule allows it or what is missing.
 
-    SRC and DST are pods (pod1, namespace/pod1), nodes, hosts outside, or addresses.
+    SRC and DST are pods (pod1, namespace/pod1), nodes, hosts outside, or addresses. Pods of
+    manifests have the addresses that `kns up` of the file gives them.
     """
     found = PolicyMatrix(_objects(files, lab))
     name, wanted = _split(target, port)
@@ -190,7 +191,10 @@ def _objects(files: tuple[str, ...], lab: str | None) -> PolicyObjects:
     contents = contents_or_labs(files)
     labs = [item for item in contents if is_lab_text(item[1], item[0])]
     if not labs:
-        return load_policy_objects(contents)
+        found = load_policy_objects(contents)
+        # no server has given any pod an address: manifests, and they get those of `kns up`
+        are_placed = any(pod.addresses for pod in found.pods)
+        return found if are_placed else of_cluster(resolve(load_files(contents).spec).cluster)
     if len(contents) > 1:
         hint = "put the manifests behind the Lab document, in one file"
         raise UsageError("a lab file stands alone", hint=hint)

@@ -96,13 +96,14 @@ Options:
   -h, --help  Show this message and exit.
 
 Examples:
-  kns up four-paths                   build it: a file, or a lab that comes with kns
+  kns up four-paths                   build it: a file, or a lab of kns labs
   kns verify                          prove it
   kns probe pod1 svc-a --count 20     who answers, and how often
   kns exec node1 -- iptables-save     what kube-proxy would have written
   kns down                            leave nothing behind
 
-Names: pod1, namespace/pod1, svc-a, node1, internet; pod/x, svc/x, node/x where they clash.
+Names: pod1, namespace/pod1, svc-a, node1, internet; where they clash pod/x,
+svc/x, node/x.
 With one lab running no lab is named; else use -l LAB or KNS_LAB.
 Exit codes: 0 ok, 1 a check failed, 2 usage or file wrong, 3 this machine can't,
 4 the kernel refused, 70 a bug in kns, 130 interrupted.

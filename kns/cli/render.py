@@ -21,6 +21,7 @@ from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.host import as_host
 from kns.errors import UsageError
 from kns.kinds.comments import refused_comments
+from kns.kinds.load import is_lab_text
 from kns.kinds.networking import NfacctUse, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.release import NEWEST, Release
@@ -31,7 +32,7 @@ FAMILIES = {"ipv4": IPFamily.IPV4, "ipv6": IPFamily.IPV6}
 @click.command(cls=KubeProxyCommand)
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @click.option(
-    "--node", "--hostname-override", required=True, metavar="NAME", help="A Node of FILE."
+    "--node", "--hostname-override", default="", metavar="NAME", help="A Node of FILE; required."
 )
 @click.option(
     "--proxy-mode",
@@ -77,7 +78,9 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     """
     mode, release = ProxyMode(flags["proxy_mode"]), Release(flags["kube_proxy_version"])
     options = kube_proxy_options(flags, mode, release)
-    objects = load_objects(contents(files))
+    read = contents(files)
+    _refuse_labs(read)
+    objects = load_objects(read)
     say_problems(objects.warnings)
     say_problems(tuple(refused_comments(", ".join(files), objects.services, options)))
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
@@ -88,6 +91,16 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     print_text(writer.render(objects, node, options, families))
 
 
+def _refuse_labs(files: list[tuple[str, bytes]]) -> None:
+    """UsageError for a lab file: nobody has allotted the addresses yet that rules are made of."""
+    for name, content in files:
+        if is_lab_text(content, name):
+            hint = (
+                f"kns script {name} has the rules of all its nodes; of one: kns up, kns rules NODE"
+            )
+            raise UsageError(f"{name} is a lab file, not what kubectl get prints", hint=hint)
+
+
 def _node(nodes: tuple[Node, ...], name: str) -> Node:
     node = next((node for node in nodes if node.name == name), None)
     if node is not None:
@@ -96,4 +109,6 @@ def _node(nodes: tuple[Node, ...], name: str) -> Node:
     hint = (
         f"nodes in the files: {names}" if names else "add what `kubectl get nodes -o yaml` prints"
     )
+    if not name:
+        raise UsageError("the rules of which node? --node is missing", hint=hint)
     raise UsageError(f"there is no node {name!r} in the files", hint=hint)

@@ -84,15 +84,22 @@ def undo(
 @_name_argument
 @waiting_option(300.0, "How long to wait for the end; 0: only say how it is.")
 @namespace_option
+@output_option("json")
 @lab_option
-def status(*, name: str, timeout: float, namespace: str, lab: str | None) -> int:
+def status(
+    *, name: str, timeout: float, namespace: str, output: str | None, lab: str | None
+) -> int:
     """Tell what a rollout waits for, until it is complete. Exit code 1 if it is not in time."""
     client = connect(running(lab))
-    is_complete = False
+    is_complete, told = False, []
     for progress in workload_verbs.rollout_progress(client, name, namespace, timeout):
-        click.echo(progress.text)
+        told.append(progress.text)
+        if output is None:
+            click.echo(progress.text)
         is_complete = progress.is_complete
-    if not is_complete:
+    if output == "json":
+        print_json({"complete": is_complete, "progress": told})
+    elif not is_complete:
         say(f"hint: kns events -n {namespace} tells why")
     return 0 if is_complete else EXIT_FAILED
 

@@ -297,20 +297,19 @@ def _with_names(containers: tuple[Container, ...]) -> tuple[Container, ...]:
     )
 
 
-_CONTAINER_PORT = Shape(
-    _container_port,
-    Field("name", PORT_NAME, default=None, zero=True),
-    Field("port", PORT, default=None),
+_PORT_NAME = Field("name", PORT_NAME, default=None, zero=True)
+_PORT_FIELDS = (
     Field("containerPort", PORT, default=None),
     Field("protocol", PROTOCOL, zero=True),
     Field("hostPort", NODE_PORT),
     Field("hostIP", ADDRESS, zero=True),
-    of=ContainerPort,
 )
+#: what only the short form has, of a container and of its ports
+_SHORT_PORT = Field("port", PORT, default=None)
+_CONTAINER_PORT = Shape(_container_port, _PORT_NAME, _SHORT_PORT, *_PORT_FIELDS, of=ContainerPort)
+_PORT_OF_MANIFEST = Shape(_container_port, _PORT_NAME, *_PORT_FIELDS, of=ContainerPort)
+_CONTAINER_NAME = Field("name", LABEL_NAME, default=None)
 _CONTAINER_FIELDS = (
-    Field("name", LABEL_NAME, default=None),
-    Field("port", PORT, default=None),
-    Field("ports", ListOf(_CONTAINER_PORT)),
     Field("command", ARGUMENTS),
     Field("args", ARGUMENTS, default=[]),
     Field("env", ListOf(ENV)),
@@ -319,6 +318,9 @@ _CONTAINER_FIELDS = (
 )
 _CONTAINER = Shape(
     _container,
+    _CONTAINER_NAME,
+    _SHORT_PORT,
+    Field("ports", ListOf(_CONTAINER_PORT)),
     *_CONTAINER_FIELDS,
     of=Container,
     doc="A container: a built-in server on its ports, or the process that `command` and `args` "
@@ -326,17 +328,31 @@ _CONTAINER = Shape(
 )
 #: in a manifest, with what stands beside them in one
 _CONTAINER_OF_MANIFEST = Shape(
-    _without_image, Field("image", Text(), default=None), *_CONTAINER_FIELDS, of=Container
-)
-_INIT_CONTAINER = Shape(
-    _init_container,
+    _without_image,
     Field("image", Text(), default=None),
-    Field("restartPolicy", Text(), default=None),
+    _CONTAINER_NAME,
+    Field("ports", ListOf(_PORT_OF_MANIFEST)),
     *_CONTAINER_FIELDS,
     of=Container,
-    title="InitContainer",
-    doc="With `restartPolicy: Always` a sidecar, which runs beside the containers.",
 )
+
+
+def _init_containers(*ports: Field) -> Shape[Container | None]:
+    return Shape(
+        _init_container,
+        Field("image", Text(), default=None),
+        Field("restartPolicy", Text(), default=None),
+        _CONTAINER_NAME,
+        *ports,
+        *_CONTAINER_FIELDS,
+        of=Container,
+        title="InitContainer",
+        doc="With `restartPolicy: Always` a sidecar, which runs beside the containers.",
+    )
+
+
+_INIT_CONTAINER = _init_containers(_SHORT_PORT, Field("ports", ListOf(_CONTAINER_PORT)))
+_INIT_CONTAINER_OF_MANIFEST = _init_containers(Field("ports", ListOf(_PORT_OF_MANIFEST)))
 _READINESS_GATE = Shape(
     lambda condition_type: condition_type,
     Field("conditionType", QUALIFIED_NAME, required=True),
@@ -357,14 +373,16 @@ _DNS_CONFIG = Shape(
 )
 
 
-def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
+def _fields(
+    container: Shape[Container], init_container: Shape[Container | None], *more: Field
+) -> tuple[Field, ...]:
     return (
         *NAMED,
         ANNOTATIONS_FIELD,
         Field("node", Text(), default=None),
         *more,
         Field("containers", ListOf(container), default=[]),
-        Field("initContainers", ListOf(_INIT_CONTAINER), default=[]),
+        Field("initContainers", ListOf(init_container), default=[]),
         Field("hostname", LABEL_NAME, zero=True),
         Field("subdomain", LABEL_NAME, zero=True),
         Field("ready", FLAG),
@@ -388,13 +406,13 @@ def _fields(container: Shape[Container], *more: Field) -> tuple[Field, ...]:
 
 def pod_fields(*more: Field) -> tuple[Field, ...]:
     """The fields of a pod in the Lab document."""
-    return _fields(_CONTAINER, *more)
+    return _fields(_CONTAINER, _INIT_CONTAINER, *more)
 
 
 def manifest_fields(*more: Field) -> tuple[Field, ...]:
     """The same in a manifest; what only the short form has stands nowhere in it."""
     short = {"ready", "serving", "terminating"}
-    own = _fields(_CONTAINER_OF_MANIFEST, *more)
+    own = _fields(_CONTAINER_OF_MANIFEST, _INIT_CONTAINER_OF_MANIFEST, *more)
     return tuple(field for field in own if field.name not in short)
 
 

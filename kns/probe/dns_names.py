@@ -6,6 +6,7 @@ resolv.conf. What was really asked and answered is for `kns dns` to say.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
@@ -15,6 +16,7 @@ from kns.cluster.model import Cluster
 from kns.cluster.podfiles import ResolvConf, internet_files, node_files, pod_files
 from kns.cluster.records import Zone
 from kns.cluster.zone import ClusterZone
+from kns.errors import UsageError
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
@@ -44,11 +46,26 @@ def addresses_of(cluster: Cluster, source: Location, name: str) -> tuple[IPAddre
 
 def service_by_dns_name(cluster: Cluster, source: Location, name: str) -> Service | None:
     """The service whose name it is, in any of its forms: alone, with its namespace, in full."""
-    domain = cluster.network.dns.domain.rstrip(".")
-    stripped = name.rstrip(".").removesuffix(f".{domain}").removesuffix(".svc")
-    service, _, namespace = stripped.partition(".")
+    service, _, namespace = _stripped(cluster, name).partition(".")
     own = source.item.namespace if isinstance(source.item, Pod) else DEFAULT_NAMESPACE
     return cluster.service(namespace or own, service)
+
+
+def refuse_missing_service(cluster: Cluster, name: str) -> None:
+    """UsageError if only a Service of a namespace of the cluster could be called so."""
+    service, _, namespace = _stripped(cluster, name).partition(".")
+    if namespace not in {item.name for item in cluster.namespaces}:
+        return
+    known = [item.name for item in cluster.services if item.namespace == namespace]
+    near = difflib.get_close_matches(service, known, 1)
+    listed = f"services there: {', '.join(known)}" if known else f"kns get services -n {namespace}"
+    hint = f"did you mean {near[0]}.{namespace}?" if near else listed
+    raise UsageError(f"there is no service {service!r} in namespace {namespace}", hint=hint)
+
+
+def _stripped(cluster: Cluster, name: str) -> str:
+    domain = cluster.network.dns.domain.rstrip(".")
+    return name.rstrip(".").removesuffix(f".{domain}").removesuffix(".svc")
 
 
 def asks_cluster_dns(cluster: Cluster, source: Location) -> bool:

@@ -23,7 +23,12 @@ from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType
 from kns.probe.addresses import is_address, split_port
-from kns.probe.dns_names import addresses_of, from_hosts, service_by_dns_name
+from kns.probe.dns_names import (
+    addresses_of,
+    from_hosts,
+    refuse_missing_service,
+    service_by_dns_name,
+)
 from kns.probe.names import find, known_names, search, split_kind
 from kns.promise.endpoints import has_dns
 from kns.promise.flow import Flow
@@ -194,6 +199,8 @@ class _Reading:
         """A DNS name: left to the source's own resolver; its kind is that of who has it."""
         service = service_by_dns_name(self.cluster, self.source, name)
         known = addresses_of(self.cluster, self.source, name)
+        if service is None and not known:
+            refuse_missing_service(self.cluster, name)
         owner = self.cluster.owner(known[0]) if known else None
         item = service or (owner if isinstance(owner, Pod) else None)
         domain = self.cluster.network.dns.domain

@@ -68,15 +68,20 @@ ALIASES: Mapping[str, ListedKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which objects: those of `namespace` (empty: of all) whose name is in `names` (empty: all)."""
+    """Which objects: those of `namespace` (empty: of all) whose name is in `names` (empty: all).
+
+    `keys` are those that a label selector selects, if there is one.
+    """
 
     namespace: str = "default"
     names: tuple[str, ...] = ()
+    keys: frozenset[tuple[str, str]] | None = None
 
     def admits(self, namespace: str, name: str) -> bool:
         """True if an object of that namespace and name is selected."""
         in_namespace = not self.namespace or namespace == self.namespace
-        return in_namespace and (not self.names or name in self.names)
+        is_selected = self.keys is None or (namespace, name) in self.keys
+        return in_namespace and is_selected and (not self.names or name in self.names)
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -149,6 +149,11 @@ def test_rollout() -> None:
     found = changed("rollout", "restart", "web")
     assert names(found, "gone") == ["default/web-1", "default/web-2"]
     assert text("rollout", "status", "web")[-1] == "deployment.apps/web is rolled out"
+    done = json.loads("\n".join(text("rollout", "status", "web", "-o", "json")))
+    assert done == {"complete": True, "progress": ["deployment.apps/web is rolled out"]}
+    listed = json.loads("\n".join(text("get", "deploy,pods", "-o", "json")))
+    assert {item["kind"] for item in listed["items"]} == {"Deployment", "Pod"}
+    assert len(text("get", "pods", "--selector", "app=web")) == 3
     revisions = json.loads(kns("rollout", "history", "web", "-l", LAB, "-o", "json").stdout)
     assert [item["revision"] for item in revisions["revisions"]] == [1, 2]
     assert "restartedAt" in str(revisions["revisions"][1]["template"])
@@ -170,6 +175,9 @@ def test_what_is_not_so_in_time() -> None:
     container = "ports: [{containerPort: 8080}]"
     bad = WEB.replace(container, f"{container}, readinessProbe: {{tcpSocket: {{port: 9}}}}")
     assert kns("apply", "-", "-l", LAB, "--timeout", "0", stdin=bad).returncode == 0
+    as_json = kns("rollout", "status", "web", "-l", LAB, "--timeout", "0", "-o", "json")
+    assert as_json.returncode == 1
+    assert json.loads(as_json.stdout)["complete"] is False
     stuck = kns("rollout", "status", "web", "-l", LAB, "--timeout", "0")
     assert (stuck.returncode, len(stuck.stdout.splitlines())) == (1, 1)
 

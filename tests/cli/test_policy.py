@@ -307,3 +307,42 @@ def test_a_broken_object_is_a_problem_of_its_file(
     error = policy(capsys, "matrix", str(file), code=2)
     assert error.startswith(f"{file}:{RULE + 1}:")
     assert "endPort: Invalid value: 90: may not be specified when `port` is non-numeric" in error
+
+
+MANIFESTS = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {containers: [{name: c}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: db}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: c, ports: [{containerPort: 5432}]}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-web}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
+"""
+
+
+def test_pods_of_manifests_have_the_addresses_of_a_lab(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "app.yaml"
+    file.write_text(MANIFESTS, encoding="utf-8")
+    assert main(["policy", "matrix", str(file), "-o", "csv"]) == 0
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    (db,) = {word for row in rows for word in row if word.startswith("db-")}
+    assert main(["policy", "explain", "web", f"{db}:5432", "-f", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert f"web -> {db} TCP 5432: allowed" in said
+    assert f"default/only-web ({file}:16)" in said

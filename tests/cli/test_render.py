@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kns.cli.main import main
+from tests.readme_console import PROJECT
 
 OBJECTS = """\
 kind: Node
@@ -234,3 +235,25 @@ def test_bad_objects_are_shown_with_their_lines(
     assert f"{objects}:8:35: spec.clusterIP: Invalid value" in error
     assert f"{objects}:8:65: spec.ports[0].port: Invalid value" in error
     assert error.endswith("error: 2 problems in the file\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--node", "node1")])
+def test_a_lab_file_is_told_from_objects(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = str(PROJECT / "labs/four-paths.yaml")
+    assert main(["render", lab, *words]) == 2
+    error = capsys.readouterr().err
+    assert "is a lab file, not what kubectl get prints" in error
+    assert f"kns script {lab}" in error
+
+
+def test_without_a_node_those_of_the_files_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "objects.yaml"
+    file.write_text("apiVersion: v1\nkind: Node\nmetadata: {name: node7}\n")
+    assert main(["render", str(file)]) == 2
+    error = capsys.readouterr().err
+    assert "--node is missing" in error
+    assert "nodes in the files: node7" in error

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from kns.cli import down, get, rules
+from kns.cli.commands import kns
 from kns.cli.lab_files import existing_file
+from kns.cli.registry import VERBS, help_text
 from kns.errors import UsageError
 from kns.report.get import ListedKind
 from tests.probe.scenes import four_paths
@@ -15,13 +20,61 @@ from tests.probe.scenes import four_paths
 
 @pytest.mark.parametrize("words", [("pods", "a", "b"), ("pod/a", "pods/b"), ("po/a", "pod/b")])
 def test_get_takes_a_kind_and_names_or_both_in_one(words: tuple[str, ...]) -> None:
-    assert get.asked_for(words[0], words[1:]) == (ListedKind.PODS, ("a", "b"))
+    assert get.asked_for(words[0], words[1:]) == ((ListedKind.PODS,), ("a", "b"))
+
+
+def test_get_takes_several_kinds() -> None:
+    assert get.asked_for("po,svc,pods", ()) == ((ListedKind.PODS, ListedKind.SERVICES), ())
+    with pytest.raises(UsageError, match="no kind 'pood'"):
+        get.asked_for("svc,pood", ())
+    with pytest.raises(UsageError, match="all of it already"):
+        get.asked_for("pods,lab", ())
+
+
+@pytest.mark.parametrize(
+    ("lab", "selector", "expected"),
+    [
+        (None, "", (None, "")),
+        ("four-paths", "", ("four-paths", "")),
+        ("four-paths", "app=a", ("four-paths", "app=a")),
+        ("app=a", "", (None, "app=a")),
+        ("!app", "", (None, "!app")),
+        ("app in (a, b)", "", (None, "app in (a, b)")),
+    ],
+)
+def test_what_is_no_lab_s_name_is_a_selector(
+    monkeypatch: pytest.MonkeyPatch, lab: str | None, selector: str, expected: tuple[object, str]
+) -> None:
+    monkeypatch.delenv("KNS_LAB", raising=False)
+    assert get.lab_or_selector(lab, selector) == expected
 
 
 @pytest.mark.parametrize("words", [("pod/",), ("pod/a", "b"), ("pod/a", "svc/b"), ("pood/a",)])
 def test_get_refuses_other_words(words: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         get.asked_for(words[0], words[1:])
+
+
+def helped(command: click.Command, *words: str) -> Iterator[tuple[str, ...]]:
+    """The command, and those below it."""
+    yield words
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            yield from helped(below, *words, name)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_no_help_is_wider_than_a_terminal(verb: str) -> None:
+    command = kns.get_command(click.Context(kns), verb)
+    assert command is not None
+    for words in helped(command, verb):
+        shown = CliRunner().invoke(kns, [*words, "--help"], terminal_width=80)
+        assert shown.exit_code == 0
+        assert [line for line in shown.output.splitlines() if len(line) > 80] == []
+
+
+def test_the_help_of_all_is_no_wider_either() -> None:
+    assert [line for line in help_text().splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize(

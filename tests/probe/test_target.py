@@ -78,6 +78,13 @@ def test_target(
     [
         ("podd1", "there is no pod, service, node or internet host 'podd1'", "mean pod1?"),
         ("svc-emty", "there is no pod, service, node", "did you mean svc-empty?"),
+        ("svc-emty.default", "no service 'svc-emty' in namespace default", "svc-empty.default?"),
+        ("svc-emty.default.svc", "no service 'svc-emty' in namespace default", "svc-empty.default"),
+        (
+            "qqq.default.svc.cluster.local:80",
+            "no service 'qqq' in namespace default",
+            "services there: ",
+        ),
         ("node/node22", "there is no pod, service", "did you mean node2?"),
         ("pod1:webb", "pod pod1 has no TCP port 'webb'", "it has http, web, sidecar-port, sidecar"),
         ("svc-a:http", "service svc-a has no TCP port 'http'", "it has 80/TCP"),
