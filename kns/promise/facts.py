@@ -36,6 +36,8 @@ class ProxyFacts:
     affinity_outlives_timeout: bool
     #: the share of each backend is a scheduler's business
     has_schedulers: bool
+    #: a UDP flow whose endpoint has gone is looked up anew, whatever conntrack remembers of it
+    looks_up_orphaned_flows: bool
     #: what becomes of a flow to a service without endpoints
     without_endpoints: str
     #: source ranges are looked at whether there are endpoints or not; else only if there are some
@@ -62,6 +64,7 @@ _IPTABLES = ProxyFacts(
     affinity_by_address=False,
     affinity_outlives_timeout=False,
     has_schedulers=False,
+    looks_up_orphaned_flows=False,
     without_endpoints="kube-proxy rejects",
 )
 _NFTABLES = ProxyFacts(
@@ -74,6 +77,7 @@ _NFTABLES = ProxyFacts(
     affinity_by_address=False,
     affinity_outlives_timeout=False,
     has_schedulers=False,
+    looks_up_orphaned_flows=False,
     without_endpoints="kube-proxy rejects",
     filters_sources_first=True,
     has_primary_node_ports=True,
@@ -97,6 +101,7 @@ _IPVS = ProxyFacts(
     affinity_by_address=True,
     affinity_outlives_timeout=True,
     has_schedulers=True,
+    looks_up_orphaned_flows=True,  # expire_nodest_conn
     without_endpoints="its virtual server has no real server",
 )
 #: the facts of a mode from a release on, the newest first

@@ -134,6 +134,7 @@ CASES = [
     (cluster_of(AFFINITY), IPVS, NFT_37, "session-affinity"),
     (cluster_of(), IPVS, NFT_37, "scheduler"),
     (cluster_of(protocol="UDP"), NFT_33, NFT_37, "stale-udp"),
+    (cluster_of(protocol="UDP"), "ipvs@1.36", "iptables@1.36", "stale-udp"),
 ]  # fmt: skip
 
 
@@ -147,6 +148,13 @@ def test_each_cause_is_told_as_its_kind_and_the_other_way_round(
     assert {(item.after, item.before) for item in back[DifferenceKind(kind)]} == {
         (item.before, item.after) for item in told
     }
+
+
+@pytest.mark.parametrize("before", [IPTABLES, OLD, NFT_37, "ipvs@1.36"])
+def test_stale_udp_is_refused_by_ipvs_in_each_release(before: str) -> None:
+    """IPVS looks a flow to a real server that is gone up anew, whatever the release deletes."""
+    assert DifferenceKind.STALE_UDP not in found(cluster_of(protocol="UDP"), before, IPVS)
+    assert DifferenceKind.STALE_UDP not in found(cluster_of(protocol="UDP"), before, "ipvs@1.34")
 
 
 @pytest.mark.parametrize("setting", [OLD, NFT_33, NFT_37, IPVS])

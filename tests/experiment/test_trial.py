@@ -108,7 +108,11 @@ def test_affinity_shows_in_two_addresses_of_a_service(
 
 
 def test_stale_udp_shows_in_a_socket_that_stays_open() -> None:
-    for setting, other, is_refused in ((OLD, NFTABLES, False), (NFTABLES, OLD, True)):
+    for setting, other, is_refused in (
+        (OLD, NFTABLES, False),
+        (NFTABLES, OLD, True),
+        ("ipvs@1.36", OLD, True),
+    ):
         found = trials(setting, other, DifferenceKind.STALE_UDP, "udp")
         assert isinstance(found, HeldFlow)
         assert (found.is_refused, found.service.name) == (is_refused, "udp")
@@ -147,7 +151,7 @@ def test_what_is_not_tried_has_its_reason(
     edits = [edit]
     if "ClusterIP" in edit[1]:
         edits.append((", nodePort: 30080", ""))
-    found = trials("ipvs@1.36", NFTABLES, kind, service, *edits)
+    found = trials("ipvs@1.36", OLD, kind, service, *edits)
     assert isinstance(found, str)
     assert reason in found
 

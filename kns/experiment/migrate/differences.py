@@ -179,6 +179,16 @@ def _is_local(case: Case) -> bool:
     return policy is TrafficPolicy.LOCAL
 
 
+def refuses_orphaned_udp(cluster: Cluster) -> bool:
+    """Whether a UDP client that keeps its socket is refused when the last endpoint goes.
+
+    By what kube-proxy deletes of conntrack; in IPVS mode in any release, since IPVS ends a
+    connection to a real server that is gone with its next packet.
+    """
+    by_conntrack = deletes_stale_udp(cluster.network.kube_proxy.version)
+    return by_conntrack or proxy_facts(cluster).looks_up_orphaned_flows
+
+
 # -- what no single flow shows ---------------------------------------------------------------------
 
 
@@ -216,8 +226,8 @@ def _scheduler(lookup: Lookup) -> str:
 
 
 def _stale_udp(lookup: Lookup) -> str:
-    if deletes_stale_udp(lookup.cluster.network.kube_proxy.version):
-        return "when the last endpoint goes their conntrack entries go with it: refused"
+    if refuses_orphaned_udp(lookup.cluster):
+        return "when the last endpoint goes what leads to it goes with it: refused"
     return "when the last endpoint goes they are led to it until their conntrack entries expire"
 
 

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kns.compile.proxy.release import deletes_stale_udp
-from kns.experiment.migrate.differences import BehaviourChange
+from kns.experiment.migrate.differences import BehaviourChange, refuses_orphaned_udp
 from kns.experiment.migrate.flows import NODE, PODS, Case, service_cases
 from kns.experiment.migrate.kinds import DifferenceKind
 from kns.kinds.common import Protocol
@@ -171,10 +170,9 @@ def _affinity(lookup: Lookup, service: Service) -> Trial | str:
 
 
 def _stale_udp(lookup: Lookup, service: Service) -> Trial | str:
-    release = lookup.cluster.network.kube_proxy.version
     for case, _names in _served(lookup, service, (Protocol.UDP,), 1):
         if case.frontend.kind is FrontendKind.CLUSTER_IP:
-            return HeldFlow(case.flow, service, deletes_stale_udp(release))
+            return HeldFlow(case.flow, service, refuses_orphaned_udp(lookup.cluster))
     return _unserved(lookup, service, "it has no endpoint that could go")
 
 
