@@ -55,9 +55,13 @@ def _cidrs(
         raise click.BadParameter(str(error)) from None
 
 
-def _cidr_pair(ctx: click.Context, param: click.Parameter, value: str) -> tuple[IPNetwork, ...]:
-    """Networks, separated by commas."""
-    return _cidrs(ctx, param, (value,))
+def _cidr_pair(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> tuple[IPNetwork, ...] | None:
+    """Networks, separated by commas; None if the value is empty, () without the option."""
+    if value is None:
+        return ()
+    return _cidrs(ctx, param, (value,)) or None
 
 
 def _node_port_addresses(
@@ -121,7 +125,7 @@ class KubeProxyCommand(click.Command):
 
 
 #: a string to kube-proxy, of which the last one counts; the others are lists that add up
-_CIDR_PAIR: Final = {"callback": _cidr_pair, "default": "", "metavar": "CIDR[,CIDR]"}
+_CIDR_PAIR: Final = {"callback": _cidr_pair, "default": None, "metavar": "CIDR[,CIDR]"}
 _CIDRS: Final = {"callback": _cidrs, "multiple": True, "metavar": "CIDR,..."}
 _BOOL: Final = {"type": bool, "metavar": "[=true|false]"}
 _DURATION: Final = {"callback": _duration, "default": "0", "metavar": "DURATION"}
@@ -181,7 +185,7 @@ def kube_proxy_options(
     primary = node_ports == PRIMARY
     return KubeProxyOptions(
         mode=mode,
-        cluster_cidrs=flags["cluster_cidr"],
+        cluster_cidrs=_cluster_cidrs(flags["cluster_cidr"], detection, release),
         detect_local_mode=detection,
         pod_bridge_interface=flags["pod_bridge_interface"],
         pod_interface_name_prefix=flags["pod_interface_name_prefix"],
@@ -204,6 +208,26 @@ def kube_proxy_options(
             exclude_cidrs=flags["ipvs_exclude_cidrs"],
         ),
     )
+
+
+def _cluster_cidrs(
+    cidrs: tuple[IPNetwork, ...] | None, mode: DetectLocalMode, release: Release
+) -> tuple[IPNetwork, ...]:
+    """kube-proxy's own validation: one CIDR, or one of each family.
+
+    Since 1.32 in the mode that reads them alone (validateDetectLocalConfiguration in
+    pkg/proxy/apis/config/validation); and an empty value is a CIDR that can't be parsed.
+    """
+    changed = has(release, ReleaseChange.NO_EMPTY_CLUSTER_CIDR)
+    if changed and mode is not DetectLocalMode.CLUSTER_CIDR:
+        return cidrs or ()
+    if cidrs is None and changed:
+        message = f"--cluster-cidr: kube-proxy {release} refuses an empty value"
+        raise UsageError(message, hint="leave the option out")
+    if cidrs and len({cidr.version for cidr in cidrs}) < len(cidrs):
+        message = "--cluster-cidr: neither a single CIDR nor one of each family"
+        raise UsageError(message, hint="kube-proxy refuses it; leave a CIDR out")
+    return cidrs or ()
 
 
 def _require_interface(mode: DetectLocalMode, flags: Mapping[str, Any]) -> None:

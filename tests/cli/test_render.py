@@ -206,6 +206,20 @@ def test_ipvs_prints_a_part_for_each_program(
             "kns render --help",
         ),
         (
+            ["--node", "node1", "--cluster-cidr="],
+            "--cluster-cidr: kube-proxy 1.37 refuses an empty value",
+            "leave the option out",
+        ),
+        *(
+            (
+                ["--node", "node1", f"--kube-proxy-version={release}", f"--cluster-cidr={cidrs}"],
+                "--cluster-cidr: neither a single CIDR nor one of each family",
+                "kube-proxy refuses it; leave a CIDR out",
+            )
+            for release in ("1.31", "1.32")
+            for cidrs in ("10.1.0.0/16,10.2.0.0/16", "10.1.0.0/16,fd00::/56,10.2.0.0/16")
+        ),
+        (
             ["--node", "node1", "--ipvs-udp-timeout=5x"],
             "Invalid value for '--ipvs-udp-timeout': '5x' is no duration such as 15m or 90s",
             "kns render --help",
@@ -220,6 +234,20 @@ def test_what_can_not_be_is_refused_with_a_hint(
     hint: str,
 ) -> None:
     assert refused(capsys, objects, *arguments) == f"error: {message}\nhint: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--kube-proxy-version=1.31", "--cluster-cidr="],
+        ["--cluster-cidr=", "--detect-local-mode=NodeCIDR"],
+        ["--cluster-cidr=10.1.0.0/16,10.2.0.0/16", "--detect-local-mode=NodeCIDR"],
+    ],
+)
+def test_a_cluster_cidr_that_nobody_reads_is_not_refused(
+    objects: str, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert "KUBE-SERVICES" in render(capsys, objects, *arguments)
 
 
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

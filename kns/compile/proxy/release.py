@@ -30,6 +30,7 @@ class ReleaseChange(StrEnum):
     NFACCT = "iptables: packets are counted by nfacct objects"
     INTERFACES_BY_NAME = "nftables: iifname, which may be a prefix, in place of iif"
     SERVICE_CIDRS = "nftables: what goes to an unallocated address of a ServiceCIDR is dropped"
+    NO_EMPTY_CLUSTER_CIDR = "an empty --cluster-cidr is refused, not taken for none"
     ONE_MASQUERADE_ALL = "--masquerade-all sets the option of every mode, of nftables too"
     UDP_RECONCILED = "conntrack entries of UDP are compared with the endpoints, not found by events"
     PARTIAL_SYNC = "nftables: a sync writes the chains of the Services that have changed, not all"
@@ -73,6 +74,7 @@ SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.HINTS_WITHOUT_ANNOTATION: Release.V1_31,
     ReleaseChange.CANONICAL_ADDRESSES: Release.V1_31,
     ReleaseChange.NFACCT: NFACCT_SINCE,
+    ReleaseChange.NO_EMPTY_CLUSTER_CIDR: Release.V1_32,
     ReleaseChange.ONE_MASQUERADE_ALL: Release.V1_32,
     ReleaseChange.UDP_RECONCILED: Release.V1_32,
     ReleaseChange.INTERFACES_BY_NAME: Release.V1_33,
