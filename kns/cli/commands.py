@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import gc
 import importlib
 import os
@@ -19,6 +18,7 @@ from kns.cli import registry, signals
 from kns.cli.exits import exit_code
 from kns.cli.registry import ELSEWHERE, VERBS
 from kns.errors import UsageError
+from kns.hints import closest
 from kns.kinds.release import Release
 
 #: verbs that make many clusters in one process
@@ -77,8 +77,8 @@ class KnsGroup(click.Group):
 def _refuse_unknown_verb(ctx: click.Context, name: str) -> NoReturn:
     if name in ELSEWHERE:
         raise UsageError(f"there is no command {name!r}", hint=ELSEWHERE[name])
-    near = difflib.get_close_matches(name, VERBS, n=1)
-    hint = f"did you mean kns {near[0]}?" if near else f"{ctx.command_path} --help"
+    near = closest(name, VERBS)
+    hint = f"did you mean kns {near}?" if near else f"{ctx.command_path} --help"
     raise UsageError(f"there is no command {name!r}", hint=hint)
 
 

@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from kns.cli.streams import say
 from kns.errors import UsageError
+from kns.hints import closest
 from kns.kinds.load import LoadedLab, load_files, read_lab
 from kns.labfile.shipped import shipped_lab, shipped_labs
 
@@ -104,6 +105,4 @@ def _nearest_lab(path: Path) -> str:
 
 def _near(name: str, known: Iterable[str]) -> str:
     """The known name that is nearly this one; nothing if none is."""
-    import difflib  # noqa: PLC0415 - only a mistake needs it
-
-    return next(iter(difflib.get_close_matches(name, list(known), 1, cutoff=0.75)), "")
+    return closest(name, known, cutoff=0.75)

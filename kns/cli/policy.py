@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
@@ -20,6 +19,7 @@ from kns.cluster.policy_objects import PolicyObjects, load_policy_objects, of_cl
 from kns.cluster.resolve import resolve
 from kns.engine.labs import list_labs, running
 from kns.errors import UsageError
+from kns.hints import closest
 from kns.kinds.common import Protocol
 from kns.kinds.load import is_lab_text, load_files, load_lab_text
 from kns.probe.ask.places import places_of
@@ -265,8 +265,8 @@ def _no_pods_addresses(objects: PolicyObjects, text: str) -> tuple[RemoteEnd, ..
     if text.startswith(("svc/", "service/")):
         hint = "policies decide once the Service is translated: name one of its pods"
         raise UsageError(f"{text!r} is a Service", hint=hint)
-    near = get_close_matches(text, [*map(label, objects.pods), *hosts], 1)
-    hint = f"did you mean {near[0]}?" if near else "name a pod, namespace/pod or an address"
+    near = closest(text, [*map(label, objects.pods), *hosts])
+    hint = f"did you mean {near}?" if near else "name a pod, namespace/pod or an address"
     raise UsageError(f"there is no pod {text!r}", hint=hint)
 
 

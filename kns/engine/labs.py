@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from kns.compile.paths import LabPaths
 from kns.engine import snapshot
 from kns.engine.private import require_private
 from kns.errors import Problem, SpecError, UsageError
+from kns.hints import closest
 from kns.kernel import netns, processes
 from kns.kinds.networking import NfacctUse, ProxyMode
 from kns.kinds.release import Release
@@ -88,8 +88,8 @@ def choose_lab(lab: str | None) -> str:
     if lab is not None:
         if lab in labs:
             return lab
-        close = difflib.get_close_matches(lab, labs, 1)
-        hint = f"did you mean {close[0]}?" if close else _running_hint(labs)
+        close = closest(lab, labs)
+        hint = f"did you mean {close}?" if close else _running_hint(labs)
         raise UsageError(f"no lab named {lab} is running", hint=hint)
     if not labs:
         raise UsageError("no lab is running", hint="kns up LAB.yaml makes one")

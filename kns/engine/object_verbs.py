@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import cast
 
 from kns.engine.api_client import APIClient, NoSuchObjectError, RequestRefusedError
 from kns.errors import Problem, SpecError, UsageError
+from kns.hints import closest
 from kns.kinds.checks.objects import object_problems
 from kns.kinds.common import Object
 from kns.kinds.objects import SERVER_METADATA, Ref, key_of, mapping, name_of, text
@@ -57,8 +57,8 @@ def resource_named(word: str) -> Resource:
     found = by_word(word)
     if found is None:
         known = [name for each in RESOURCES for name in (each.plural, each.singular)]
-        near = difflib.get_close_matches(word.lower(), known, 1)
-        hint = f"did you mean {near[0]}?" if near else "pods, deploy, svc, nodes, netpol …"
+        near = closest(word.lower(), known)
+        hint = f"did you mean {near}?" if near else "pods, deploy, svc, nodes, netpol …"
         raise UsageError(f"there is no kind {word!r}", hint=hint)
     return found
 
@@ -81,9 +81,9 @@ def instead(name: str, there: Sequence[str], what: str) -> str:
     """A hint for who names an object that is not there."""
     if not there:
         return f"it has no {what} at all; -n NAMESPACE names another one"
-    near = difflib.get_close_matches(name, there, 1)
+    near = closest(name, there)
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {near}?"
     more = f" and {len(there) - 8} more" if len(there) > 8 else ""
     return f"{what} there: {', '.join(there[:8])}{more}"
 

@@ -11,6 +11,8 @@ import itertools
 import json
 from collections.abc import Collection, Iterable
 
+from kns.hints import closest
+
 #: of so many known words a hint is looked for, and so many of them are compared in full
 _KNOWN_MAX, _COMPARED = 1000, 8
 
@@ -46,15 +48,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     difflib takes 40 µs for each word: of many it compares those that share most letters and pairs
     of letters, so that a file with an error in each of its lines is answered in seconds.
     """
-    import difflib
     import heapq
 
     by_lower = {item.lower(): item for item in itertools.islice(known, _KNOWN_MAX)}
     wanted = word.lower()
     parts = _parts(wanted)
     alike = heapq.nlargest(_COMPARED, by_lower, key=lambda item: len(parts & _parts(item)))
-    close = difflib.get_close_matches(wanted, alike, n=1, cutoff=0.6)
-    return f'did you mean "{by_lower[close[0]]}"?' if close else ""
+    close = closest(wanted, alike)
+    return f'did you mean "{by_lower[close]}"?' if close else ""
 
 
 def unknown_hint(name: str, known: Collection[str]) -> str:

@@ -6,7 +6,6 @@ resolv.conf. What was really asked and answered is for `kns dns` to say.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
@@ -17,6 +16,7 @@ from kns.cluster.podfiles import ResolvConf, internet_files, node_files, pod_fil
 from kns.cluster.records import Zone
 from kns.cluster.zone import ClusterZone
 from kns.errors import UsageError
+from kns.hints import closest
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service
@@ -57,9 +57,9 @@ def refuse_missing_service(cluster: Cluster, name: str) -> None:
     if namespace not in {item.name for item in cluster.namespaces}:
         return
     known = [item.name for item in cluster.services if item.namespace == namespace]
-    near = difflib.get_close_matches(service, known, 1)
+    near = closest(service, known)
     listed = f"services there: {', '.join(known)}" if known else f"kns get services -n {namespace}"
-    hint = f"did you mean {near[0]}.{namespace}?" if near else listed
+    hint = f"did you mean {near}.{namespace}?" if near else listed
     raise UsageError(f"there is no service {service!r} in namespace {namespace}", hint=hint)
 
 

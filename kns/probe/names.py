@@ -7,10 +7,9 @@ unambiguous.
 
 from __future__ import annotations
 
-import difflib
-
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
+from kns.hints import closest
 from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
@@ -133,9 +132,9 @@ def _hint(cluster: Cluster, text: str, kinds: tuple[LocationKind, ...]) -> str:
     names = known_names(cluster, kinds)
     _, wanted = split_kind(text)
     elsewhere = [name for name in names if name.rpartition("/")[2] == wanted]
-    near = elsewhere or difflib.get_close_matches(wanted, names, n=1)
+    near = elsewhere[0] if elsewhere else closest(wanted, names)
     if near:
-        return f"did you mean {near[0]}?"
+        return f"did you mean {near}?"
     if len(names) <= 12:
         return f"known: {', '.join(names)}" if names else "the lab has none"
     return "kns get pods, kns get services and kns get nodes list the names"
