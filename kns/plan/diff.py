@@ -50,6 +50,7 @@ from kns.state.model import (
     Route,
     loopback,
 )
+from kns.state.routing import MAIN_TABLE
 
 #: links by netns and name
 _Links = Mapping[tuple[str, str], Link]
@@ -269,7 +270,13 @@ def _set_routes(
     """As `_set_difference`; where both have one route at a place, one takes the other's."""
     wanted, found = set(want), set(have)
     places, old = Counter(map(_place, wanted)), Counter(map(_place, found))
-    replaced = {place for place in places & old if places[place] == old[place] == 1}
+    before = {_place(item): item for item in found}
+    replaced = {
+        _place(item)
+        for item in wanted
+        if places[_place(item)] == old[_place(item)] == 1
+        and not _leads_to_its_own_gateway(item, before[_place(item)])
+    }
     phases.remove.extend(
         Delete(name, item) for item in have if item not in wanted and _place(item) not in replaced
     )
@@ -277,6 +284,24 @@ def _set_routes(
         Replace(name, item) if _place(item) in replaced else Add(name, item)
         for item in want
         if item not in found
+    )
+
+
+def _leads_to_its_own_gateway(want: Route, have: Route) -> bool:
+    """True where the kernel refuses the new IPv6 route as long as the old one is there.
+
+    A next hop must not be routed by another link, onlink or not, and VXLAN's is within the
+    destination: the old route leads to it. EINVAL: Nexthop has invalid gateway or device mismatch.
+    (ip6_route_check_nh_onlink, which asks the main table and takes a default route for none.)
+    """
+    links = {hop.ifname for hop in have.hops}
+    is_asked = want.table == MAIN_TABLE and want.destination.prefixlen > 0
+    return is_asked and any(
+        hop.gateway is not None
+        and hop.gateway.version == 6
+        and hop.gateway in want.destination
+        and links != {hop.ifname}
+        for hop in want.hops
     )
 
 

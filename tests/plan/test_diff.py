@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
 import pytest
@@ -112,6 +112,26 @@ def test_a_route_that_leads_elsewhere_is_replaced_in_one_step() -> None:
         Delete(NODE1, other),
         Add(NODE1, route),
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "gateway", "is_replaced"),
+    [
+        ("fd00:10:244:1::/64", "fd00:10:244:1::", False),
+        ("fd00:10:244:1::/64", "fd00:172:18::3", True),
+        ("10.244.1.0/24", "10.244.1.0", True),
+    ],
+)
+def test_an_ipv6_route_over_another_link_to_a_gateway_in_it_comes_after_the_old_one(
+    network: str,
+    gateway: str,
+    is_replaced: bool,  # noqa: FBT001
+) -> None:
+    old = Route(ip_network(network), (NextHop(None, "eth0"),))
+    new = Route(ip_network(network), (NextHop(ip_address(gateway), "flannel-v6.1", onlink=True),))
+    before, after = (HostState((Netns("n", routes=(route,)),)) for route in (old, new))
+    steps = (Replace("n", new),) if is_replaced else (Delete("n", old), Add("n", new))
+    assert plan(after, before) == steps
 
 
 def test_changed_sysctl_is_all_that_is_written() -> None:
