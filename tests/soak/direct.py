@@ -30,9 +30,16 @@ _OUTCOMES = {
     errno.ENETUNREACH: Outcome.UNREACHABLE,
     errno.EHOSTUNREACH: Outcome.UNREACHABLE,
     errno.ETIMEDOUT: Outcome.TIMEOUT,
+    # a queue of this host discards it
+    errno.ENOBUFS: Outcome.TIMEOUT,
 }
 #: linux/in.h: ICMP errors about what a socket has sent are errnos of its next calls
 IP_RECVERR = 11
+#: the source ports of connections, one after the other. The kernel's own choice soon comes back to
+#: one whose SYN a fault left unanswered: for 120 s conntrack (nf_conntrack_tcp_timeout_syn_sent)
+#: sends what comes by it to the pod of then, and kube-proxy deletes no entry of TCP.
+PORTS = range(33_000, 61_000)
+_ports: dict[str, Iterator[int]] = {}
 #: type, code, checksum, identifier, sequence number
 _ECHO = struct.Struct("!BBHHH")
 _REQUEST, _REPLY = 8, 0
@@ -60,24 +67,30 @@ def get(request: CurlRequest, context: processes.Context) -> tuple[Attempt, ...]
     )
     head = "".join(f"{line}\r\n" for line in (*lines, "")).encode()
     where = (str(url.hostname), url.port or 80)
-    return netns.call_in(context.netns, _attempts, request, where, head)
+    ports = _ports.setdefault(context.netns, itertools.cycle(PORTS))
+    return netns.call_in(context.netns, _attempts, request, where, head, ports)
 
 
-def _attempts(request: CurlRequest, where: tuple[str, int], head: bytes) -> tuple[Attempt, ...]:
+def _attempts(
+    request: CurlRequest, where: tuple[str, int], head: bytes, ports: Iterator[int]
+) -> tuple[Attempt, ...]:
     found = []
     for _ in range(request.count):
-        found.append(_attempt(request, where, head))
+        found.append(_attempt(request, where, head, ports))
         if request.is_eager and found[-1].outcome is not Outcome.CONNECTED:
             break
     return tuple(found)
 
 
-def _attempt(request: CurlRequest, where: tuple[str, int], head: bytes) -> Attempt:
+def _attempt(
+    request: CurlRequest, where: tuple[str, int], head: bytes, ports: Iterator[int]
+) -> Attempt:
     started = time.monotonic()
     family = socket.AF_INET6 if ":" in where[0] else socket.AF_INET
     connected = False
     with socket.socket(family, socket.SOCK_STREAM) as sock:
         try:
+            _bind(sock, ports)
             sock.settimeout(request.connect_timeout)
             sock.connect(where)
             connected = True
@@ -91,6 +104,18 @@ def _attempt(request: CurlRequest, where: tuple[str, int], head: bytes) -> Attem
                 return Attempt(Outcome.OTHER if connected else outcome, detail=str(error))
             return Attempt(outcome, latency_ms=_since(started), detail=error.strerror or "")
     return _read(answer, ip_address(where[0]), _since(started))
+
+
+def _bind(sock: socket.socket, ports: Iterator[int]) -> None:
+    """Take the next port that nobody has."""
+    for port in ports:
+        try:
+            sock.bind(("", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
 
 
 def _since(started: float) -> float:

@@ -178,13 +178,19 @@ class Soak:
         still, since = None, time.monotonic()
         while True:
             client.settle()
-            found = {**client.pending(), **_ended()}
+            ended = _ended()
+            found = {**client.pending(), **ended}
             if not found:
                 self.waiting = {}
                 return
             if found != still:
                 still, since = dict(found), time.monotonic()
-            elif time.monotonic() - since > self._standstill(found) and self._is_hindered():
+            elif (
+                # no fault keeps a container from its next start
+                not ended
+                and time.monotonic() - since > self._standstill(found)
+                and self._is_hindered()
+            ):
                 self.waiting = found
                 return
             if time.monotonic() > deadline:

@@ -15,7 +15,7 @@ from kns.kernel import netns
 from kns.kernel.processes import Context
 from kns.probe.ask.curl import CurlRequest
 from kns.promise.flow import Outcome
-from tests.soak.direct import echo, get
+from tests.soak.direct import PORTS, echo, get
 
 ANSWER = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\nwho?"
 HERE = Context(netns="here")
@@ -38,10 +38,13 @@ def url(server: socket.socket) -> str:
 
 def test_each_request_is_a_connection_of_its_own(server: socket.socket) -> None:
     heard: list[bytes] = []
+    ports: list[int] = []
 
     def serve() -> None:
         for _ in range(3):
-            with server.accept()[0] as sock:
+            sock, peer = server.accept()
+            ports.append(peer[1])
+            with sock:
                 heard.append(sock.recv(1000))
                 sock.sendall(ANSWER[:20])
                 sock.sendall(ANSWER[20:])
@@ -51,6 +54,8 @@ def test_each_request_is_a_connection_of_its_own(server: socket.socket) -> None:
     found = get(CurlRequest(url(server), count=3, headers=("X-A: b",)), HERE)
     thread.join()
     assert [(a.outcome, a.status, a.body) for a in found] == [(Outcome.CONNECTED, 503, "who?")] * 3
+    assert ports == sorted(set(ports))
+    assert {*ports} <= {*PORTS}
     assert all(head.startswith(b"GET /whoami HTTP/1.1\r\nHost: 127.0.0.1:") for head in heard)
     assert all(b"\r\nX-A: b\r\n\r\n" in head for head in heard)
 
