@@ -52,9 +52,13 @@ def service_by_dns_name(cluster: Cluster, source: Location, name: str) -> Servic
 
 
 def refuse_missing_service(cluster: Cluster, name: str) -> None:
-    """UsageError if only a Service of a namespace of the cluster could be called so."""
+    """UsageError if only a Service of a namespace of the cluster could be called so.
+
+    A name with the cluster's domain is left to DNS, whose own answer is what such a probe is for.
+    """
     service, _, namespace = _stripped(cluster, name).partition(".")
-    if namespace not in {item.name for item in cluster.namespaces}:
+    in_full = name.rstrip(".").endswith(f".{cluster.network.dns.domain.rstrip('.')}")
+    if in_full or namespace not in {item.name for item in cluster.namespaces}:
         return
     known = [item.name for item in cluster.services if item.namespace == namespace]
     near = closest(service, known)

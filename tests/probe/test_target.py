@@ -81,7 +81,7 @@ def test_target(
         ("svc-emty.default", "no service 'svc-emty' in namespace default", "svc-empty.default?"),
         ("svc-emty.default.svc", "no service 'svc-emty' in namespace default", "svc-empty.default"),
         (
-            "qqq.default.svc.cluster.local:80",
+            "qqq.default:80",
             "no service 'qqq' in namespace default",
             "services there: ",
         ),
