@@ -14,7 +14,6 @@ be sent in one batch. A plan for two equal states is empty.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -224,6 +223,8 @@ def _as_created(link: Link) -> Link:
     return replace(link, master="", hairpin=False, alias="", up=False)
 
 
+#: destination, table and metric of a route
+_Place = tuple[IPNetwork, int, int]
 _CHANGEABLE = ("mac", "mtu", "master", "hairpin", "alias", "up")
 
 
@@ -269,14 +270,7 @@ def _set_routes(
 ) -> None:
     """As `_set_difference`; where both have one route at a place, one takes the other's."""
     wanted, found = set(want), set(have)
-    places, old = Counter(map(_place, wanted)), Counter(map(_place, found))
-    before = {_place(item): item for item in found}
-    replaced = {
-        _place(item)
-        for item in wanted
-        if places[_place(item)] == old[_place(item)] == 1
-        and not _leads_to_its_own_gateway(item, before[_place(item)])
-    }
+    replaced = _replaceable(wanted, found) if wanted - found and found - wanted else ()
     phases.remove.extend(
         Delete(name, item) for item in have if item not in wanted and _place(item) not in replaced
     )
@@ -285,6 +279,29 @@ def _set_routes(
         for item in want
         if item not in found
     )
+
+
+def _replaceable(wanted: Collection[Route], found: Collection[Route]) -> frozenset[_Place]:
+    """The places at which each of both has one route, and the kernel puts one for the other."""
+    new, old = _by_place(wanted), _by_place(found)
+    return frozenset(
+        place
+        for place in new.keys() & old.keys()
+        if len(new[place]) == len(old[place]) == 1
+        and not _leads_to_its_own_gateway(new[place][0], old[place][0])
+    )
+
+
+def _by_place(routes: Iterable[Route]) -> dict[_Place, list[Route]]:
+    """By what the kernel tells routes apart that it replaces (`ip route replace`)."""
+    found: dict[_Place, list[Route]] = {}
+    for route in routes:
+        found.setdefault(_place(route), []).append(route)
+    return found
+
+
+def _place(route: Route) -> _Place:
+    return route.destination, route.table, route.metric
 
 
 def _leads_to_its_own_gateway(want: Route, have: Route) -> bool:
@@ -303,11 +320,6 @@ def _leads_to_its_own_gateway(want: Route, have: Route) -> bool:
         and links != {hop.ifname}
         for hop in want.hops
     )
-
-
-def _place(route: Route) -> tuple[IPNetwork, int, int]:
-    """By what the kernel tells routes apart that it replaces (`ip route replace`)."""
-    return route.destination, route.table, route.metric
 
 
 def _set_difference(
