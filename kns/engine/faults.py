@@ -54,9 +54,9 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
     with locked(paths):
         spec = applied_spec(paths, found.cluster.network_policies)
         now = with_faults(spec, paths).faults
-        faults = edit(now, _loaded(paths, spec, now).cluster)
         before = reconcile.take_over(paths)
-        wanted = _loaded(paths, spec, faults)
+        faults = edit(now, before.cluster)
+        wanted = resolved_here(replace(spec, faults=faults), paths)
         platform.require_queues(recompile_host(wanted.cluster, before.compiled).host)
         kept = files.LabFiles.read(paths, objects=False)
         try:
@@ -70,11 +70,6 @@ def change(lab: str | None, edit: Edit) -> LabFaults:
                 _tell_agent(found.name)
             raise
     return LabFaults(found.name, faults, tuple(change_lines(found.name, ops)))
-
-
-def _loaded(paths: LabPaths, spec: Lab, faults: Faults) -> Loaded:
-    """The lab of its files, but with these faults."""
-    return resolved_here(replace(spec, faults=faults), paths)
 
 
 def _write(paths: LabPaths, spec: Lab, faults: Faults) -> None:
