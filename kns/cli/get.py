@@ -7,12 +7,11 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import click
 from click.shell_completion import CompletionItem
 
-from kns.agent.api.selectors import selector as selector_of
 from kns.cli.lab_options import lab_option, namespace_option, starting_with
 from kns.cli.output import output_option, print_json, print_text, terminal_width
 from kns.engine.labs import RunningLab, lab_documents, lab_objects, running
@@ -69,7 +68,7 @@ def _complete_kind(
     return starting_with(incomplete, plurals)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Asked:
     """What of each kind is to be shown, and how."""
 
@@ -79,6 +78,11 @@ class _Asked:
     namespace: str
     selector: str
     columns: Columns
+
+    @cached_property
+    def objects(self) -> tuple[Object, ...]:
+        """What the lab's agent holds, of all kinds."""
+        return lab_objects(self.lab.paths)
 
 
 @click.command()
@@ -158,9 +162,8 @@ def _found(asked: _Asked, wanted: ListedKind | Resource) -> tuple[Table, Callabl
         table = get_table(wanted, cluster, selection, presence, asked.columns)
         objects = partial(get_objects, wanted, cluster, selection, presence)
     else:
-        items = lab_objects(asked.lab.paths)
-        table = resource_table(wanted, items, selection, asked.columns, time.time())
-        objects = partial(resource_objects, wanted, items, selection)
+        table = resource_table(wanted, asked.objects, selection, asked.columns, time.time())
+        objects = partial(resource_objects, wanted, asked.objects, selection)
     if asked.names and len(table.rows) < len(set(asked.names)):
         found = {cell for row in table.rows for cell in row[:2]}
         missing = [name for name in asked.names if name not in found]
@@ -178,16 +181,19 @@ def _is_namespaced(wanted: ListedKind | Resource) -> bool:
 
 def _selected(asked: _Asked, wanted: ListedKind | Resource) -> frozenset[tuple[str, str]]:
     """Namespace and name of the objects with such labels."""
+    # only who selects by labels waits for the API's modules
+    from kns.agent.api.selectors import selector  # noqa: PLC0415
+
     # those of a Service are the labels of its endpoints, too
     word = "services" if wanted is ListedKind.ENDPOINTS else _plural(wanted)
     resource = by_word(word)
     assert resource is not None  # noqa: S101 - every kind that is listed is a resource
     try:
-        chosen = selector_of(resource, asked.selector, "")
+        chosen = selector(resource, asked.selector, "")
     except KnsError as error:
         hint = "app=web, app!=web, app, !app, 'app in (a,b)'"
         raise UsageError(error.message, hint=hint) from error
-    items = (item for item in lab_objects(asked.lab.paths) if resource_of(item) == resource)
+    items = (item for item in asked.objects if resource_of(item) == resource)
     return frozenset(
         (key.namespace, key.name) for item in items if chosen.admits(item) for key in [key_of(item)]
     )
