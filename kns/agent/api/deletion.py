@@ -6,7 +6,6 @@ pkg/endpoints/handlers/delete.go.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from kns.agent.api.decoding import wrong_type
@@ -18,6 +17,7 @@ from kns.kinds.common import Object
 from kns.kinds.objects import items, key_of, mapping, part, text, with_part
 from kns.kinds.resources import Resource, resource_of
 from kns.labfile.reader import JSON
+from kns.labfile.wording import RefusedError, unsupported
 
 _KIND = "DeleteOptions"
 _POLICIES = ("Foreground", "Background", "Orphan")
@@ -44,15 +44,12 @@ def _refused(options: Object) -> Iterator[tuple[str, str, str]]:
     policy, field = part(options, "propagationPolicy"), "propagationPolicy"
     if policy is not None and part(options, "orphanDependents") is not None:
         why = "orphanDependents and deletionPropagation cannot be both set"
-        yield field, f'Invalid value: "{policy}": {why}', "FieldValueInvalid"
+        yield field, RefusedError.invalid(policy, why).message, "FieldValueInvalid"
     if policy is not None and policy not in _POLICIES:
-        known = ", ".join(f'"{item}"' for item in (*_POLICIES, "nil"))
-        unsupported = f'Unsupported value: "{policy}": supported values: {known}'
-        yield field, unsupported, "FieldValueNotSupported"
-    if any(item != "All" for item in items(options, "dryRun")):
-        given = json.dumps(items(options, "dryRun"))
-        unsupported = f'Unsupported value: {given}: supported values: "All"'
-        yield "dryRun", unsupported, "FieldValueNotSupported"
+        yield field, unsupported(policy, (*_POLICIES, "nil")).message, "FieldValueNotSupported"
+    dry_run = items(options, "dryRun")
+    if any(item != "All" for item in dry_run):
+        yield "dryRun", unsupported(dry_run, ("All",)).message, "FieldValueNotSupported"
 
 
 def delete(store: Store, resource: Resource, obj: Object, options: Object) -> tuple[Object, bool]:
