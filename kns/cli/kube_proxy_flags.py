@@ -58,10 +58,8 @@ def _cidrs(
 def _cidr_pair(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[IPNetwork, ...] | None:
-    """Networks, separated by commas; None if the value is empty, () without the option."""
-    if value is None:
-        return ()
-    return _cidrs(ctx, param, (value,)) or None
+    """Networks, separated by commas; None without the option."""
+    return None if value is None else _cidrs(ctx, param, (value,))
 
 
 def _node_port_addresses(
@@ -221,7 +219,7 @@ def _cluster_cidrs(
     changed = has(release, ReleaseChange.NO_EMPTY_CLUSTER_CIDR)
     if changed and mode is not DetectLocalMode.CLUSTER_CIDR:
         return cidrs or ()
-    if cidrs is None and changed:
+    if cidrs == () and changed:
         message = f"--cluster-cidr: kube-proxy {release} refuses an empty value"
         raise UsageError(message, hint="leave the option out")
     if cidrs and len({cidr.version for cidr in cidrs}) < len(cidrs):
