@@ -91,8 +91,6 @@ def _load_in_any_order(
     context: Context | None, netns: str, texts: Sequence[str], stop: Event | None
 ) -> None:
     """Several at a time, in threads, which are in the netns of the one that starts them."""
-    if not texts:
-        return
     with ThreadPoolExecutor(AT_ONCE) as pool:
         try:
             for done in pool.map(lambda text: _load(context, text, stop=stop), texts):
