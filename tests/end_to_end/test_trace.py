@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
@@ -18,6 +17,7 @@ import pytest
 from kns.kernel import netns, nftrace, packets
 from kns.kernel.connections import list_connections
 from tests.cli.process import KNS, kns
+from tests.legacy_iptables import legacy_path
 
 pytestmark = pytest.mark.kernel
 
@@ -347,19 +347,11 @@ def test_small_packets_pass_and_big_ones_do_not(labs: dict[str, Path]) -> None:
 
 # -- where rules can't be traced -------------------------------------------------------------------
 
-LEGACY = Path("/usr/sbin/xtables-legacy-multi")
-FAMILIES = ("iptables", "ip6tables")
-
 
 @pytest.fixture
 def legacy(tmp_path: Path) -> Iterator[str]:
     """A lab whose rules are those of the legacy programs; yields the PATH that has them."""
-    for name in (f"{f}{end}" for f in FAMILIES for end in ("", "-save", "-restore")):
-        (tmp_path / name).symlink_to(LEGACY)
-    argv = ["unshare", "-n", str(tmp_path / "iptables"), "-t", "nat", "-L"]
-    if not LEGACY.exists() or subprocess.run(argv, capture_output=True, check=False).returncode:
-        pytest.skip("no legacy iptables on this machine, or not in its kernel")
-    path = f"{tmp_path}:{os.environ['PATH']}"
+    path = legacy_path(tmp_path)
     file = tmp_path / "lab.yaml"
     text = TEXT.format(name="trace-legacy", mode="iptables", network="host-gw")
     file.write_text(text, encoding="utf-8")

@@ -14,8 +14,8 @@ from kns.kernel import iptables, netns
 from kns.plan.ops import RestoreIptables
 from kns.state.iptables import table_changes
 from kns.state.model import Chain, IptablesTable
+from tests.legacy_iptables import legacy_path
 
-LEGACY = Path("/usr/sbin/xtables-legacy-multi")
 LOCK = Path("/run/xtables.lock")
 TABLE = IptablesTable(IPFamily.IPV4, "nat", (Chain("KUBE-SERVICES"),))
 
@@ -26,11 +26,7 @@ def test_a_lock_held_for_long_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One lock serves all netns, and many nodes' rules are loaded side by side."""
-    (tmp_path / "iptables-restore").symlink_to(LEGACY)
-    probe = ["unshare", "-n", str(LEGACY), "iptables", "-t", "nat", "-L"]
-    if not LEGACY.exists() or subprocess.run(probe, capture_output=True, check=False).returncode:
-        pytest.skip("no legacy iptables on this machine, or not in its kernel")
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("PATH", legacy_path(tmp_path))
     subprocess.run(["ip", "netns", "add", "locked"], check=True)
     op = RestoreIptables("locked", IPFamily.IPV4, table_changes((TABLE,), ()))
     with LOCK.open("w") as lock:

@@ -18,6 +18,12 @@ def cache_folder() -> Path:
     return Path(base) / "kns" / "vm"
 
 
+def cached(pattern: str) -> Path | None:
+    """The unpacked package of such a name, the newest one; None if there is none."""
+    ready = sorted(cache_folder().glob(f"{pattern}/ready"))
+    return ready[-1].parent if ready else None
+
+
 def unpacked(package: str, cache: Path, finish: Callable[[Path], None]) -> Path:
     """Download the package and unpack it into a folder of the cache; atomic."""
     cache.mkdir(parents=True, exist_ok=True)

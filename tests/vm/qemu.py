@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.vm.machine import PROJECT, RigError, boots, environment
-from tests.vm.packages import cache_folder, output, unpacked
+from tests.vm.packages import cache_folder, cached, output, unpacked
 
 GUEST_SCRIPT = Path(__file__).with_name("guest.sh")
 #: the guest has a /tmp and /run of its own, which would hide a checkout below this machine's
@@ -78,9 +78,7 @@ def kvm_works() -> bool:
 def ensure_kernel() -> Kernel:
     """Debian's kernel from the cache, fetched and unpacked the first time."""
     check_programs()
-    cache = cache_folder()
-    ready = sorted(cache.glob("linux-image-*/ready"))
-    folder = ready[-1].parent if ready else fetch_kernel(cache)
+    folder = cached("linux-image-*") or fetch_kernel(cache_folder())
     image = next((folder / "boot").glob("vmlinuz-*"))
     version = image.name.removeprefix("vmlinuz-")
     return Kernel(image, folder / "lib/modules" / version)

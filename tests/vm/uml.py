@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.vm.machine import PROJECT, RigError, boots
-from tests.vm.packages import cache_folder, unpacked
+from tests.vm.packages import cache_folder, cached, unpacked
 
 PACKAGE = "user-mode-linux"
 #: pytest's marker of what it can't run
@@ -41,8 +41,7 @@ def usable() -> Path | None:
 
 def package() -> Path:
     """User-mode Linux from the cache, fetched and unpacked the first time."""
-    ready = sorted(cache_folder().glob(f"{PACKAGE}_*/ready"))
-    return ready[-1].parent if ready else unpacked(PACKAGE, cache_folder(), lambda _: None)
+    return cached(f"{PACKAGE}_*") or unpacked(PACKAGE, cache_folder(), lambda _: None)
 
 
 def command(kernel: Path, results: Path) -> list[str]:
