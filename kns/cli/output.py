@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -31,9 +32,15 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=plain))
 
 
-def coloured() -> bool:
-    """True if somebody sees colours."""
+def on_terminal() -> bool:
+    """True if somebody reads along."""
     return sys.stdout.isatty()
+
+
+def coloured() -> bool:
+    """True if somebody sees colours, and wants them (https://no-color.org)."""
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return on_terminal() and not unwanted
 
 
 def width(without_terminal: int = 100, widest: int | None = _WIDEST) -> int:
@@ -44,4 +51,4 @@ def width(without_terminal: int = 100, widest: int | None = _WIDEST) -> int:
 
 def terminal_width() -> int | None:
     """Columns of the terminal; None if it is none: a program finds a line an object."""
-    return width(widest=None) if coloured() else None
+    return width(widest=None) if on_terminal() else None

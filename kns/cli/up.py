@@ -9,13 +9,16 @@ import click
 
 from kns.cli.lab_files import existing_files, lab_files_argument
 from kns.cli.options import proxy_mode_option, release_option
-from kns.cli.output import coloured, print_text, terminal_width
+from kns.cli.output import coloured, on_terminal, print_text, terminal_width
 from kns.cli.streams import say, say_problems
 from kns.engine import up
 from kns.kinds.networking import ProxyMode
 from kns.kinds.release import Release
-from kns.report.paint import BAD_MARK, GOOD_MARK
+from kns.report.paint import BAD_MARK, GOOD_MARK, Painter, Style
 from kns.report.up import changes_text, summary
+
+_GOOD = (GOOD_MARK, Style.GOOD)
+_BAD = (BAD_MARK, Style.BAD)
 
 
 @click.command()
@@ -62,16 +65,14 @@ class _Checklist:
     """
 
     def __init__(self) -> None:
-        self._terminal = coloured()
+        self._terminal = on_terminal()
         self._current = ""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._end(
-            click.style(GOOD_MARK, fg="green") if kind is None else click.style(BAD_MARK, fg="red")
-        )
+        self._end(_GOOD if kind is None else _BAD)
 
     def step(self, text: str) -> None:
         """A step begins; the one before it is done."""
@@ -79,12 +80,12 @@ class _Checklist:
             if not self._terminal:
                 click.echo(text)
                 return
-            self._end(click.style(GOOD_MARK, fg="green"))
+            self._end(_GOOD)
             self._current = text
             click.echo(f"… {text}", nl=False)
 
-    def _end(self, mark: str) -> None:
+    def _end(self, mark: tuple[str, Style]) -> None:
         if self._current:
             with contextlib.suppress(OSError):
-                click.echo(f"\r{mark} {self._current}")
+                click.echo(f"\r{Painter(coloured())(*mark)} {self._current}")
             self._current = ""

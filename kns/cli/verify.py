@@ -11,7 +11,7 @@ import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
-from kns.cli.output import coloured, output_option, print_json, width
+from kns.cli.output import on_terminal, output_option, print_json, width
 from kns.cli.streams import say
 from kns.engine.labs import NO_AGENT, RunningLab, load_applied, running
 from kns.errors import UsageError
@@ -81,7 +81,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     if output == "json":
         print_json(report.to_json())
     else:
-        console = verify_console(sys.stdout, terminal=coloured(), width=width(PLAIN_WIDTH, None))
+        console = verify_console(sys.stdout, terminal=on_terminal(), width=width(PLAIN_WIDTH, None))
         print_report(console, report, verbose=verbose, every=every)
     if os.environ.get("GITHUB_ACTIONS"):
         for line in workflow_annotations(report):
