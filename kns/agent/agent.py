@@ -19,6 +19,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -52,6 +53,8 @@ from kns.engine.orders import (
     Killed,
     Order,
     Refused,
+    Settle,
+    Settled,
     Shutdown,
     Stopped,
     decode_order,
@@ -61,6 +64,7 @@ from kns.engine.private import ensure_folder
 from kns.errors import KnsError, LockedError, PlatformError
 from kns.kernel import netns, processes, sockets
 from kns.kinds.pod import Pod
+from kns.kinds.resources import POD
 
 if TYPE_CHECKING:
     from kns.agent.api.exposure import Exposure
@@ -104,6 +108,7 @@ class Agent:
         self._live: Live | None = None
         self._exposure: Exposure | None = None
         self._expose: Callable[[Live], Awaitable[None]] | None = None
+        self._served: Cluster | None = None
         self._turn = asyncio.Lock()
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -163,6 +168,8 @@ class Agent:
                 return await self.status()
             case Kill():
                 return self.kill(order)
+            case Settle():
+                return await self.settle()
             case Shutdown():
                 return await self.stop()
             case _:
@@ -183,6 +190,7 @@ class Agent:
             return await self._serve_cluster(cluster)
 
     async def _serve_cluster(self, cluster: Cluster) -> Converged:
+        self._served = cluster
         self._name_servers.update(cluster)
         servers, containers = listeners(cluster), programs(cluster)
         self._draining.update(cluster)
@@ -323,6 +331,17 @@ class Agent:
             left_out=() if self._live is None else self._live.left_out,
         )
 
+    async def settle(self) -> Settled:
+        """Wait until what was written is so; of what is on its way even then the pods tell."""
+        if self._live is None and (self._served is None or not _changes_alone(self._served)):
+            return Settled()
+        # imported by whoever lives
+        from kns.engine.pending import coming
+
+        live = await self.live()
+        await live.settled()
+        return Settled(coming(live.store.list(POD), time.time()))
+
     def kill(self, order: Kill) -> Killed:
         """Send a container, or all of a pod, a signal. UsageError if there is none."""
         number = signal.Signals(order.signal)
@@ -396,6 +415,15 @@ def claimed(path: Path) -> Iterator[None]:
         os.ftruncate(fd, 0)
     finally:
         os.close(fd)
+
+
+def _changes_alone(cluster: Cluster) -> bool:
+    """Whether a pod may become ready, or not, without anybody's doing: by a probe or a program."""
+    return any(
+        container.readiness_probe or container.startup_probe or container.command
+        for pod in cluster.pods
+        for container in pod.containers
+    )
 
 
 def _log_report(report: PodReport) -> None:

@@ -7,7 +7,7 @@ import click
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_option, source_argument
 from kns.cli.output import output_option, print_json, print_text, width
-from kns.engine.labs import running
+from kns.engine.settling import running_settled
 from kns.probe.ask.dns import DNSSource, trace_name
 from kns.probe.ask.dns_model import question_of
 from kns.probe.ask.places import places_of
@@ -35,7 +35,7 @@ def command(source: str, name: str, rdtype: str, output: str | None, lab: str | 
       kns dns pod1 _http._tcp.web.default.svc.cluster.local SRV
       kns dns pod1 10.96.0.1
     """
-    running_lab = running(lab)
+    running_lab = running_settled(lab)
     places = places_of(running_lab.name, running_lab.paths)
     found = parse_source(running_lab.cluster, source, "dns")
     netns = places.netns_of(found)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import starting_with
+from kns.cli.options import waiting_option
 from kns.cli.output import print_json, print_text
 from kns.cli.streams import say
 from kns.engine.api_client import APIClient
@@ -22,21 +22,8 @@ from kns.kinds.objects import key_of
 from kns.kinds.resources import RESOURCES, by_word, resource_of
 from kns.report.cluster_changes import changes_text, outcome_json
 
-Function = TypeVar("Function", bound=Callable[..., object])
 #: the requests of a command, and what has become of each object
 Act = Callable[[APIClient], Results]
-
-
-def waiting_option(default: float, words: str) -> Callable[[Function], Function]:
-    """`--timeout SECONDS`: how long to wait."""
-    return click.option(
-        "--timeout",
-        default=default,
-        show_default=True,
-        type=click.FloatRange(min=0),
-        metavar="SECONDS",
-        help=words,
-    )
 
 
 #: of the verbs that change a lab

@@ -86,3 +86,15 @@ def duration(
     if not 0 < seconds <= _LONGEST:
         raise UsageError(f"{value!r} is no time from 1ms to 60m", hint="10s, 500ms, 2m")
     return seconds
+
+
+def waiting_option(default: float, words: str) -> Callable[[Function], Function]:
+    """`--timeout SECONDS`: how long to wait."""
+    return click.option(
+        "--timeout",
+        default=default,
+        show_default=True,
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help=words,
+    )

@@ -8,7 +8,7 @@ from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import destination_argument, lab_option, source_argument
 from kns.cli.options import duration
 from kns.cli.output import coloured, output_option, print_json, print_text, width
-from kns.engine.labs import running
+from kns.engine.settling import running_settled
 from kns.errors import UsageError
 from kns.probe.ask.places import places_of
 from kns.probe.probe import ProbeOptions, probe
@@ -81,7 +81,7 @@ def command(  # noqa: PLR0913 - one parameter an option
       kns probe pod1 http://www.example.com/
       kns probe internet svc-a --for 10s --rate 200
     """
-    running_lab = running(lab)
+    running_lab = running_settled(lab)
     if seconds is not None:
         if protocol != "tcp" or count != 1:
             raise UsageError("--for asks by TCP, as often as --rate and the time say")

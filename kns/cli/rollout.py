@@ -6,7 +6,8 @@ import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_option, namespace_option
-from kns.cli.live_change import change_lab, complete_workload, timeout_option, waiting_option
+from kns.cli.live_change import change_lab, complete_workload, timeout_option
+from kns.cli.options import waiting_option
 from kns.cli.output import output_option, print_json, print_text
 from kns.cli.streams import say
 from kns.engine import workload_verbs

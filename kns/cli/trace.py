@@ -7,7 +7,7 @@ import click
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import destination_argument, lab_option, source_argument
 from kns.cli.output import coloured, output_option, print_json, print_text, width
-from kns.engine.labs import running
+from kns.engine.settling import running_settled
 from kns.probe.ask.places import places_of
 from kns.probe.probe import ProbeOptions
 from kns.probe.trace.run import trace
@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913 - one parameter an option
       kns trace internet node1:30080
       kns trace pod1 pod3 --proto icmp
     """
-    found = running(lab)
+    found = running_settled(lab)
     places = places_of(found.name, found.paths)
     options = ProbeOptions(port=port, protocol=protocol, timeout=timeout)
     result = trace(found.cluster, places, source, target, options)

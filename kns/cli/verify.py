@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
+from kns.cli.options import waiting_option
 from kns.cli.output import on_terminal, output_option, print_json, width
 from kns.cli.streams import say
-from kns.engine.labs import NO_AGENT, RunningLab, load_applied, running
+from kns.engine.labs import NO_AGENT, load_applied
 from kns.errors import UsageError
-from kns.probe.ask.places import places_of
-from kns.probe.verify import Progress, VerifyReport, verify, with_warnings
+from kns.probe.verify import Progress, VerifyReport, with_warnings
+from kns.probe.verify_lab import Telling, verify_lab
 from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
 
@@ -55,6 +57,9 @@ def _junit_of(args: Sequence[str]) -> Path | None:
     help="Also write JUnit XML, on every way out.",
 )
 @click.option("--strict", is_flag=True, help="What the lab file is warned of fails, too.")
+@waiting_option(
+    60.0, "How long to wait for pods that are about to be ready or gone; 0: not at all."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the checks, with their evidence.")
 @click.option("--all", "every", is_flag=True, help="Show every check that passed.")
 @output_option("json")
@@ -65,6 +70,7 @@ def command(  # noqa: PLR0913 - one parameter an option
     only: str,
     junit: Path | None,
     strict: bool,
+    timeout: float,
     verbose: bool,
     every: bool,
     output: str | None,
@@ -72,12 +78,15 @@ def command(  # noqa: PLR0913 - one parameter an option
 ) -> int:
     """Carry out every check that the lab file implies, with real ping and curl, in parallel.
 
-    Exits with 1 if a check fails. The ids are those of -o json: --only pod-to-service/hairpin.
+    Pods that are about to be ready, or gone, are waited for; a lab that changes meanwhile is proved
+    as it is then. Exits with 1 if a check fails. The ids are those of -o json: --only
+    pod-to-service/hairpin.
     """
+    prove = partial(_verify, only=only, timeout=timeout, strict=strict)
     if junit is None:
-        report = _verify(one_lab(lab_name, lab), only, strict=strict)
+        report = prove(one_lab(lab_name, lab))
     else:
-        report = _verify_for_junit(lab_name, lab, only, junit, strict=strict)
+        report = _verify_for_junit(lab_name, lab, junit, prove)
     if output == "json":
         print_json(report.to_json())
     else:
@@ -95,35 +104,57 @@ def command(  # noqa: PLR0913 - one parameter an option
     return EXIT_FAILED if report.failed else 0
 
 
-def _verify(lab: str | None, only: str, *, strict: bool) -> VerifyReport:
-    found = running(lab)
-    report = _checked(found, only)
+def _verify(lab: str | None, only: str, timeout: float, *, strict: bool) -> VerifyReport:
+    seen = _Seen(sys.stderr.isatty())
+    try:
+        found, report = verify_lab(
+            lab, only, timeout, Telling(seen.waiting, partial(seen.left, timeout), seen.progress)
+        )
+    finally:
+        seen.end()
     return with_warnings(report, load_applied(found.paths).warnings) if strict else report
 
 
-def _checked(found: RunningLab, only: str) -> VerifyReport:
-    places = places_of(found.name, found.paths)
-    if not sys.stderr.isatty():
-        return verify(found.cluster, places, only=only)
-    try:
-        return verify(found.cluster, places, only=only, report=_show_progress)
-    finally:
-        click.echo("\r\x1b[K", nl=False, err=True)
+class _Seen:
+    """What is seen of a run meanwhile: on one line of a terminal, else what is waited for alone."""
 
+    def __init__(self, terminal: bool) -> None:  # noqa: FBT001
+        self._terminal = terminal
 
-def _show_progress(progress: Progress) -> None:
-    """The checks done so far, on one line of the terminal."""
-    failed = f", {progress.failed} failed" if progress.failed else ""
-    text = f"{progress.done} of {progress.total} checks{failed}"
-    click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+    def waiting(self, what: str) -> None:
+        """A pod that is on its way."""
+        self._line(f"waiting: {what}") if self._terminal else say(f"waiting: {what}")
+
+    def left(self, timeout: float, what: str) -> None:
+        """A pod that is not there yet."""
+        self.end()
+        say(f"not so after {timeout:g} s, checked as it is: {what}")
+
+    def progress(self, found: Progress) -> None:
+        """The checks done so far."""
+        failed = f", {found.failed} failed" if found.failed else ""
+        if self._terminal:
+            self._line(f"{found.done} of {found.total} checks{failed}")
+
+    def end(self) -> None:
+        """The line is gone."""
+        if self._terminal:
+            self._line("")
+
+    @staticmethod
+    def _line(text: str) -> None:
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
 
 
 def _verify_for_junit(
-    argument: str | None, option: str | None, only: str, file: Path, *, strict: bool
+    argument: str | None,
+    option: str | None,
+    file: Path,
+    prove: Callable[[str | None], VerifyReport],
 ) -> VerifyReport:
     """The file exists afterwards whatever happened, so that CI shows the reason."""
     try:
-        report = _verify(one_lab(argument, option), only, strict=strict)
+        report = prove(one_lab(argument, option))
     except BaseException as error:
         _write(file, junit_error(f"kns verify {argument or option or ''}".strip(), error))
         raise

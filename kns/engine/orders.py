@@ -51,7 +51,12 @@ class Kill:
     signal: int
 
 
-Order = Converge | GetStatus | Kill | Shutdown
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Wait until what was written is so in the kernel, and say what is on its way even then."""
+
+
+Order = Converge | GetStatus | Kill | Settle | Shutdown
 
 
 # -- answers ---------------------------------------------------------------------------------------
@@ -121,6 +126,13 @@ class Killed:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """What was written is so. `waits`: what time alone is about to change, a line each."""
+
+    waits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Stopped:
     """The containers have ended, and the agent is about to."""
 
@@ -133,7 +145,7 @@ class Refused:
     hint: str = ""
 
 
-AgentAnswer = Converged | AgentStatus | Killed | Stopped | Refused
+AgentAnswer = Converged | AgentStatus | Killed | Settled | Stopped | Refused
 
 
 # -- one line --------------------------------------------------------------------------------------

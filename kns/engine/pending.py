@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from kns.engine.object_verbs import named
 from kns.engine.workload_verbs import WORKLOADS, waits_for
 from kns.kinds.common import Object
-from kns.kinds.objects import Ref, controller_kind, mappings, name_of, ref_of, text
+from kns.kinds.objects import (
+    Ref,
+    controller_kind,
+    flag,
+    mapping,
+    mappings,
+    name_of,
+    number,
+    ref_of,
+    text,
+)
 from kns.kinds.resources import POD, Resource
+
+#: seconds for what a pod's fields say nothing of: a server that opens, an agent that is busy
+_MARGIN = 3.0
+_ENDING, _NOT_READY = "it has not ended yet", "it is not ready"
 
 
 def pending(listed: Callable[[Resource], Iterable[Object]]) -> Mapping[Ref, str]:
@@ -28,11 +43,70 @@ def pending(listed: Callable[[Resource], Iterable[Object]]) -> Mapping[Ref, str]
 def _pod_waits(item: Object) -> str:
     """What a pod is not yet; whether one of a workload's is ready, the workload tells."""
     if text(item, "metadata", "deletionTimestamp"):
-        return "it has not ended yet"
+        return _ENDING
     if controller_kind(item) or text(item, "status", "phase") in {"Succeeded", "Failed"}:
         return ""
     conditions = {text(c, "type"): c for c in mappings(item, "status", "conditions")}
     if text(conditions.get("Ready"), "status") == "True":
         return ""
     reason = text(conditions.get("PodScheduled"), "message")
-    return reason or "it is not ready"
+    return reason or _NOT_READY
+
+
+def coming(pods: Iterable[Object], now: float) -> tuple[str, ...]:
+    """What time alone is about to change, a line each: pods that end or become ready by themselves.
+
+    Not a pod that could be ready by now and is not: its readiness is what is to be seen.
+    """
+    return tuple(
+        f"{named(POD, name_of(item))}: {waits}"
+        for item in pods
+        for waits, until in _expected(item)
+        if now < until
+    )
+
+
+def _expected(pod: Object) -> tuple[tuple[str, float], ...]:
+    """What a pod waits for, and until when at most."""
+    if ends := text(pod, "metadata", "deletionTimestamp"):
+        return ((_ENDING, _seconds(ends) + _MARGIN),)
+    if text(pod, "status", "phase") in {"Succeeded", "Failed"} or not text(pod, "spec", "nodeName"):
+        return ()
+    states = {text(item, "name"): item for item in mappings(pod, "status", "containerStatuses")}
+    made = _seconds(text(pod, "metadata", "creationTimestamp"))
+    times = [
+        _ready_at(item, states.get(text(item, "name"), {}), made)
+        for item in mappings(pod, "spec", "containers")
+        if not flag(states.get(text(item, "name")), "ready")
+    ]
+    return ((_NOT_READY, max(times) + _MARGIN),) if times else ()
+
+
+def _ready_at(container: Object, state: Object, made: float) -> float:
+    """When a container should be ready that began with its pod, or when it began last.
+
+    What a startup probe waits for at most, then readiness' first result.
+    """
+    begun = text(state, "state", "running", "startedAt")
+    if not begun:
+        # one that has ended is started again after a back-off that grows: nobody waits for that
+        return 0.0 if number(state, "restartCount") else made
+    at = _seconds(begun)
+    startup, readiness = mapping(container, "startupProbe"), mapping(container, "readinessProbe")
+    if startup and not flag(state, "started"):
+        at += number(startup, "initialDelaySeconds")
+        at += number(startup, "failureThreshold", default=3) * _period(startup)
+    if readiness:
+        at += number(readiness, "initialDelaySeconds")
+        at += (number(readiness, "successThreshold", default=1) - 1) * _period(readiness)
+        at += number(readiness, "timeoutSeconds", default=1)
+    return at
+
+
+def _period(probe: Object) -> int:
+    return number(probe, "periodSeconds", default=10)
+
+
+def _seconds(stamp: str) -> float:
+    """Since the epoch; stamps have whole seconds."""
+    return datetime.fromisoformat(stamp).timestamp() + 1 if stamp else 0.0

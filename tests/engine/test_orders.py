@@ -17,6 +17,8 @@ from kns.engine.orders import (
     GetStatus,
     Order,
     Refused,
+    Settle,
+    Settled,
     Shutdown,
     Stopped,
     decode_answer,
@@ -39,13 +41,14 @@ STATUS = AgentStatus(
 )
 
 
-@pytest.mark.parametrize("order", [Converge(), GetStatus(), Shutdown()])
+@pytest.mark.parametrize("order", [Converge(), GetStatus(), Settle(), Shutdown()])
 def test_orders_are_read_as_they_were_written(order: Order) -> None:
     assert decode_order(encode(order)) == order
 
 
 @pytest.mark.parametrize(
-    "answer", [Converged(4, 1), Converged(4, 1, (FAILURE,)), STATUS, Stopped()]
+    "answer",
+    [Converged(4, 1), Converged(4, 1, (FAILURE,)), STATUS, Settled(("pod/a: b",)), Stopped()],
 )
 def test_answers_are_read_as_they_were_written(answer: AgentAnswer) -> None:
     line = encode(answer)
