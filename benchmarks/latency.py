@@ -51,6 +51,8 @@ QUIET, PATIENCE = 0.5, 60.0
 PAUSE, ASK_EVERY = 0.002, 0.01
 #: pods that a node's pod CIDR has room for, with those that come
 PODS_OF_NODE = 200
+#: one request to the API
+Act = Callable[[], object]
 #: the goals, seconds: up to so many pods
 GOALS = ((20, 0.3), (1000, 1.0))
 
@@ -132,22 +134,23 @@ def lab(file: Path) -> Iterator[APIClient]:
 # -- causes ----------------------------------------------------------------------------------------
 
 
-def scale(client: APIClient, turn: int) -> None:
+def scale(client: APIClient, turn: int) -> Act:
     """One pod more, then one less."""
     item = client.get(DEPLOYMENT, "default", "app0")
     replicas = number(item, "spec", "replicas") + (1 if turn % 2 == 0 else -1)
-    client.patch(DEPLOYMENT, "default", "app0", {"spec": {"replicas": replicas}}, part="scale")
+    change: Object = {"spec": {"replicas": replicas}}
+    return partial(client.patch, DEPLOYMENT, "default", "app0", change, part="scale")
 
 
-def delete_pod(client: APIClient, turn: int) -> None:
+def delete_pod(client: APIClient, turn: int) -> Act:
     """A pod is deleted, and another takes its place."""
-    client.delete(POD, "default", _pods(client)[turn % 2], 0)
+    return partial(client.delete, POD, "default", _pods(client)[turn % 2], 0)
 
 
-def write(client: APIClient, turn: int) -> None:
+def write(client: APIClient, turn: int) -> Act:
     """A Service has another port."""
     patch: JSON = [{"op": "replace", "path": "/spec/ports/0/port", "value": 81 - turn % 2}]
-    client.patch(SERVICE, "default", "svc0", patch, form=JSON_PATCH)
+    return partial(client.patch, SERVICE, "default", "svc0", patch, form=JSON_PATCH)
 
 
 def _pods(client: APIClient) -> list[str]:
@@ -155,8 +158,8 @@ def _pods(client: APIClient) -> list[str]:
     return [name_of(item) for item in found if text(item, "metadata", "labels", "app") == "app0"]
 
 
-#: each cause, and whether the names of the headless Service tell of it
-CAUSES: dict[str, tuple[Callable[[APIClient, int], None], bool]] = {
+#: each cause, found out before the clock runs, and whether the headless Service's names tell of it
+CAUSES: dict[str, tuple[Callable[[APIClient, int], Act], bool]] = {
     "scale": (scale, True),
     "pod deleted": (delete_pod, True),
     "service written": (write, False),
@@ -180,6 +183,9 @@ class Observer:
 
     def names(self) -> frozenset[str]:
         """The addresses that the headless Service's name has at the moment."""
+        # what is left are answers to questions of the last cause
+        while select.select([self._names], [], [], 0)[0]:
+            self._answer()
         self._names.send(self._question)
         if not select.select([self._names], [], [], PATIENCE)[0]:
             sys.exit("error: the cluster's DNS does not answer")
@@ -189,7 +195,7 @@ class Observer:
         answer = dns.message.from_wire(self._names.recv(1 << 16))
         return frozenset(str(item) for entry in answer.answer for item in entry)
 
-    def seen(self, act: Callable[[], None], *, named: bool) -> tuple[float, float]:
+    def seen(self, act: Act, *, named: bool) -> tuple[float, float]:
         """Seconds from the cause until the last commit, and until DNS had it."""
         for sock in self._commits:
             _drain(sock)
@@ -252,14 +258,14 @@ def measure(client: APIClient, pods: int, rounds: int) -> Iterator[Latency]:
     observer = Observer(running(LAB).cluster)
     pid = int(LabPaths(LAB).pid.read_text(encoding="ascii"))
     try:
-        for cause, (act, named) in CAUSES.items():
-            pairs = []
-            cpu = cpu_seconds(pid)
-            for number in range(rounds):
+        for cause, (prepare, named) in CAUSES.items():
+            pairs, spent = [], 0.0
+            for turn in range(rounds):
                 client.settle()
-                pairs.append(observer.seen(partial(act, client, number), named=named))
+                act, before = prepare(client, turn), cpu_seconds(pid)
+                pairs.append(observer.seen(act, named=named))
+                spent += (cpu_seconds(pid) - before) / rounds
             rules, names = zip(*pairs, strict=True)
-            spent = (cpu_seconds(pid) - cpu) / rounds
             yield Latency(cause, pods, rules, names if named else (), spent)
     finally:
         observer.close()
