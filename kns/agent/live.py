@@ -306,7 +306,7 @@ class Live:
         chosen = replaced(items, left_out, self._taken)
         # first the old pod of the name has to be gone, with its netns, address and containers
         reborn = reborn_pods(chosen, self._taken)
-        objects = tuple(item for ref, item in chosen.items() if ref not in reborn)
+        objects = {ref: item for ref, item in chosen.items() if ref not in reborn}
         # what did not go with the rest may do so by now
         suspects = changed | self._told.keys()
         loop = asyncio.get_running_loop()
@@ -345,7 +345,7 @@ class Live:
             raise
         self._followed = cluster
 
-    def _carry_out(self, objects: Sequence[Object], suspects: Collection[Ref]) -> _Round:
+    def _carry_out(self, objects: Mapping[Ref, Object], suspects: Collection[Ref]) -> _Round:
         """In the worker: from the objects to the kernel. Raises what resolving or applying does."""
         before = self._applied
         assert before is not None  # noqa: S101 - rounds follow a start
@@ -366,7 +366,7 @@ class Live:
             taken, refused = found.objects, found.refused
             return _Round(assembled, applied, loaded.leases, taken, refused, faults)
 
-    def _resolve(self, objects: Sequence[Object]) -> tuple[Assembled, labs.Loaded]:
+    def _resolve(self, objects: Mapping[Ref, Object]) -> tuple[Assembled, labs.Loaded]:
         assembled = self._assembler.assemble(objects)
         lab = labs.with_faults(assembled.lab, self._paths)
         return assembled, labs.in_modes(labs.resolved(lab, self._leases), self._options)

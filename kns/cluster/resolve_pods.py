@@ -44,7 +44,9 @@ def resolve_pods(lab: Lab, nodes: Sequence[Node], leases: Leases) -> ResolvedPod
 
 def _addressed(lab: str, pod: Pod, node: Node, own: tuple[IPAddress, ...]) -> Pod:
     """The pod with its addresses, and with what its containers are told of itself."""
-    pod = replace(pod, addresses=node.addresses if pod.host_network else own)
+    addresses = node.addresses if pod.host_network else own
+    if pod.addresses != addresses:
+        pod = replace(pod, addresses=addresses)
     return with_fields(lab, pod, node)
 
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from kns.errors import Problem, SpecError
 from kns.kinds.common import Object
-from kns.kinds.objects import Ref, ref_of, text
+from kns.kinds.objects import Ref, text
 
 Made = TypeVar("Made")
 
@@ -28,19 +28,18 @@ class Fitted(Generic[Made]):
 
 
 def fit(
-    objects: Sequence[Object],
+    items: Mapping[Ref, Object],
     suspects: Collection[Ref],
     before: Mapping[Ref, Object],
-    make: Callable[[Sequence[Object]], Made],
+    make: Callable[[Mapping[Ref, Object]], Made],
 ) -> Fitted[Made]:
     """Make as much of the objects as can be had together, the earlier first.
 
     What can't be had is among the `suspects`, or else anywhere. It stays as it was `before`, if
     it was there, or is left out. Raises what `make` does where nothing can be had.
     """
-    items = {ref_of(item): item for item in objects}
     try:
-        return Fitted(make(objects), items, {})
+        return Fitted(make(items), items, {})
     except REFUSALS:
         pass
     doubted = [ref for ref in items if ref in suspects]
@@ -55,7 +54,7 @@ def fit(
 class _Search(Generic[Made]):
     items: Mapping[Ref, Object]
     before: Mapping[Ref, Object]
-    make: Callable[[Sequence[Object]], Made]
+    make: Callable[[Mapping[Ref, Object]], Made]
     refused: dict[Ref, Exception] = field(default_factory=dict)
 
     def admit(self, doubted: Sequence[Ref]) -> Fitted[Made]:
@@ -79,7 +78,7 @@ class _Search(Generic[Made]):
 
     def _attempt(self, out: frozenset[Ref]) -> Fitted[Made]:
         chosen = replaced(self.items, out, self.before)
-        return Fitted(self.make(tuple(chosen.values())), chosen, self.refused)
+        return Fitted(self.make(chosen), chosen, self.refused)
 
 
 def replaced(

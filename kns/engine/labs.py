@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kns.kinds.lab import Lab
     from kns.kinds.load import LoadedLab
     from kns.kinds.networkpolicy import NetworkPolicy
+    from kns.kinds.objects import Ref
 
 #: drift that the kernel doesn't show
 NO_AGENT = "agent: not running, so no built-in server answers"
@@ -192,14 +193,17 @@ def _of_objects(
     """
     from kns.engine.fitting import fit
     from kns.engine.objects import read_objects
-    from kns.kinds.assemble import lab_of
+    from kns.kinds.assemble import Assembler
+    from kns.kinds.objects import ref_of
 
-    def made(objects: Sequence[Object]) -> tuple[Lab, Loaded]:
-        lab = lab_of(objects, policies=policies).lab
+    def made(items: Mapping[Ref, Object]) -> tuple[Lab, Loaded]:
+        lab = Assembler(policies).assemble(items).lab
         return lab, resolved_here(changed(lab), paths)
 
     kept = read_objects(paths)
-    return None if kept is None else fit(kept.objects, (), {}, made).made
+    if kept is None:
+        return None
+    return fit({ref_of(item): item for item in kept.objects}, (), {}, made).made
 
 
 def resolved_here(lab: Lab, paths: LabPaths) -> Loaded:

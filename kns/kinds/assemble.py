@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from kns.errors import Problem
 from kns.kinds import node
 from kns.kinds.asked import MADE_SERVICES
-from kns.kinds.checks.lab import validate
+from kns.kinds.checks.lab import check_each, check_together
 from kns.kinds.common import Object
 from kns.kinds.lab import Lab, WrittenLab, read_lab_document
 from kns.kinds.load import sources_of
@@ -33,6 +33,7 @@ from kns.labfile.place import Located, Place
 from kns.labfile.reader import DocumentKind, Reading
 from kns.labfile.wording import RefusedError
 
+_PARTS = tuple(part.name for part in fields(Manifests))
 #: what pods are made from; the pods themselves are what counts
 _CONTROLLERS = frozenset(str(kind) for kind in WorkloadKind if kind is not WorkloadKind.POD)
 
@@ -64,12 +65,11 @@ class Assembler:
         self._read: dict[Ref, _Read] = {}
         self._written = tuple(policies)
 
-    def assemble(self, objects: Iterable[Object], *, check: bool = True) -> Assembled:
+    def assemble(self, items: Mapping[Ref, Object]) -> Assembled:
         """The lab of the objects, among which is one Lab; their order is that of its pods.
 
-        With `check` all objects are compared with one another, too. ValueError without a Lab.
+        ValueError without a Lab.
         """
-        items = {ref_of(item): item for item in objects}
         self._read = {ref: self._once(ref, item) for ref, item in items.items()}
         problems: dict[Ref, tuple[Problem, ...]] = {}
         for ref, read in self._read.items():
@@ -77,7 +77,7 @@ class Assembler:
                 problems[ref] = tuple(read.manifests.problems)
         while True:
             sources = self._sources(items, problems)
-            found = _by_object(validate(sources)) if check else {}
+            found = _by_object(check_together(sources))
             if not found.keys() - problems.keys():
                 return Assembled(self._placed(sources.lab), problems)
             problems = {**found, **problems}
@@ -108,11 +108,9 @@ class Assembler:
         return replace(lab, placed=True, network_policies=policies)
 
 
-def lab_of(
-    objects: Iterable[Object], *, check: bool = True, policies: Iterable[NetworkPolicy] = ()
-) -> Assembled:
+def lab_of(objects: Iterable[Object], policies: Iterable[NetworkPolicy] = ()) -> Assembled:
     """The lab of the objects, among which is one Lab. ValueError without one."""
-    return Assembler(policies).assemble(objects, check=check)
+    return Assembler(policies).assemble({ref_of(item): item for item in objects})
 
 
 def _options(lab: Object) -> WrittenLab:
@@ -126,9 +124,9 @@ def _options(lab: Object) -> WrittenLab:
 
 
 def _add(every: Manifests, more: Manifests) -> None:
-    for own in fields(Manifests):
-        if found := getattr(more, own.name):
-            getattr(every, own.name).extend(found)
+    for name in _PARTS:
+        if found := getattr(more, name):
+            getattr(every, name).extend(found)
 
 
 def _by_object(problems: Iterable[Problem]) -> dict[Ref, tuple[Problem, ...]]:
@@ -157,6 +155,7 @@ def _read(ref: Ref, item: Object) -> _Read:
     else:
         read_manifest(ObjectPlace(document, (), version, ref[0], data), found.manifests)
     found.manifests.services = [_without_mark(part) for part in found.manifests.services]
+    found.manifests.problems += check_each(found.manifests.workloads)
     return found
 
 

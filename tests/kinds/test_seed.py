@@ -208,9 +208,9 @@ def test_a_bridge_has_ports_for_1024_pods() -> None:
 
 
 def test_what_is_the_same_is_not_read_again() -> None:
-    objects = objects_of(load_lab_text(STATES))
+    items = {ref_of(item): item for item in objects_of(load_lab_text(STATES))}
     assembler = Assembler()
-    before, after = (assembler.assemble(objects).lab.workloads for _ in range(2))
+    before, after = (assembler.assemble(items).lab.workloads for _ in range(2))
     assert all(one is two for one, two in zip(before, after, strict=True))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kns.errors import Problem
 from kns.kinds.checks.balancer import check_balancer, warn_balancer
 from kns.kinds.checks.egress import check_egress, warn_egress
@@ -13,16 +15,28 @@ from kns.kinds.checks.mirrored import check_endpoints, warn_endpoints
 from kns.kinds.checks.network import check_network
 from kns.kinds.checks.networkpolicies import check_policies, warn_policies
 from kns.kinds.checks.pod_warnings import warn_pods
-from kns.kinds.checks.pods import check_pods
+from kns.kinds.checks.pods import check_pod, check_pods
 from kns.kinds.checks.service_warnings import warn_service_fields
 from kns.kinds.checks.services import check_services
 from kns.kinds.checks.workloads import check_workloads
 from kns.kinds.sources import Sources
+from kns.kinds.workload import Workload
+from kns.labfile.place import Located
 from kns.labfile.wording import shown
 
 
 def validate(sources: Sources) -> tuple[Problem, ...]:
     """Every error of the lab, unsorted."""
+    return (*check_each(sources.workloads), *check_together(sources))
+
+
+def check_each(workloads: Iterable[Located[Workload]]) -> tuple[Problem, ...]:
+    """The errors of workloads for which no other object needs to be known."""
+    return tuple(problem for part in workloads for problem in check_pod(part))
+
+
+def check_together(sources: Sources) -> tuple[Problem, ...]:
+    """The errors for which other objects of the lab have to be looked at."""
     return (
         *(check_network(sources) if sources.networks_known else ()),
         *(check_balancer(sources) if sources.networks_known else ()),

@@ -31,13 +31,18 @@ BRIDGE_PORTS = 1024
 MAX_NAMESERVERS, MAX_SEARCHES, MAX_SEARCH_CHARS = 3, 32, 2048
 
 
+def check_pod(part: Located[Workload]) -> Iterator[Problem]:
+    """What is wrong with the pods of a workload, whatever else there is."""
+    yield from _containers(part)
+    yield from _dns(part.value.template, part.place)
+
+
 def check_pods(sources: Sources) -> Iterator[Problem]:
-    """Everything about pods."""
+    """What is wrong with pods in their lab: with their nodes, and with each other."""
+    nodes = tuple(node.name for node in sources.lab.nodes)
     for part in sources.workloads:
         yield from _node(part, sources)
-        yield from _containers(part)
-        yield from _dns(part.value.template, part.place)
-        yield from _names(part, sources)
+        yield from _names(part, sources.lab.name, nodes)
     pods = expand_pods(sources.lab) if sources.nodes else ()
     yield from _duplicates(sources, pods)
     yield from _capacity(sources, pods)
@@ -52,15 +57,14 @@ def _node(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
         yield part.place.problem(("node",), f"Not found: {shown(node)}: no such node", hint)
 
 
-def _names(part: Located[Workload], sources: Sources) -> Iterator[Problem]:
+def _names(part: Located[Workload], lab: str, nodes: tuple[str, ...]) -> Iterator[Problem]:
     template = part.value.template
-    nodes = tuple(node.name for node in sources.lab.nodes)
     longest = max((pod.name for pod in part.value.pods(nodes)), key=len, default=template.name)
     if names.subdomain_objection(longest):
         message = f"Invalid value: {shown(longest)}: must be no more than 253 characters"
         yield part.place.problem(("name",), message)
     namespace = "" if template.namespace == "default" else f"{template.namespace}."
-    netns = f"kns.{sources.lab.name}.{namespace}{longest}"
+    netns = f"kns.{lab}.{namespace}{longest}"
     if len(netns) > NAME_MAX:
         message = f"Invalid value: {shown(template.name)}: the name of its netns is too long"
         yield part.place.problem(("name",), message, f"at most {NAME_MAX} characters: {netns}")

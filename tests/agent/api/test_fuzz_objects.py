@@ -23,7 +23,7 @@ from kns.compile.lab import compile_lab
 from kns.errors import KnsError
 from kns.kinds.assemble import Assembler
 from kns.kinds.load import load_lab_text
-from kns.kinds.objects import key_of
+from kns.kinds.objects import key_of, ref_of
 from kns.kinds.resources import resource_of
 from kns.kinds.seed import objects_of
 from tests import fuzz
@@ -73,8 +73,8 @@ class FuzzedLab:
     def live(self) -> None:
         """A round: controllers, then the network of what can be had."""
         self._controllers.run(NOW, {})
-        objects = self.store.all()
-        assembled = self._assembler.assemble(objects)
+        items = {ref_of(item): item for item in self.store.all()}
+        assembled = self._assembler.assemble(items)
         compile_lab(resolve(assembled.lab).cluster)
 
 
