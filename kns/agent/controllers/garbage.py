@@ -10,8 +10,7 @@ pkg/controller/garbagecollector/garbagecollector.go.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from kns.agent.controllers import meta
 from kns.agent.controllers.view import View
@@ -25,18 +24,13 @@ FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 
 def reconcile(view: View, now: float) -> tuple[Write, ...]:  # noqa: ARG001 - a controller's form
     """What owners that are gone, or going, leave to do."""
-    dependents: dict[str, list[Object]] = defaultdict(list)
-    for each in view.indexed:
-        for uid in each.owners:
-            dependents[uid].append(each.object)
     writes: dict[str, Write] = {}
-    for each in view.indexed:
-        if each.is_deleted:
-            for write in _ending(each.object, dependents):
-                writes.setdefault(_key(write), write)
-    for uid, items in dependents.items():
+    for each in view.deleted():
+        for write in _ending(each, view):
+            writes.setdefault(_key(write), write)
+    for uid in view.owners():
         if view.by_uid(uid) is None:
-            for item in items:
+            for item in view.dependents(uid):
                 for write in _abandoned(item, view):
                     writes.setdefault(_key(write), write)
     return tuple(writes.values())
@@ -47,9 +41,9 @@ def _key(write: Write) -> str:
     return meta.uid(write.object) if isinstance(write, UpdateObject | DeleteObject) else ""
 
 
-def _ending(owner: Object, dependents: Mapping[str, list[Object]]) -> Iterator[Write]:
+def _ending(owner: Object, view: View) -> Iterator[Write]:
     """What an owner with one of the two finalizers waits for, or that it waits no more."""
-    own = dependents.get(meta.uid(owner), [])
+    own = view.dependents(meta.uid(owner))
     waits = meta.finalizers(owner)
     if ORPHAN in waits:
         yield from (UpdateObject(_without_owner(item, {meta.uid(owner)})) for item in own)
@@ -59,7 +53,7 @@ def _ending(owner: Object, dependents: Mapping[str, list[Object]]) -> Iterator[W
         blocking = [item for item in own if _blocks(item, meta.uid(owner))]
         for item in own:
             if not meta.is_deleted(item):
-                yield _in_foreground(item, has_dependents=meta.uid(item) in dependents)
+                yield _in_foreground(item, has_dependents=bool(view.dependents(meta.uid(item))))
         if not blocking:
             yield UpdateObject(_without_finalizer(owner, FOREGROUND))
 

@@ -13,11 +13,10 @@ from kns.kinds import objects
 
 def reconcile(view: View, now: float) -> tuple[Write, ...]:  # noqa: ARG001 - a controller's form
     """The deletion of everything in each of them that is not on its way out already."""
-    going = {objects.name_of(item) for item in view.of_kind("Namespace") if meta.is_deleted(item)}
-    if not going:
-        return ()
     return tuple(
-        DeleteObject(item.object)
-        for item in view.indexed
-        if item.namespace in going and not item.is_deleted
+        DeleteObject(item)
+        for space in view.of_kind("Namespace")
+        if meta.is_deleted(space)
+        for item in view.inside(objects.name_of(space))
+        if not meta.is_deleted(item)
     )

@@ -88,11 +88,6 @@ def pods_held(node: Object) -> float:
     return int(written) if written.isdecimal() else math.inf
 
 
-def is_bound(pod: Object) -> bool:
-    """Whether it has a node."""
-    return bool(objects.text(pod, "spec", "nodeName"))
-
-
 def is_going(node: Object) -> bool:
     """Whether the node is being deleted."""
     return meta.is_deleted(node)

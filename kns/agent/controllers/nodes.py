@@ -179,8 +179,6 @@ def _tolerated(pod: Object, taint: Taint, default: int) -> float:
 
 def _without_node(view: View) -> Iterator[Write]:
     """Removes the pods that are bound to nodes that are no more: no kubelet ends them (podgc)."""
-    nodes = {objects.name_of(node) for node in view.of_kind("Node")}
-    for pod in view.of_kind("Pod"):
-        node = objects.text(pod, "spec", "nodeName")
-        if node and node not in nodes:
-            yield DeleteObject(pod, now=True)
+    for name in view.nodes_of_pods():
+        if view.get("Node", "", name) is None:
+            yield from (DeleteObject(pod, now=True) for pod in view.pods_on(name))

@@ -1,6 +1,6 @@
 """Runs the controllers until none wants anything more.
 
-    change ─▶ View ─▶ each controller ─▶ writes ─▶ store ─▶ View …    until all of them rest
+    change ─▶ Index ─▶ each controller ─▶ writes ─▶ store ─▶ Index …    until all of them rest
 
 They look at the whole each time and remember nothing but that there was nothing to do, so that it
 does not matter which change called them, or whether one was missed. A lab needs no seed but its
@@ -27,7 +27,8 @@ from kns.agent.controllers import (
     statefulset,
 )
 from kns.agent.controllers.events import Recorder
-from kns.agent.controllers.view import ControllerOptions, Index, Rests, View
+from kns.agent.controllers.index import Index
+from kns.agent.controllers.view import ControllerOptions, Rests, View
 from kns.agent.controllers.writes import (
     CreateObject,
     DeleteObject,
@@ -38,7 +39,7 @@ from kns.agent.controllers.writes import (
 )
 from kns.agent.store import Store, StoreError
 from kns.kinds import objects
-from kns.kinds.resources import EVENT, NAMESPACE, RESOURCES, Resource, resource_of
+from kns.kinds.resources import Resource, resource_of
 
 Controller = Callable[[View, float], tuple[Write, ...]]
 #: in an order in which a change goes through to the end in few rounds
@@ -87,7 +88,8 @@ class Controllers:
         """
         store, silent = self._store, silent or {}
         self.recorder.expire(now)
-        view = self._view(silent)
+        view = View(self._index, silent, self.options, self._rests)
+        self._index.follow(store)
         for _ in range(MAX_ROUNDS):
             before, again = store.version, math.inf
             for reconcile in CONTROLLERS:
@@ -98,7 +100,7 @@ class Controllers:
                     else:
                         self._carry_out(write, now)
                 if store.version != version:
-                    view = self._view(silent)
+                    self._index.follow(store)
             if store.version == before:
                 self._forget_gone(view)
                 return again
@@ -109,23 +111,6 @@ class Controllers:
         """Remember no owner that is no more."""
         for key in [key for key in self._rests if view.by_uid(key.partition("/")[2]) is None]:
             del self._rests[key]
-
-    def _view(self, silent: Mapping[str, float]) -> View:
-        """All but the events, which no controller acts on, but that end with their namespace."""
-        going = {
-            objects.name_of(item)
-            for item in self._store.list(NAMESPACE)
-            if objects.part(item, "metadata", "deletionTimestamp")
-        }
-        found = [
-            item
-            for resource in RESOURCES
-            if resource is not EVENT
-            for item in self._store.list(resource)
-        ]
-        for namespace in going:
-            found += self._store.list(EVENT, namespace)
-        return View(self._index.of(found), silent, self.options, self._rests)
 
     def _carry_out(
         self, write: CreateObject | UpdateObject | DeleteObject | RecordEvent, now: float

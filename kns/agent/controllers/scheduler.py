@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from kns.agent.controllers import meta, pods
 from kns.agent.controllers.node_fit import (
     host_ports,
-    is_bound,
     is_going,
     node_objection,
     pods_held,
@@ -30,11 +29,12 @@ COMPONENT = "default-scheduler"
 
 def reconcile(view: View, now: float) -> tuple[Write, ...]:
     """A node for each pod that waits for one, in the order in which they were made."""
-    waiting = [pod for pod in view.of_kind("Pod") if not is_bound(pod) and pods.is_active(pod)]
+    waiting = [pod for pod in view.pods_on("") if pods.is_active(pod)]
     if not waiting:
         return ()
     nodes = [node for node in view.of_kind("Node") if not is_going(node)]
-    return tuple(_Placing(view, nodes, now).place(sorted(waiting, key=_turn)))
+    placing = _Placing(view, nodes, now, with_ports=any(any(host_ports(pod)) for pod in waiting))
+    return tuple(placing.place(sorted(waiting, key=_turn)))
 
 
 def _turn(pod: Object) -> tuple[float, str, list[tuple[int, str]]]:
@@ -45,9 +45,14 @@ def _turn(pod: Object) -> tuple[float, str, list[tuple[int, str]]]:
 
 
 class _Placing:
-    """Keeps account of what each node has while it places one pod after the other."""
+    """Keeps account of what each node has while it places one pod after the other.
 
-    def __init__(self, view: View, nodes: Sequence[Object], now: float) -> None:
+    The ports of the pods that are there matter only to pods that want some, too (`with_ports`).
+    """
+
+    def __init__(
+        self, view: View, nodes: Sequence[Object], now: float, *, with_ports: bool
+    ) -> None:
         self._nodes, self._now = nodes, now
         self._counts: Counter[str] = Counter()
         self._own: Counter[tuple[str, str]] = Counter()
@@ -56,17 +61,19 @@ class _Placing:
         self._room = {objects.name_of(node): pods_held(node) for node in nodes}
         for node in map(objects.name_of, nodes):
             self._ports[node] = []
-            for pod in view.pods_on(node):
+            for item in view.index.of("node", node):
+                pod = item.object
                 if pods.has_ended(pod):
                     continue
-                self._ports[node] += host_ports(pod)
                 self._room[node] -= 1
-                if not meta.is_deleted(pod):
-                    self._count(pod, node)
+                if with_ports:
+                    self._ports[node] += host_ports(pod)
+                if not item.is_deleted:
+                    self._count(item.controller, node)
 
-    def _count(self, pod: Object, node: str) -> None:
+    def _count(self, controller: str, node: str) -> None:
         self._counts[node] += 1
-        self._own[meta.controller_uid(pod), node] += 1
+        self._own[controller, node] += 1
 
     def place(self, waiting: Sequence[Object]) -> Iterator[Write]:
         """The pods with their nodes, or with the reason why none will do."""
@@ -99,7 +106,7 @@ class _Placing:
         )
 
     def _bound(self, pod: Object, node: str, ports: Sequence[HostPort]) -> Iterator[Write]:
-        self._count(pod, node)
+        self._count(meta.controller_uid(pod), node)
         self._room[node] -= 1
         self._ports[node] += ports
         bound = objects.with_part(pod, node, "spec", "nodeName")
