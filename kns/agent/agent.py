@@ -35,7 +35,7 @@ from kns.agent.serve.name_servers import NameServers
 from kns.cluster.api_server import server_names
 from kns.cluster.model import Cluster
 from kns.compile import names
-from kns.compile.listeners import listeners
+from kns.compile.listeners import ListenerCompiler
 from kns.compile.paths import LabPaths
 from kns.compile.programs.programs import programs
 from kns.engine import api_access, etc
@@ -100,6 +100,7 @@ class Agent:
         self._listeners = Listeners(
             self._worker, partial(etc.folder, paths), self._name_servers, self._api
         )
+        self._listener_compiler = ListenerCompiler()
         self._containers = Containers(self._worker, paths)
         self._draining = Draining(self._worker)
         self._balancers = Balancers(self._worker)
@@ -192,7 +193,7 @@ class Agent:
     async def _serve_cluster(self, cluster: Cluster) -> Converged:
         self._served = cluster
         self._name_servers.update(cluster)
-        servers, containers = listeners(cluster), programs(cluster)
+        servers, containers = self._listener_compiler.of(cluster), programs(cluster)
         self._draining.update(cluster)
         # what goes makes room for what comes: a port may pass from one container to another
         await self._containers.stop_others(containers)

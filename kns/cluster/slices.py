@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 from kns.addresses import IPFamily
 from kns.cluster.hints import with_hints
@@ -127,6 +128,7 @@ def _slice(
     )
 
 
+@lru_cache(1 << 13)
 def slice_name(namespace: str, service: str, family: IPFamily, ports: Ports, number: int) -> str:
     """The Service's name and five letters as generateName appends them, but always the same."""
     key = f"{namespace}/{service}|{family}|{_ports_key(ports)}|{number}"

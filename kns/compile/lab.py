@@ -75,8 +75,9 @@ def recompile_host(cluster: Cluster, before: CompiledHost | None) -> CompiledHos
     nodes = {node.name: node for node in cluster.nodes}
     same = _same_pods(cluster, before)
     old = {} if before is None else before.rules
+    rules = {**old} if before is not None and _has_same_rules(cluster, before.cluster) else {}
     made = {
-        name: _compile_node(cluster, node, cluster.pods_on(name), old.get(name))
+        name: _compile_node(cluster, node, cluster.pods_on(name), old.get(name), rules.get(name))
         for name, node in nodes.items()
     }
     state = HostState(
@@ -94,6 +95,17 @@ def recompile_host(cluster: Cluster, before: CompiledHost | None) -> CompiledHos
     )
     rules = {name: rules for name, (_space, rules) in made.items()}
     return CompiledHost(cluster, with_faults(cluster, state), rules)
+
+
+def _has_same_rules(cluster: Cluster, before: Cluster) -> bool:
+    """Whether nothing has changed of what kube-proxy looks at."""
+    return (
+        before.nodes == cluster.nodes
+        and before.network == cluster.network
+        and before.services == cluster.services
+        and before.endpoint_slices == cluster.endpoint_slices
+        and before.faults.written == cluster.faults.written
+    )
 
 
 def _same_pods(cluster: Cluster, before: CompiledHost | None) -> dict[str, Netns]:
@@ -118,19 +130,26 @@ def _same_pods(cluster: Cluster, before: CompiledHost | None) -> dict[str, Netns
 
 def compile_node(cluster: Cluster, node: Node, pods: tuple[Pod, ...]) -> Netns:
     """Everything in a node's netns; `pods` are those on this node."""
-    return _compile_node(cluster, node, pods, None)[0]
+    return _compile_node(cluster, node, pods)[0]
 
 
 def _compile_node(
-    cluster: Cluster, node: Node, pods: tuple[Pod, ...], before: ProxyRules | None
+    cluster: Cluster,
+    node: Node,
+    pods: tuple[Pod, ...],
+    before: ProxyRules | None = None,
+    rules: ProxyRules | None = None,
 ) -> tuple[Netns, ProxyRules]:
-    """What each concern adds to a node, in the order in which it is built; of it kube-proxy's."""
+    """What each concern adds to a node, in the order in which it is built; of it kube-proxy's.
+
+    `rules`: these, if they are known; else they are made from those of `before`.
+    """
     network = (
         bare_node(cluster, node),
         bridge_on_node(cluster, node, pods),
         pod_network(cluster.network.pod_network).on_node(cluster, node),
     )
-    rules = _kube_proxy(cluster, _with_addresses(node, network), before)
+    rules = rules or _kube_proxy(cluster, _with_addresses(node, network), before)
     fragments = (
         *network,
         portmap.masquerade(cluster, node, pods),

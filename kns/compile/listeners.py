@@ -18,6 +18,7 @@ from kns.compile.name_servers import (
     NameServerKind,
     internet_name_servers,
     is_name_server,
+    runs_coredns,
 )
 from kns.compile.programs.program import is_program, own_variables
 from kns.compile.proxy.by_mode import proxy
@@ -132,16 +133,34 @@ class Listener:
 
 def listeners(cluster: Cluster) -> tuple[Listener, ...]:
     """The built-in servers of a lab, in the cluster's own order."""
-    return tuple(_listeners(cluster))
+    return ListenerCompiler().of(cluster)
 
 
-def _listeners(cluster: Cluster) -> Iterator[Listener]:
-    for pod in cluster.pods:
-        for container in pod.containers:
-            if not is_program(cluster, pod, container):
-                # two names for one port are one socket; of two containers the second can't bind it
-                own = _container_servers(cluster.name, pod, container)
-                yield from {listener.socket: listener for listener in own}.values()
+class ListenerCompiler:
+    """The built-in servers of a lab as it changes: those of a pod that is the same are the same."""
+
+    def __init__(self) -> None:
+        self._lab = ("", False)
+        #: by id, which is a pod's own as long as it is held here
+        self._pods: dict[int, tuple[Pod, tuple[Listener, ...]]] = {}
+
+    def of(self, cluster: Cluster) -> tuple[Listener, ...]:
+        """The built-in servers, in the cluster's own order."""
+        lab = (cluster.name, runs_coredns(cluster))
+        known = self._pods if lab == self._lab else {}
+        self._pods = {
+            id(pod): known.get(id(pod)) or (pod, tuple(_pod_servers(cluster, pod)))
+            for pod in cluster.pods
+        }
+        self._lab = lab
+        return (
+            *(listener for _pod, own in self._pods.values() for listener in own),
+            *_others(cluster),
+        )
+
+
+def _others(cluster: Cluster) -> Iterator[Listener]:
+    """What listens outside of pods."""
     for host in cluster.internet:
         yield from _host_servers(names.netns_of_internet(cluster.name, host.name), host)
     yield from _internet_name_servers(cluster)
@@ -152,6 +171,14 @@ def _listeners(cluster: Cluster) -> Iterator[Listener]:
 
 
 # -- pods and hosts --------------------------------------------------------------------------------
+
+
+def _pod_servers(cluster: Cluster, pod: Pod) -> Iterator[Listener]:
+    for container in pod.containers:
+        if not is_program(cluster, pod, container):
+            # two names for one port are one socket; of two containers the second can't bind it
+            own = _container_servers(cluster.name, pod, container)
+            yield from {listener.socket: listener for listener in own}.values()
 
 
 def _container_servers(lab: str, pod: Pod, container: Container) -> Iterator[Listener]:

@@ -10,9 +10,12 @@ has its namespace before its name; a pod's name may hold dots, which could make 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from kns.kinds.pod import Pod
 
+#: the hashes of so many keys are kept: those of the largest labs, which are compiled at each change
+_KNOWN_KEYS = 1 << 15
 #: every netns of every lab starts so
 PREFIX = "kns."
 
@@ -59,11 +62,13 @@ def etc_with(lab: str, pod: Pod) -> str:
     return netns_of_pod(lab, pod.namespace, pod.name) if pod.host_network else ""
 
 
+@lru_cache(_KNOWN_KEYS)
 def ifname(prefix: str, key: str) -> str:
     """`prefix` and eight hex digits of a hash of `key`, as CNI's bridge plugin names its veths."""
     return f"{prefix}{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
+@lru_cache(_KNOWN_KEYS)
 def mac(key: str) -> str:
     """A locally administered unicast MAC address made of a hash of `key`."""
     digest = hashlib.sha256(key.encode()).digest()

@@ -10,6 +10,7 @@ import pytest
 
 from kns.cluster.model import Cluster
 from kns.compile.lab import compile_host, recompile_host
+from kns.compile.listeners import ListenerCompiler, listeners
 from kns.compile.pods import compile_pod
 from kns.compile.proxy import iptables, nftables
 from kns.kinds.networking import ProxyMode
@@ -94,3 +95,27 @@ def test_pods_that_are_as_they_were_are_taken_over(monkeypatch: pytest.MonkeyPat
     new = replace(first, name="new", addresses=(ip_address("10.244.0.9"),))
     recompile_host(replace(cluster, pods=(*others, new)), before)
     assert made == ["new"]
+
+
+@pytest.mark.parametrize("mode", ProxyMode)
+def test_rules_stay_where_no_service_has_changed(mode: ProxyMode) -> None:
+    cluster = two_services(mode)
+    before = recompile_host(cluster, None)
+    after = recompile_host(replace(cluster, pods=cluster.pods[1:]), before)
+    assert all(after.rules[node.name] is before.rules[node.name] for node in cluster.nodes)
+
+
+def test_a_pod_that_is_the_same_listens_by_the_same_sockets() -> None:
+    cluster, compiler = make_cluster(), ListenerCompiler()
+    before = compiler.of(cluster)
+    first, *others = cluster.pods
+    later = replace(cluster, pods=(*others, replace(first, labels={"app": "other"}, ready=False)))
+    after = compiler.of(later)
+    assert after == listeners(later)
+    names = {pod.name for pod in others}
+    known = {id(item) for item in before}
+    kept = [item for item in after if getattr(item.subject, "pod", "") in names]
+    assert kept
+    assert all(id(item) in known for item in kept)
+    other_lab = replace(cluster, name="other")
+    assert compiler.of(other_lab) == listeners(other_lab)
