@@ -197,15 +197,17 @@ def _pods(
     nodes = {item.name: item for item in cluster.nodes}
     # pods of a node that is back are ready by their kubelet's word, which has not changed
     hosts = {} if before is None else {item.name: item for item in before.nodes}
+    moved = {name for name, host in nodes.items() if hosts.get(name) != host}
+    old = {} if before is None else {item.full_name: item for item in before.pods}
+    held = frozenset() if before is None else before.faults.unready ^ cluster.faults.unready
     for item in cluster.pods:
         obj = found.get(POD, item.namespace, item.name)
         if obj is None or text(obj, "metadata", "deletionTimestamp"):
             continue
         same = (
-            before is not None
-            and before.pod(item.namespace, item.name) == item
-            and _is_held(obj, before) == _is_held(obj, cluster)
-            and hosts.get(item.node) == nodes.get(item.node)
+            old.get(item.full_name) == item
+            and item.full_name not in held
+            and item.node not in moved
         )
         if same and text(obj, "status", "podIP") and meta.is_true(obj, "Ready") == item.ready:
             continue
