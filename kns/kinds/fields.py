@@ -24,6 +24,7 @@ from kns.labfile.reader import (
     Integer,
     ListOf,
     MapOf,
+    Mapped,
     Parsed,
     Reading,
     Schema,
@@ -176,10 +177,18 @@ def _cidrs(value: object) -> tuple[IPNetwork, ...]:
     if not isinstance(items, list | tuple):
         raise RefusedError.invalid(value, "must be a string")
     networks = tuple(_cidr(item) for item in items)
-    if not networks or len(networks) > 2:
+    if not networks:
         raise RefusedError.invalid(value, "may hold one CIDR, or two of different families")
+    return _of_different_families(networks)
+
+
+def _of_different_families(networks: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
+    """Dual stack is one of each family: IsDualStackCIDRStrings of k8s.io/utils/net."""
     if len({network.version for network in networks}) != len(networks):
-        raise RefusedError.invalid(value, "may hold no more than one CIDR of each IP family")
+        value = ",".join(map(str, networks))
+        message = "may hold no more than one CIDR of each IP family"
+        hint = "leave all but one out; dual stack is one IPv4 and one IPv6 CIDR"
+        raise RefusedError.invalid(value, message, hint)
     return networks
 
 
@@ -343,6 +352,8 @@ LABELS = MapOf(_check_labels)
 ANNOTATIONS = MapOf(_check_annotations)
 ADDRESSES = ListOf(ADDRESS)
 CIDR_LIST = ListOf(CIDR)
+#: of Kubernetes' own objects: one, or one of each family
+DUAL_STACK_CIDRS = Mapped(CIDR_LIST, _of_different_families)
 TEXTS = ListOf(ANY_TEXT)
 ARGUMENTS = ListOf(ARGUMENT)
 

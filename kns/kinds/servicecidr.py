@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kns.addresses import IPNetwork
 from kns.kinds.common import Labels
-from kns.kinds.fields import CIDR_LIST, LABELS_FIELD, METADATA_PATHS, OBJECT_NAME, in_spec
+from kns.kinds.fields import DUAL_STACK_CIDRS, LABELS_FIELD, METADATA_PATHS, OBJECT_NAME, in_spec
 from kns.labfile.shape import Field, Form, Shape
 
 
@@ -30,7 +30,7 @@ SHAPE = Shape(
     _service_cidr,
     Field("name", OBJECT_NAME, required=True),
     LABELS_FIELD,
-    Field("cidrs", CIDR_LIST, required=True),
+    Field("cidrs", DUAL_STACK_CIDRS, required=True),
     of=ServiceCIDR,
 )
 FORM = Form(SHAPE, {**METADATA_PATHS, **in_spec("cidrs")})

@@ -46,6 +46,23 @@ def test_a_node_without_internal_address_has_its_external_one() -> None:
     assert (found.addresses, found.host_addresses) == ((ip_address("203.0.113.1"),), ())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Node\nmetadata: {name: n}\nspec: {podCIDRs: [10.244.1.0/24, 10.244.2.0/24]}\n",
+        "kind: ServiceCIDR\nmetadata: {name: c}\nspec: {cidrs: [fd00:1::/112, fd00:2::/112]}\n",
+    ],
+)
+def test_two_cidrs_are_one_of_each_family(text: str) -> None:
+    """Kubernetes' ValidateNode and ValidateServiceCIDR."""
+    with pytest.raises(SpecError) as caught:
+        load_objects([("objects.yaml", text)])
+    (problem,) = caught.value.problems
+    assert str(problem).startswith("objects.yaml:3:")
+    assert "may hold no more than one CIDR of each IP family" in str(problem)
+    assert "one IPv4 and one IPv6" in problem.hint
+
+
 def test_a_service_and_its_slice() -> None:
     text = """\
 kind: Service

@@ -189,7 +189,7 @@ NODES = st.builds(
     Node,
     name=NAMES,
     addresses=st.just(()) | V4.map(lambda address: (address,)),
-    pod_cidrs=lists(CIDRS.filter(lambda cidr: cidr.version == 4)),
+    pod_cidrs=st.lists(CIDRS, max_size=2, unique_by=lambda cidr: cidr.version).map(tuple),
     labels=LABELS,
     taints=lists(st.builds(Taint, key=NAMES, effect=st.sampled_from(TaintEffect), value=NAMES)),
 )
