@@ -13,7 +13,7 @@ from itertools import product
 
 from kns.cluster.ingress import why_unserved
 from kns.cluster.model import Cluster
-from kns.kinds.common import DNS_PORT, Protocol
+from kns.kinds.common import Protocol
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType, TrafficPolicy
 from kns.probe.addresses import in_url
@@ -23,6 +23,7 @@ from kns.probe.model import Attempt
 from kns.probe.target import Target
 from kns.probe.theory import theory
 from kns.promise.balancer import balancer_mode
+from kns.promise.discovery import why_dns_is_silent
 from kns.promise.endpoints import has_dns
 from kns.promise.facts import proxy_facts
 from kns.promise.flow import DROPPED, Flow, Frontend, FrontendKind, Outcome, Promise, Stage, Stop
@@ -160,13 +161,13 @@ def _unknown_name(found: FailedProbe) -> str:
 
 
 def _cut_from_dns(lookup: Lookup, source: Location) -> str:
-    """The fault or policy that keeps the source's questions from a server; else nothing."""
+    """Why not all of the source's questions to the cluster's DNS are answered; else nothing."""
     if not asks_cluster_dns(lookup.cluster, source):
         return ""
     servers = lookup.cluster.network.dns.service_ips
-    flows = (Flow(source, server, DNS_PORT, Protocol.UDP) for server in servers)
-    reason = next(filter(None, (promise(lookup, flow).kept_out for flow in flows)), "")
-    return f"the DNS does not hear all its questions: {reason}" if reason else ""
+    reasons = (why_dns_is_silent(lookup, source, server) for server in servers)
+    reason = next(filter(None, reasons), "")
+    return f"the DNS does not answer all its questions: {reason}" if reason else ""
 
 
 def _why_unknown(lookup: Lookup, source: Location, name: str, service: Service | None) -> str:

@@ -29,7 +29,7 @@ from kns.promise.check import (
     arrow,
 )
 from kns.promise.endpoints import has_dns, is_dns, serves_http, workloads
-from kns.promise.flow import Flow, Promise
+from kns.promise.flow import Flow
 from kns.promise.location import Location, label
 from kns.promise.lookup import Lookup
 from kns.promise.pods import loopback_of
@@ -96,31 +96,26 @@ def _askers(cluster: Cluster) -> tuple[Pod, ...]:
 
 
 def _kept_from_dns(lookup: Lookup, pod: Pod) -> str:
-    """Why the pod's questions don't get to some of the cluster's DNS servers; else nothing."""
-    for address in lookup.cluster.network.dns.service_ips:
-        if reason := _kept_from(lookup, pod, address):
-            return reason
-    return ""
-
-
-def _kept_from(lookup: Lookup, pod: Pod, address: IPAddress) -> str:
-    """Why policies or faults keep a question from the server at the address; else nothing."""
-    promised = _question(lookup, pod, address)
-    return promised.kept_out if promised else ""
+    """Why some of the pod's questions to the cluster's DNS are not answered; else nothing."""
+    addresses = lookup.cluster.network.dns.service_ips
+    return next(filter(None, (_unanswered(lookup, pod, each) for each in addresses)), "")
 
 
 def _unanswered(lookup: Lookup, pod: Pod, address: IPAddress) -> str:
-    """Why a DNS pod gets no answer from a server outside; else nothing."""
-    promised = _question(lookup, pod, address)
-    if promised is None or promised.answers or promised.stop is None:
-        return promised.kept_out if promised else ""
-    return promised.stop.reason
-
-
-def _question(lookup: Lookup, pod: Pod, address: IPAddress) -> Promise | None:
     if pod.address(IPFamily.of(address)) is None:
-        return None
-    return promise(lookup, Flow(Location(pod), address, DNS_PORT, Protocol.UDP))
+        return ""
+    return why_dns_is_silent(lookup, Location(pod), address)
+
+
+def why_dns_is_silent(lookup: Lookup, source: Location, address: IPAddress) -> str:
+    """Why not all questions to the DNS server at the address are answered; else nothing.
+
+    Policies and faults may keep them from there, or kube-dns has no endpoint that is ready.
+    """
+    promised = promise(lookup, Flow(source, address, DNS_PORT, Protocol.UDP))
+    if promised.answers or promised.stop is None:
+        return promised.kept_out
+    return promised.stop.reason
 
 
 # -- names of services -----------------------------------------------------------------------------
@@ -259,7 +254,7 @@ def _servers(lookup: Lookup, pod: Pod) -> Iterator[Check]:
     name = f"{service.name}.{service.namespace}.svc.{_zone(cluster)}."
     want = _records(_texts(service.cluster_ips))
     for server in cluster.pods:
-        if is_dns(server) and not any(_kept_from(lookup, pod, a) for a in server.addresses):
+        if is_dns(server) and not any(_unanswered(lookup, pod, a) for a in server.addresses):
             steps = [Step(Resolve(name, server=a), want) for a in server.addresses]
             expected = f"{label(server)} answers alone at {', '.join(_texts(server.addresses))}"
             yield _check("server", pod, label(server), expected, steps)

@@ -15,7 +15,7 @@ _WORDS = {
     ResolutionOutcome.NODATA: "exists, but has no such record",
     ResolutionOutcome.SERVFAIL: "not resolved: the server failed",
     ResolutionOutcome.TIMEOUT: "not resolved: no server answered in time",
-    ResolutionOutcome.REFUSED: "not resolved: nothing listens at the server's address",
+    ResolutionOutcome.REFUSED: "not resolved: the server's address refuses questions",
     ResolutionOutcome.NO_SERVER: "not resolved: resolv.conf names no server",
 }
 

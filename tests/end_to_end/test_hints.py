@@ -132,6 +132,18 @@ services:
   selector: {app: web}
   ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
 """,
+    "silent": """\
+apiVersion: kns/v1
+kind: Lab
+metadata: {name: hints}
+networking: {dns: {replicas: 1}}
+faults: {unready: [pod/kube-system/coredns-1]}
+nodes: [{name: node1}]
+pods:
+- {name: web, labels: {app: web}}
+- {name: client}
+services: [{name: door, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}]
+""",
 }
 
 
@@ -433,6 +445,12 @@ ROWS = (
     Row(
         "the way into the cluster", "internet", "node1:30001", (*MENDS, "fabric: "), (EXPECTED,),
         (("fabric", "ip link set underlay down"),),
+    ),
+    # -- DNS --
+    Row(
+        "no DNS pod is ready", "client", "door",
+        ("door does not resolve from client", "kube-system/kube-dns has no ready endpoint"),
+        ("nothing listens", "in 0"), file="silent", modes=ALL,
     ),
     # -- families, pending addresses --
     Row(

@@ -127,6 +127,20 @@ def test_pods_that_do_not_ask_cluster_dns_are_no_askers(cluster: Cluster) -> Non
     assert [skip.what for skip in found if isinstance(skip, Skip)] == ["name-resolution"]
 
 
+def test_where_no_dns_pod_is_ready_no_name_is_asked(cluster: Cluster) -> None:
+    slices = tuple(
+        replace(item, endpoints=tuple(replace(point, ready=False) for point in item.endpoints))
+        if item.service == "kube-dns"
+        else item
+        for item in cluster.endpoint_slices
+    )
+    found = tuple(discovery_checks(Lookup(replace(cluster, endpoint_slices=slices))))
+    asked = {check.kind for check in found if isinstance(check, Check)}
+    assert asked.isdisjoint({"forms", "srv", "reverse", "pod-record", "server", "outside"})
+    (skip, *_) = [item for item in found if isinstance(item, Skip)]
+    assert "kube-system/kube-dns has no ready endpoint" in skip.reason
+
+
 def test_variables_leave_out_names_that_two_services_make(cluster: Cluster) -> None:
     (step,) = checks(cluster)[f"{ENVIRONMENT}/web-1"].steps
     expected = dict(entry for group in step.expectation.variables for entry in group.entries)
