@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -24,10 +24,12 @@ from kns.labfile.dump import dump_yaml
 from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
 from kns.report.resources import resource_objects, resource_table
-from kns.report.table import Table, render_table
+from kns.report.table import Table, prefixed, render_table
 
 #: what stands for all objects together, as a lab file
-_WHOLE = frozenset({"lab", "all"})
+_WHOLE = "lab"
+#: what kubectl calls the kinds that most people mean
+_ALL = "all"
 #: what a label selector has, and no name of a lab
 _SELECTOR = re.compile(r"[=!(,/]")
 
@@ -37,7 +39,10 @@ def asked_for(
 ) -> tuple[tuple[ListedKind | Resource | None, ...], tuple[str, ...]]:
     """The kinds and the names of `pods,svc`, `pods pod1 pod2` or `pod/pod1 pod/pod2`."""
     if "/" not in kind:
-        kinds = tuple(dict.fromkeys(_kind_named(word) for word in kind.split(",") if word))
+        wanted = (found for word in kind.split(",") if word for found in _kinds_named(word))
+        kinds = tuple(dict.fromkeys(wanted))
+        if names and len(kinds) > 1:
+            raise UsageError("names of several kinds", hint="write all as KIND/NAME, of one kind")
         if None in kinds and len(kinds) > 1:
             raise UsageError("lab is all of it already", hint="kns get lab -o yaml")
         return kinds or (_kind_named(kind),), names
@@ -50,9 +55,17 @@ def asked_for(
     return (found.pop(),), tuple(name for _, _, name in words)
 
 
+def _kinds_named(value: str) -> tuple[ListedKind | Resource | None, ...]:
+    """The kind, or those of `all`."""
+    if value.lower() != _ALL:
+        return (_kind_named(value),)
+    found = (item for item in RESOURCES if _ALL in item.categories)
+    return tuple(ALIASES.get(item.plural) or item for item in found)
+
+
 def _kind_named(value: str) -> ListedKind | Resource | None:
     """`pods`, or one of kubectl's other names for it; None for the whole lab."""
-    if value.lower() in _WHOLE:
+    if value.lower() == _WHOLE:
         return None
     found = ALIASES.get(value.lower()) or by_word(value)
     if found is None or found is LAB:
@@ -108,7 +121,8 @@ def command(  # noqa: PLR0913 - one parameter an option
     """List the lab's objects in kubectl's columns, or as Kubernetes objects.
 
     KIND is kubectl's word for one: pods, services (or svc), endpoints, deployments, events and
-    so on; several are separated by commas; KIND/NAME will do, too; or lab, for all of it.
+    so on; all for pods, services and workloads; several are separated by commas; KIND/NAME will do,
+    too; or lab, for the whole lab file.
     -l is the lab; what can be no lab's name (app=web) is taken for --selector.
 
     \b
@@ -131,15 +145,27 @@ def command(  # noqa: PLR0913 - one parameter an option
         shown = _one_list([objects() for _, _, objects in found])
         print_json(shown) if output == "json" else print_text(dump_yaml(shown))
         return
-    shows_several = False
-    for wanted, table, _ in found:
-        if not table.rows:
-            is_in = asked.namespace and _is_namespaced(wanted)
-            where = f" in namespace {asked.namespace}" if is_in else ""
-            click.echo(f"no {_plural(wanted)}{where}", err=True)
-            continue
-        print_text(("\n" if shows_several else "") + render_table(table, terminal_width()))
-        shows_several = True
+    _print_tables([(wanted, table) for wanted, table, _ in found], asked.namespace)
+
+
+def _print_tables(found: Sequence[tuple[ListedKind | Resource, Table]], namespace: str) -> None:
+    """A table for each kind that has objects; of several kinds the names say which."""
+    shown = [(wanted, table) for wanted, table in found if table.rows]
+    # of `all` hardly any lab has all kinds
+    for wanted in [wanted for wanted, table in found if not table.rows] if not shown else ():
+        is_in = namespace and _is_namespaced(wanted)
+        where = f" in namespace {namespace}" if is_in else ""
+        click.echo(f"no {_plural(wanted)}{where}", err=True)
+    for number, (wanted, table) in enumerate(shown):
+        named = prefixed(table, _prefix(wanted)) if len(found) > 1 else table
+        print_text(("\n" if number else "") + render_table(named, terminal_width()))
+
+
+def _prefix(wanted: ListedKind | Resource) -> str:
+    """`pod/`, `deployment.apps/`: what kubectl calls an object among those of several kinds."""
+    resource = by_word(_plural(wanted))
+    assert resource is not None  # noqa: S101 - every kind that is listed is a resource
+    return f"{resource.singular}.{resource.group}/" if resource.group else f"{resource.singular}/"
 
 
 def lab_or_selector(lab: str | None, selector: str) -> tuple[str | None, str]:

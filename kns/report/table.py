@@ -17,6 +17,13 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
+def prefixed(table: Table, prefix: str) -> Table:
+    """The same with something before each name."""
+    at = table.heads.index("NAME")
+    rows = tuple((*row[:at], prefix + row[at], *row[at + 1 :]) for row in table.rows)
+    return Table(table.heads, rows)
+
+
 def render_table(table: Table, width: int | None = None) -> str:
     """The table as text, with no space at the end of a line and a newline at the end.
 

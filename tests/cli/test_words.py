@@ -31,6 +31,17 @@ def test_get_takes_several_kinds() -> None:
         get.asked_for("pods,lab", ())
 
 
+def test_get_all_is_kubectl_s() -> None:
+    """Category `all` of Kubernetes' API, `kubectl api-resources --categories=all`."""
+    kinds, names = get.asked_for("all", ())
+    words = ["pods", "services", "daemonsets", "deployments", "replicasets", "statefulsets"]
+    assert {str(getattr(kind, "plural", kind)) for kind in kinds} >= set(words)
+    assert "endpoints" not in kinds
+    assert names == ()
+    with pytest.raises(UsageError, match="names of several kinds"):
+        get.asked_for("all", ("web",))
+
+
 @pytest.mark.parametrize(
     ("lab", "selector", "expected"),
     [
