@@ -14,6 +14,8 @@ from kns.labfile.objects import objects_in
 #: what messages call it
 IMPLIED = "(added Lab document)"
 _NODES = 2
+#: the label that every node has its name in
+_HOSTNAME = "kubernetes.io/hostname"
 
 
 def is_lab(document: Document) -> bool:
@@ -63,13 +65,20 @@ def _name(file: str) -> str:
 
 
 def _node_names(documents: Sequence[Document]) -> Iterator[str]:
-    """The nodes that Pods of the documents name."""
+    """The nodes that pods of the documents name, or those that workloads make."""
     for document in documents:
         for item in objects_in(document)[0]:
-            spec = item.data.get("spec") if item.kind == "Pod" else None
-            name = spec.get("nodeName") if isinstance(spec, dict) else None
-            if isinstance(name, str) and name and not names.subdomain_objection(name):
-                yield name
+            spec = _field(item.data, "spec")
+            for pod in (spec if item.kind == "Pod" else None, _field(spec, "template", "spec")):
+                for name in (_field(pod, "nodeName"), _field(pod, "nodeSelector", _HOSTNAME)):
+                    if isinstance(name, str) and name and not names.subdomain_objection(name):
+                        yield name
+
+
+def _field(value: object, *path: str) -> object:
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def joined(texts: Sequence[str]) -> str:

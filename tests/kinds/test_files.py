@@ -93,6 +93,25 @@ def test_nodes_that_pods_name_are_the_labs() -> None:
     assert [n.name for n in load(one).spec.nodes] == ["worker", "node1"]
 
 
+@pytest.mark.parametrize(
+    "place", ["nodeName: worker", 'nodeSelector: {"kubernetes.io/hostname": worker}']
+)
+def test_nodes_that_pods_of_workloads_name_are_the_labs(place: str) -> None:
+    text = f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec: {{{place}, containers: [{{name: c, image: nginx}}]}}
+"""
+    loaded = load(text)
+    assert [node.name for node in loaded.spec.nodes] == ["worker", "node1"]
+    assert loaded.warnings == ()
+
+
 @pytest.mark.parametrize("stem", ["13", "true", "null", "1e3", "0x1f"])
 def test_the_lab_of_a_file_may_be_named_as_a_number(stem: str) -> None:
     assert load_files([(f"{stem}.yaml", SERVICE)]).spec.name == stem
