@@ -8,9 +8,10 @@ import io
 import os
 import select
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kns.errors import Severity
 from kns.report.printable import printable
 
 if TYPE_CHECKING:
@@ -58,13 +59,35 @@ def say(text: str) -> None:
 
 
 def say_problems(problems: Sequence[Problem]) -> None:
-    """Problems of a file on stderr, each with its hint; of very many the first ones."""
-    for problem in problems[:MOST_TOLD]:
+    """Problems of a file on stderr, each with its hint; of very many the first ones.
+
+    What is warned of in the same words at several places is said once.
+    """
+    told = [*_gathered(problems)]
+    for problem, places in told[:MOST_TOLD]:
         say(str(problem))
         if problem.hint:
             say(f"  hint: {problem.hint}")
-    if len(problems) > MOST_TOLD:
-        say(f"… and {len(problems) - MOST_TOLD:,} more")
+        if places:
+            say(f"  also at {', '.join(places)}")
+    if len(told) > MOST_TOLD:
+        say(f"… and {len(told) - MOST_TOLD:,} more")
+
+
+def _gathered(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Sequence[str]]]:
+    """Each problem with the further places of a warning: those of another file with its name."""
+    groups: dict[object, list[Problem]] = {}
+    for number, item in enumerate(problems):
+        said = (item.path.rpartition(".")[2], item.message, item.hint)
+        same = said if item.severity is Severity.WARNING else number
+        groups.setdefault(same, []).append(item)
+    for first, *others in groups.values():
+        yield first, [_place(item, first.file) for item in others]
+
+
+def _place(item: Problem, file: str) -> str:
+    place = f"{item.line}:{item.column}"
+    return place if item.file == file else f"{item.file}:{place}"
 
 
 def reader_is_gone() -> bool:

@@ -15,6 +15,7 @@ from kns.cluster.resolve import resolve
 from kns.errors import Problem, Severity, SpecError
 from kns.kinds.load import is_lab_text, load_files, read_lab
 from kns.report.problems import problem_json
+from kns.report.words import counted
 
 File = tuple[str, str | bytes]
 
@@ -37,7 +38,8 @@ def command(files: tuple[str, ...], *, strict: bool, output: str | None) -> int:
     else:
         say_problems(problems)
         if not errors:
-            click.echo(f"{', '.join(files)}: no errors")
+            warned = f", {counted(len(problems), 'warning')}" if problems else ""
+            click.echo(f"{', '.join(files)}: no errors{warned}")
     if errors:
         return SpecError.exit_code
     return EXIT_FAILED if strict and problems else 0

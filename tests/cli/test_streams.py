@@ -44,6 +44,22 @@ def test_empty_file_name_is_no_folder() -> None:
     assert kns("up", "").stderr.startswith("error: '': no such file\n")
 
 
+def test_what_is_warned_of_in_the_same_words_is_said_once(tmp_path: Path) -> None:
+    file = tmp_path / "pods.yaml"
+    pod = (
+        "{apiVersion: v1, kind: Pod, metadata: {name: NAME}, spec: {containers: [{name: c,"
+        " image: x, readinessProbe: {grpc: {port: 80}}}]}}\n"
+    )
+    pods = [pod.replace("NAME", name) for name in "abc"]
+    file.write_text("---\n".join(pods))
+    done = kns("validate", str(file))
+    said = [line for line in done.stderr.splitlines() if "grpc" in line or "also" in line]
+    assert len(said) == 2
+    assert said[0].startswith(f"{file}:1:")
+    assert said[1].split(" at ")[1].replace(":", " ").split()[::2] == ["3", "5"]
+    assert done.stdout == f"{file}: no errors, 3 warnings\n"
+
+
 @pytest.mark.parametrize("verb", ["down", "status", "verify"])
 def test_empty_lab_name_is_not_the_lab_that_runs(verb: str) -> None:
     """`kns down "$LAB"` with LAB unset."""
