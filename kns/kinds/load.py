@@ -31,6 +31,7 @@ from kns.kinds.manifests import read_manifests
 from kns.kinds.namespace import Namespace
 from kns.kinds.networking import Networking
 from kns.kinds.networkpolicy import located
+from kns.kinds.networks import balancer_in
 from kns.kinds.sources import Manifests, Sources
 from kns.kinds.workload import Workload
 from kns.labfile.document import Document
@@ -177,11 +178,12 @@ def sources_of(written: WrittenLab, manifests: Manifests) -> Sources:
     policies = (*lists.get("networkPolicies", ()), *manifests.network_policies)
     namespaces = tuple(lists.get("namespaces", ()))
     options = written.options
+    networking = options.get("networking", Networking())
     lab = Lab(
         name=options.get("metadata", "lab"),
         nodes=_values(nodes),
-        networking=options.get("networking", Networking()),
-        load_balancer=options.get("loadBalancer"),
+        networking=networking,
+        load_balancer=balancer_in(options.get("loadBalancer"), networking),
         api_server=options.get("apiServer"),
         namespaces=_merged(_values((*namespaces, *manifests.namespaces))),
         workloads=_values(workloads),

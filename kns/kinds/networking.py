@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from ipaddress import ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any, Literal
 
 from kns.addresses import IPAddress, IPNetwork
@@ -182,6 +182,13 @@ class DNSOptions:
     pod_records: str = "insecure"
     ttl: int = 30
     server: str = "builtin"
+
+
+#: of a balancer without a pool (RFC 5737, RFC 3849)
+DEFAULT_POOLS: tuple[IPNetwork, ...] = (
+    IPv4Network("198.51.100.0/24"),
+    IPv6Network("2001:db8:198::/112"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,12 +366,21 @@ SHAPE = Shape(
     of=Networking,
     patient=True,
 )
+
+
+def _balancer(
+    mode: str = "l2", pools: tuple[IPNetwork, ...] = DEFAULT_POOLS
+) -> LoadBalancerOptions:
+    return LoadBalancerOptions(mode, pools)
+
+
 BALANCER_SHAPE = Shape(
-    LoadBalancerOptions,
+    _balancer,
     Field("mode", Choice(("l2", "bgp", "proxy"))),
-    Field("pool", CIDRS, "pools"),
+    Field("pool", CIDRS, "pools", default=[str(pool) for pool in DEFAULT_POOLS]),
     title="LoadBalancer",
-    doc="Where Services of type LoadBalancer get their addresses from, and who answers for them.",
+    doc="Where Services of type LoadBalancer get their addresses from, and who answers for them."
+    " Without `pool` these are addresses for documentation, in the lab's IP families.",
 )
 #: the parts of `networking` that no address depends on
 OPTIONS = frozenset(

@@ -7,11 +7,11 @@ primary family first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
 
 from kns.addresses import IPNetwork
-from kns.kinds.networking import Networking
+from kns.kinds.networking import DEFAULT_POOLS, LoadBalancerOptions, Networking
 
 _DEFAULTS: dict[str, tuple[IPNetwork, IPNetwork]] = {
     "pod": (IPv4Network("10.244.0.0/16"), IPv6Network("fd00:10:244::/56")),
@@ -62,6 +62,16 @@ def ip_families(spec: Networking) -> tuple[int, ...]:
     if spec.ip_family != "dual":
         return (4,) if spec.ip_family == "ipv4" else (6,)
     return (6, 4) if spec.service_subnet and spec.service_subnet[0].version == 6 else (4, 6)
+
+
+def balancer_in(
+    options: LoadBalancerOptions | None, spec: Networking
+) -> LoadBalancerOptions | None:
+    """The balancer with the default pools of the lab's families, where it has none of its own."""
+    if options is None or options.pools != DEFAULT_POOLS:
+        return options
+    families = ip_families(spec)
+    return replace(options, pools=tuple(p for p in DEFAULT_POOLS if p.version in families))
 
 
 def node_mask_size(spec: Networking, family: int) -> int:

@@ -147,6 +147,31 @@ def given(*manifests: str, head: str = HEAD) -> tuple[dict[str, list[str]], list
     return addresses, told
 
 
+def test_without_a_pool_there_is_one_for_each_family() -> None:
+    head = HEAD.replace("{mode: l2, pool: [198.51.100.0/24]}", "{}")
+    assert given(balancer("a"), head=head) == ({"a": ["198.51.100.1"]}, [])
+    dual = f"{head}networking: {{ipFamily: dual}}\n"
+    both = balancer("a", ", ipFamilyPolicy: RequireDualStack")
+    assert given(both, head=dual) == ({"a": ["198.51.100.1", "2001:db8:198::1"]}, [])
+    six = f"{head}networking: {{ipFamily: ipv6}}\n"
+    assert given(balancer("a"), head=six) == ({"a": ["2001:db8:198::1"]}, [])
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        (", ipFamilies: [IPv6]", "loadBalancer.pool has no IPv6"),
+        (", ipFamilyPolicy: RequireDualStack", ""),
+        ("", ""),
+    ],
+)
+def test_who_gets_no_address_of_the_pool_is_told_of(spec: str, why: str) -> None:
+    head = HEAD + "networking: {ipFamily: dual}\n"
+    addresses, told = given(balancer("a", spec), head=head)
+    assert told == ([f"{why}: {PENDING}"] if why else [])
+    assert bool(addresses["a"]) == (not why)
+
+
 NINE = ", loadBalancerIP: 198.51.100.9"
 UDP = "{port: 80, protocol: UDP}"
 PENDING = "its EXTERNAL-IP stays <pending>"

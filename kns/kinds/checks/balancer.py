@@ -125,24 +125,37 @@ def _warn_pending(sources: Sources) -> Iterator[Problem]:
             yield place.problem(
                 ("annotations", key), "this annotation has no effect here", hint, warning=True
             )
-        if service.type is not ServiceType.LOAD_BALANCER:
-            key, _ = annotation(service, ADDRESSES)
-            if key:
-                message = f"has no effect: the Service is of type {service.type}"
-                yield place.problem(("annotations", key), message, warning=True)
-        elif service.load_balancer_ingress:
-            continue
-        elif service.load_balancer_class:
-            message = f"no load balancer of that class is here: {_PENDING}"
-            hint = "leave it out for the lab's own"
-            yield place.problem(("loadBalancerClass",), message, hint, warning=True)
-        elif sources.lab.load_balancer is None:
-            message = f"the lab has no load balancer: {_PENDING}"
-            hint = "add `loadBalancer: {mode: l2, pool: [198.51.100.0/24]}` to the Lab document"
-            yield place.problem(("type",), message, hint, warning=True)
+        key, _ = annotation(service, ADDRESSES)
+        if service.type is ServiceType.LOAD_BALANCER:
+            for field, message, hint in (
+                () if service.load_balancer_ingress else _lacks(sources, service)
+            ):
+                yield place.problem((field,), f"{message}: {_PENDING}", hint, warning=True)
+        elif key:
+            message = f"has no effect: the Service is of type {service.type}"
+            yield place.problem(("annotations", key), message, warning=True)
     for part, path, message, _ in _refused(sources) if sources.networks_known else ():
         if part.place.paths:
             yield part.place.problem(path, f"{message}: {_PENDING}", warning=True)
+
+
+def _lacks(sources: Sources, service: Service) -> Iterator[tuple[str, str, str]]:
+    """Why there is no address for a Service, whichever it asks for: the field, why, and a hint."""
+    spec = sources.lab.load_balancer
+    if service.load_balancer_class:
+        message = "no load balancer of that class is here"
+        yield "loadBalancerClass", message, "leave it out for the lab's own"
+    elif spec is None:
+        hint = "add `loadBalancer: {mode: l2, pool: [198.51.100.0/24]}` to the Lab document"
+        yield "type", "the lab has no load balancer", hint
+    elif sources.networks_known and not (
+        annotation(service, ADDRESSES)[0] or service.load_balancer_ip
+    ):
+        families = [IPFamily(f"IPv{f}") for f in networks(sources.lab.networking).families]
+        wanted = ip_families(service, families)
+        if not {IPFamily.of(pool) for pool in spec.pools} & {*wanted}:
+            message = f"loadBalancer.pool has no {' and no '.join(wanted)}"
+            yield "type", message, "leave `pool` out for one of each family"
 
 
 def warn_balancer(sources: Sources) -> Iterator[Problem]:
