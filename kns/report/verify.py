@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
-from textwrap import wrap
+from textwrap import shorten, wrap
 from typing import TextIO
 
 from rich.console import Console
@@ -19,25 +19,25 @@ from kns.probe.verify import CheckResult, VerifyReport
 from kns.report.paint import BAD_MARK, GOOD_MARK
 from kns.report.printable import shown
 
-#: what Kubernetes promises on each path, in one sentence
+#: what Kubernetes promises on each path, in words that fit a line of a terminal of 80 columns
 PROMISES = {
-    "addressing": "every pod has an address of its own, from its node's pod CIDR",
-    "container-to-container": "the containers of a pod share one netns: address, MAC, localhost",
-    "pod-to-pod": "every pod reaches every other by its own address, on any node, without NAT",
-    "network-policy": "isolated pods speak with whom a rule allows, port by port, and nobody else",
-    "node-to-pod": "a node reaches its pods, as kubelet must for its probes",
+    "addressing": "every pod has an address of its own",
+    "container-to-container": "containers share address, MAC, localhost",
+    "pod-to-pod": "pods reach each other anywhere, no NAT",
+    "network-policy": "what a rule allows passes, nothing else",
+    "node-to-pod": "nodes reach their pods, as kubelet must",
     "node-to-node": "nodes reach each other",
     "pod-to-node": "pods reach the nodes",
-    "lab-file": "nothing that the file says is left without effect",
-    "pod-to-service": "a cluster IP leads to each ready endpoint, and to nobody else",
-    "node-to-service": "a node's own programs use services like pods do",
-    "internet-to-service": "from outside a service is reached by its outer doors only",
-    "internet-to-ingress": "host and path lead to the right service's pods, over TLS where asked",
-    "internet-to-node": "nodes answer at host ports, and a balancer's health checks truly",
-    "pod-to-internet": "what leaves the cluster carries the node's address",
-    "internet-to-pod": "pod addresses mean nothing outside the cluster",
-    "name-resolution": "each resolver finds what DNS for Services and Pods says, and nothing else",
-    "environment": "a container's variables name the services that were there when it started",
+    "lab-file": "all that the file says has an effect",
+    "pod-to-service": "a cluster IP leads to its endpoints alone",
+    "node-to-service": "nodes use services like pods do",
+    "internet-to-service": "from outside only the outer doors lead in",
+    "internet-to-ingress": "host and path lead to the right pods",
+    "internet-to-node": "host ports and health checks answer truly",
+    "pod-to-internet": "what leaves carries the node's address",
+    "internet-to-pod": "pods' addresses mean nothing outside",
+    "name-resolution": "resolvers find what the DNS spec says",
+    "environment": "variables name the services at its start",
 }
 #: what a kind of check shows, where the path's promise does not say it
 LESSONS = {
@@ -196,8 +196,7 @@ def _heading(
     time = f"  {took:.1f} s"
     name, count = f"{path:<{widths[0]}}", f"  {_count(checks):>{widths[1]}}"
     room = max(columns - 4 - len(name) - len(count) - len(time), 10)
-    sentence = PROMISES.get(path, "")
-    sentence = sentence if len(sentence) <= room else f"{sentence[: room - 1].rstrip()}…"
+    sentence = shorten(PROMISES.get(path, ""), room, placeholder=" …")
     return Text.assemble(
         mark, (name, "bold"), count, (f"  {sentence:<{room}}", "italic"), (time, "dim")
     )

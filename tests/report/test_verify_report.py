@@ -54,7 +54,7 @@ def text(
 
 def test_text_has_promise_evidence_advice_and_count() -> None:
     found = text(report(GOOD, BAD))
-    assert "✘ pod-to-service  1 of 2  a cluster IP leads to each ready endpoint" in found
+    assert "✘ pod-to-service  1 of 2  a cluster IP leads to its endpoints alone" in found
     assert "hairpin  a pod reaches itself by its own service" in found
     assert "✔  pod2 → svc-a" in found
     assert "✘  pod3 → svc-a" in found
@@ -90,11 +90,18 @@ def test_text_gives_the_same_advice_once() -> None:
 def test_a_path_that_keeps_its_promise_is_one_line() -> None:
     found = text(report(GOOD, replace(GOOD, started=1.0)), verbose=False)
     assert found.splitlines() == [
-        "✔ pod-to-service  2  a cluster IP leads to each ready endpoint, and to nobody else"
-        "             1.2 s",
+        "✔ pod-to-service  2  a cluster IP leads to its endpoints alone"
+        "                                 1.2 s",
         "– pairs: too many",
         "four-paths: 2 passed, 0 failed, 7 left out in 1.5 s",
     ]
+
+
+@pytest.mark.parametrize("path", PROMISES)
+def test_the_promise_is_whole_on_a_terminal_of_80_columns(path: str) -> None:
+    """Beside the longest name of a path and hundreds of checks."""
+    longest = max(map(len, PROMISES))
+    assert len(f"✔ {path:<{longest}}  999  {PROMISES[path]}  12.3 s") <= 80
 
 
 @pytest.mark.parametrize("path", PROMISES)
