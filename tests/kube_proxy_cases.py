@@ -33,6 +33,8 @@ Item = dict[str, Any]
 CASES = Path(__file__).with_name("golden") / "kube-proxy"
 #: the first release that was captured, in every mode
 RELEASE = "1.30"
+#: a release that left in nftables mode what this one did, where it has no folder of its own
+SAME_AS = {"1.37": "1.36"}
 #: libyaml's own where it is there: under emulation the cases would take a minute to read
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -73,8 +75,15 @@ class CapturedState:
 
 def captured_states(mode: ProxyMode, release: str = RELEASE) -> Iterator[CapturedState]:
     """Every captured state of the mode in a release."""
-    for folder in sorted(CASES.glob(f"*/{mode}/{release}")):
-        yield from states_of_case(folder.parents[1], mode, release)
+    for case in sorted(CASES.iterdir()):
+        if _stored(case / mode, release).is_dir():
+            yield from states_of_case(case, mode, release)
+
+
+def _stored(folder: Path, release: str) -> Path:
+    """Where the states of a case and mode are."""
+    own = folder / release
+    return own if own.is_dir() else folder / SAME_AS.get(release, release)
 
 
 def captured_releases(mode: ProxyMode) -> list[str]:
@@ -86,11 +95,12 @@ def states_of_case(case: Path, mode: ProxyMode, release: str = RELEASE) -> Itera
     """The state for the case's objects, then the one after each step."""
     sources: tuple[Path, ...] = (case / "objects.yaml",)
     options = _options(case / "flags", mode, Release(release))
-    yield CapturedState(case.name, case / mode / release, sources, options)
+    stored = _stored(case / mode, release)
+    yield CapturedState(case.name, stored, sources, options)
     for step in sorted((case / "steps").glob("*.yaml")):
         sources = (*sources, step)
-        folder = case / mode / release / f"step-{step.stem}"
-        yield CapturedState(f"{case.name}/{step.stem}", folder, sources, options)
+        name = f"{case.name}/{step.stem}"
+        yield CapturedState(name, stored / f"step-{step.stem}", sources, options)
 
 
 @cache

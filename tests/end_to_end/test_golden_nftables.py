@@ -19,15 +19,16 @@ from kns.kernel.processes import Context
 from kns.kinds.networking import DetectLocalMode, ProxyMode
 from kns.state.model import NftTable
 from kns.state.nft import change, table_text
-from tests.compile.proxy.test_captured_nftables import CAPTURED, FAILED, STATES, tables_of
+from tests.compile.proxy.test_captured_nftables import CAPTURED, STATES, tables_of
 from tests.kube_proxy_cases import CASES, CapturedState, states_of_case
 
 pytestmark = pytest.mark.kernel
 
 CASES_WITH_STEPS = [
-    (path.parents[2], path.parent.name) for path in sorted(CASES.glob("*/nftables/*/step-1-*"))
+    (CASES / state.name.partition("/")[0], str(state.release))
+    for state in STATES
+    if "/1-" in state.name
 ]
-LOADABLE = [state for state in STATES if state.name not in FAILED]
 
 
 def named(state: CapturedState) -> str:
@@ -105,7 +106,7 @@ def line(kind: str, body: object) -> str:
     return json.dumps({kind: body}, sort_keys=True)
 
 
-@pytest.mark.parametrize("state", LOADABLE, ids=named)
+@pytest.mark.parametrize("state", STATES, ids=named)
 def test_loaded_table_is_the_captured_one_and_is_observed_as_desired(
     space: str, state: CapturedState
 ) -> None:

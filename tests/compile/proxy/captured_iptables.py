@@ -18,11 +18,11 @@ from kns.state.iptables import parse_save
 from tests.kube_proxy_cases import CASES, RELEASE
 
 FLAGS = ("--cluster-cidr=10.244.0.0/16",)
-#: nfacct was usable where these were captured
-RELEASE_FLAGS = {
-    "1.30": ("--kube-proxy-version=1.30",),
-    "1.36": ("--kube-proxy-version=1.36", "--nfacct=on"),
-}
+RELEASES = (RELEASE, "1.36")
+#: apart from its counters a release left what this one did, where it has no folder of its own;
+#: nfacct was usable where it has
+SAME_WITHOUT_COUNTERS = {"1.36": RELEASE}
+COUNTED, UNCOUNTED = "--nfacct=on", "--nfacct=off"
 NODE = "node1"
 UNORDERED = {"KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"}
 LAST_RULE = "NOTE: this must be the last rule in this chain"
@@ -53,28 +53,30 @@ class State:
 
 def case_names(release: str = RELEASE) -> list[str]:
     """Every case that was captured in this mode, of a release."""
-    return sorted(folder.parents[1].name for folder in CASES.glob(f"*/iptables/{release}"))
+    wanted = (release, SAME_WITHOUT_COUNTERS.get(release, release))
+    return sorted({p.parents[1].name for r in wanted for p in CASES.glob(f"*/iptables/{r}")})
 
 
 def states(case: str, release: str = RELEASE) -> Iterator[State]:
     """The case's first state and those after each of its steps."""
     folder = CASES / case
-    flags_file = folder / "flags"
-    flags = (
-        FLAGS
-        + RELEASE_FLAGS[release]
-        + (tuple(flags_file.read_text().split()) if flags_file.exists() else ())
-    )
+    flags_file, stored = folder / "flags", folder / "iptables" / release
+    counts = release in SAME_WITHOUT_COUNTERS and stored.is_dir()
+    if not stored.is_dir():
+        stored = stored.with_name(SAME_WITHOUT_COUNTERS[release])
+    counting = COUNTED if counts else UNCOUNTED
+    flags: tuple[str, ...] = (*FLAGS, f"--kube-proxy-version={release}", counting)
+    flags += tuple(flags_file.read_text().split()) if flags_file.exists() else ()
     documents = list(yaml.safe_load_all((folder / "objects.yaml").read_text()))
     objects = {_key(item): item for item in documents if item}
-    yield State(case, tuple(objects.values()), flags, folder / "iptables" / release)
+    yield State(case, tuple(objects.values()), flags, stored)
     for step in sorted((folder / "steps").glob("*.yaml")):
         change = yaml.safe_load(step.read_text())
         for item in change.get("apply", ()):
             objects[_key(item)] = item
         for item in change.get("delete", ()):
             del objects[item["kind"], item["namespace"], item["name"]]
-        after = folder / "iptables" / release / f"step-{step.stem}"
+        after = stored / f"step-{step.stem}"
         yield State(f"{case}/{step.stem}", tuple(objects.values()), flags, after)
 
 
