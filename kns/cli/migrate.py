@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -13,7 +15,6 @@ from kns.cli.object_files import contents_or_labs
 from kns.cli.output import output_option, print_json, print_text
 from kns.cli.streams import say, say_problems
 from kns.cluster.manifests import load_objects
-from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
 from kns.errors import UsageError
 from kns.experiment.migrate.migrate import migrate
@@ -21,6 +22,8 @@ from kns.experiment.migrate.prove import Proof, prove
 from kns.experiment.migrate.world import with_bridge_addresses, world
 from kns.experiment.setting import ProxySetting, proxy_setting
 from kns.kinds.load import is_lab_text, load_lab_text
+from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE, FeatureGates, KubeProxyOptions
+from kns.kinds.release import Release
 from kns.report.migrate import migration_json, migration_text
 
 
@@ -60,7 +63,17 @@ def command(
       kns migrate labs/migration.yaml --from iptables@1.30 --to nftables@1.37 \\
         --prove
     """
-    cluster, is_lab = _cluster(files, before, flags)
+    texts = contents_or_labs(files)
+    is_lab = len(texts) == 1 and is_lab_text(texts[0][1], texts[0][0])
+    if is_lab:
+        lab = load_lab_text(texts[0][1], texts[0][0]).spec
+        cluster = with_bridge_addresses(resolve(lab).cluster)
+    else:
+        objects = load_objects(texts)
+        say_problems(objects.warnings)
+        newest = max(before.release, after.release)
+        before, after = (_with_flags(setting, newest, flags) for setting in (before, after))
+        cluster = world(objects, before.options(KubeProxyOptions()))
     found = migrate(cluster, before, after, flags["node"])
     proofs: tuple[Proof, ...] = ()
     if flags["proves"]:
@@ -74,14 +87,9 @@ def command(
     return EXIT_FAILED if found.differences else 0
 
 
-def _cluster(
-    files: tuple[str, ...], before: ProxySetting, flags: dict[str, Any]
-) -> tuple[Cluster, bool]:
-    """The cluster in the files, and whether it is a lab's."""
-    texts = contents_or_labs(files)
-    if len(texts) == 1 and is_lab_text(texts[0][1], texts[0][0]):
-        loaded = load_lab_text(texts[0][1], texts[0][0])
-        return with_bridge_addresses(resolve(loaded.spec).cluster), True
-    objects = load_objects(texts)
-    say_problems(objects.warnings)
-    return world(objects, kube_proxy_options(flags, before.mode, before.release)), False
+def _with_flags(setting: ProxySetting, newest: Release, flags: Mapping[str, Any]) -> ProxySetting:
+    """The setting with what the flags mean in its release; a gate counts where there is one."""
+    if setting.release < EXTERNAL_IPS_GATE_SINCE <= newest:
+        flags = {**flags, "feature_gates": FeatureGates()}
+    options = kube_proxy_options(flags, setting.mode, setting.release)
+    return replace(setting, flags=options)

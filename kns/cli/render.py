@@ -20,9 +20,9 @@ from kns.cluster.manifests import load_objects
 from kns.compile.proxy.by_mode import proxy
 from kns.compile.proxy.host import as_host
 from kns.errors import UsageError
-from kns.kinds.comments import refused_comments
 from kns.kinds.load import is_lab_text
 from kns.kinds.networking import NfacctUse, ProxyMode
+from kns.kinds.nft_refusals import refused_rules
 from kns.kinds.node import Node
 from kns.kinds.release import NEWEST, Release
 
@@ -82,7 +82,7 @@ def command(files: tuple[str, ...], **flags: Any) -> None:
     _refuse_labs(read)
     objects = load_objects(read)
     say_problems(objects.warnings)
-    say_problems(tuple(refused_comments(", ".join(files), objects.services, options)))
+    say_problems(tuple(refused_rules(", ".join(files), objects.services, options)))
     node = as_host(_node(objects.nodes, flags["node"]), options, flags["host_address"])
     writer = proxy(mode)
     family = flags["family"]

@@ -42,9 +42,9 @@ from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, 
 from kns.kernel import processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
-from kns.kinds.comments import refused_comments
 from kns.kinds.load import load_lab
 from kns.kinds.networking import ProxyMode
+from kns.kinds.nft_refusals import refused_rules
 from kns.kinds.release import Release
 from kns.plan.diff import plan
 from kns.plan.ops import CreateNetns, Op
@@ -133,7 +133,7 @@ def desire(
     notes = [_fallback_warning(path, why)] if why else []
     if proxy_mode is not None or release is not None:
         cluster = loaded.cluster
-        notes += refused_comments(str(path), cluster.services, cluster.network.kube_proxy)
+        notes += refused_rules(str(path), cluster.services, cluster.network.kube_proxy)
     warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
     state = compile_lab(loaded.cluster)

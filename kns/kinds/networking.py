@@ -97,6 +97,8 @@ class NfacctUse(StrEnum):
 
 #: the first release that counts packets by nfacct objects
 NFACCT_SINCE = Release.V1_31
+#: the first release that matches interfaces by name in nftables mode, a prefix of one too
+INTERFACES_BY_NAME_SINCE = Release.V1_33
 #: the first release with the gate AllowServiceExternalIPs
 EXTERNAL_IPS_GATE_SINCE = Release.V1_36
 
@@ -132,6 +134,13 @@ class KubeProxyOptions:
     #: off: the same file gives the same rules on every kernel
     nfacct: NfacctUse = NfacctUse.OFF
     feature_gates: FeatureGates = field(default_factory=FeatureGates)
+
+    @property
+    def interface_refused(self) -> bool:
+        """True if nft refuses each rule that asks for pods' interfaces: `iif` takes no prefix."""
+        is_prefix = self.detect_local_mode is DetectLocalMode.INTERFACE_NAME_PREFIX
+        is_old = self.version < INTERFACES_BY_NAME_SINCE
+        return self.mode is ProxyMode.NFTABLES and is_prefix and is_old
 
     @property
     def masquerades_all(self) -> bool:

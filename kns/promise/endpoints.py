@@ -50,6 +50,8 @@ class PortEndpoints:
 
     entries: tuple[_Entry, ...]
     hints: HintUse
+    #: an address stands in two slices that don't say the same of it, and either may count
+    is_contested: bool = False
 
     def at(self, node: Node) -> UsableEndpoints:
         """What the service port leads to for clients that enter at `node`."""
@@ -73,22 +75,44 @@ def port_endpoints(
     family: IPFamily,
     hints: HintUse,
     backend: Callable[[IPAddress, int, Protocol], Backend],
+    *,
+    prefers_living: bool,
 ) -> PortEndpoints:
     """The endpoints of a service port in the service's slices, each once.
 
-    `backend` tells who is at an address and port.
+    `backend` tells who is at an address and port. An endpoint that moves from one slice to another
+    is in both for a while, and so is a pod that got the address of one that is not yet gone.
     """
     found: dict[tuple[IPAddress, int], _Entry] = {}
+    is_contested = False
     for item in slices:
         number = _number(item, port)
         if item.address_type is not family or number is None:
             continue
         for endpoint in item.endpoints:
             address = endpoint.addresses[0]
-            if (address, number) not in found:
-                who = backend(address, number, port.protocol)
-                found[address, number] = (endpoint, replace(who, node=endpoint.node_name))
-    return PortEndpoints(tuple(found.values()), hints)
+            known = found.get((address, number))
+            if known is not None:
+                goes = known[0].terminating is True, endpoint.terminating is True
+                is_settled = prefers_living and goes[0] is not goes[1]
+                is_contested |= not is_settled and _conditions(known[0]) != _conditions(endpoint)
+                if not is_settled or goes[1]:
+                    continue
+            who = backend(address, number, port.protocol)
+            found[address, number] = (endpoint, replace(who, node=endpoint.node_name))
+    return PortEndpoints(tuple(found.values()), hints, is_contested)
+
+
+def _conditions(endpoint: Endpoint) -> tuple[object, ...]:
+    """What decides whether and where an endpoint is used."""
+    return (
+        _is_ready(endpoint),
+        _is_serving(endpoint),
+        endpoint.terminating is True,
+        endpoint.node_name,
+        endpoint.hint_nodes,
+        endpoint.hint_zones,
+    )
 
 
 def _number(item: EndpointSlice, port: ServicePort) -> int | None:
@@ -103,7 +127,8 @@ def _is_ready(endpoint: Endpoint) -> bool:
 
 
 def _is_serving(endpoint: Endpoint) -> bool:
-    return _is_ready(endpoint) if endpoint.serving is None else endpoint.serving
+    """Absent means true: pkg/proxy/endpointslicecache.go."""
+    return endpoint.serving is not False
 
 
 def _usable(entries: tuple[_Entry, ...]) -> tuple[_Entry, ...]:

@@ -52,6 +52,8 @@ class ProxyFacts:
     comments_source_ranges: bool = False
     #: what goes to an address of the service subnet that no service has is dropped
     drops_unallocated: bool = False
+    #: an endpoint of another node that is led to itself is masqueraded, as one of this node is
+    masquerades_remote_hairpins: bool = True
 
 
 _IPTABLES = ProxyFacts(
@@ -91,6 +93,8 @@ _NFTABLES_33 = replace(_NFTABLES_31, drops_unallocated=True)
 _NFTABLES_34 = replace(
     _NFTABLES_33, checks_local_for_own_packets=False, filters_own_sources_first=True
 )
+#: the set hairpin-connections holds endpoints of the node alone, as KUBE-LOOP-BACK in IPVS mode
+_NFTABLES_36 = replace(_NFTABLES_34, masquerades_remote_hairpins=False)
 _IPVS = ProxyFacts(
     rejects_unknown_ports=True,
     drops_without_local=False,
@@ -103,11 +107,13 @@ _IPVS = ProxyFacts(
     has_schedulers=True,
     looks_up_orphaned_flows=True,  # expire_nodest_conn
     without_endpoints="its virtual server has no real server",
+    masquerades_remote_hairpins=False,
 )
 #: the facts of a mode from a release on, the newest first
 _FACTS: Mapping[ProxyMode, tuple[tuple[Release, ProxyFacts], ...]] = {
     ProxyMode.IPTABLES: ((Release.V1_30, _IPTABLES),),
     ProxyMode.NFTABLES: (
+        (Release.V1_36, _NFTABLES_36),
         (Release.V1_34, _NFTABLES_34),
         (Release.V1_33, _NFTABLES_33),
         (Release.V1_31, _NFTABLES_31),
@@ -142,6 +148,11 @@ def hint_use(cluster: Cluster, service: Service) -> HintUse:
     asked = next((value for value in written if value is not None), "")
     wanted = asked not in ("", "disabled", "Disabled")
     return HintUse(release >= Release.V1_34, release >= Release.V1_31 or wanted)
+
+
+def prefers_living(cluster: Cluster) -> bool:
+    """Of two endpoints at one address the one counts that isn't terminating; before 1.36 either."""
+    return cluster.network.kube_proxy.version >= Release.V1_36
 
 
 def serves_external_ips(cluster: Cluster) -> bool:

@@ -165,13 +165,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A backend that can't answer: a network policy, or a fault of the lab, keeps the flow from it.
+    """A backend that can't answer, and the stage at which the flow, or its answer, is lost.
 
-    `ruling` is the policies', if it is theirs.
+    `ruling` is the network policies', if they keep the flow from it.
     """
 
     backend: Backend
     reason: str
+    stage: Stage
     outcomes: tuple[Outcome, ...] = DROPPED
     ruling: Ruling | None = None
 

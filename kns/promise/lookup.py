@@ -9,14 +9,14 @@ from functools import cached_property
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.ingress import controller_service
 from kns.cluster.model import Cluster
-from kns.kinds.comments import is_refused, port_comment
 from kns.kinds.common import Protocol
 from kns.kinds.internet import InternetHost
+from kns.kinds.nft_refusals import is_refused, port_comment
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import LoadBalancerIngress, Service, ServicePort
 from kns.promise.endpoints import PortEndpoints, port_endpoints
-from kns.promise.facts import hint_use, serves_external_ips
+from kns.promise.facts import hint_use, prefers_living, serves_external_ips
 from kns.promise.flow import Backend, Frontend, FrontendKind
 from kns.promise.location import Location, label
 from kns.promise.networkpolicy import PolicyIndex
@@ -150,7 +150,8 @@ class Lookup:
         if found is None:
             slices = self.cluster.slices_of(service)
             hints = hint_use(self.cluster, service)
-            found = port_endpoints(slices, port, family, hints, self.backend)
+            living = prefers_living(self.cluster)
+            found = port_endpoints(slices, port, family, hints, self.backend, prefers_living=living)
             self._endpoints[key] = found
         return found
 

@@ -145,7 +145,7 @@ def _as_heard(lookup: Lookup, flow: Flow, way: FlowRoute, stop: Stop | None) -> 
 
 
 def _is_cut(denied: tuple[Denial, ...]) -> bool:
-    return any(item.ruling is None for item in denied)
+    return any(item.stage is Stage.FAULT for item in denied)
 
 
 def _unsettled(reason: str) -> Stop:
@@ -166,7 +166,7 @@ def _denied(way: FlowRoute, denied: tuple[Denial, ...]) -> Stop:
     is_proxied = way.balancer is not None and way.balancer.mode == PROXY
     failures = tuple(dict.fromkeys(outcome for item in denied for outcome in item.outcomes))
     outcomes = (*CLOSED, *failures) if is_proxied else failures
-    stage = Stage.FAULT if _is_cut(denied) else Stage.POLICY
+    stage = Stage.FAULT if _is_cut(denied) else denied[0].stage
     return Stop(stage, outcomes, denied[0].reason)
 
 
@@ -175,7 +175,8 @@ def _answers(
 ) -> tuple[tuple[Answer, ...], tuple[Denial, ...]]:
     """Each backend once, with the sources that it sees by the entries that lead to it.
 
-    And those that faults or network policies keep the flow from, by one entry at least.
+    And those that faults or network policies keep the flow from, or whose answer is lost, by one
+    entry at least.
     """
     answers: dict[tuple[IPAddress, int | None], Answer] = {}
     denied: list[Denial] = []
@@ -183,12 +184,15 @@ def _answers(
         for backend in translation.backends:
             source = _source(lookup, entry, translation, backend)
             if reason := cut(lookup, flow, entry, backend, source):
-                denied.append(Denial(backend, reason, NO_WAY))
+                denied.append(Denial(backend, reason, Stage.FAULT, NO_WAY))
                 continue
             found = rulings(lookup, flow, entry, backend, source)
             denying = denial(found)
             if denying is not None:
-                denied.append(Denial(backend, denying.reason, ruling=denying))
+                denied.append(Denial(backend, denying.reason, Stage.POLICY, ruling=denying))
+                continue
+            if reason := _lost_answer(lookup, entry, backend, source):
+                denied.append(Denial(backend, reason, Stage.MASQUERADE))
                 continue
             place = (backend.address, backend.port)
             before = answers.get(place, Answer(backend, (), found))
@@ -205,6 +209,8 @@ def _source(
         return entry.client
     # hairpin: without translation the pod would answer itself directly
     is_hairpin = entry.pod is not None and backend.pod is entry.pod
+    if backend.address == entry.client and entry.origin is Origin.OUTSIDE:
+        is_hairpin = proxy_facts(lookup.cluster).masquerades_remote_hairpins
     if translation.masquerade is Masquerade.ALL or is_hairpin:
         return from_node(lookup, entry.node, backend)
     if translation.masquerade is Masquerade.DETECTED:
@@ -213,6 +219,19 @@ def _source(
         # no mark of the proxy's, but egress hides pods from who isn't one
         return leaving(lookup, entry.pod, backend.address)
     return entry.client
+
+
+def _lost_answer(lookup: Lookup, entry: ProxyEntry, backend: Backend, source: IPAddress) -> str:
+    """Why a pod that came in from another node as itself hears nothing of the backend; or nothing.
+
+    Only an endpoint of the entry's node answers by it, where the translation is undone.
+    """
+    is_guest = entry.origin is Origin.OUTSIDE and source in lookup.pods
+    if not is_guest or backend.node == entry.node.name:
+        return ""
+    if source == backend.address:
+        return f"{backend.name} gets its own packet, from its own address: dropped"
+    return f"{backend.name} answers the pod directly, from an address that it did not ask"
 
 
 def _is_even(answers: tuple[Answer, ...], translations: list[Translation]) -> bool:
@@ -247,7 +266,7 @@ def _straight(lookup: Lookup, flow: Flow, way: FlowRoute) -> Promise:
     denying = denial(found)
     if denying is not None:
         kept_out = Stop(Stage.POLICY, DROPPED, denying.reason)
-        denied = Denial(backend, denying.reason, ruling=denying)
+        denied = Denial(backend, denying.reason, Stage.POLICY, ruling=denying)
         return Promise(flow, stop=kept_out, denied=(denied,))
     is_outside = flow.destination in lookup.hosts
     if isinstance(lookup.sender(flow.source), Pod) and is_outside and source == way.client:

@@ -57,7 +57,11 @@ class Translation:
 
 def translate(lookup: Lookup, flow: Flow, frontend: Frontend, entry: ProxyEntry) -> Translation:
     """What the proxy of the entry's node does with the flow."""
-    found = lookup.endpoints(frontend.service, frontend.port, flow.family).at(entry.node)
+    endpoints = lookup.endpoints(frontend.service, frontend.port, flow.family)
+    if endpoints.is_contested:
+        reason = "slices contradict each other about an address, and kube-proxy may read either"
+        return Translation(stop=Stop(Stage.TRANSLATE, (), reason))
+    found = endpoints.at(entry.node)
     if frontend.kind is FrontendKind.CLUSTER_IP:
         return _cluster_ip(lookup, frontend, entry, found)
     if frontend.kind is FrontendKind.NODE_PORT:
@@ -155,10 +159,13 @@ def _from_outside(
 ) -> Translation:
     if frontend.policy is TrafficPolicy.CLUSTER:
         return Translation(found.cluster, note="Cluster hides the client")
+    drops = proxy_facts(lookup.cluster).drops_without_local
+    if drops and is_local_address(lookup, entry.node, entry.client):
+        return _as_a_pod(found)  # one of another node that kept its address on the way
     if found.local or found.is_empty:
         return Translation(found.local, Masquerade.HAIRPIN, "Local keeps the client")
     why = f"externalTrafficPolicy Local and no ready endpoint on {entry.node.name}"
-    if proxy_facts(lookup.cluster).drops_without_local:
+    if drops:
         return Translation(stop=Stop(Stage.TRANSLATE, DROPPED, f"{why}: dropped"))
     if lookup.cluster.network.egress.masquerade:
         # kube-proxy masquerades nothing here, but flannel what comes to a pod from outside
@@ -169,6 +176,12 @@ def _from_outside(
         " nobody asked"
     )
     return Translation(stop=Stop(Stage.TRANSLATE, DROPPED, reason))
+
+
+def _as_a_pod(found: UsableEndpoints) -> Translation:
+    """Who comes from the pods' network is taken for a pod of the node."""
+    note = "from the pods' network, Local counts as Cluster"
+    return Translation(found.cluster, Masquerade.HAIRPIN, note)
 
 
 def _local_from_pod(
@@ -204,8 +217,6 @@ def _from_node(
         and facts.drops_without_local
         and is_local_address(lookup, entry.node, entry.client)
     ):
-        # by an address of the pods' network, such as cni0's, it is taken for a pod
-        note = "from the pods' network, Local counts as Cluster"
-        return Translation(found.cluster, Masquerade.HAIRPIN, note)
+        return _as_a_pod(found)  # by an address of the pods' network, such as cni0's
     note = "from the node itself, Local counts as Cluster" if is_local else ""
     return Translation(found.cluster, note=note)

@@ -50,6 +50,33 @@ def test_what_kubectl_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert "another address" not in out
 
 
+def test_flags_mean_what_they_mean_in_each_release(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The one --masquerade-all since 1.32, the gate since 1.36, an empty CIDR until 1.31."""
+    file = tmp_path / "objects.yaml"
+    file.write_text(OBJECTS.replace("spec: {type", "spec: {externalIPs: [198.51.100.7], type"))
+
+    def told(before: str, after: str, flag: str) -> tuple[int, set[str], str]:
+        settings = ("--from", before, "--to", after, flag, "-o", "json")
+        code, out, err = run(capsys, str(file), *settings)
+        found = json.loads(out)["differences"] if out else ()
+        return code, {item["kind"] for item in found}, err
+
+    assert told("nftables@1.31", "nftables@1.32", "--masquerade-all")[:2] == (
+        1,
+        {"source-address"},
+    )
+    assert "source-address" not in told("nftables@1.32", "iptables@1.32", "--masquerade-all")[1]
+    gate = "--feature-gates=AllowServiceExternalIPs=false"
+    assert told("iptables@1.35", "iptables@1.36", gate)[:2] == (1, {"external-ips"})
+    assert told("iptables@1.36", "iptables@1.37", gate)[:2] == (0, set())
+    code, _, err = told("iptables@1.34", "iptables@1.35", gate)
+    assert (code, "no gate AllowServiceExternalIPs" in err) == (2, True)
+    code, _, err = told("iptables@1.31", "iptables@1.32", "--cluster-cidr=")
+    assert (code, "kube-proxy 1.32 refuses an empty value" in err) == (2, True)
+
+
 def test_a_shipped_lab_goes_by_its_name(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,7 @@ from kns.experiment.migrate.kinds import ADVICE, DifferenceKind
 from kns.experiment.migrate.migrate import Migration, migrate
 from kns.experiment.migrate.world import world
 from kns.experiment.setting import proxy_setting
-from kns.kinds.networking import IPVSOptions, KubeProxyOptions
+from kns.kinds.networking import DetectLocalMode, IPVSOptions, KubeProxyOptions
 from kns.report.migrate import migration_json, migration_text
 
 NODES = """
@@ -114,6 +114,18 @@ LOCAL = "type: LoadBalancer\n  externalTrafficPolicy: Local"
 HINTS = (", hints: {forZones: [{name: a}]}", ", hints: {forZones: [{name: b}]}")
 NODE_HINTS = (", hints: {forNodes: [{name: node1}]}", ", hints: {forNodes: [{name: node2}]}")
 AFFINITY = "type: ClusterIP\n  sessionAffinity: ClientIP"
+NODE_LOCAL = "type: NodePort\n  externalTrafficPolicy: Local"
+GONE = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-2, labels: {kubernetes.io/service-name: web}}
+addressType: IPv4
+ports: [{name: p, port: 8080}]
+endpoints:
+- addresses: [10.244.0.5]
+  nodeName: node1
+  conditions: {ready: false, serving: false, terminating: true}
+"""
 RANGES = "type: LoadBalancer\n  loadBalancerSourceRanges: [203.0.113.0/24]"
 
 CASES = [
@@ -133,6 +145,9 @@ CASES = [
     (cluster_of(service_cidr=True), OLD, NFT_37, "unallocated-address"),
     (cluster_of(AFFINITY), IPVS, NFT_37, "session-affinity"),
     (cluster_of(), IPVS, NFT_37, "scheduler"),
+    (cluster_of(RANGES, ingress="{ip: 198.51.100.7}", endpoints=False), NFT_33, "nftables@1.34",
+     "source-ranges"),
+    (f"{cluster_of()}---{GONE}", "iptables@1.35", "iptables@1.36", "endpoint-choice"),
     (cluster_of(protocol="UDP"), NFT_33, NFT_37, "stale-udp"),
     (cluster_of(protocol="UDP"), "ipvs@1.36", "iptables@1.36", "stale-udp"),
 ]  # fmt: skip
@@ -194,6 +209,68 @@ def test_names_too_long_for_a_comment_take_all_rules_with_them() -> None:
     )
     assert DifferenceKind.RULES_REFUSED in found(text, OLD, "nftables@1.36")
     assert DifferenceKind.RULES_REFUSED not in found(text, OLD, NFT_37)
+
+
+DUAL_NODE = """
+apiVersion: v1
+kind: Node
+metadata: {name: node1}
+spec: {podCIDRs: [10.244.0.0/24, "fd00:10:244::/64"]}
+status: {addresses: [{type: InternalIP, address: 192.168.50.11},
+  {type: InternalIP, address: "fd00:50::11"}]}
+"""
+DUAL_SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  clusterIPs: [10.96.0.10, "fd00:10:96::10"]
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+"""
+DUAL_SLICE = """
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: web-6, labels: {kubernetes.io/service-name: web}}
+addressType: IPv6
+ports: [{port: 8080}]
+endpoints: [{addresses: ["fd00:10:244::5"], nodeName: node1}]
+"""
+
+
+def test_node_port_addresses_of_one_family_open_the_other() -> None:
+    options = KubeProxyOptions(nodeport_addresses=(ip_network("192.168.50.0/24"),))
+    text = "---".join((DUAL_NODE, DUAL_SERVICE, DUAL_SLICE))
+    (told,) = migration(text, "nftables@1.30", "nftables@1.31", options).differences[:1]
+    assert told.kind is DifferenceKind.NODE_PORT_ADDRESS
+    assert told.before == "refused: node ports are served on fd00:50::11 only"
+    assert told.after.startswith("answered by fd00:10:244::5")
+
+
+def test_endpoints_of_other_nodes_lose_their_way_back_to_themselves_in_1_36() -> None:
+    """Where pods come to nodes as themselves, and are taken for the node's own by clusterCIDR."""
+    options = KubeProxyOptions(cluster_cidrs=(ip_network("10.244.0.0/16"),))
+    text = cluster_of(NODE_LOCAL, node_port=NODE_PORT)
+    found = migration(text, "nftables@1.35", "nftables@1.36", options).differences
+    assert {item.kind for item in found} == {DifferenceKind.REMOTE_HAIRPIN}
+    told = found[0]
+    seen = "who see 10.244.1.5 and 192.168.50.11"
+    assert told.before == f"answered by 10.244.0.5 and 10.244.1.5, {seen}"
+    lost = "whoever is led to 10.244.1.5 gets no answer"
+    assert told.after == f"answered by 10.244.0.5, who see 10.244.1.5; {lost}"
+    # not in iptables mode, nor with a policy that has all masqueraded
+    assert migration(text, "iptables@1.35", "iptables@1.36", options).differences == ()
+    other = cluster_of("type: NodePort", node_port=NODE_PORT)
+    assert migration(other, "nftables@1.35", "nftables@1.36", options).differences == ()
+
+
+def test_prefixes_of_interfaces_cost_nftables_mode_all_rules_up_to_1_32() -> None:
+    options = KubeProxyOptions(
+        detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX, pod_interface_name_prefix="cni"
+    )
+    told = migration(cluster_of(), "nftables@1.32", "nftables@1.33", options).differences
+    assert {item.kind for item in told if item.service} == {DifferenceKind.RULES_REFUSED}
+    assert all("iif, which knows no prefixes" in item.before for item in told if item.service)
 
 
 def test_scheduler_of_the_options_is_named() -> None:

@@ -304,6 +304,14 @@ def test_internal_policy_local_by_mode() -> None:
             },
             ("pod2",),
         ),
+        (
+            {
+                "pod2": {"ready": False, "serving": None, "terminating": True},
+                "pod3": {"ready": False, "serving": False, "terminating": True},
+                "pod4": {"ready": False},
+            },
+            ("pod2",),
+        ),
         ({name: {"hint_zones": ("a",)} for name in ("pod2", "pod3", "pod4")}, None),
         (
             {

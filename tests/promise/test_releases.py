@@ -11,7 +11,7 @@ from kns.addresses import IPFamily
 from kns.cluster.model import Cluster
 from kns.experiment.migrate.world import with_bridge_addresses
 from kns.kinds.internet import InternetHost
-from kns.kinds.networking import FeatureGates, ProxyMode
+from kns.kinds.networking import DetectLocalMode, FeatureGates, ProxyMode
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.release import Release
@@ -145,6 +145,69 @@ def test_masquerade_all_of_the_modes_own_section_counts(release: Release) -> Non
     cluster = with_options(scene(ProxyMode.NFTABLES, release), masquerade_all=True)
     assert not cluster.network.kube_proxy.masquerades_all
     assert with_options(cluster, mode=ProxyMode.IPTABLES).network.kube_proxy.masquerades_all
+
+
+@EVERY_RELEASE
+def test_an_address_in_two_slices_is_that_of_the_living_pod(release: Release) -> None:
+    """Before 1.36 that of either, by the order of a map of Go's: nothing can be promised."""
+    for mode in ProxyMode:
+        cluster = scene(mode, release)
+        (mine,) = (s for s in cluster.endpoint_slices if s.service == "svc-a")
+        gone = tuple(
+            replace(item, ready=False, serving=False, terminating=True) for item in mine.endpoints
+        )
+        address = str(service(cluster, "svc-a").cluster_ips[0])
+        other = replace(mine, endpoints=gone)
+        for slices in ((mine, other), (other, mine)):
+            both = replace(cluster, endpoint_slices=slices)
+            expected = ("CONNECTED",) if release >= Release.V1_36 else ()
+            assert outcomes(both, "pod1", address) == expected
+        # slices that say the same are no question
+        assert outcomes(replace(cluster, endpoint_slices=(mine, mine)), "pod1", address) == (
+            "CONNECTED",
+        )
+
+
+@EVERY_RELEASE
+def test_endpoint_that_another_node_leads_back_to_itself(release: Release) -> None:
+    """By a node port with policy Local, where pods are not masqueraded towards nodes.
+
+    Since 1.36 nftables mode knows the hairpins of the node's own endpoints alone. Other nodes'
+    endpoints answer the client directly, so that nothing comes of it in any mode.
+    """
+    for mode in ProxyMode:
+        cluster = changed(
+            scene(mode, release), "svc-web", external_traffic_policy=TrafficPolicy.LOCAL
+        )
+        egress = replace(cluster.network.egress, masquerade=False)
+        cluster = replace(cluster, network=replace(cluster.network, egress=egress))
+        client = next(item for item in cluster.pods if item.name == "pod2")
+        node1 = cluster.nodes[0]
+        found = promise(Lookup(cluster), Flow(Location(client), node1.addresses[0], 30080))
+        here = {item.name for item in cluster.pods if item.node == "node1"}
+        masqueraded = mode is ProxyMode.IPTABLES or (
+            mode is ProxyMode.NFTABLES and release < Release.V1_36
+        )
+        assert set(found.names) - here == ({"pod2"} if masqueraded else set())
+        assert set(found.names) & here
+        lost = {item.backend.name for item in found.denied}
+        led_to = {"pod2", "pod4"} if mode is not ProxyMode.IPVS else set()
+        assert lost == led_to - set(found.names)
+        own = [a.sources for a in found.answers if a.backend.pod is client]
+        assert own == ([(node1.addresses[0],)] if masqueraded else [])
+
+
+@EVERY_RELEASE
+def test_prefix_of_an_interface_leaves_nftables_mode_without_rules(release: Release) -> None:
+    for mode in ProxyMode:
+        cluster = with_options(
+            scene(mode, release),
+            detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
+            pod_interface_name_prefix="cni",
+        )
+        address = str(service(cluster, "svc-a").cluster_ips[0])
+        refused = mode is ProxyMode.NFTABLES and release < Release.V1_33
+        assert outcomes(cluster, "pod1", address) == (NO_WAY if refused else ("CONNECTED",))
 
 
 @pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NFTABLES])

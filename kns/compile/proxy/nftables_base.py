@@ -23,8 +23,8 @@ from kns.compile.proxy.nftables_generation import ClusterIPMasquerade, Generatio
 from kns.compile.proxy.nftables_words import address_text, network_set_text, network_text
 from kns.compile.proxy.on_node import local_detector
 from kns.compile.proxy.release import ReleaseChange, has
-from kns.kinds.comments import COMMENT_BYTES
 from kns.kinds.networking import KubeProxyOptions
+from kns.kinds.nft_refusals import COMMENT_BYTES
 from kns.kinds.node import Node
 from kns.state.model import NftChain, NftSet, NftTable
 
@@ -296,8 +296,8 @@ def local_traffic(
 ) -> tuple[str, str] | None:
     """What matches traffic of this node's pods, and its negation; None if it can't be told.
 
-    Before 1.33 kube-proxy writes `iif "prefix*"` for InterfaceNamePrefix, which no kernel accepts:
-    the transaction fails and no service works. `iifname` is what it means.
+    Before 1.33 kube-proxy writes `iif "prefix*"` for InterfaceNamePrefix, which names no interface
+    that there is: with the first such rule nft refuses all of them.
     """
     detector = local_detector(options, node, family)
     if detector is None:
@@ -306,7 +306,6 @@ def local_traffic(
         ip = "ip" if family is IPFamily.IPV4 else "ip6"
         cidr = network_text(detector.cidr)
         return f"{ip} saddr {cidr}", f"{ip} saddr != {cidr}"
-    if detector.prefix:
-        return f'iifname "{detector.interface}*"', f'iifname != "{detector.interface}*"'
     word = "iifname" if has(options.version, ReleaseChange.INTERFACES_BY_NAME) else "iif"
-    return f'{word} "{detector.interface}"', f'{word} != "{detector.interface}"'
+    name = f'"{detector.interface}{"*" if detector.prefix else ""}"'
+    return f"{word} {name}", f"{word} != {name}"

@@ -142,6 +142,11 @@ class _ServiceWriter:
     def protocol(self) -> str:
         return self.view.port.protocol.lower()
 
+    def _pods(self) -> tuple[str, str] | None:
+        """How the node's pods are told, for a rule that does: nft may refuse it, and all others."""
+        self.draft.fails |= self.options.interface_refused and self.local is not None
+        return self.local
+
     def _key(self, address: IPAddress) -> str:
         return f"{address_text(address)} . {self.protocol} . {self.view.port.port}"
 
@@ -168,7 +173,8 @@ class _ServiceWriter:
             match += f" {self.protocol} dport {self.view.port.port}"
         if self.options.nftables.masquerade_all:
             return (self.draft.mark_rule(match),)
-        return () if self.local is None else (self.draft.mark_rule(f"{match} {self.local[1]}"),)
+        pods = self._pods()
+        return () if pods is None else (self.draft.mark_rule(f"{match} {pods[1]}"),)
 
     def _write_external(self) -> None:
         """What reaches external, load balancer and node port addresses."""
@@ -195,9 +201,10 @@ class _ServiceWriter:
             note = "" if self.draft.structure.small_chains else ' comment "masquerade"'
             return f"{self.draft.mark_rule('')}{note}", f"goto {self.names.cluster}"
         last = (f"goto {self.names.local}",) if self.view.local else ()
+        local = self._pods()
         short_cut = f"goto {self.names.cluster} comment"
         # the load balancer's address may be local to this node, and so the source of its packets
-        pods = (f'{self.local[0]} {short_cut} "short-circuit pod traffic"',) if self.local else ()
+        pods = (f'{local[0]} {short_cut} "short-circuit pod traffic"',) if local else ()
         mark = self.draft.mark_rule("fib saddr type local")
         return (
             *pods,

@@ -12,8 +12,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
-from kns.kinds.comments import COMMENTS_CUT_SINCE
-from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE, NFACCT_SINCE
+from kns.kinds.networking import (
+    EXTERNAL_IPS_GATE_SINCE,
+    INTERFACES_BY_NAME_SINCE,
+    NFACCT_SINCE,
+)
+from kns.kinds.nft_refusals import COMMENTS_CUT_SINCE
 from kns.kinds.release import Release
 
 
@@ -77,7 +81,7 @@ SINCE: Final[Mapping[ReleaseChange, Release]] = {
     ReleaseChange.NO_EMPTY_CLUSTER_CIDR: Release.V1_32,
     ReleaseChange.ONE_MASQUERADE_ALL: Release.V1_32,
     ReleaseChange.UDP_RECONCILED: Release.V1_32,
-    ReleaseChange.INTERFACES_BY_NAME: Release.V1_33,
+    ReleaseChange.INTERFACES_BY_NAME: INTERFACES_BY_NAME_SINCE,
     ReleaseChange.SERVICE_CIDRS: Release.V1_33,
     ReleaseChange.PARTIAL_SYNC: Release.V1_33,
     ReleaseChange.NODE_HINTS: Release.V1_34,

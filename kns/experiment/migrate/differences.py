@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from kns.addresses import IPAddress, IPFamily
 from kns.cluster.model import Cluster
 from kns.compile.proxy.release import deletes_stale_udp
-from kns.experiment.migrate.flows import Case, service_cases, telling_nodes
+from kns.experiment.migrate.flows import ENDPOINT, Case, service_cases, telling_nodes
 from kns.experiment.migrate.kinds import DifferenceKind
 from kns.experiment.setting import ProxySetting
 from kns.kinds.common import Protocol
@@ -131,7 +131,11 @@ def _words(found: Promise, node: Node) -> str:
         return f"{words}: {_about_the_node(found.stop.reason, node)}"
     names = tuple(sorted(found.names))
     sources = in_words([str(address) for address in found.sources])
-    return f"answered by {in_words(names)}, who see {sources}"
+    answered = f"answered by {in_words(names)}, who see {sources}"
+    if not found.denied:
+        return answered
+    lost = in_words(sorted({item.backend.name for item in found.denied}))
+    return f"{answered}; whoever is led to {lost} gets no answer"
 
 
 def _about_the_node(reason: str, node: Node) -> str:
@@ -144,6 +148,7 @@ def _kind(case: Case, before: Promise, after: Promise) -> DifferenceKind:
         (_stops(before, after, Stage.RULES), DifferenceKind.RULES_REFUSED),
         (case.flow.destination.is_loopback, DifferenceKind.LOCALHOST_NODE_PORT),
         (case.frontend.is_other_address, DifferenceKind.NODE_PORT_ADDRESS),
+        (_is_led_back(case, before, after), DifferenceKind.REMOTE_HAIRPIN),
         (_stops(before, after, Stage.POLICY), DifferenceKind.SOURCE_RANGES),
         (_is_unlisted_external(case, before, after), DifferenceKind.EXTERNAL_IPS),
         (_is_local(case) and _has_stop(before, after), DifferenceKind.LOCAL_POLICY),
@@ -165,6 +170,16 @@ def _has_stop(before: Promise, after: Promise) -> bool:
 
 def _both_stop(before: Promise, after: Promise) -> bool:
     return before.stop is not None and after.stop is not None
+
+
+def _is_led_back(case: Case, before: Promise, after: Promise) -> bool:
+    """Whether the client, an endpoint of another node, may be led to itself in both."""
+    own = case.client.location.item
+    led_to = (
+        [item.backend.pod for item in found.answers] + [item.backend.pod for item in found.denied]
+        for found in (before, after)
+    )
+    return case.client.label == ENDPOINT and all(own in pods for pods in led_to)
 
 
 def _is_unlisted_external(case: Case, before: Promise, after: Promise) -> bool:

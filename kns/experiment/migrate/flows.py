@@ -8,10 +8,11 @@ from ipaddress import ip_address
 
 from kns.addresses import IPAddress, IPFamily
 from kns.kinds.node import Node
-from kns.kinds.service import Service, ServicePort
+from kns.kinds.service import Service, ServicePort, TrafficPolicy
 from kns.promise.flow import Flow, FrontendKind, port_label
 from kns.promise.location import Location
 from kns.promise.lookup import Lookup
+from kns.promise.masquerade import leaving
 
 LOCALHOST = ip_address("127.0.0.1")
 
@@ -78,11 +79,14 @@ def telling_nodes(lookup: Lookup, service: Service) -> tuple[Node, ...]:
 def _can_ask(client: Client, frontend: FrontendAtNode) -> bool:
     if frontend.address.is_loopback:
         return client.label == NODE
+    if client.label == ENDPOINT:
+        return frontend.kind is FrontendKind.NODE_PORT and not frontend.is_other_address
     return not client.from_outside or frontend.kind is not FrontendKind.CLUSTER_IP
 
 
 #: the kinds of client
 NODE, PODS, OUTSIDE = "the node itself", "pods", "clients outside the cluster"
+ENDPOINT = "endpoints on other nodes, where pods keep their address towards nodes"
 
 
 def _clients(lookup: Lookup, service: Service, node: Node, family: IPFamily) -> Iterator[Client]:
@@ -103,6 +107,25 @@ def _clients(lookup: Lookup, service: Service, node: Node, family: IPFamily) -> 
     for host in lookup.cluster.internet[:1]:
         if any(address.version == family.version for address in host.addresses):
             yield Client(Location(host), OUTSIDE, from_outside=True)
+    if service.external_traffic_policy is TrafficPolicy.LOCAL:
+        yield from _guests(lookup, service, node, family)
+
+
+def _guests(lookup: Lookup, service: Service, node: Node, family: IPFamily) -> Iterator[Client]:
+    """An endpoint of another node that comes to this one as itself, if there is one.
+
+    A lab says whether pods are masqueraded towards nodes; of a real cluster nobody has told.
+    """
+    own = node.address(family)
+    for item in lookup.cluster.slices_of(service):
+        for endpoint in item.endpoints:
+            pod = lookup.pods.get(endpoint.addresses[0])
+            if pod is None or own is None or pod.node == node.name or pod.address(family) is None:
+                continue
+            is_told = bool(lookup.cluster.network.node_cidrs)
+            if not is_told or leaving(lookup, pod, own) == pod.address(family):
+                yield Client(Location(pod), ENDPOINT, from_outside=True)
+                return
 
 
 def _frontends(

@@ -20,6 +20,7 @@ class DifferenceKind(StrEnum):
     ENDPOINT_CHOICE = "endpoint-choice"
     SOURCE_RANGES = "source-ranges"
     SOURCE_ADDRESS = "source-address"
+    REMOTE_HAIRPIN = "remote-hairpin"
     EXTERNAL_IPS = "external-ips"
     UNUSED_PORT = "unused-port"
     PING = "ping"
@@ -76,6 +77,11 @@ ADVICE = {
         ("masqueradeAll", "clusterCIDR", "spec.externalTrafficPolicy"),
         "look for backends that tell clients by their address, and for network policies",
     ),
+    DifferenceKind.REMOTE_HAIRPIN: Advice(
+        "an endpoint that is led back to itself by another node's node port",
+        ("spec.externalTrafficPolicy", "ip-masq-agent's nonMasqueradeCIDRs"),
+        "let pods ask the cluster IP, or have masqueraded what they send to nodes",
+    ),
     DifferenceKind.EXTERNAL_IPS: Advice(
         "addresses in externalIPs",
         ("spec.externalIPs", "featureGates.AllowServiceExternalIPs"),
@@ -112,9 +118,10 @@ ADVICE = {
         "let clients open a new socket when no answer comes",
     ),
     DifferenceKind.RULES_REFUSED: Advice(
-        "names too long for a comment of nftables",
-        ("metadata.name", "metadata.namespace", "spec.ports[].name"),
-        "shorten the name, or choose a release that cuts comments (1.37)",
+        "a rule that nft refuses, and all others with it",
+        ("metadata.name", "metadata.namespace", "spec.ports[].name", "detectLocalMode"),
+        "shorten the name, or choose a release that cuts comments (1.37); InterfaceNamePrefix works"
+        " in nftables mode since 1.33",
     ),
     DifferenceKind.OTHER: Advice("what becomes of a flow", (), "look at both reasons"),
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from kns.errors import Problem
 from kns.kinds.checks.services import SOURCE_RANGES_ANNOTATION
-from kns.kinds.comments import is_refused, port_comment, refusal
+from kns.kinds.nft_refusals import interface_refusal, is_refused, port_comment, refusal
 from kns.kinds.service import Service, ServiceType, SessionAffinity
 from kns.kinds.sources import Sources
 from kns.labfile.document import Path
@@ -18,15 +18,18 @@ from kns.labfile.wording import shown
 
 
 def warn_service_fields(sources: Sources) -> Iterator[Problem]:
-    """Each field of a Service that its other fields leave without effect; names too long."""
-    yield from _long_names(sources)
+    """Each field of a Service that its other fields leave without effect; what nft refuses."""
+    yield from _refused_rules(sources)
     for part in sources.services:
         for path, message, hint in _ignored(part.value, part.place):
             yield part.place.problem(path, message, hint, warning=True)
 
 
-def _long_names(sources: Sources) -> Iterator[Problem]:
+def _refused_rules(sources: Sources) -> Iterator[Problem]:
     options = sources.lab.networking.kube_proxy
+    if options.interface_refused:
+        path: Path = ("networking", "kubeProxy", "podInterfaceNamePrefix")
+        yield sources.place.problem(path, *interface_refusal(options), warning=True)
     for part in sources.services:
         for index, port in enumerate(part.value.ports):
             comment = port_comment(part.value, port)

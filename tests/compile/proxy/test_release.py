@@ -25,7 +25,7 @@ from kns.kinds.networking import (
     ProxyMode,
 )
 from kns.kinds.release import NEWEST, Release
-from kns.kinds.service import ServicePort, SessionAffinity
+from kns.kinds.service import ServicePort, SessionAffinity, TrafficPolicy
 from kns.state.model import IptablesTable, NftTable
 from tests.clusters import make_cluster
 from tests.compile.proxy.services import (
@@ -129,6 +129,40 @@ def test_cluster_ips_are_masqueraded_by_port_by_address_or_at_once(release: Rele
             f"ip daddr @cluster-ips {outside} meta mark set meta mark | 0x00004000"
             ' comment "masquerade clusterIP traffic from outside cluster"'
         )
+
+
+@EVERY_RELEASE
+def test_marks_are_set_by_a_chain_up_to_1_35(release: Release) -> None:
+    """And by the rules themselves since then, which say what for."""
+    chain = release < Release.V1_36
+    mark = "meta mark set meta mark | 0x00004000"
+    cluster, local = (
+        rules(
+            table(release, node_port(external_traffic_policy=policy)),
+            "external-SUSTUHLJ-default/web/tcp/http",
+        )
+        for policy in TrafficPolicy
+    )
+    assert cluster[0] == ("jump mark-for-masquerade" if chain else f'{mark} comment "masquerade"')
+    match, what = "fib saddr type local", 'comment "masquerade local traffic"'
+    assert f"{match} {'jump mark-for-masquerade' if chain else mark} {what}" in local
+    assert rules(table(release), "mark-for-masquerade") == ((mark,) if chain else ())
+
+
+@EVERY_RELEASE
+def test_masquerading_has_a_rule_for_hairpins_since_1_36(release: Release) -> None:
+    found = rules(table(release), "masquerading")
+    if release < Release.V1_36:
+        assert found == (
+            "meta mark & 0x00004000 == 0x00000000 return",
+            "meta mark set meta mark ^ 0x00004000",
+            "masquerade fully-random",
+        )
+        return
+    marked, hairpins = found
+    assert marked.endswith("meta mark set meta mark ^ 0x00004000 masquerade fully-random")
+    endpoint = "ip saddr . ip daddr . meta l4proto . th dport @hairpin-connections"
+    assert hairpins == f"ct status dnat {endpoint} masquerade fully-random"
 
 
 @EVERY_RELEASE
@@ -247,6 +281,38 @@ def test_interfaces_are_matched_by_name_since_1_33(release: Release) -> None:
     word = "iif" if release < Release.V1_33 else "iifname"
     found = local_traffic(NODE, options, IPFamily.IPV4)
     assert found == (f'{word} "cni0"', f'{word} != "cni0"')
+    by_prefix = replace(
+        options,
+        detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
+        pod_interface_name_prefix="veth",
+    )
+    found = local_traffic(NODE, by_prefix, IPFamily.IPV4)
+    assert found == (f'{word} "veth*"', f'{word} != "veth*"')
+
+
+@EVERY_RELEASE
+def test_prefix_of_an_interface_costs_the_table_up_to_1_32(release: Release) -> None:
+    """`iif "veth*"` is refused with all the rest; a table without a rule that tells pods stands."""
+    options = KubeProxyOptions(
+        ProxyMode.NFTABLES,
+        detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
+        pod_interface_name_prefix="veth",
+        version=release,
+    )
+    works = release >= Release.V1_33
+    slices = (endpoint_slice(LOCAL, REMOTE),)
+    policy_local = node_port(external_traffic_policy=TrafficPolicy.LOCAL)
+    all_of_them = replace(options, nftables=NFTablesOptions(masquerade_all=True))
+    for service, items, chosen, stands in (
+        (cluster_ip(), slices, options, works),
+        (cluster_ip(), (), options, True),
+        (cluster_ip(), slices, all_of_them, True),
+        (policy_local, slices, all_of_them, works),
+    ):
+        made = nft_tables((service,), items, NODE, chosen, IPFamily.IPV4)
+        assert bool(made) is stands
+        # no Service has the other family
+        assert nft_tables((service,), items, NODE, chosen, IPFamily.IPV6)
 
 
 @EVERY_RELEASE

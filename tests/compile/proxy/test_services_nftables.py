@@ -355,13 +355,6 @@ def test_nftables_section_masquerades_all_with_its_own_bit() -> None:
             ),
             'iif != "cni0"',
         ),
-        (
-            KubeProxyOptions(
-                detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
-                pod_interface_name_prefix="veth",
-            ),
-            'iifname != "veth*"',
-        ),
     ],
 )
 def test_traffic_from_outside_is_told_by(options: KubeProxyOptions, expected: str | None) -> None:

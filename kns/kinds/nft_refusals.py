@@ -1,4 +1,4 @@
-"""Names that kube-proxy writes into comments of nftables, and what nft takes of them."""
+"""What kube-proxy writes and nft refuses: comments too long, prefixes of interfaces' names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from kns.errors import Problem, Severity
-from kns.kinds.networking import KubeProxyOptions, ProxyMode
+from kns.kinds.networking import INTERFACES_BY_NAME_SINCE, KubeProxyOptions, ProxyMode
 from kns.kinds.release import Release
 from kns.kinds.service import Service, ServicePort
 
@@ -38,10 +38,23 @@ def refusal(comment: str, options: KubeProxyOptions) -> tuple[str, str]:
     return message, f"shorten a name, or choose a release that cuts comments ({COMMENTS_CUT_SINCE})"
 
 
-def refused_comments(
+def interface_refusal(options: KubeProxyOptions) -> tuple[str, str]:
+    """What becomes of the rules where `interface_refused` is true, and what to do about it."""
+    prefix = options.pod_interface_name_prefix
+    message = (
+        f"kube-proxy {options.version} in nftables mode looks for {prefix}*"
+        " by iif, which takes no prefix: nft refuses every rule of every Service"
+    )
+    return message, f"choose {INTERFACES_BY_NAME_SINCE} or newer, or another mode of detection"
+
+
+def refused_rules(
     file: str, services: Iterable[Service], options: KubeProxyOptions
 ) -> Iterator[Problem]:
-    """A warning for each port whose name nft refuses under these options."""
+    """A warning for each port whose name nft refuses under these options, and for an interface."""
+    if options.interface_refused:
+        message, hint = interface_refusal(options)
+        yield Problem(file, 0, 0, "", message, hint, severity=Severity.WARNING)
     for service in services:
         for index, port in enumerate(service.ports):
             comment = port_comment(service, port)
