@@ -35,6 +35,8 @@ from kns.promise.steps import STICKY_REQUESTS, ask_of
 
 #: seconds to wait for an answer, and for how many datagrams that are lost
 PATIENCE, DATAGRAMS = 2.0, 5
+#: seconds for a connection, of many that are opened on a machine that may be busy
+CONNECTING = 10.0
 #: connections by which it is seen that a client is remembered, before the ones that count
 FEW = 3
 _REFUSED = "refused"
@@ -152,7 +154,7 @@ def _hold(target: tuple[str, int]) -> list[str]:
     """Who answers on each connection; all of them stay open till the last has been answered."""
     with contextlib.ExitStack() as opened:
         return [
-            _hello(opened.enter_context(socket.create_connection(target, PATIENCE)))
+            _hello(opened.enter_context(socket.create_connection(target, CONNECTING)))
             for _ in range(HELD)
         ]
 
