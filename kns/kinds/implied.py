@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from pathlib import PurePath
 
+from kns.addresses import IPAddress, IPNetwork
 from kns.kinds import names
 from kns.kinds.api import is_own
 from kns.labfile.document import Document
@@ -14,6 +17,14 @@ from kns.labfile.objects import objects_in
 #: what messages call it
 IMPLIED = "(added Lab document)"
 _NODES = 2
+_VERSIONS = {"IPv4": 4, "IPv6": 6}
+#: the lab's own default, and kubeadm's
+_SERVICE_SUBNETS: Mapping[int, tuple[IPNetwork, ...]] = {
+    4: (ip_network("10.96.0.0/16"), ip_network("10.96.0.0/12")),
+    6: (ip_network("fd00:10:96::/112"),),
+}
+#: kube-apiserver takes no larger ones: 20 bits of hosts
+_WIDEST = {4: 12, 6: 108}
 #: the label that every node has its name in
 _HOSTNAME = "kubernetes.io/hostname"
 
@@ -41,20 +52,26 @@ def has_manifests(documents: Sequence[Document]) -> bool:
 
 
 def implied_lab(file: str, documents: Sequence[Document]) -> str:
-    """A Lab document of two nodes, named as the file; nodes that pods name are among them."""
+    """A Lab document of two nodes, named as the file; nodes that pods name are among them.
+
+    Its subnets hold the cluster IPs that Services have, as those of a running cluster's dump do.
+    """
     wanted = dict.fromkeys((*_node_names(documents), *(f"node{n + 1}" for n in range(_NODES))))
     named = list(wanted)[: max(_NODES, len(wanted) - _NODES)]
     # in quotes: 13 and true are strings, too
     nodes = ", ".join(f'{{name: "{name}"}}' for name in named)
     name = f'"{_name(file)}"'
-    return f"apiVersion: kns/v1\nkind: Lab\nmetadata: {{name: {name}}}\nnodes: [{nodes}]\n"
+    head = f"apiVersion: kns/v1\nkind: Lab\nmetadata: {{name: {name}}}\nnodes: [{nodes}]\n"
+    networking = ", ".join(f"{key}: {value}" for key, value in _networking(documents).items())
+    return f"{head}networking: {{{networking}}}\n" if networking else head
 
 
 def implied_note(file: str, lab: Document) -> str:
     """What is said of it."""
     data = lab.data if isinstance(lab.data, dict) else {}
-    nodes = ", ".join(node["name"] for node in data["nodes"])
-    return f"{file} has no Lab document: made for it is the lab {data['metadata']['name']}, {nodes}"
+    made = [data["metadata"]["name"], *(node["name"] for node in data["nodes"])]
+    made += [f"{key} {value}" for key, value in data.get("networking", {}).items()]
+    return f"{file} has no Lab document: made for it is the lab {', '.join(made)}"
 
 
 def _name(file: str) -> str:
@@ -73,6 +90,50 @@ def _node_names(documents: Sequence[Document]) -> Iterator[str]:
                 for name in (_field(pod, "nodeName"), _field(pod, "nodeSelector", _HOSTNAME)):
                     if isinstance(name, str) and name and not names.subdomain_objection(name):
                         yield name
+
+
+def _networking(documents: Sequence[Document]) -> dict[str, str]:
+    """What of `networking` Services ask for, where that is not the default."""
+    specs = [
+        _field(item.data, "spec")
+        for document in documents
+        for item in objects_in(document)[0]
+        if item.kind == "Service"
+    ]
+    addresses = [address for spec in specs for address in _cluster_ips(spec)]
+    families: set[int] = {address.version for address in addresses}
+    for spec in specs:
+        written = _field(spec, "ipFamilies")
+        names = written if isinstance(written, list) else ()
+        families.update(_VERSIONS[name] for name in map(str, names) if name in _VERSIONS)
+        if _field(spec, "ipFamilyPolicy") == "RequireDualStack":
+            families.update(_VERSIONS.values())
+    made = {} if families <= {4} else {"ipFamily": "dual" if 4 in families else "ipv6"}
+    subnets = [_subnet(version, addresses) for version in sorted(families or {4})]
+    if any(subnets):
+        made["serviceSubnet"] = f'"{",".join(filter(None, subnets))}"'
+    return made
+
+
+def _cluster_ips(spec: object) -> Iterator[IPAddress]:
+    written = _field(spec, "clusterIPs")
+    for text in (_field(spec, "clusterIP"), *(written if isinstance(written, list) else ())):
+        with contextlib.suppress(ValueError):
+            yield ip_address(str(text))
+
+
+def _subnet(version: int, addresses: Sequence[IPAddress]) -> str:
+    """The subnet that holds all cluster IPs of a family; empty where it is the default one."""
+    wanted = [address for address in addresses if address.version == version]
+    default, *others = _SERVICE_SUBNETS[version]
+    if all(address in default for address in wanted):
+        return ""
+    widened = (
+        ip_network((wanted[0], length), strict=False)
+        for length in range(default.prefixlen, _WIDEST[version] - 1, -1)
+    )
+    fitting = (net for net in (*others, *widened) if all(address in net for address in wanted))
+    return str(next(fitting, ""))
 
 
 def _field(value: object, *path: str) -> object:

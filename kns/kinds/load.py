@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from kns.errors import MOST_PROBLEMS, Problem, SpecError
 from kns.kinds.checks.lab import validate, warnings_of
+from kns.kinds.cluster_dns import pass_over_dns
 from kns.kinds.config import with_values
 from kns.kinds.controllermanager import ControllerManagerOptions
 from kns.kinds.faults import Faults
@@ -96,6 +97,7 @@ def load_files(files: Sequence[tuple[str, str | bytes]]) -> LoadedLab:
         raise SpecError(_sorted(problems))
     written = read_lab_document(document)
     manifests = read_manifests(others)
+    pass_over_dns(manifests, written.options.get("networking", Networking()).dns)
     sources = sources_of(written, manifests)
     problems += (*written.problems, *manifests.problems)
     if len(problems) >= MOST_PROBLEMS:

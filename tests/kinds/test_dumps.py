@@ -176,3 +176,47 @@ def test_ordinals_may_start_elsewhere() -> None:
     found = labels("StatefulSet", "ordinals: {start: 5}\n  replicas: 2")
     assert [item.name for item in found] == ["web-5", "web-6"]
     assert found[0].labels["apps.kubernetes.io/pod-index"] == "5"
+
+
+COREDNS = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: coredns, namespace: kube-system}
+  spec:
+    replicas: 2
+    selector: {matchLabels: {k8s-app: kube-dns}}
+    template:
+      metadata: {labels: {k8s-app: kube-dns}}
+      spec: {containers: [{name: coredns, image: coredns, ports: [{containerPort: 53}]}]}
+- apiVersion: v1
+  kind: Service
+  metadata: {name: kube-dns, namespace: kube-system}
+  spec: {clusterIP: 10.96.0.10, selector: {k8s-app: kube-dns}, ports: [{port: 53}]}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata:
+    name: kube-dns-x
+    namespace: kube-system
+    labels: {kubernetes.io/service-name: kube-dns}
+  addressType: IPv4
+  endpoints: [{addresses: [10.244.0.2]}]
+"""
+
+
+def test_cluster_dns_of_a_dump_is_passed_over_for_kns_own() -> None:
+    found = lab(f"---\n{COREDNS}")
+    assert [(p.line - found.warnings[0].line, p.message) for p in found.warnings] == [
+        (0, "passed over: kns makes cluster DNS itself"),
+        (9, "passed over: kns makes cluster DNS itself"),
+        (14, "passed over: kns makes cluster DNS itself"),
+    ]
+    cluster = resolve(found.spec).cluster
+    assert [pod.name for pod in cluster.pods] == ["coredns-1", "coredns-2"]
+    assert [service.full_name for service in cluster.services] == ["kube-system/kube-dns"]
+    own = resolved(f"---\n{COREDNS}")
+    assert [str(piece.endpoints[0].addresses[0]) for piece in own.endpoint_slices][
+        -1
+    ] == "10.244.0.2"

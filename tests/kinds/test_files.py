@@ -112,6 +112,41 @@ spec:
     assert loaded.warnings == ()
 
 
+def service_at(name: str, *addresses: str, more: str = "") -> str:
+    at = f", clusterIP: {addresses[0]!r}, clusterIPs: {list(addresses)}" if addresses else ""
+    return (
+        f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n"
+        f"spec: {{ports: [{{port: 80}}]{at}{more}}}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("services", "family", "subnets"),
+    [
+        (service_at("a", "10.96.3.4"), "ipv4", ()),
+        # kubeadm's, and the networks of EKS and of k3s
+        (service_at("a", "10.100.3.4"), "ipv4", ("10.96.0.0/12",)),
+        (
+            service_at("a", "172.20.5.5"),
+            "ipv4",
+            ("172.20.0.0/16",),
+        ),
+        (service_at("a", "10.43.0.10") + service_at("b", "10.42.7.7"), "ipv4", ("10.42.0.0/15",)),
+        (service_at("a", "10.96.3.4", "fd00:10:96::1234"), "dual", ()),
+        (service_at("a", "fd12::99"), "ipv6", ("fd12::/112",)),
+        (service_at("a", more=", ipFamilyPolicy: RequireDualStack"), "dual", ()),
+    ],
+)
+def test_the_lab_of_manifests_has_room_for_their_cluster_ips(
+    services: str, family: str, subnets: tuple[str, ...]
+) -> None:
+    """As those that kubectl prints of a running cluster have them."""
+    loaded = load(services)
+    networking = loaded.spec.networking
+    assert (networking.ip_family, tuple(map(str, networking.service_subnet))) == (family, subnets)
+    assert all(subnet in loaded.notes[0] for subnet in subnets)
+
+
 @pytest.mark.parametrize("stem", ["13", "true", "null", "1e3", "0x1f"])
 def test_the_lab_of_a_file_may_be_named_as_a_number(stem: str) -> None:
     assert load_files([(f"{stem}.yaml", SERVICE)]).spec.name == stem
