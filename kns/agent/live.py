@@ -42,7 +42,7 @@ from kns.engine import files, labs, reconcile, snapshot
 from kns.engine.accounts import renew
 from kns.engine.fitting import REFUSALS, fit, message_of, reborn_pods, replaced, words_of
 from kns.engine.lock import locked
-from kns.engine.objects import Journal, digest_of, name_text, read_objects, write_base
+from kns.engine.objects import Journal, Kept, digest_of, name_text, read_objects, write_base
 from kns.engine.orders import Failure
 from kns.engine.reconcile import Applied
 from kns.errors import KnsError, LockedError
@@ -68,6 +68,17 @@ Serve = Callable[[Cluster], Awaitable[object]]
 
 class _SupersededError(Exception):
     """An `up` has gone back to the file: what the store holds is of the past."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A lab as it was found: what is on file of it, and what was applied."""
+
+    of: str
+    stamp: files.Stamp
+    faults: files.FileStamp
+    kept: Kept | None
+    applied: Applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +152,10 @@ class Live:
 
     async def _take_over(self) -> None:
         loop = asyncio.get_running_loop()
-        of, stamp = await loop.run_in_executor(self._worker, self._look)
-        self._faults = files.stamp_of(self._paths.faults)
-        self._journal.prepare(of)
-        kept = await loop.run_in_executor(self._worker, read_objects, self._paths)
-        applied = await loop.run_in_executor(self._worker, reconcile.take_over, self._paths)
+        found = await loop.run_in_executor(self._worker, self._look)
+        kept, applied = found.kept, found.applied
+        self._faults = found.faults
+        self._journal.prepare(found.of)
         self._kubelet.update(applied.cluster)
         self._assembler = Assembler(applied.cluster.network_policies)
         self._leases = labs.read_leases(self._paths)
@@ -156,24 +166,30 @@ class Live:
             seed = tuple(objects_of(loaded, bound))
             self.store.replace_all(seed)
             # of an object that the last file had, too, the journal has not heard
-            self._journal.prepare(of, _in_order(self.store.all(), seed))
+            self._journal.prepare(found.of, _in_order(self.store.all(), seed))
         else:
             if self.store.all():
                 self.store.replace_all(kept.objects)
             else:
                 self.store.restore(kept.objects, kept.version)
-            self._journal.prepare(of, _in_order(self.store.all(), kept.objects))
+            self._journal.prepare(found.of, _in_order(self.store.all(), kept.objects))
         self._account(applied.cluster, None)
-        begin = partial(self._begin_journal, stamp, is_new=kept is None)
+        begin = partial(self._begin_journal, found.stamp, is_new=kept is None)
         await loop.run_in_executor(self._worker, begin)
         self._applied = applied
         # servers of what the kernel may not hold yet are opened once it does
         self._followed = applied.cluster if applied.observed is None else None
 
-    def _look(self) -> tuple[str, files.Stamp]:
-        """In the worker: whose objects they will be. LockedError while an `up` is at work."""
+    def _look(self) -> _Found:
+        """In the worker: the lab as it is. LockedError while another command is at work on it."""
         with locked(self._paths, patience=0):
-            return digest_of(self._paths), files.stamp(self._paths)
+            return _Found(
+                digest_of(self._paths),
+                files.stamp(self._paths),
+                files.stamp_of(self._paths.faults),
+                read_objects(self._paths),
+                reconcile.take_over(self._paths),
+            )
 
     def _begin_journal(self, stamp: files.Stamp, *, is_new: bool) -> None:
         """In the worker: put on file what was taken over, if no `up` has written since."""
@@ -290,9 +306,8 @@ class Live:
         with contextlib.suppress(LockedError), locked(self._paths, patience=0):
             is_seen = files.stamp_of(self._paths.faults) == self._faults
             if self._journal.is_current and self.cluster is not None and is_seen:
-                if self.cluster == self._kept:
-                    snapshot.renew(self._paths)
-                else:
+                is_kept = self.cluster == self._kept
+                if not (is_kept and snapshot.renew(self._paths)):
                     snapshot.save(self._paths, self.cluster)
                     self._kept = self.cluster
 

@@ -63,7 +63,8 @@ class LabFiles:
     def read(paths: LabPaths, *, objects: bool) -> LabFiles:
         """Keep what the files hold now; one that is missing is kept as missing.
 
-        `objects`: those of the agent too, unless it goes on writing them.
+        `objects`: those of the agent too, unless it goes on writing them. The snapshot is none of
+        them: what was carried out is no more what it says.
         """
         files = (
             paths.leases,
@@ -71,7 +72,6 @@ class LabFiles:
             paths.spec,
             paths.faults,
             paths.etc_file,
-            paths.snapshot,
             *((paths.objects, paths.objects_base) if objects else ()),
         )
         return LabFiles({path: _content(path) for path in files})

@@ -63,13 +63,13 @@ def created_netns(ops: Collection[Op]) -> frozenset[str]:
 
 
 def take_over(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
-    """A lab as another has left it: `up`, its agent, a command that sets faults.
+    """A lab, whose lock is held, as another has left it: `up`, its agent, a command of faults.
 
     `last`: what is known of the lab. KnsError where its files can't be read.
     A snapshot is of what was carried out. Where it is of other files, somebody was killed who had
     written down a change: he may have carried out all of it, or nothing.
     """
-    kept = snapshot.restore(paths)
+    kept = snapshot.restore(paths, carried_out=True)
     compiled = recompile_host(kept or written_cluster(paths), last)
     present = lab_netns(compiled.cluster.name)
     if kept is not None:

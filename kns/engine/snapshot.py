@@ -5,13 +5,14 @@ thousand pods; the snapshot 0.2 s and 0.3 s. Each command on a running lab has t
 the agent, for which `up` waits.
 
 The snapshot bears a digest of the files that it was made of: if one of them is not as it was then,
-or if the snapshot is of another kns, or damaged, there is no snapshot.
+or if the snapshot is of another kns, or damaged, there is no snapshot. It says, too, whether the
+cluster was carried out: `up` writes it first, for the agent that starts meanwhile, and may be
+killed before the kernel holds any of it.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import hashlib
 import os
@@ -25,20 +26,27 @@ from kns.compile.paths import LabPaths
 from kns.engine.files import stamp_of
 from kns.engine.private import write_private
 
+#: by whether the cluster was carried out; of one length, for `renew` writes over it
+_MARKS = {False: "0", True: "1"}
 
-def save(paths: LabPaths, cluster: Cluster) -> None:
+
+def save(paths: LabPaths, cluster: Cluster, *, carried_out: bool = True) -> None:
     """Keep the cluster that the lab's files, as they are now, lead to."""
     kept = base64.b64encode(pickle.dumps(cluster, 5)).decode()
-    write_private(paths.snapshot, f"{_digest(paths)} {kept}")
+    write_private(paths.snapshot, f"{_digest(paths)} {_MARKS[carried_out]} {kept}")
 
 
-def renew(paths: LabPaths) -> None:
-    """Say of the snapshot that there is that it is of the files as they are now.
+def renew(paths: LabPaths) -> bool:
+    """Say of the snapshot that it is of the files as they are now, and carried out.
 
-    Under the lab's lock: an `up` may be writing the one or the other.
+    False if there is none. Under the lab's lock: an `up` may be writing the one or the other.
     """
-    with contextlib.suppress(OSError), paths.snapshot.open("r+b") as file:
-        file.write(_digest(paths).encode("ascii"))
+    try:
+        with paths.snapshot.open("r+b") as file:
+            file.write(f"{_digest(paths)} {_MARKS[True]}".encode("ascii"))
+    except OSError:
+        return False
+    return True
 
 
 def forget(paths: LabPaths) -> None:
@@ -46,16 +54,17 @@ def forget(paths: LabPaths) -> None:
     paths.snapshot.unlink(missing_ok=True)
 
 
-def restore(paths: LabPaths) -> Cluster | None:
+def restore(paths: LabPaths, *, carried_out: bool = False) -> Cluster | None:
     """The cluster of the lab's files, if they are as they were when it was saved.
 
+    `carried_out`: only if the kernel was made to hold it.
     The folder is its owner's alone (0700), as every file that decides what kns does as root.
     """
     try:
         if paths.snapshot.stat().st_uid != os.geteuid():
             return None
-        digest, kept = paths.snapshot.read_text(encoding="ascii").split(" ")
-        if digest != _digest(paths):
+        digest, mark, kept = paths.snapshot.read_text(encoding="ascii").split(" ")
+        if digest != _digest(paths) or (carried_out and mark != _MARKS[True]):
             return None
         cluster = pickle.loads(base64.b64decode(kept))  # noqa: S301 - our own file
     except Exception:  # whatever is wrong with it, the files themselves are still there

@@ -256,7 +256,7 @@ def _converge(
             if not desired.keeps_objects:
                 files.forget_objects(paths)
             files.write_lab(paths, desired.text, desired.loaded.leases, desired.options.to_json())
-            snapshot.save(paths, desired.cluster)
+            snapshot.save(paths, desired.cluster, carried_out=False)
             write_down(paths, desired.cluster, created_netns(ops))
             apply(ops, before.indexes, cancelled=cancelled, on_op=starter.on_op)
             if ops and not created:
@@ -264,6 +264,7 @@ def _converge(
                 stale.forget_neighbors(before.state, desired.state.host, ops)
             served = _serve(starter, report, desired, cancelled)
             _check(cancelled)
+            snapshot.renew(paths)
         except BaseException:
             _roll_back(desired, before, kept, created=created, report=report)
             raise

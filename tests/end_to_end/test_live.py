@@ -6,7 +6,8 @@ import asyncio
 import errno
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ from kns.compile.paths import LabPaths
 from kns.engine import agent, reconcile, snapshot
 from kns.engine.down import down
 from kns.engine.labs import lab_documents, running
+from kns.engine.lock import locked
 from kns.engine.objects import Journal, digest_of, live_changes, read_objects
 from kns.engine.status import status
 from kns.engine.up import up
-from kns.errors import ApplyError
+from kns.errors import ApplyError, LockedError
 from kns.kernel import netns
 from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
@@ -566,6 +568,49 @@ def test_what_comes_while_a_round_ends_is_carried_out(
         assert len(endpoints(live, "svc-a")) == 3
 
     lives(lab, then)
+
+
+def test_a_cluster_that_is_again_as_it_was_is_kept(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the round before, the snapshot went for another one."""
+
+    async def then(live: Live) -> None:
+        loop = asyncio.get_running_loop()
+        carry_out = reconcile.reconcile
+        first = [partial(live.store.delete, SERVICE, "default", "fresh")]
+
+        def undone_meanwhile(*args: Any) -> object:
+            while first:
+                loop.call_soon_threadsafe(first.pop())
+                time.sleep(0.1)
+            return carry_out(*args)
+
+        monkeypatch.setattr(reconcile, "reconcile", undone_meanwhile)
+        live.store.create(SERVICE, service("fresh"))
+        await asyncio.wait_for(live.settled(), PATIENCE)
+        assert snapshot.restore(LabPaths(LAB), carried_out=True) == live.cluster
+
+    lives(lab, then)
+
+
+def test_the_agent_takes_over_while_no_command_is_at_work(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command had half carried out would be done again, over what is there by then."""
+    take_over, free = reconcile.take_over, []
+
+    def watched(*args: Any) -> object:
+        with suppress(LockedError), locked(LabPaths(LAB), patience=0):
+            free.append(args)
+        return take_over(*args)
+
+    async def then(live: Live) -> None:
+        assert live.is_current
+
+    monkeypatch.setattr(reconcile, "take_over", watched)
+    lives(lab, then)
+    assert free == []
 
 
 def names_of(live: Live) -> list[str]:

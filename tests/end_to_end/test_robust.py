@@ -250,6 +250,40 @@ class _AfterTheFirst:
             path.mkdir(mode=0o700, parents=True)
 
 
+# -- killed ----------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kns.engine.up import up
+
+left = int(sys.argv[2])
+def on_op(op):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+up(Path(sys.argv[1]), on_op=on_op)
+"""
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_what_an_up_that_was_killed_had_to_do_a_fault_s_command_does(
+    tmp_path: Path, *, is_there: bool
+) -> None:
+    """The snapshot was written for the agent, and nothing of it carried out."""
+    path = write_lab(tmp_path, small_lab(LAB))
+    if is_there:
+        up(path)
+    write_lab(tmp_path, small_lab(LAB, pods=3, nodes=2))
+    argv = [sys.executable, "-c", KILLED, str(path), "2"]
+    assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
+    done = kns("fail", "pod3")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert up(path).ops
+    assert status(LAB).healthy
+
+
 # -- signals and streams ---------------------------------------------------------------------------
 
 

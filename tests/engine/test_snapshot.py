@@ -62,6 +62,20 @@ def test_snapshot_of_other_files_or_a_damaged_one_is_none(
     assert snapshot.restore(lab) is None
 
 
+def test_only_what_was_carried_out_is_told_to_be_so(lab: LabPaths) -> None:
+    assert snapshot.restore(lab, carried_out=True) == CLUSTER
+    snapshot.save(lab, CLUSTER, carried_out=False)
+    assert snapshot.restore(lab) == CLUSTER
+    assert snapshot.restore(lab, carried_out=True) is None
+    assert snapshot.renew(lab)
+    assert snapshot.restore(lab, carried_out=True) == CLUSTER
+
+
+def test_a_snapshot_that_is_gone_can_not_be_renewed(lab: LabPaths) -> None:
+    snapshot.forget(lab)
+    assert not snapshot.renew(lab)
+
+
 def test_snapshot_of_another_release_is_none(
     lab: LabPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
