@@ -31,8 +31,11 @@ from kns.kinds.pod import Pod
 from kns.state.model import HostState, Netns
 from kns.state.requirements import Feature, Need
 from kns.state.traffic import (
+    DISCARDED,
+    FIRST,
     NETEM_LIMIT,
     PRIORITY,
+    WHOLE_LINK,
     Discard,
     Netem,
     PacketMatch,
@@ -118,9 +121,13 @@ def _discarded(cluster: Cluster) -> Iterator[_Wish]:
 
 def _with_class(shaper: Shaper, queue: Queue, matches: tuple[PacketMatch, ...]) -> Shaper:
     """The shaper with one more class; of several for the whole link the last counts."""
-    number = len(shaper.classes) + 1
-    classes = (*shaper.classes, TrafficClass(number, queue, matches))
-    return replace(shaper, classes=classes, default=shaper.default if matches else number)
+    classes = {item.number: item for item in shaper.classes}
+    others = classes.keys() - {DISCARDED, WHOLE_LINK}
+    number = WHOLE_LINK if not matches else FIRST + len(others)
+    if isinstance(queue, Discard):
+        number = DISCARDED
+    classes[number] = TrafficClass(number, queue, matches)
+    return replace(shaper, classes=tuple(classes[key] for key in sorted(classes)))
 
 
 def _ordered(matches: Iterable[PacketMatch]) -> tuple[PacketMatch, ...]:

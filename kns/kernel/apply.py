@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import assert_never
 
 from kns.errors import ApplyError, CancelledError, PlatformError, from_os_error
-from kns.kernel import links, netns, processes, traffic
+from kns.kernel import links, netns, processes, qdiscs, traffic
 from kns.kernel.netlink import Refusal, Socket
 from kns.kernel.programs import Programs
 from kns.plan.ops import (
@@ -213,7 +213,13 @@ class _Worker:
         if self._pending_netns != op.netns:
             self._flush()
             self._pending_netns = op.netns
-        self._pending += [(op, message) for message in self._messages(op)]
+        try:
+            messages = list(self._messages(op))
+        except KeyError as error:
+            # somebody has deleted the link since it was seen
+            message = f"there is no link {error.args[0]}"
+            raise ApplyError(message, op=describe(op), netns=op.netns) from error
+        self._pending += [(op, message) for message in messages]
 
     def _flush(self) -> None:
         if not self._pending:
@@ -250,7 +256,7 @@ class _Worker:
     def _messages(self, op: LinkOp) -> Iterator[bytes]:
         match op:
             case Add(item=Shaper() as shaper):
-                yield from traffic.add_shaper(shaper, self._indexes[op.netns][shaper.ifname])
+                yield from traffic.shape(None, shaper, self._indexes[op.netns][shaper.ifname])
             case Add():
                 yield self._added(op.netns, op.item)
             case Change():
@@ -260,11 +266,22 @@ class _Worker:
                 message = _deleted(op.item, self._indexes.get(op.netns, {}))
                 yield from () if message is None else (message,)
             case Replace():
-                yield links.replace_route(op.item, self._indexes[op.netns])
+                yield from self._replaced(op.netns, op.item)
             case Undo():
                 yield op.deviation.message
             case _:
                 assert_never(op)
+
+    def _replaced(self, name: str, item: Route | Shaper) -> Iterator[bytes]:
+        if isinstance(item, Route):
+            yield links.replace_route(item, self._indexes[name])
+            return
+        # what is on the link tells which priorities its filters have
+        self._flush()
+        index = self._indexes[name][item.ifname]
+        found, strange = qdiscs.read(self._socket(name), {index: item.ifname})
+        yield from (other.message for other in strange)
+        yield from traffic.shape(next(iter(found), None), item, index)
 
     def _added(self, name: str, item: Link | VethPair | Entry) -> bytes:
         table = self._indexes.setdefault(name, {})

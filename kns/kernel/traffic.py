@@ -9,10 +9,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
+from typing import assert_never
 
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE
 from pyroute2.netlink.rtnl import (
     RTM_DELQDISC,
+    RTM_DELTCLASS,
+    RTM_DELTFILTER,
     RTM_GETTCLASS,
     RTM_GETTFILTER,
     RTM_NEWQDISC,
@@ -25,13 +28,22 @@ from kns.kernel.netlink import BODY, Socket, attribute, attributes, readdressed
 from kns.state.traffic import (
     PRIORITY,
     UNSHAPED,
+    WHOLE_LINK,
+    AddClass,
+    AddFilter,
+    ChangeQueue,
+    DeleteClass,
+    DeleteFilters,
     Discard,
+    MakeRoot,
     Netem,
     PacketMatch,
     Queue,
     Shaper,
+    Step,
     TokenBucket,
     TrafficClass,
+    steps,
 )
 
 #: struct tcmsg: family, ifindex, handle, parent, info
@@ -41,7 +53,6 @@ ROOT = 0xFFFFFFFF
 #: the handle `1:` of each shaper's root
 HANDLE = 0x1_0000
 KIND, OPTIONS = 1, 2
-_NEW = NLM_F_CREATE | NLM_F_EXCL
 
 _U32 = struct.Struct("=I")
 #: struct tc_fifo_qopt: limit, in packets for pfifo
@@ -81,26 +92,51 @@ _FULL = 0xFFFFFFFF
 # -- messages --------------------------------------------------------------------------------------
 
 
-def add_shaper(shaper: Shaper, index: int) -> Iterator[bytes]:
-    """Make the root, its classes with their queues, then the filters that lead to them."""
-    glob = _HTB_GLOB.pack(_HTB_VERSION, _HTB_R2Q, shaper.default, 0, 0)
-    yield _message(RTM_NEWQDISC, index, HANDLE, ROOT, "htb", attribute(_HTB_INIT, glob))
-    for item in shaper.classes:
-        classid = HANDLE | item.number
-        yield _message(RTM_NEWTCLASS, index, classid, HANDLE, "htb", _class_options())
-        kind, options = _queue_options(item.queue)
-        handle = (item.number + 1) << 16
-        yield _message(RTM_NEWQDISC, index, handle, classid, kind, options)
-    for match, number in shaper.filters:
-        info = PRIORITY[match.protocol] << 16 | _swapped(_PROTOCOLS[match.protocol])
-        keys = tuple(_keys(match))
-        selector = _SEL.pack(_TERMINAL, 0, len(keys), 0, 0, 0, 0, 0)
-        for mask, value, offset in keys:
-            selector += _KEY.pack(mask, value, offset, 0)
-        options = attribute(_U32_CLASSID, _U32.pack(HANDLE | number)) + attribute(
-            _U32_SEL, selector
-        )
-        yield _message(RTM_NEWTFILTER, index, 0, HANDLE, "u32", options, info)
+def shape(before: Shaper | None, after: Shaper, index: int) -> Iterator[bytes]:
+    """Make the one shaper of a link the other; None: from nothing."""
+    for step in steps(before, after):
+        yield from _messages(step, index)
+
+
+def _messages(step: Step, index: int) -> Iterator[bytes]:
+    match step:
+        case MakeRoot():
+            glob = _HTB_GLOB.pack(_HTB_VERSION, _HTB_R2Q, WHOLE_LINK, 0, 0)
+            yield _message(RTM_NEWQDISC, index, HANDLE, ROOT, "htb", attribute(_HTB_INIT, glob))
+        case AddClass(number, queue):
+            classid = HANDLE | number
+            yield _message(RTM_NEWTCLASS, index, classid, HANDLE, "htb", _class_options())
+            kind, options = _queue_options(queue)
+            yield _message(RTM_NEWQDISC, index, (number + 1) << 16, classid, kind, options)
+        case ChangeQueue(number, queue):
+            # without a handle the queue that is there is changed, or if it is of another kind left
+            kind, options = _queue_options(queue)
+            parent, flags = HANDLE | number, NLM_F_CREATE | NLM_F_REPLACE
+            yield _message(RTM_NEWQDISC, index, 0, parent, kind, options, flags=flags)
+        case AddFilter(match, number, priority):
+            info = _info(priority, match.protocol)
+            options = _filter_options(match, number)
+            yield _message(RTM_NEWTFILTER, index, 0, HANDLE, "u32", options, info)
+        case DeleteFilters(priority, protocol):
+            body = TCMSG.pack(0, index, 0, HANDLE, _info(priority, protocol))
+            yield readdressed(body, RTM_DELTFILTER)
+        case DeleteClass(number):
+            yield readdressed(TCMSG.pack(0, index, HANDLE | number, HANDLE, 0), RTM_DELTCLASS)
+        case _:
+            assert_never(step)
+
+
+def _info(priority: int, protocol: str) -> int:
+    return priority << 16 | _swapped(_PROTOCOLS[protocol])
+
+
+def _filter_options(match: PacketMatch, number: int) -> bytes:
+    keys = tuple(_keys(match))
+    selector = _SEL.pack(_TERMINAL, 0, len(keys), 0, 0, 0, 0, 0)
+    for mask, value, offset in keys:
+        selector += _KEY.pack(mask, value, offset, 0)
+    classid = attribute(_U32_CLASSID, _U32.pack(HANDLE | number))
+    return classid + attribute(_U32_SEL, selector)
 
 
 def delete_shaper(index: int) -> bytes:
@@ -109,11 +145,19 @@ def delete_shaper(index: int) -> bytes:
 
 
 def _message(  # noqa: PLR0913, PLR0917 - the fields of a tcmsg
-    number: int, index: int, handle: int, parent: int, kind: str, options: bytes, info: int = 0
+    number: int,
+    index: int,
+    handle: int,
+    parent: int,
+    kind: str,
+    options: bytes,
+    info: int = 0,
+    *,
+    flags: int = NLM_F_CREATE | NLM_F_EXCL,
 ) -> bytes:
     body = TCMSG.pack(0, index, handle, parent, info)
     body += attribute(KIND, f"{kind}\0".encode()) + attribute(OPTIONS, options)
-    return readdressed(body, number, _NEW)
+    return readdressed(body, number, flags)
 
 
 def _swapped(number: int) -> int:
@@ -198,16 +242,18 @@ def read_shaper(
     numbers = sorted(_classes(sock, index))
     queues = {number: _read_queue(*leaves.get(HANDLE | number, ("", b""))) for number in numbers}
     filters = _filters(sock, index)
-    if len(found) < _HTB_GLOB.size or filters is None:
+    if len(found) < _HTB_GLOB.size or _HTB_GLOB.unpack_from(found)[2] != WHOLE_LINK:
         return None
-    default = _HTB_GLOB.unpack_from(found)[2]
+    if filters is None:
+        return None
+    matches, band = filters
     classes = []
     for number, queue in queues.items():
         if queue is None:
             return None
-        own = tuple(match for match, classid in filters if classid == HANDLE | number)
+        own = tuple(match for match, classid in matches if classid == HANDLE | number)
         classes.append(TrafficClass(number, queue, own))
-    return Shaper(ifname, tuple(classes), default)
+    return Shaper(ifname, tuple(classes), band)
 
 
 def _classes(sock: Socket, index: int) -> Iterator[int]:
@@ -250,10 +296,14 @@ def _read_queue(kind: str, options: bytes) -> Queue | None:
     )
 
 
-def _filters(sock: Socket, index: int) -> Sequence[tuple[PacketMatch, int]] | None:
-    """Each filter's match and class, in their order; None if one of them is none of kns'."""
+def _filters(sock: Socket, index: int) -> tuple[Sequence[tuple[PacketMatch, int]], int] | None:
+    """Each filter's match and class, in their order, and the band of their priorities.
+
+    None if one of them is none of kns', or not all are of one band.
+    """
     request = readdressed(TCMSG.pack(0, index, 0, HANDLE, 0), RTM_GETTFILTER, NLM_F_DUMP)
     found: list[tuple[PacketMatch, int]] = []
+    bands: set[int] = set()
     for data in sock.dump(request):
         info = TCMSG.unpack_from(data, BODY)[4]
         outer = attributes(data, {KIND: "kind", OPTIONS: "options"}, BODY + TCMSG.size)
@@ -265,8 +315,12 @@ def _filters(sock: Socket, index: int) -> Sequence[tuple[PacketMatch, int]] | No
         match = _read_match(inner["sel"], info & 0xFFFF)
         if match is None:
             return None
+        band, place = divmod((info >> 16) - 1, len(PRIORITY))
+        if place + 1 != PRIORITY[match.protocol] or band > 1:
+            return None
+        bands.add(band)
         found.append((match, values.number(inner.get("class", b""))))
-    return found
+    return (found, bands.pop() if bands else 0) if len(bands) < 2 else None
 
 
 def _read_match(selector: bytes, protocol: int) -> PacketMatch | None:

@@ -50,6 +50,7 @@ from kns.state.model import (
     loopback,
 )
 from kns.state.routing import MAIN_TABLE
+from kns.state.traffic import Shaper
 
 #: links by netns and name
 _Links = Mapping[tuple[str, str], Link]
@@ -245,7 +246,7 @@ def _layer3(phases: _Phases, netns: Netns, before: Netns, lost: frozenset[str]) 
     _set_difference(phases, name, netns.fdb, kept_fdb)
     _set_routes(phases, name, netns.routes, kept_routes)
     _set_difference(phases, name, netns.rules, before.rules)
-    _set_difference(phases, name, netns.shapers, kept_shapers)
+    _set_shapers(phases, name, netns.shapers, kept_shapers)
 
 
 def _surviving_routes(netns: Netns, before: Netns, lost: frozenset[str]) -> list[Route]:
@@ -320,6 +321,19 @@ def _leads_to_its_own_gateway(want: Route, have: Route) -> bool:
         and links != {hop.ifname}
         for hop in want.hops
     )
+
+
+def _set_shapers(
+    phases: _Phases, name: str, want: Iterable[Shaper], have: Iterable[Shaper]
+) -> None:
+    """A link that keeps one has the other in its place."""
+    wanted, found = ({item.ifname: item for item in items} for items in (want, have))
+    phases.remove.extend(Delete(name, old) for ifname, old in found.items() if ifname not in wanted)
+    for ifname, item in wanted.items():
+        if ifname not in found:
+            phases.layer3.append(Add(name, item))
+        elif item != found[ifname]:
+            phases.layer3.append(Replace(name, item, found[ifname]))
 
 
 def _set_difference(

@@ -2,7 +2,7 @@
 
     CreateNetns DeleteNetns                         a whole netns
     Add Delete                                      something in it: a link, an address, …
-    Change Write Replace                            a link's attributes; a sysctl; a route
+    Change Write Replace                            a link's attributes; a sysctl; a route, a shaper
     Undo                                            what no lab has
     RestoreIptables RestoreIpsets LoadNft           programs of rules
     SetVirtualServers                               IPVS, by netlink
@@ -83,13 +83,16 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Put a route in the place of the one with its destination, table and metric, in one step.
+    """Put something in the place of what is there, so that there is no moment without.
 
-    Between a Delete and an Add packets would find none, or that of another table.
+    A route takes the place of that of its destination, table and metric: in between packets would
+    find none, or that of another table. A shaper becomes another, with the packets in its queues,
+    whichever the link has; `before` was seen there.
     """
 
     netns: str
-    item: Route
+    item: Route | Shaper
+    before: Shaper | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,14 +95,16 @@ def commands(op: Op) -> Iterator[str]:
 
 def _item_commands(op: Add | Delete | Replace) -> Iterator[str]:
     match op:
-        case Add(item=Shaper() as shaper):
-            yield from (f"tc -n {quote(op.netns)} {line}" for line in traffic.commands(shaper))
+        case Add(item=Shaper() as shaper) | Replace(item=Shaper() as shaper):
+            before = op.before if isinstance(op, Replace) else None
+            lines = traffic.commands(before, shaper)
+            yield from (f"tc -n {quote(op.netns)} {line}" for line in lines)
         case Add():
             yield _add(op.netns, op.item)
         case Delete():
             yield _delete(op.netns, op.item)
         case Replace():
-            yield _replace(op)
+            yield _replace(op.netns, op.item)
         case _:
             assert_never(op)
 
@@ -170,8 +172,15 @@ def _delete(netns: str, item: Link | Entry) -> str:
     return _delete_entry(netns, item)
 
 
-def _replace(op: Replace) -> str:
-    return f"ip -n {quote(op.netns)} route replace {route_text(op.item)}"
+def _replace(netns: str, item: Route | Shaper) -> str:
+    if isinstance(item, Shaper):
+        return _shaper_words(item)
+    return f"ip -n {quote(netns)} route replace {route_text(item)}"
+
+
+def _shaper_words(shaper: Shaper) -> str:
+    queues = ", ".join(traffic.queue_words(part.queue) for part in shaper.classes)
+    return f"tc on {shaper.ifname}: {queues}"
 
 
 # -- addresses, routes, neighbors ------------------------------------------------------------------
@@ -193,8 +202,7 @@ def _add_entry(netns: str, item: Entry) -> str:
             where = f"dev {quote(item.ifname)} dst {item.destination} self permanent"
             return f"bridge -n {quote(netns)} fdb replace {item.mac} {where}"
         case Shaper():
-            queues = ", ".join(traffic.queue_words(part.queue) for part in item.classes)
-            return f"tc on {item.ifname}: {queues}"
+            return _shaper_words(item)
         case _:
             assert_never(item)
 
@@ -319,7 +327,7 @@ def describe(op: Op) -> str:
                 return f"delete link {op.item.name}"
             return _without_netns(_delete_entry(op.netns, op.item), op.netns)
         case Replace():
-            return _without_netns(_replace(op), op.netns)
+            return _without_netns(_replace(op.netns, op.item), op.netns)
         case Undo():
             return op.deviation.command.removeprefix("ip ")
         case _:

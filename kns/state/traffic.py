@@ -5,12 +5,16 @@
         └── Netem, TokenBucket or Discard
 
 HTB and u32 are in kernels that have no other classes and filters.
+
+One shaper becomes another by steps that no packet can slip through: a queue is changed where it is,
+with the packets in it, and filters go after those that take their place have come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import assert_never
 
 from kns.addresses import IPNetwork
 
@@ -18,6 +22,9 @@ from kns.addresses import IPNetwork
 UNSHAPED = 32_000_000_000
 #: packets that wait in a netem at most; tc's default
 NETEM_LIMIT = 1000
+#: numbers of classes that stay the same whatever others there are: of what is discarded, the first
+#: of the rest, and that of what no match chooses, which HTB keeps from its making (it can't change)
+DISCARDED, FIRST, WHOLE_LINK = 1, 2, 0xFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +105,13 @@ class TrafficClass:
 class Shaper:
     """What a link does to the packets that leave by it.
 
-    `default` is the class of what no match chooses; 0: nothing is done to it.
+    To what no match chooses is done what the class WHOLE_LINK says; without it, nothing.
+    `band`: which of the two sets of filters' priorities is in use.
     """
 
     ifname: str
     classes: tuple[TrafficClass, ...]
-    default: int = 0
+    band: int = field(default=0, compare=False)
 
     @property
     def filters(self) -> Iterator[tuple[PacketMatch, int]]:
@@ -126,22 +134,108 @@ class Shaper:
 PRIORITY = {"all": 1, "ip": 2, "ipv6": 3}
 
 
+# -- from one to another ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MakeRoot:
+    """Put the root on the link, which has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddClass:
+    """Make a class with its queue."""
+
+    number: int
+    queue: Queue
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeQueue:
+    """Change the queue of a class where it is; one of another kind takes its place."""
+
+    number: int
+    queue: Queue
+
+
+@dataclass(frozen=True, slots=True)
+class AddFilter:
+    """Lead the packets of the match to a class."""
+
+    match: PacketMatch
+    number: int
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteFilters:
+    """Delete all filters of a priority, which have this protocol."""
+
+    priority: int
+    protocol: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteClass:
+    """Delete a class, to which no filter leads, with its queue."""
+
+    number: int
+
+
+Step = MakeRoot | AddClass | ChangeQueue | AddFilter | DeleteFilters | DeleteClass
+
+
+def steps(before: Shaper | None, after: Shaper) -> Iterator[Step]:
+    """From the one to the other; None: from nothing."""
+    if before is None:
+        yield MakeRoot()
+    queues = {item.number: item.queue for item in before.classes} if before else {}
+    for item in after.classes:
+        if item.number not in queues:
+            yield AddClass(item.number, item.queue)
+        elif item.queue != queues[item.number]:
+            yield ChangeQueue(item.number, item.queue)
+    old, new = tuple(before.filters) if before else (), tuple(after.filters)
+    if old != new:
+        band = 1 - before.band if before else 0
+        yield from (AddFilter(match, n, _priority(match.protocol, band)) for match, n in new)
+        # the last that is asked goes first: what it would choose, another had chosen before it
+        for protocol in reversed(dict.fromkeys(match.protocol for match, _ in old)):
+            yield DeleteFilters(_priority(protocol, 1 - band), protocol)
+    yield from map(DeleteClass, sorted(queues.keys() - {item.number for item in after.classes}))
+
+
+def _priority(protocol: str, band: int) -> int:
+    return PRIORITY[protocol] + band * len(PRIORITY)
+
+
 # -- as commands -----------------------------------------------------------------------------------
 
 
-def commands(shaper: Shaper) -> Iterator[str]:
-    """The `tc` commands that make it, without `tc` and the netns."""
-    dev = f"dev {shaper.ifname}"
-    default = f" default {shaper.default:x}" if shaper.default else ""
-    yield f"qdisc add {dev} root handle 1: htb{default}"
-    for item in shaper.classes:
-        rate = "rate 32gbit burst 1000000 cburst 1000000 quantum 60000"
-        yield f"class add {dev} parent 1: classid 1:{item.number:x} htb {rate}"
-        parent = f"parent 1:{item.number:x} handle {item.number + 1:x}:"
-        yield f"qdisc add {dev} {parent} {queue_words(item.queue)}"
-    for match, number in shaper.filters:
-        where = f"parent 1: protocol {match.protocol} prio {PRIORITY[match.protocol]}"
-        yield f"filter add {dev} {where} u32 {_match_words(match)} flowid 1:{number:x}"
+def commands(before: Shaper | None, after: Shaper) -> Iterator[str]:
+    """The `tc` commands that do it, without `tc` and the netns."""
+    dev = f"dev {after.ifname}"
+    for step in steps(before, after):
+        match step:
+            case MakeRoot():
+                yield f"qdisc add {dev} root handle 1: htb default {WHOLE_LINK:x}"
+            case AddClass():
+                rate = "rate 32gbit burst 1000000 cburst 1000000 quantum 60000"
+                yield f"class add {dev} parent 1: classid 1:{step.number:x} htb {rate}"
+                parent = f"parent 1:{step.number:x} handle {step.number + 1:x}:"
+                yield f"qdisc add {dev} {parent} {queue_words(step.queue)}"
+            case ChangeQueue():
+                yield f"qdisc replace {dev} parent 1:{step.number:x} {queue_words(step.queue)}"
+            case AddFilter():
+                where = f"parent 1: protocol {step.match.protocol} prio {step.priority}"
+                what = f"u32 {_match_words(step.match)} flowid 1:{step.number:x}"
+                yield f"filter add {dev} {where} {what}"
+            case DeleteFilters():
+                yield f"filter del {dev} parent 1: protocol {step.protocol} prio {step.priority}"
+            case DeleteClass():
+                yield f"class del {dev} classid 1:{step.number:x}"
+            case _:
+                assert_never(step)
 
 
 def queue_words(queue: Queue) -> str:

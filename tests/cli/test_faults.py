@@ -127,8 +127,10 @@ def test_what_the_command_has_carried_out_its_agent_takes_over() -> None:
         finally:
             monitor.terminate()
         assert monitor.stdout is not None
-        made = [line for line in monitor.stdout if line.startswith("qdisc htb 1: dev eth0 root")]
-    assert len(made) == 2
+        told = [line.split() for line in monitor.stdout if line.startswith("qdisc ")]
+    made = [(words[1], words[words.index("rate") + 1 :][:1]) for words in told if "rate" in words]
+    assert made == [("tbf", ["7Mbit"]), ("tbf", ["8Mbit"])]
+    assert [words[1] for words in told if "root" in words] == ["htb"]
 
 
 def is_told(fault: str) -> bool:
@@ -281,3 +283,12 @@ def test_what_is_not_there_can_not_fail(words: tuple[str, ...], error: str) -> N
     assert done.returncode == 2
     assert f"error: {error}" in done.stderr
     assert "hint: " in done.stderr
+
+
+def test_a_link_that_somebody_has_deleted_is_made_again() -> None:
+    faults("netem", "set", "node1", "any", "--rate", "5mbit")
+    assert kns("exec", "node1", "--", "ip", "link", "del", "eth0").returncode == 0
+    done = kns("netem", "set", "node1", "any", "--rate", "6mbit")
+    assert done.returncode == 0
+    assert "there is no link eth0" in done.stderr
+    assert (status()["healthy"], status()["drift"]) == (True, [])

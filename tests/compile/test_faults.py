@@ -12,7 +12,15 @@ from kns.cluster.resolve import resolve
 from kns.compile.lab import compile_host, recompile_host
 from kns.kinds.load import load_lab_text
 from kns.state.model import HostState
-from kns.state.traffic import Discard, Netem, PacketMatch, TokenBucket
+from kns.state.traffic import (
+    DISCARDED,
+    FIRST,
+    WHOLE_LINK,
+    Discard,
+    Netem,
+    PacketMatch,
+    TokenBucket,
+)
 
 HEAD = """\
 apiVersion: kns/v1
@@ -106,11 +114,19 @@ def test_between_nodes_the_other_ones_mac_address_tells() -> None:
 def test_a_pair_counts_before_the_whole_link() -> None:
     _, state = lab("{to: pod2, rate: 1mbit}", "{from: pod1, to: pod2, rate: 2mbit}")
     (shaper,) = (shaper for space in state.netns for shaper in space.shapers)
-    assert [item.queue for item in shaper.classes] == [
-        TokenBucket(1_000_000),
-        TokenBucket(2_000_000),
+    assert [(item.number, item.queue) for item in shaper.classes] == [
+        (FIRST, TokenBucket(2_000_000)),
+        (WHOLE_LINK, TokenBucket(1_000_000)),
     ]
-    assert (shaper.default, [number for _, number in shaper.filters]) == (1, [2])
+    assert [number for _, number in shaper.filters] == [FIRST]
+
+
+def test_of_several_for_the_whole_link_the_last_counts() -> None:
+    _, state = lab("{to: both, rate: 1mbit}", "{to: pod2, rate: 2mbit}")
+    rates = [
+        item.queue for space in state.netns for shaper in space.shapers for item in shaper.classes
+    ]
+    assert rates == [TokenBucket(1_000_000), TokenBucket(2_000_000)]
 
 
 def test_a_rate_alone_is_a_token_bucket_and_anything_more_is_netem() -> None:
@@ -168,7 +184,7 @@ def test_what_is_discarded_counts_before_what_is_impaired() -> None:
     assert {words for words, kind in found[:-1]} == NODE1
     assert {kind for _, kind in found[:-1]} == {Discard}
     assert found[-1] == (POD1, TokenBucket)
-    assert shaper.default == 0
+    assert list(kinds) == [DISCARDED, FIRST]
 
 
 def test_a_lab_without_faults_has_no_shapers() -> None:

@@ -40,6 +40,6 @@ def test_a_pod_that_goes_makes_its_node_ask_anew() -> None:
 
 def test_a_shaper_or_a_route_makes_nobody_ask_anew() -> None:
     """What a shaper loses would be the question, and with it all that waits for its answer."""
-    lossy = Shaper("eth0", (TrafficClass(1, Netem(loss=300_000)),), default=1)
+    lossy = Shaper("eth0", (TrafficClass(2, Netem(loss=300_000)),))
     assert outdated_by(changed(NODE1, lambda space: replace(space, shapers=(lossy,)))) == set()
     assert outdated_by(changed(NODE1, lambda space: replace(space, routes=()))) == set()

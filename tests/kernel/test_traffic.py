@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
@@ -10,14 +12,25 @@ import pytest
 
 from kns.kernel import netns
 from kns.kernel.apply import apply
-from kns.kernel.observe import interests, observe
+from kns.kernel.observe import Observation, interests, observe
 from kns.kernel.processes import Context, run
 from kns.plan.diff import plan
+from kns.plan.ops import Replace
 from kns.plan.shell import script
 from kns.state.model import Bridge, HostState, Link, Netns, RuleNames, loopback
-from kns.state.traffic import Discard, Netem, PacketMatch, Shaper, TokenBucket, TrafficClass
+from kns.state.traffic import (
+    WHOLE_LINK,
+    Discard,
+    Netem,
+    PacketMatch,
+    Queue,
+    Shaper,
+    TokenBucket,
+    TrafficClass,
+)
 
 NAME = "kns.traffictest.a"
+MAC = "02:00:5e:00:00:02"
 MATCHES = (
     PacketMatch(destination_mac="02:00:5e:10:00:01"),
     PacketMatch(source=ip_network("10.244.1.2/32")),
@@ -28,12 +41,11 @@ MATCHES = (
 RATES = Shaper(
     "br0",
     (
-        TrafficClass(1, TokenBucket(1_000_000), MATCHES[:3]),
-        TrafficClass(2, TokenBucket(12_345_672), MATCHES[3:]),
-        TrafficClass(3, TokenBucket(2_000_000_000)),
-        TrafficClass(4, Discard(), (PacketMatch(source=ip_network("10.244.0.0/16")),)),
+        TrafficClass(1, Discard(), (PacketMatch(source=ip_network("10.244.0.0/16")),)),
+        TrafficClass(2, TokenBucket(1_000_000), MATCHES[:3]),
+        TrafficClass(3, TokenBucket(12_345_672), MATCHES[3:]),
+        TrafficClass(WHOLE_LINK, TokenBucket(2_000_000_000)),
     ),
-    default=3,
 )
 NETEMS = (
     Netem(delay=50_000),
@@ -61,10 +73,14 @@ def state(*shapers: Shaper) -> HostState:
 
 def converge(wanted: HostState) -> int:
     """Make it so; how many ops that took."""
-    found = observe(netns.list_netns("kns.traffictest."), interests(wanted, RuleNames()))
+    found = observed(wanted)
     ops = plan(wanted, found.state)
     apply(ops, found.indexes)
     return len(ops)
+
+
+def observed(wanted: HostState) -> Observation:
+    return observe(netns.list_netns("kns.traffictest."), interests(wanted, RuleNames()))
 
 
 def tc(*words: str) -> None:
@@ -76,13 +92,79 @@ def tc(*words: str) -> None:
 def test_rates_read_back_as_they_were_set() -> None:
     assert converge(state(RATES)) > 0
     assert converge(state(RATES)) == 0
-    faster = replace(
-        RATES, classes=(*RATES.classes[:2], TrafficClass(3, TokenBucket(8_000)), RATES.classes[3])
-    )
-    assert converge(state(faster)) == 2
-    assert converge(state(faster)) == 0
     assert converge(state()) == 1
     assert converge(state()) == 0
+
+
+def others_of(rates: Shaper) -> dict[str, Shaper]:
+    """What may become of it."""
+    discard, first, second, whole = rates.classes
+    slower = replace(first, queue=TokenBucket(8_000))
+    return {
+        "a value": replace(rates, classes=(discard, slower, second, whole)),
+        "the value of the whole link": replace(
+            rates, classes=(discard, first, second, replace(whole, queue=TokenBucket(8_000)))
+        ),
+        "another kind": replace(rates, classes=(discard, replace(first, queue=Discard()), whole)),
+        "one more": replace(
+            rates, classes=(*rates.classes[:3], TrafficClass(4, first.queue, MATCHES[1:]), whole)
+        ),
+        "the first gone": replace(rates, classes=(first, second, whole)),
+        "all but the whole link gone": replace(rates, classes=(whole,)),
+        "the whole link gone": replace(rates, classes=(discard, first, second)),
+        "other packets": replace(
+            rates, classes=(discard, replace(first, matches=MATCHES[2:4]), second, whole)
+        ),
+        "none": replace(rates, classes=()),
+    }
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("what", others_of(RATES))
+def test_one_shaper_becomes_another_in_its_place(what: str) -> None:
+    other = others_of(RATES)[what]
+    converge(state(RATES))
+    for wanted in (other, RATES, other):
+        found = observed(state(wanted))
+        ops = plan(state(wanted), found.state)
+        assert [type(op) for op in ops] == [Replace]
+        apply(ops, found.indexes)
+        assert converge(state(wanted)) == 0
+    done = run(("sh",), input=script(plan(state(RATES), observed(state(RATES)).state)), timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert converge(state(RATES)) == 0
+
+
+@pytest.mark.kernel
+def test_the_packets_in_a_queue_stay_when_its_value_changes() -> None:
+    def rate(bits: int) -> Shaper:
+        return Shaper("br0", (TrafficClass(WHOLE_LINK, TokenBucket(bits)),))
+
+    converge(state(rate(8_000)))
+    for line in (
+        "link add port0 master br0 up type veth peer name port1",
+        "link set port1 up",
+        "addr add 10.9.0.1/24 dev br0",
+        f"neigh add 10.9.0.2 lladdr {MAC} dev br0",
+    ):
+        assert run(("ip", *line.split()), context=Context(NAME)).returncode == 0
+    netns.call_in(NAME, send_packets, 40)
+    before = backlog()
+    assert before > 20
+    apply([Replace(NAME, rate(16_000))], observed(state(rate(8_000))).indexes)
+    assert backlog() > before - 10
+
+
+def send_packets(count: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(count):
+            sock.sendto(bytes(1000), ("10.9.0.2", 9))
+
+
+def backlog() -> int:
+    """Packets that wait in br0's token bucket."""
+    shown = run(("tc", "-s", "qdisc", "show", "dev", "br0"), context=Context(NAME)).stdout
+    return max(int(number) for number in re.findall(r"backlog \S+ (\d+)p", shown))
 
 
 @pytest.mark.kernel
@@ -91,13 +173,17 @@ def test_rates_read_back_as_they_were_set() -> None:
     [
         "qdisc del dev br0 root",
         "qdisc del dev br0 parent 1:2",
+        "qdisc del dev br0 parent 1:fff",
         "qdisc replace dev br0 parent 1:2 handle 9: tbf rate 1mbit burst 16kb limit 99000",
-        "qdisc replace dev br0 parent 1:4 handle 5: pfifo limit 10",
+        "qdisc replace dev br0 parent 1:1 handle 2: pfifo limit 10",
         "class add dev br0 parent 1: classid 1:9 htb rate 1mbit",
         "filter del dev br0 parent 1: prio 2",
+        "filter add dev br0 parent 1: protocol ip prio 2 u32 match ip src 10.0.0.9 flowid 1:1",
+        "filter add dev br0 parent 1: protocol ip prio 5 u32 match ip src 10.0.0.9 flowid 1:1",
         "filter add dev br0 parent 1: protocol ip prio 9 u32 match ip src 10.0.0.9 flowid 1:1",
         "filter add dev br0 parent 1: protocol ip prio 9 u32 match ip dport 80 0xffff flowid 1:1",
         "qdisc add dev br0 clsact",
+        "qdisc replace dev br0 root handle 9: pfifo",
     ],
 )
 def test_what_somebody_changes_is_mended(words: str) -> None:
@@ -117,7 +203,7 @@ def test_the_commands_do_the_same() -> None:
 @pytest.mark.netem
 @pytest.mark.parametrize("netem", NETEMS)
 def test_what_netem_does_reads_back_as_it_was_set(netem: Netem) -> None:
-    wanted = state(Shaper("br0", (TrafficClass(1, netem, MATCHES),)))
+    wanted = state(Shaper("br0", (TrafficClass(2, netem, MATCHES),)))
     converge(wanted)
     assert converge(wanted) == 0
 
@@ -125,7 +211,19 @@ def test_what_netem_does_reads_back_as_it_was_set(netem: Netem) -> None:
 @pytest.mark.netem
 @pytest.mark.parametrize("netem", NETEMS)
 def test_netems_commands_do_the_same(netem: Netem) -> None:
-    wanted = state(Shaper("br0", (TrafficClass(1, netem),), default=1))
+    wanted = state(Shaper("br0", (TrafficClass(WHOLE_LINK, netem),)))
     done = run(("sh",), input=script(plan(wanted, HostState())), timeout=60)
     assert done.returncode == 0, done.stderr
     assert converge(wanted) == 0
+
+
+@pytest.mark.netem
+def test_one_netem_becomes_another_in_its_place() -> None:
+    queues: tuple[Queue, ...] = (*NETEMS, TokenBucket(8_000), *reversed(NETEMS))
+    for queue in queues:
+        wanted = state(Shaper("br0", (TrafficClass(2, queue, MATCHES),)))
+        found = observed(wanted)
+        ops = plan(wanted, found.state)
+        assert queue == NETEMS[0] or [type(op) for op in ops] == [Replace]
+        apply(ops, found.indexes)
+        assert converge(wanted) == 0
