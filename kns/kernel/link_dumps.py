@@ -40,7 +40,7 @@ _LINK = wanted(
     "IFLA_MTU",
     "IFLA_OPERSTATE",
 )
-_EVERY = {**_LINK, **settings.LINK, **settings.XDP}
+_EVERY = {**_LINK, **settings.LINK, **settings.XDP, **settings.ALTNAMES}
 _INFO = wanted(ifinfmsg.ifinfo, "IFLA_INFO_KIND", "IFLA_INFO_DATA", "IFLA_INFO_SLAVE_DATA")
 _PORT = wanted(ifinfmsg.ifinfo.bridge_slave_data, "IFLA_BRPORT_MODE")
 _VXLAN = wanted(

@@ -93,6 +93,18 @@ def attributes(data: bytes, names: Mapping[int, str], offset: int = 0) -> dict[s
     return found
 
 
+def every(data: bytes, number: int) -> Iterator[bytes]:
+    """All attributes of one number in `data`."""
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4:
+            return
+        if kind & _TYPE_MASK == number:
+            yield data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
 def readdressed(body: bytes, kind: int, flags: int = 0) -> bytes:
     """A dumped message's body as a request of another kind: what `ip … flush` deletes by.
 

@@ -7,11 +7,13 @@ leaves them all as they are. What `ip link` calls them follows from their netlin
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from shlex import quote
 
 from pyroute2.netlink import nla
-from pyroute2.netlink.rtnl import RTM_NEWLINK
+from pyroute2.netlink.rtnl import RTM_DELLINKPROP, RTM_NEWLINK
 from pyroute2.netlink.rtnl.ifinfmsg import (
     IFF_ALLMULTI,
     IFF_DYNAMIC,
@@ -22,7 +24,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import (
 )
 
 from kns.kernel import values
-from kns.kernel.netlink import attribute, attributes, readdressed, wanted
+from kns.kernel.netlink import attribute, attributes, every, readdressed, wanted
 from kns.state.model import Bridge, Deviation, Link, Vxlan
 
 _IFINFO = struct.Struct("=BxHiII")
@@ -61,6 +63,9 @@ LINK = {
 _MTU = dict.fromkeys(wanted(ifinfmsg, "IFLA_MTU"), "mtu")
 XDP = wanted(ifinfmsg, "IFLA_XDP")
 _XDP_ATTACHED, _XDP_FD = 2, 1
+ALTNAMES = wanted(ifinfmsg, "IFLA_PROP_LIST")
+#: linux/if_link.h IFLA_ALT_IFNAME
+_ALTNAME = 53
 
 #: of a bridge: what it counts, measures and elects by itself
 _BRIDGE_MOVES = (
@@ -136,8 +141,11 @@ def _words(table: type[nla], moving: tuple[str, ...]) -> dict[int, str]:
     return found
 
 
-#: linux/if_link.h IFLA_BR_FDB_MAX_LEARNED
-BRIDGE = {**_words(_BRIDGE_TABLE, _BRIDGE_MOVES), 49: "fdb_max_learned"}
+_BITS = "boolopt"
+#: linux/if_link.h IFLA_BR_MULTI_BOOLOPT, IFLA_BR_FDB_MAX_LEARNED
+BRIDGE = {**_words(_BRIDGE_TABLE, _BRIDGE_MOVES), 46: _BITS, 49: "fdb_max_learned"}
+#: linux/if_bridge.h BR_BOOLOPT_*, by their bit
+_BOOLOPTS = ("no_linklocal_learn", "mcast_vlan_snooping", "mst_enabled")
 PORT = _words(_PORT_TABLE, _PORT_MOVES)
 #: linux/if_link.h IFLA_VXLAN_VNIFILTER, LOCALBYPASS
 VXLAN = {**_words(_VXLAN_TABLE, _VXLAN_FIELDS), 30: "vnifilter", 31: "localbypass"}
@@ -168,6 +176,7 @@ class LinkSettings:
     made: Mapping[str, bytes] = field(default_factory=dict)
     port: Mapping[str, bytes] = field(default_factory=dict)
     xdp: bool = False
+    altnames: tuple[str, ...] = ()
 
 
 def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> LinkSettings:
@@ -196,6 +205,7 @@ def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> LinkSettings:
         made={word: own[word] for word in made},
         port=port,
         xdp=bool(values.number(xdp.get("attached", b""))),
+        altnames=tuple(map(values.text, every(parts.get("IFLA_PROP_LIST", b""), _ALTNAME))),
     )
 
 
@@ -214,13 +224,34 @@ def deviations(
         command = f"ip link set {name} {word} {_shown(word, raw)}"
         yield Deviation(command, _request(index, attribute(number, raw)))
     for word, raw in _differences(found.own, usual.own):
-        yield _of_kind(link, index, word, raw)
+        yield _of_kind(link, index, word, _bits(found.own[word], raw) if word == _BITS else raw)
     for word, raw in _differences(found.port, {**usual.port, "state": _FORWARDING}):
         yield _port(name, index, word, raw)
     if found.xdp:
         (number,) = XDP
         detach = attribute(number | _NESTED, attribute(_XDP_FD, struct.pack("=i", -1)))
         yield Deviation(f"ip link set {name} xdp off", _request(index, detach))
+    for altname in found.altnames:
+        yield _altname(name, index, altname)
+
+
+def _bits(found: bytes, usual: bytes) -> bytes:
+    """The usual ones of those bits that differ: which others there are a kernel may refuse to hear.
+
+    Both halves of linux/if_bridge.h struct br_boolopt_multi: the values, and which are meant.
+    """
+    size = len(usual) // 2
+    want = int.from_bytes(usual[:size], sys.byteorder)
+    differing = want ^ int.from_bytes(found[:size], sys.byteorder)
+    return b"".join(part.to_bytes(size, sys.byteorder) for part in (want & differing, differing))
+
+
+def _altname(name: str, index: int, altname: str) -> Deviation:
+    (number,) = ALTNAMES
+    names = attribute(number | _NESTED, attribute(_ALTNAME, f"{altname}\0".encode()))
+    body = _IFINFO.pack(0, 0, index, 0, 0) + names
+    command = f"ip link property del dev {name} altname {quote(altname)}"
+    return Deviation(command, readdressed(body, RTM_DELLINKPROP))
 
 
 def _differences(
@@ -245,14 +276,20 @@ def _of_kind(link: Link, index: int, word: str, raw: bytes) -> Deviation:
     data = attribute(_KIND, f"{kind}\0".encode()) + attribute(
         _DATA | _NESTED, attribute(number, raw)
     )
-    if word == "group":
-        shown = str(values.ip(raw))
-    else:
-        shown = values.mac(raw) if word == "group_address" else str(values.number(raw))
     # `ip` wants the number of a VXLAN device said again
     again = f" id {link.kind.vni}" if isinstance(link.kind, Vxlan) else ""
-    command = f"ip link set {link.name} type {kind}{again} {word} {shown}"
+    command = f"ip link set {link.name} type {kind}{again} {_words_of_kind(word, raw)}"
     return Deviation(command, _request(index, attribute(_LINKINFO | _NESTED, data)))
+
+
+def _words_of_kind(word: str, raw: bytes) -> str:
+    if word == _BITS:
+        bits, mask = values.number(raw[:4]), values.number(raw[4:])
+        known = ((1 << n, name) for n, name in enumerate(_BOOLOPTS))
+        return " ".join(f"{name} {int(bool(bits & bit))}" for bit, name in known if mask & bit)
+    if word == "group":
+        return f"group {values.ip(raw)}"
+    return f"{word} {values.mac(raw) if word == 'group_address' else values.number(raw)}"
 
 
 def _port(name: str, index: int, word: str, raw: bytes) -> Deviation:

@@ -28,7 +28,8 @@ _NO_LINKS_OWN = frozenset(
 )
 
 #: What is read of netns that come by the thousand, where each file counts: all take 5 ms. With one
-#: of these a netns is cut off; the links' own come with their dump.
+#: of these a netns is cut off, or answers for what is not its own; the links' own come with their
+#: dump.
 CHIEF = (
     *(
         f"ipv4/{name}"
@@ -40,9 +41,12 @@ CHIEF = (
             "ip_local_reserved_ports",
             "ip_nonlocal_bind",
             "ipfrag_high_thresh",
+            "conf/all/accept_local",
+            "conf/all/arp_announce",
             "conf/all/arp_filter",
             "conf/all/arp_ignore",
             "conf/all/proxy_arp",
+            "conf/all/route_localnet",
             "conf/all/rp_filter",
             "tcp_max_syn_backlog",
             "tcp_rmem",
