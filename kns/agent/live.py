@@ -178,7 +178,7 @@ class Live:
         await loop.run_in_executor(self._worker, begin)
         self._applied = applied
         # servers of what the kernel may not hold yet are opened once it does
-        self._followed = applied.cluster if applied.observed is None else None
+        self._followed = None if applied.is_unread else applied.cluster
 
     def _look(self) -> _Found:
         """In the worker: the lab as it is. LockedError while another command is at work on it."""
@@ -188,7 +188,7 @@ class Live:
                 files.stamp(self._paths),
                 files.stamp_of(self._paths.faults),
                 read_objects(self._paths),
-                reconcile.take_over(self._paths),
+                reconcile.last_applied(self._paths),
             )
 
     def _begin_journal(self, stamp: files.Stamp, *, is_new: bool) -> None:
@@ -368,8 +368,8 @@ class Live:
             if not self._journal.is_current:
                 raise _SupersededError
             faults = files.stamp_of(self._paths.faults)
-            if faults != self._faults:
-                # the command that has set them has carried them out
+            if faults != self._faults or before.is_unread:
+                # the command that has set them has carried them out, or an `up` all there was to do
                 before = reconcile.take_over(self._paths, before.compiled)
                 self._leases = labs.read_leases(self._paths)
             found = fit(objects, suspects, self._taken, self._resolve)

@@ -35,12 +35,14 @@ class Applied:
 
     `written`: what its netns find in their files; None if nobody has looked yet.
     `observed`: what the kernel held instead; None if it was as compiled.
+    `is_unread`: nobody has said that the cluster was carried out, and the kernel was not asked.
     """
 
     compiled: CompiledHost
     indexes: Mapping[str, Mapping[str, int]]
     written: etc.Written | None = None
     observed: HostState | None = None
+    is_unread: bool = False
 
     @property
     def cluster(self) -> Cluster:
@@ -62,7 +64,7 @@ def created_netns(ops: Collection[Op]) -> frozenset[str]:
     return frozenset(op.netns for op in ops if isinstance(op, CreateNetns))
 
 
-def take_over(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
+def last_applied(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
     """A lab, whose lock is held, as another has left it: `up`, its agent, a command of faults.
 
     `last`: what is known of the lab. KnsError where its files can't be read.
@@ -71,13 +73,21 @@ def take_over(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
     """
     kept = snapshot.restore(paths, carried_out=True)
     compiled = recompile_host(kept or written_cluster(paths), last)
-    present = lab_netns(compiled.cluster.name)
-    if kept is not None:
-        return Applied(compiled, link_indexes(present))
-    found = observe(present, interests(compiled.host, own_rules()))
+    return Applied(compiled, link_indexes(lab_netns(paths.lab)), is_unread=kept is None)
+
+
+def take_over(paths: LabPaths, last: CompiledHost | None = None) -> Applied:
+    """The same, with what the kernel holds where nobody has said it.
+
+    For what is carried out under the same lock: others mend what they find.
+    """
+    applied = last_applied(paths, last)
+    if not applied.is_unread:
+        return applied
+    found = observe(lab_netns(paths.lab), interests(applied.compiled.host, own_rules()))
     # the rules may be new, and the connection table of before
     unclean = HostState(tuple(replace(space, udp_flows=()) for space in found.state.netns))
-    return Applied(compiled, found.indexes, observed=unclean)
+    return Applied(applied.compiled, found.indexes, observed=unclean)
 
 
 def reconcile(

@@ -19,6 +19,7 @@ from kns.agent.controllers.meta import is_true
 from kns.agent.live import Live
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
+from kns.compile.lab import compile_host
 from kns.compile.paths import LabPaths
 from kns.engine import agent, reconcile, snapshot
 from kns.engine.down import down
@@ -29,6 +30,7 @@ from kns.engine.status import status
 from kns.engine.up import up
 from kns.errors import ApplyError, LockedError
 from kns.kernel import netns
+from kns.kernel.observe import link_indexes
 from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
 from kns.kinds.load import load_lab_text
@@ -598,19 +600,50 @@ def test_the_agent_takes_over_while_no_command_is_at_work(
     lab: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a command had half carried out would be done again, over what is there by then."""
-    take_over, free = reconcile.take_over, []
+    last_applied, free = reconcile.last_applied, []
 
     def watched(*args: Any) -> object:
         with suppress(LockedError), locked(LabPaths(LAB), patience=0):
             free.append(args)
-        return take_over(*args)
+        return last_applied(*args)
 
     async def then(live: Live) -> None:
         assert live.is_current
 
-    monkeypatch.setattr(reconcile, "take_over", watched)
+    monkeypatch.setattr(reconcile, "last_applied", watched)
     lives(lab, then)
     assert free == []
+
+
+def test_the_agent_believes_what_another_says_to_have_mended(
+    lab: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between its taking over what nobody had said was carried out, and its first round."""
+    up(lab)
+    agent.end(LAB)
+    paths = LabPaths(LAB)
+    snapshot.forget(paths)
+    node = f"kns.{LAB}.node1"
+    assert run(["ip", "link", "del", "eth0"], context=Context(node)).failure == ""
+    mended: list[object] = []
+
+    async def main() -> None:
+        here = Agent(paths, load)
+        await here.converge()
+        live = await here.live()
+        with locked(paths):
+            cluster = live.cluster
+            assert cluster is not None
+            reconcile.mend(compile_host(cluster), cluster)
+            snapshot.save(paths, cluster)
+        mended.append(link_indexes([node]))
+        await asyncio.wait_for(live.settled(), PATIENCE)
+        here.close()
+
+    monkeypatch.setattr(live_module, "DEBOUNCE", 1.0)
+    asyncio.run(main())
+    assert (mended, caplog.messages) == ([link_indexes([node])], [])
+    assert status(LAB).drift == ()
 
 
 def names_of(live: Live) -> list[str]:
