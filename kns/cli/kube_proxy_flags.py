@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from kns.addresses import IPAddress, IPNetwork
 from kns.compile.proxy.release import ReleaseChange, has
@@ -167,6 +168,17 @@ def kube_proxy_flags(function: Function) -> Function:
     for name, settings, text in reversed(_FLAGS):
         function = click.option(name, help=text, **settings)(function)
     return function
+
+
+def given_flags(context: click.Context) -> list[str]:
+    """Those that somebody typed."""
+    typed = ParameterSource.COMMANDLINE
+    names = (name for name, _, _ in _FLAGS)
+    return [n for n in names if context.get_parameter_source(_parameter(n)) is typed]
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def kube_proxy_options(

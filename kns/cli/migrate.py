@@ -9,8 +9,13 @@ from typing import Any
 import click
 
 from kns.cli.exits import EXIT_FAILED
-from kns.cli.kube_proxy_flags import KubeProxyCommand, kube_proxy_flags, kube_proxy_options
-from kns.cli.lab_files import existing_file
+from kns.cli.kube_proxy_flags import (
+    KubeProxyCommand,
+    given_flags,
+    kube_proxy_flags,
+    kube_proxy_options,
+)
+from kns.cli.lab_files import existing_files
 from kns.cli.object_files import contents_or_labs
 from kns.cli.output import output_option, print_json, print_text
 from kns.cli.streams import say, say_problems
@@ -21,7 +26,7 @@ from kns.experiment.migrate.migrate import migrate
 from kns.experiment.migrate.prove import Proof, prove
 from kns.experiment.migrate.world import with_bridge_addresses, world
 from kns.experiment.setting import ProxySetting, proxy_setting
-from kns.kinds.load import is_lab_text, load_lab_text
+from kns.kinds.load import is_lab_text, load_files
 from kns.kinds.networking import EXTERNAL_IPS_GATE_SINCE, FeatureGates, KubeProxyOptions
 from kns.kinds.release import Release
 from kns.report.migrate import migration_json, migration_text
@@ -53,8 +58,9 @@ def command(
     """What another mode or release of kube-proxy changes, for which Services and whom.
 
     FILE is what `kubectl get svc,endpointslices,nodes,servicecidrs -A -o yaml` (or json) prints, or
-    a lab file; `-` is stdin. MODE is iptables, ipvs or nftables, V a release such as 1.30. Needs no
-    root, but with --prove, which builds the lab in both. The options below are kube-proxy's own.
+    a lab's file; `-` is stdin. MODE is iptables, ipvs or nftables, V a release such as 1.30. Needs
+    no root, but with --prove, which builds the lab in both. The options below are kube-proxy's own;
+    a lab's are in its file.
     Exits with 1 if something differs.
 
     \b
@@ -64,10 +70,10 @@ def command(
         --prove
     """
     texts = contents_or_labs(files)
-    is_lab = len(texts) == 1 and is_lab_text(texts[0][1], texts[0][0])
+    is_lab = any(is_lab_text(content, name) for name, content in texts)
     if is_lab:
-        lab = load_lab_text(texts[0][1], texts[0][0]).spec
-        cluster = with_bridge_addresses(resolve(lab).cluster)
+        _refuse_flags(click.get_current_context())
+        cluster = with_bridge_addresses(resolve(load_files(texts).spec).cluster)
     else:
         objects = load_objects(texts)
         say_problems(objects.warnings)
@@ -77,14 +83,22 @@ def command(
     found = migrate(cluster, before, after, flags["node"])
     proofs: tuple[Proof, ...] = ()
     if flags["proves"]:
-        if not is_lab or files[0] == "-":
+        if not is_lab or "-" in files:
             raise UsageError("--prove builds a lab", hint="name a lab file")
-        proofs = prove(existing_file(files[0]), cluster, found, say)
+        proofs = prove(existing_files(files), cluster, found, say)
     if output == "json":
         print_json(migration_json(found, proofs))
     else:
         print_text(migration_text(found, proofs))
     return EXIT_FAILED if found.differences else 0
+
+
+def _refuse_flags(context: click.Context) -> None:
+    """UsageError for kube-proxy's options beside a lab, whose file has them."""
+    given = given_flags(context)
+    if given:
+        hint = "write it under networking.kubeProxy in the file"
+        raise UsageError(f"{given[0]} is not for a lab file, which says so itself", hint=hint)
 
 
 def _with_flags(setting: ProxySetting, newest: Release, flags: Mapping[str, Any]) -> ProxySetting:

@@ -101,6 +101,11 @@ def test_exit_code_is_0_where_nothing_differs(capsys: pytest.CaptureFixture[str]
         ((LAB, "--from", "iptables@9", "--to", "nftables"), "kube-proxy 9", "1.30, 1.31"),
         ((LAB, *SETTINGS, "--node", "node9"), "no node 'node9'", "nodes: node1, node2"),
         (("nosuch.yaml", *SETTINGS), "nosuch.yaml: no such file", ""),
+        (
+            (LAB, *SETTINGS, "--masquerade-all"),
+            "--masquerade-all is not for a lab file, which says so itself",
+            "networking.kubeProxy",
+        ),
     ],
 )
 def test_errors_say_what_there_is(
@@ -110,6 +115,16 @@ def test_errors_say_what_there_is(
     assert code == 2
     assert message in err
     assert hint in err
+
+
+def test_a_lab_comes_in_several_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    lab, *manifests = Path(LAB).read_text(encoding="utf-8").split("---\n")
+    files = tmp_path / "lab.yaml", tmp_path / "manifests.yaml"
+    files[0].write_text(lab, encoding="utf-8")
+    files[1].write_text("---\n".join(manifests), encoding="utf-8")
+    code, out, _ = run(capsys, *map(str, files), *SETTINGS)
+    assert (code, out) == run(capsys, LAB, *SETTINGS)[:2]
+    assert "[endpoint-choice]" in out
 
 
 def test_prove_needs_a_lab_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

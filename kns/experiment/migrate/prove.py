@@ -6,7 +6,7 @@ up ─▶ for each difference the flow that shows it, as a check of `kns verify`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,21 +55,22 @@ class Proof:
 
 
 def prove(
-    path: Path,
+    files: Sequence[Path],
     cluster: Cluster,
     found: Migration,
     progress: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Proof, ...]:
     """Build the lab in both settings and try every difference that the lab can show.
 
-    `cluster` is the one that `found` tells of. Raises UsageError if the lab is up, PlatformError if
-    this machine lacks a mode.
+    `cluster` is the one of the files, which `found` tells of. Raises UsageError if the lab is up,
+    PlatformError if this machine lacks a mode.
     """
     _require_down(cluster)
+    first, *more = files
     proofs = []
     for setting in (found.before, found.after):
         progress(f"{setting}: building")
-        result = up(path, proxy_mode=setting.mode, release=setting.release)
+        result = up(first, more=more, proxy_mode=setting.mode, release=setting.release)
         try:
             places = places_of(cluster.name, LabPaths(cluster.name))
             progress(f"{setting}: trying")
