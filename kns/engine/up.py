@@ -42,7 +42,7 @@ from kns.errors import ApplyError, CancelledError, KnsError, Problem, Severity, 
 from kns.kernel import processes
 from kns.kernel.apply import apply
 from kns.kernel.observe import Observation, interests, observe
-from kns.kinds.load import load_lab
+from kns.kinds.load import LoadedLab, load_lab
 from kns.kinds.networking import ProxyMode
 from kns.kinds.nft_refusals import refused_rules
 from kns.kinds.release import Release
@@ -131,15 +131,23 @@ def desire(
     now = None if fresh or undone else unchanged(paths, spec, options)
     loaded = now or in_modes(loaded, options)
     notes = [_fallback_warning(path, why)] if why else []
+    of_file = spec.warnings
     if proxy_mode is not None or release is not None:
-        cluster = loaded.cluster
-        notes += refused_rules(str(path), cluster.services, cluster.network.kube_proxy)
-    warnings = tuple(sorted({*spec.warnings, *loaded.warnings, *notes}))
+        of_file = _of_other_rules(path, spec, loaded.cluster)
+    warnings = tuple(sorted({*of_file, *loaded.warnings, *notes}))
     complete = Loaded(loaded.cluster, loaded.leases, warnings)
     state = compile_lab(loaded.cluster)
     return DesiredLab(
         complete, spec.text, options, state, stamp, spec.notes, now is not None, undone
     )
+
+
+def _of_other_rules(path: Path, spec: LoadedLab, cluster: Cluster) -> tuple[Problem, ...]:
+    """The file's warnings, and what nft refuses of the cluster's rules and not of the file's."""
+    services, of_file = cluster.services, spec.spec.networking.kube_proxy
+    untrue = {item.message for item in refused_rules(str(path), services, of_file)}
+    kept = (item for item in spec.warnings if item.message not in untrue)
+    return (*kept, *refused_rules(str(path), services, cluster.network.kube_proxy))
 
 
 def _fallback_warning(path: Path, why: str) -> Problem:

@@ -38,6 +38,26 @@ def test_lab_is_not_warned_of(file: Path) -> None:
     assert desire(file, fresh=True).loaded.warnings == ()
 
 
+@pytest.mark.parametrize(("release", "is_told"), [(None, True), ("1.31", True), ("1.33", False)])
+def test_what_nft_refuses_is_told_of_the_release_that_is_built(
+    tmp_path: Path,
+    release: str | None,
+    is_told: bool,  # noqa: FBT001
+) -> None:
+    """By its number, and only of this one."""
+    file = tmp_path / "lab.yaml"
+    text = (LABS_FOLDER / "nftables.yaml").read_text(encoding="utf-8")
+    options = (
+        'networking:\n  kubeProxy: {version: "1.32", detectLocalMode: InterfaceNamePrefix,'
+        " podInterfaceNamePrefix: cni}\n"
+    )
+    file.write_text(text.replace("networking:\n", options), encoding="utf-8")
+    wanted = None if release is None else Release(release)
+    warnings = desire(file, release=wanted, fresh=True).loaded.warnings
+    told = [item.message.split()[1] for item in warnings if "takes no prefix" in item.message]
+    assert set(told) == ({release or "1.32"} if is_told else set())
+
+
 #: what four-paths.yaml is run with besides its own defaults
 NETWORKS = {
     "vxlan": "podNetwork: vxlan",
