@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+from tests.cli import forked
+
 KNS = [sys.executable, "-m", "kns.cli.main"]
 #: before a command: as nobody, who may read everything all the same (root's clone is in /root)
 AS_NOBODY = [
@@ -39,12 +41,5 @@ def lab_text(name: str) -> str:
 
 
 def kns(*arguments: str, stdin: str = "", **env: str) -> Done:
-    return subprocess.run(
-        [*KNS, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, **env},
-    )
+    """Run `kns`: what it wrote, and its exit code."""
+    return forked.run(arguments, stdin, {**os.environ, **env}, 60)
