@@ -31,8 +31,8 @@ from kns.agent.kubelet.endings import PodEndings
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import PodReport
 from kns.agent.kubelet.watched import ContainerEvent
-from kns.agent.statuses import Account, accounts, with_kubelet
-from kns.agent.store import ChangeType, ObjectChange, Store, StoreError
+from kns.agent.statuses import Account, LastAccounts, accounts, with_kubelet
+from kns.agent.store import ChangeType, ExpiredError, ObjectChange, Store, StoreError
 from kns.agent.strategy import UpdatePart
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
@@ -130,6 +130,8 @@ class Live:
         self._controllers = Controllers(self.store)
         self._endings = PodEndings(self.store, kubelet)
         self._silent: dict[str, float] = {}
+        #: the store's version of which the objects were told last what they have become
+        self._accounted = 0
 
     # -- beginning and end -------------------------------------------------------------------------
 
@@ -279,7 +281,7 @@ class Live:
             while True:
                 now = time.time()
                 again = self._controllers.run(now, self._silent_nodes(now))
-                self._endings.begin(self._silent)
+                self._endings.begin(self._controllers.deleted_pods, self._silent)
                 if self._effective:
                     await self._round()
                     continue
@@ -445,12 +447,22 @@ class Live:
 
     def _account(self, cluster: Cluster, before: Cluster | None) -> None:
         authority = self._authority() if cluster.api_server is not None else ""
-        found = accounts(cluster, before, self.store, self._kubelet, time.time(), authority)
+        written = self._written_since(self._accounted)
+        last = None if before is None else LastAccounts(before, written)
+        self._accounted = self.store.version
+        found = accounts(cluster, last, self.store, self._kubelet, time.time(), authority)
         for item in tuple(found):
             with contextlib.suppress(StoreError):
                 self._put(item)
         if before is not None and before.faults.written != cluster.faults.written:
             self._tell_faults(before.faults.written, cluster.faults.written)
+
+    def _written_since(self, version: int) -> frozenset[Ref] | None:
+        """The objects that were written after a version of the store; None: it may be any."""
+        try:
+            return frozenset(ref_of(each.object) for each in self.store.changes_since(version))
+        except ExpiredError:
+            return None
 
     def _tell_faults(self, before: Faults, after: Faults) -> None:
         """Say what is broken on purpose, and what no longer is."""

@@ -6,7 +6,7 @@ Computed from the resolved cluster alone; the store passes over what is so alrea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 from kns.agent.controllers import meta
@@ -25,7 +25,16 @@ from kns.kinds.endpointslice import EndpointSlice
 from kns.kinds.marks import READY
 from kns.kinds.networks import pod_capacity
 from kns.kinds.node import Node
-from kns.kinds.objects import items, key_of, mapping, mappings, owner_reference, text, with_part
+from kns.kinds.objects import (
+    Ref,
+    items,
+    key_of,
+    mapping,
+    mappings,
+    owner_reference,
+    text,
+    with_part,
+)
 from kns.kinds.owners import is_made
 from kns.kinds.pod import Pod
 from kns.kinds.resources import (
@@ -62,22 +71,35 @@ class Account:
     obj: Object | None
 
 
+@dataclass(frozen=True, slots=True)
+class LastAccounts:
+    """The cluster that the objects were told of last, and which of them were written since.
+
+    `written` is None where it may be any.
+    """
+
+    cluster: Cluster
+    written: Collection[Ref] | None = None
+
+
 def accounts(
     cluster: Cluster,
-    before: Cluster | None,
+    last: LastAccounts | None,
     found: Store,
     kubelet: Kubelet,
     now: float,
     authority: str = "",
 ) -> Iterator[Account]:
-    """What is to be written after `before` has become `cluster`; None: everything.
+    """What is to be written where the cluster was another one at the `last` accounts.
 
-    `authority` is the certificate by which pods know the API server, if the cluster has one.
+    None: everything. `authority` is the certificate by which pods know the API server, if the
+    cluster has one.
     """
+    before = None if last is None else last.cluster
     yield from _nodes(cluster, before, found, now)
     yield from _services(cluster, before, found)
     yield from _made_services(cluster, found)
-    yield from _pods(cluster, before, found, kubelet, now)
+    yield from _pods(cluster, last, found, kubelet, now)
     yield from _slices(cluster, before, found)
     yield from _ingresses(cluster, found)
     if authority:
@@ -192,8 +214,10 @@ def _port_key(written: Object) -> str:
 
 
 def _pods(
-    cluster: Cluster, before: Cluster | None, found: Store, kubelet: Kubelet, now: float
+    cluster: Cluster, last: LastAccounts | None, found: Store, kubelet: Kubelet, now: float
 ) -> Iterator[Account]:
+    before = None if last is None else last.cluster
+    written = None if last is None else last.written
     nodes = {item.name: item for item in cluster.nodes}
     # pods of a node that is back are ready by their kubelet's word, which has not changed
     hosts = {} if before is None else {item.name: item for item in before.nodes}
@@ -201,14 +225,17 @@ def _pods(
     old = {} if before is None else {item.full_name: item for item in before.pods}
     held = frozenset() if before is None else before.faults.unready ^ cluster.faults.unready
     for item in cluster.pods:
-        obj = found.get(POD, item.namespace, item.name)
-        if obj is None or text(obj, "metadata", "deletionTimestamp"):
-            continue
         same = (
             old.get(item.full_name) == item
             and item.full_name not in held
             and item.node not in moved
         )
+        ref = (POD.kind, item.namespace, item.name)
+        if same and written is not None and ref not in written:
+            continue
+        obj = found.get(POD, item.namespace, item.name)
+        if obj is None or text(obj, "metadata", "deletionTimestamp"):
+            continue
         if same and text(obj, "status", "podIP") and meta.is_true(obj, "Ready") == item.ready:
             continue
         made = _pod(obj, item, nodes[item.node], now)

@@ -9,7 +9,7 @@ import pytest
 
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.kubelet.reports import ContainerReport, PodReport
-from kns.agent.statuses import accounts, with_kubelet
+from kns.agent.statuses import LastAccounts, accounts, with_kubelet
 from kns.agent.store import Store
 from kns.cluster.model import Cluster
 from kns.cluster.resolve import resolve
@@ -112,7 +112,7 @@ def test_a_pod_held_not_ready_is_so_until_it_is_let_go() -> None:
 
     def ready(cluster: Cluster, before: Cluster) -> list[object]:
         """The pod's conditions and container, as they are said to be; empty if nothing is said."""
-        found = accounts(cluster, before, store, kubelet, 0)
+        found = accounts(cluster, LastAccounts(before), store, kubelet, 0)
         obj = next((item.obj for item in found if item.resource is POD), None)
         known = {c["type"]: c["status"] for c in mappings(obj, "status", "conditions")}
         states = [c["ready"] for c in mappings(obj, "status", "containerStatuses")]
@@ -125,6 +125,22 @@ def test_a_pod_held_not_ready_is_so_until_it_is_let_go() -> None:
     still = replace(free, pods=(replace(one, ready=False, serving=False),))
     was = replace(still, faults=unready)
     assert ready(still, was) == ["True", "True", True]
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_a_pod_that_is_the_same_is_told_anew_where_somebody_has_written(*, written: bool) -> None:
+    store, cluster = Store(), web()
+    pod: Object = {"metadata": {"name": "web", "namespace": "default"}, "spec": {"nodeName": "n1"}}
+    store.create(POD, pod)  # its status, which somebody took away, has no address any more
+
+    class Silent:
+        def report(self, _namespace: str, _name: str) -> None:
+            return None
+
+    last = LastAccounts(cluster, {("Pod", "default", "web")} if written else ())
+    found = accounts(cluster, last, store, cast("Kubelet", Silent()), 0)
+    told = [item.name for item in found if item.resource is POD]
+    assert told == (["web"] if written else [])
 
 
 @pytest.mark.parametrize(

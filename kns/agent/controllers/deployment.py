@@ -5,7 +5,7 @@ Source: pkg/controller/deployment: deployment_controller.go, sync.go, rolling.go
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from kns.agent.controllers import deployment_status, meta, pods, rollout
@@ -43,11 +43,11 @@ def reconcile(view: View, now: float) -> tuple[Write, ...]:
     )
 
 
-def _inputs(item: Object, view: View) -> tuple[Object, ...]:
+def _inputs(item: Object, view: View) -> Sequence[tuple[Object, ...]]:
     """What it looks at; with Recreate the pods of its old ReplicaSets, too."""
     sets = view.controlled(item, "ReplicaSet")
-    pods_ = () if rollout.is_rolling(item) else [p for s in sets for p in view.controlled(s, "Pod")]
-    return (*sets, *view.orphans("ReplicaSet", meta.namespace(item)), *pods_)
+    pods_ = () if rollout.is_rolling(item) else [view.controlled(each, "Pod") for each in sets]
+    return (sets, view.orphans("ReplicaSet", meta.namespace(item)), *pods_)
 
 
 def _sync(item: Object, view: View, now: float) -> Iterator[Write]:

@@ -35,21 +35,22 @@ class Indexed:
 
 
 class _Members:
-    """The objects of a group, read by kind, namespace and name."""
+    """The objects of a group, read by kind, namespace and name: the same tuple until it changes."""
 
-    __slots__ = ("_by_ref", "_sorted")
+    __slots__ = ("_by_ref", "_objects", "_sorted")
 
     def __init__(self) -> None:
         self._by_ref: dict[Ref, Indexed] = {}
         self._sorted: tuple[Indexed, ...] | None = None
+        self._objects: tuple[Object, ...] | None = None
 
     def put(self, item: Indexed) -> None:
         self._by_ref[item.ref] = item
-        self._sorted = None
+        self._sorted = self._objects = None
 
     def drop(self, ref: Ref) -> None:
         del self._by_ref[ref]
-        self._sorted = None
+        self._sorted = self._objects = None
 
     def __bool__(self) -> bool:
         return bool(self._by_ref)
@@ -58,6 +59,11 @@ class _Members:
         if self._sorted is None:
             self._sorted = tuple(self._by_ref[ref] for ref in sorted(self._by_ref))
         return self._sorted
+
+    def objects(self) -> tuple[Object, ...]:
+        if self._objects is None:
+            self._objects = tuple(item.object for item in self.all())
+        return self._objects
 
 
 class Index:
@@ -121,6 +127,11 @@ class Index:
         """The members of a group, by kind, namespace and name."""
         members = self._groups.get(group)
         return () if members is None else members.all()
+
+    def objects_of(self, *group: str) -> tuple[Object, ...]:
+        """The members' objects: the very same tuple as long as none has changed, come or gone."""
+        members = self._groups.get(group)
+        return () if members is None else members.objects()
 
     def groups_of(self, what: str) -> Iterator[str]:
         """Of which there are groups: `owner` gives the uids that have dependents."""

@@ -38,9 +38,9 @@ def reconcile(view: View, now: float) -> tuple[Write, ...]:
     )
 
 
-def _inputs(owner: Object, view: View) -> tuple[Object, ...]:
+def _inputs(owner: Object, view: View) -> Sequence[tuple[Object, ...]]:
     """What it looks at as long as it makes no pod."""
-    return (*view.controlled(owner, "Pod"), *view.orphans("Pod", meta.namespace(owner)))
+    return view.controlled(owner, "Pod"), view.orphans("Pod", meta.namespace(owner))
 
 
 def _sync(owner: Object, view: View, now: float) -> Iterator[Write]:

@@ -39,7 +39,8 @@ from kns.agent.controllers.writes import (
 )
 from kns.agent.store import Store, StoreError
 from kns.kinds import objects
-from kns.kinds.resources import Resource, resource_of
+from kns.kinds.common import Object
+from kns.kinds.resources import POD, Resource, resource_of
 
 Controller = Callable[[View, float], tuple[Write, ...]]
 #: in an order in which a change goes through to the end in few rounds
@@ -106,6 +107,11 @@ class Controllers:
                 return again
         logging.getLogger(__name__).error("the controllers find no end")
         return now + _PAUSE
+
+    @property
+    def deleted_pods(self) -> tuple[Object, ...]:
+        """The pods that are on their way out, after a run."""
+        return tuple(i.object for i in self._index.of("deleted") if i.ref[0] == POD.kind)
 
     def _forget_gone(self, view: View) -> None:
         """Remember no owner that is no more."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import is_
 
 from kns.agent.controllers import meta
-from kns.agent.controllers.index import Index, Indexed, last_number
+from kns.agent.controllers.index import Index, last_number
 from kns.agent.controllers.writes import Write
 from kns.kinds import objects
 from kns.kinds.common import Object
@@ -27,7 +27,7 @@ class ControllerOptions:
 
 
 #: by the uid of an owner, itself and what it looked at when it wanted nothing
-Rests = dict[str, tuple[Object, ...]]
+Rests = dict[str, tuple[object, ...]]
 _DEFAULTS = ControllerOptions()
 _NOBODY: Mapping[str, float] = {}
 
@@ -47,10 +47,10 @@ class View:
     def unless_at_rest(
         self,
         owner: Object,
-        inputs: Sequence[Object],
+        inputs: Sequence[tuple[Object, ...]],
         sync: Callable[[Object], Iterable[Write]],
     ) -> tuple[Write, ...]:
-        """What an owner wants; nothing where it wanted nothing of the very same objects before.
+        """What an owner wants; nothing where it wanted nothing of the very same groups before.
 
         A write of which time is a part asks to be asked again, and so is no rest.
         """
@@ -68,7 +68,7 @@ class View:
 
     def of_kind(self, kind: str, namespace: str = "") -> tuple[Object, ...]:
         """The objects of a kind, perhaps of one namespace."""
-        found = _objects(self.index.of("kind", kind))
+        found = self.index.objects_of("kind", kind)
         if not namespace:
             return found
         return tuple(item for item in found if meta.namespace(item) == namespace)
@@ -83,23 +83,23 @@ class View:
 
     def controlled(self, owner: Object, kind: str) -> tuple[Object, ...]:
         """The objects of a kind that the owner manages."""
-        return _objects(self.index.of("controller", meta.uid(owner), kind))
+        return self.index.objects_of("controller", meta.uid(owner), kind)
 
     def orphans(self, kind: str, namespace: str) -> tuple[Object, ...]:
         """The objects of a kind and namespace that nobody manages."""
-        return _objects(self.index.of("orphan", kind, namespace))
+        return self.index.objects_of("orphan", kind, namespace)
 
     def pods_on(self, node: str) -> tuple[Object, ...]:
         """The pods that are bound to a node; with an empty name those that wait for one."""
-        return _objects(self.index.of("node", node))
+        return self.index.objects_of("node", node)
 
     def inside(self, namespace: str) -> tuple[Object, ...]:
         """All objects of a namespace."""
-        return _objects(self.index.of("namespace", namespace))
+        return self.index.objects_of("namespace", namespace)
 
     def deleted(self) -> tuple[Object, ...]:
         """The objects that are on their way out."""
-        return _objects(self.index.of("deleted"))
+        return self.index.objects_of("deleted")
 
     def owners(self) -> Iterator[str]:
         """The uids that objects name as their owners', whether those are there or not."""
@@ -107,7 +107,7 @@ class View:
 
     def dependents(self, uid: str) -> tuple[Object, ...]:
         """The objects of which that is an owner."""
-        return _objects(self.index.of("owner", uid))
+        return self.index.objects_of("owner", uid)
 
     def nodes_of_pods(self) -> Iterator[str]:
         """The nodes to which pods are bound, whether they are there or not."""
@@ -116,7 +116,3 @@ class View:
     def last_number(self, namespace: str, base: str) -> int:
         """The highest number of a pod `BASE-NUMBER`, 0 if there is none."""
         return last_number(self.index.of("numbered", namespace, base))
-
-
-def _objects(found: Iterable[Indexed]) -> tuple[Object, ...]:
-    return tuple(item.object for item in found)

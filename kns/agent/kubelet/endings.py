@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from kns.agent.kubelet.kubelet import Kubelet
 from kns.agent.store import Store, StoreError
@@ -24,18 +24,14 @@ class PodEndings:
         self._store, self._kubelet = store, kubelet
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def begin(self, silent: Collection[str]) -> None:
-        """End the pods that are deleted, but for those of `silent` nodes, which don't hear of it.
+    def begin(self, deleted: Iterable[Object], silent: Collection[str]) -> None:
+        """End pods that are deleted, but for those of `silent` nodes, which don't hear of it.
 
         A pod that runs nowhere is let go of at once.
         """
-        for item in self._store.list(POD):
+        for item in deleted:
             uid = text(item, "metadata", "uid")
-            if (
-                text(item, "metadata", "deletionTimestamp")
-                and text(item, "spec", "nodeName") not in silent
-                and uid not in self._tasks
-            ):
+            if text(item, "spec", "nodeName") not in silent and uid not in self._tasks:
                 self._tasks[uid] = asyncio.get_running_loop().create_task(self._end(item, uid))
 
     async def _end(self, item: Object, uid: str) -> None:

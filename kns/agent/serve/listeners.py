@@ -90,16 +90,21 @@ class Listeners:
 
     async def close_others(self, specs: Sequence[Listener]) -> None:
         """Close every server that `specs` doesn't hold, or whose netns is another one now."""
-        wanted = {spec.socket: spec.subject for spec in specs}
+        wanted = {spec.socket: spec for spec in specs}
         loop = asyncio.get_running_loop()
         found = {where.netns for where in self._open}
         inodes = await loop.run_in_executor(self._worker, _inodes, found)
         for where, server in list(self._open.items()):
-            stays = where in wanted and _speaks_the_same(wanted[where], server.spec.subject)
+            spec = wanted.get(where)
+            stays = spec is server.spec or (
+                spec is not None and _speaks_the_same(spec.subject, server.spec.subject)
+            )
             if not stays or inodes[where.netns] != server.inode:
                 server.close()
                 del self._open[where]
-        self.logs.forget({str(spec.subject) for spec in specs})
+        known = set(map(id, specs))
+        if any(id(spec) not in known for spec in self._specs):
+            self.logs.forget({str(spec.subject) for spec in specs})
 
     async def end(self, who: ContainerKey, grace: float) -> bool:
         """Close a container's sockets; its connections have `grace` seconds to end by themselves.
@@ -139,23 +144,23 @@ class Listeners:
         What has ended under a container stays closed until it begins again.
         """
         self._specs = tuple(specs)
-        self._ended &= {container_of(spec.subject) for spec in specs}
-        return await self._open_all(
-            [spec for spec in specs if container_of(spec.subject) not in self._ended]
-        )
+        if self._ended:
+            self._ended &= {container_of(spec.subject) for spec in specs}
+            specs = [spec for spec in specs if container_of(spec.subject) not in self._ended]
+        return await self._open_all(specs)
 
     async def _open_all(self, specs: Sequence[Listener]) -> tuple[Failure, ...]:
         missing: dict[ListenSocket, Listener] = {}
         failures: list[Failure] = []
         seen: dict[ListenSocket, Listener] = {}
         for spec in specs:
-            if spec.socket in seen:
-                failures.append(_taken(spec, seen[spec.socket]))
-            elif spec.socket in self._open:
-                self._open[spec.socket].spec = spec
+            first = seen.setdefault(spec.socket, spec)
+            if first is not spec:
+                failures.append(_taken(spec, first))
+            elif (server := self._open.get(spec.socket)) is not None:
+                server.spec = spec
             else:
                 missing[spec.socket] = spec
-            seen.setdefault(spec.socket, spec)
         loop = asyncio.get_running_loop()
         opened, refused = await loop.run_in_executor(
             self._worker, open_sockets, tuple(missing.values())

@@ -51,7 +51,7 @@ def test_a_deleted_pod_goes_once_its_containers_have() -> None:
     async def scenario() -> None:
         store, kubelet, endings = await deleted()
         for _ in range(2):
-            endings.begin(())
+            endings.begin(store.list(POD), ())
             await rest()
         assert kubelet.asked == [("default", "st-0", 30)]
         assert store.get(POD, "default", "st-0") is not None
@@ -64,8 +64,8 @@ def test_a_deleted_pod_goes_once_its_containers_have() -> None:
 
 def test_a_node_that_is_cut_off_hears_of_no_deletion() -> None:
     async def scenario() -> None:
-        _, kubelet, endings = await deleted()
-        endings.begin({"n1"})
+        store, kubelet, endings = await deleted()
+        endings.begin(store.list(POD), {"n1"})
         await rest()
         assert kubelet.asked == []
 
@@ -75,7 +75,7 @@ def test_a_node_that_is_cut_off_hears_of_no_deletion() -> None:
 def test_the_namesake_of_a_pod_deleted_by_force_stays() -> None:
     async def scenario() -> None:
         store, kubelet, endings = await deleted()
-        endings.begin(())
+        endings.begin(store.list(POD), ())
         await rest()
         store.delete(POD, "default", "st-0", grace=0)
         new = text(store.create(POD, pod()), "metadata", "uid")
@@ -91,12 +91,12 @@ def test_the_namesake_of_a_pod_deleted_by_force_stays() -> None:
 def test_a_deleted_namesake_has_an_end_of_its_own() -> None:
     async def scenario() -> None:
         store, kubelet, endings = await deleted()
-        endings.begin(())
+        endings.begin(store.list(POD), ())
         await rest()
         store.delete(POD, "default", "st-0", grace=0)
         store.create(POD, pod())
         store.delete(POD, "default", "st-0", grace=7)
-        endings.begin(())
+        endings.begin(store.list(POD), ())
         await rest()
         assert kubelet.asked == [("default", "st-0", 30), ("default", "st-0", 7)]
 
