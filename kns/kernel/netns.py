@@ -72,18 +72,29 @@ def is_netns(name: str) -> bool:
 def strays(names: Iterable[str]) -> tuple[str, ...]:
     """Those of the names, all mounted, that lead to a netns which is not theirs.
 
-    It is the caller's own, or several names lead to it: then its own name is the one on which
-    nothing else was mounted before.
+    It is the machine's, or several names lead to it: then its own name is the one on which nothing
+    else was mounted before. So it is where one leads to the caller's own: an agent is in a netns
+    of its lab, and everybody else in none.
     """
     by_identity: dict[tuple[int, int] | None, list[str]] = {}
     for name in names:
         by_identity.setdefault(identity(name), []).append(name)
-    found = by_identity.pop(identity_here(), [])
-    for shared in by_identity.values():
-        if len(shared) > 1:
+    machine, here = _machines(), identity_here()
+    found = by_identity.pop(machine, []) if machine else []
+    for item, shared in by_identity.items():
+        if len(shared) > 1 or item == here:
             own = [name for name in shared if _mounts(name) == 1]
             found += [name for name in shared if own != [name]]
     return tuple(sorted(found))
+
+
+def _machines() -> tuple[int, int] | None:
+    """The netns of the first process; None where that is nobody's business."""
+    try:
+        status = Path("/proc/1/ns/net").stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _mounts(name: str) -> int:

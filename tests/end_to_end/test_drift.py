@@ -86,9 +86,6 @@ def can_be_made(kind: str) -> bool:
     """False for what the kernel has no part for."""
     if kind == "ipsec":
         return Path("/proc/net/xfrm_stat").exists()
-    if kind == "VLANs of bridges":
-        words = ["ip", "link", "add", "b", "type", "bridge", "vlan_filtering", "1"]
-        return run(["unshare", "-n", *words]).failure == ""
     if kind == "rules of the legacy programs":
         words = ["unshare", "-n", "iptables-legacy", "-t", "mangle", "-L"]
         return bool(shutil.which(words[2])) and run(words).failure == ""

@@ -26,10 +26,11 @@ from kns.engine.down import down
 from kns.engine.labs import lab_documents, running
 from kns.engine.lock import locked
 from kns.engine.objects import Journal, digest_of, live_changes, read_objects
+from kns.engine.orders import Converge, Converged
 from kns.engine.status import status
 from kns.engine.up import up
 from kns.errors import ApplyError, LockedError
-from kns.kernel import netns
+from kns.kernel import netns, processes
 from kns.kernel.observe import link_indexes
 from kns.kernel.processes import Context, run
 from kns.kinds.common import Object
@@ -644,6 +645,21 @@ def test_the_agent_believes_what_another_says_to_have_mended(
     asyncio.run(main())
     assert (mended, caplog.messages) == ([link_indexes([node])], [])
     assert status(LAB).drift == ()
+
+
+def test_an_agent_that_reads_the_kernel_spares_the_netns_that_it_is_in(lab: Path) -> None:
+    up(lab)
+    agent.end(LAB)
+    paths, fabric = LabPaths(LAB), netns.identity(f"kns.{LAB}.fabric")
+    snapshot.forget(paths)
+    process = agent.start(LAB)
+    try:
+        agent.order(LAB, Converge(), Converged, process=process)
+        until(lambda: snapshot.restore(paths, carried_out=True))
+        assert netns.identity(f"kns.{LAB}.fabric") == fabric
+        assert status(LAB).healthy
+    finally:
+        processes.release(process)
 
 
 def names_of(live: Live) -> list[str]:
