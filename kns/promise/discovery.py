@@ -71,8 +71,9 @@ def _names(lookup: Lookup) -> Iterator[Check | Skip]:
     chosen = spread(pairs, PAIRS_MAX)
     if len(chosen) < len(pairs):
         yield Skip(NAMES, "a sample of the services", len(pairs) - len(chosen))
+    outside = _silent_upstream(lookup)
     for pod, service in chosen:
-        yield _forms(cluster, pod, service)
+        yield _forms(cluster, pod, service, with_upstream=not outside)
     first = askers[0]
     for service in {service.full_name: service for _, service in chosen}.values():
         yield from _srv(cluster, first, service)
@@ -121,16 +122,23 @@ def why_dns_is_silent(lookup: Lookup, source: Location, address: IPAddress) -> s
 # -- names of services -----------------------------------------------------------------------------
 
 
-def _forms(cluster: Cluster, pod: Pod, service: Service) -> Check:
+def _forms(cluster: Cluster, pod: Pod, service: Service, *, with_upstream: bool) -> Check:
+    """Each form of a service's name.
+
+    What has no address in any search domain is asked of the upstream at last, as the name of a top
+    level domain (`db.`): if that is silent, the C library has no answer instead of a negative one.
+    """
     names = _legal_forms(cluster, pod, service)
     addresses = _addresses(cluster, service)
+    if not (addresses or with_upstream or service.type is ServiceType.EXTERNAL_NAME):
+        names = tuple(name for name in names if name.rstrip(".").endswith(f".{_zone(cluster)}"))
     steps = [Step(Resolve(name), _records(addresses)) for name in names]
     expected = f"{', '.join(names)}: {', '.join(addresses) or 'no address'}"
     if service.type is ServiceType.EXTERNAL_NAME:
         target = f"{service.external_name.rstrip('.')}."
         want = _records((target,))
         steps = [Step(Resolve(name, "CNAME"), want) for name in names]
-        if known := _internet_names(cluster).get(target):
+        if with_upstream and (known := _internet_names(cluster).get(target)):
             steps += [Step(Resolve(name), _records(_texts(known))) for name in names]
         expected = f"{', '.join(names)}: CNAME {target}"
     return _check("forms", pod, label(service), expected, steps)
@@ -264,14 +272,22 @@ def _outside(lookup: Lookup, pod: Pod) -> Iterator[Check | Skip]:
     """A name of the lab's internet, through the cluster's servers; the user's own are unknown."""
     name, cluster = "www.example.com.", lookup.cluster
     addresses = _internet_names(cluster).get(name)
-    servers = [server for server in cluster.pods if is_dns(server)]
-    reasons = [_unanswered(lookup, item, a) for item in servers for a in addresses or ()]
-    if reason := next(filter(None, reasons), ""):
+    if addresses and (reason := _silent_upstream(lookup)):
         yield Skip(NAMES, f"{name}: {reason}")
     elif addresses:
         expected = f"{name}: {', '.join(_texts(addresses))}, by the upstream server"
         steps = [Step(Resolve(text), _records(_texts(addresses))) for text in (name[:-1], name)]
         yield _check("outside", pod, name, expected, steps)
+
+
+def _silent_upstream(lookup: Lookup) -> str:
+    """Why some of the DNS pods get no answer from the lab's own upstream server; else nothing."""
+    cluster = lookup.cluster
+    if cluster.network.dns.upstream or not cluster.internet:
+        return ""
+    servers = [server for server in cluster.pods if is_dns(server)]
+    reasons = (_unanswered(lookup, s, a) for s in servers for a in cluster.internet[0].addresses)
+    return next(filter(None, reasons), "")
 
 
 def _unknown(cluster: Cluster, pod: Pod) -> Check:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from kns.cluster.faults import ClusterFaults
 from kns.cluster.leases import Leases
 from kns.cluster.model import Cluster
 from kns.cluster.podfiles import ResolvConf, pod_resolv_conf
 from kns.cluster.records import Record
 from kns.cluster.resolve import resolve
 from kns.cluster.zone import ClusterZone
+from kns.kinds.faults import FaultEnd, Faults
 from kns.kinds.load import load_lab
 from kns.kinds.pod import DNSPolicy, Pod
 from kns.kinds.service import Service
@@ -139,6 +141,27 @@ def test_where_no_dns_pod_is_ready_no_name_is_asked(cluster: Cluster) -> None:
     assert asked.isdisjoint({"forms", "srv", "reverse", "pod-record", "server", "outside"})
     (skip, *_) = [item for item in found if isinstance(item, Skip)]
     assert "kube-system/kube-dns has no ready endpoint" in skip.reason
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_short_names_without_address_are_asked_of_an_upstream_that_answers(
+    cluster: Cluster, *, is_down: bool
+) -> None:
+    """Their last question is that for the bare name, which the cluster's servers pass on."""
+    # the pod that asks and the one server are on the node whose link is down
+    pods = tuple(pod for pod in cluster.pods if pod.node == "node1")
+    there = {pod.full_name for pod in pods} - {"data/db-0", "data/db-1"}
+    slices = tuple(
+        replace(item, endpoints=tuple(each for each in item.endpoints if each.pod in there))
+        for item in cluster.endpoint_slices
+    )
+    written = Faults(links_down=(FaultEnd("node1"),) if is_down else ())
+    faults = ClusterFaults(written, nodes_down=frozenset({"node1"} if is_down else ()))
+    lost = replace(cluster, pods=pods, endpoint_slices=slices, faults=faults)
+    found = tuple(discovery_checks(Lookup(lost)))
+    (check,) = (c for c in found if isinstance(c, Check) and c.id.endswith("forms/client->data/db"))
+    full = ["db.data.svc.cluster.local", "db.data.svc.cluster.local."]
+    assert names(check) == (full if is_down else ["db.data", "db.data.svc", *full])
 
 
 def test_variables_leave_out_names_that_two_services_make(cluster: Cluster) -> None:
