@@ -149,7 +149,11 @@ def _lab_document(
         return None, (), [*problems, *wrong]
     if not labs:
         message = "the file has no document of kind Lab"
-        return None, (), [*problems, mappings[0].problem(("kind",), message, _EXAMPLE)]
+        hint = _EXAMPLE
+        data = mappings[0].data
+        if isinstance(data, dict) and data.get("kind") == "Kustomization":
+            hint = "give kns what `kubectl kustomize` prints: kubectl kustomize . | kns up -"
+        return None, (), [*problems, mappings[0].problem(("kind",), message, hint)]
     for second in labs[1:]:
         message = "a file holds one Lab, and this is the second"
         hint = "put it into a file of its own"

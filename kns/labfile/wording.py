@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -73,9 +74,18 @@ def _parts(word: str) -> frozenset[str]:
 def unsupported(value: object, words: Iterable[str]) -> RefusedError:
     """`Unsupported value: "x": supported values: "a", "b"`."""
     known = [word for word in words if word]
-    hint = did_you_mean(value, known) if isinstance(value, str) else ""
+    hint = did_you_mean(value, known) if isinstance(value, str) else _quoted(value, known)
     message = f"Unsupported value: {shown(value)}: supported values: {quoted_list(known)}"
     return RefusedError(message, hint)
+
+
+def _quoted(value: object, known: Iterable[str]) -> str:
+    """The word that was meant by a number: YAML reads 1.30 as 1.3."""
+    for word in known:
+        with contextlib.suppress(ValueError):
+            if isinstance(value, int | float) and float(word) == value:
+                return f'put it in quotes: "{word}"'
+    return ""
 
 
 def wrong_type(wanted: str, value: object) -> RefusedError:

@@ -171,7 +171,7 @@ def test_stateful_set_pod_name_label() -> None:
     """A Service may select one pod by it."""
     loaded = load_lab_text(
         f"{HEAD}{NODES}---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db}}\n"
-        "spec:\n  serviceName: db\n  replicas: 2\n"
+        "spec:\n  serviceName: db-primary\n  replicas: 2\n"
         "  selector: {matchLabels: {app: db}}\n  template:\n"
         "    metadata: {labels: {app: db}}\n"
         "    spec: {containers: [{name: c, ports: [{containerPort: 5432}]}]}\n"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kns.errors import Problem
 from kns.kinds.checks.pod_ignored import warn_ignored
 from kns.kinds.common import Protocol
-from kns.kinds.lifecycle import GRPCAction
+from kns.kinds.lifecycle import GRPCAction, HTTPGetAction, TCPSocketAction
 from kns.kinds.placement import PlacedPod, expand_pods
 from kns.kinds.pod import ALWAYS
 from kns.kinds.scheduling import NO_MATCH
@@ -15,6 +15,7 @@ from kns.kinds.sources import Sources
 from kns.kinds.workload import Workload, WorkloadKind, written_containers, written_ports
 from kns.labfile.document import Path
 from kns.labfile.place import Located, Place
+from kns.labfile.wording import did_you_mean, shown
 
 
 def warn_pods(sources: Sources) -> Iterator[Problem]:
@@ -22,7 +23,8 @@ def warn_pods(sources: Sources) -> Iterator[Problem]:
     for part in sources.workloads:
         yield from _ports(part)
         yield from _init_containers(part.place)
-        yield from _grpc(part)
+        yield from _probes(part)
+        yield from _governing_service(sources, part)
         yield from warn_ignored(part)
         if part.value.kind is WorkloadKind.POD and part.value.replicas == 0:
             message = "the pod has ended: it is left out"
@@ -81,16 +83,42 @@ def _init_containers(place: Place) -> Iterator[Problem]:
             yield place.problem(("initContainers", index), message, hint, warning=True)
 
 
-def _grpc(part: Located[Workload]) -> Iterator[Problem]:
-    """A gRPC probe counts as passed: nobody here would ask it, or answer."""
+def _probes(part: Located[Workload]) -> Iterator[Problem]:
+    """Probes that nobody here would ask, and those that never pass."""
     for container, base in written_containers(part):
         probes = {
             "readinessProbe": container.readiness_probe,
             "livenessProbe": container.liveness_probe,
             "startupProbe": container.startup_probe,
         }
+        names = [port.name for port in container.ports if port.name]
         for name, probe in probes.items():
-            if probe is not None and isinstance(probe.action, GRPCAction):
-                message = "no effect here: kns speaks no gRPC, the probe counts as passed"
-                hint = "httpGet, tcpSocket and exec are asked"
-                yield part.place.problem((*base, name, "grpc"), message, hint, warning=True)
+            match None if probe is None else probe.action:
+                case GRPCAction():
+                    message = "no effect here: kns speaks no gRPC, the probe counts as passed"
+                    hint = "httpGet, tcpSocket and exec are asked"
+                    yield part.place.problem((*base, name, "grpc"), message, hint, warning=True)
+                case HTTPGetAction(port=str(port)) if port not in names:
+                    yield _portless(part.place, (*base, name, "httpGet"), port, names)
+                case TCPSocketAction(port=str(port)) if port not in names:
+                    yield _portless(part.place, (*base, name, "tcpSocket"), port, names)
+                case _:
+                    pass
+
+
+def _portless(place: Place, action: Path, port: str, names: list[str]) -> Problem:
+    """A probe of a port that its container does not name: kubelet can't ask, and counts that."""
+    message = f"the container has no port of the name {shown(port)}: the probe fails"
+    hint = did_you_mean(port, names) or (f"its ports: {', '.join(names)}" if names else "")
+    return place.problem((*action, "port"), message, hint, warning=True)
+
+
+def _governing_service(sources: Sources, part: Located[Workload]) -> Iterator[Problem]:
+    """A StatefulSet's pods have names in DNS by its Service alone."""
+    pod = part.value.template
+    known = {item.value.name for item in sources.services if item.value.namespace == pod.namespace}
+    if part.value.kind is not WorkloadKind.STATEFUL_SET or pod.subdomain in {"", *known}:
+        return
+    message = f"there is no Service {pod.namespace}/{pod.subdomain}: its pods have no names in DNS"
+    hint = did_you_mean(pod.subdomain, known)
+    yield part.place.problem(("serviceName",), message, hint, warning=True)

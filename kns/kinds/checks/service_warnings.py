@@ -5,7 +5,9 @@ Source of half of it: pkg/api/service/warnings.go (GetWarningsForService).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from kns.errors import Problem
 from kns.kinds.checks.services import SOURCE_RANGES_ANNOTATION
@@ -63,6 +65,10 @@ def _ignored(spec: Service, place: Place) -> _Ignored:
 
 
 def _of_external_name(spec: Service, place: Place) -> _Ignored:
+    with contextlib.suppress(ValueError):
+        ip_address(spec.external_name)
+        hint = "a Service without selector and an EndpointSlice lead to an address"
+        yield ("externalName",), "is taken for a DNS name, not for an address", hint
     ignored = 'is ignored when spec.type is "ExternalName"'
     for field, written in (
         ("externalIPs", spec.external_ips),
