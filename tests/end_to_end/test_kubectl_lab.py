@@ -110,6 +110,18 @@ def test_a_deployment_scales_behind_its_service(kubectl: Kubectl, web: str) -> N
     assert sum(len(item["endpoints"]) for item in json.loads(slices)["items"]) == 4
 
 
+def test_a_pod_that_comes_back_by_its_own_name_was_deleted(kubectl: Kubectl) -> None:
+    stateful = WEB.replace("Deployment", "StatefulSet").replace("name: web", "name: db")
+    stateful = stateful.replace("app: web", "app: db").replace("replicas: 2", "serviceName: db")
+    kubectl.ok("apply", "-f", "-", text=stateful)
+    kubectl.ok("rollout", "status", "statefulset/db", WAIT)
+    uid = ("get", "pod", "db-0", "-o", "jsonpath={.metadata.uid}")
+    before = kubectl.ok(*uid)
+    kubectl.ok("delete", "pod", "db-0", WAIT)
+    assert kubectl.ok(*uid) != before
+    kubectl.ok("delete", "statefulset/db", "service/db", WAIT)
+
+
 def test_what_describes_the_lab_is_whole(kubectl: Kubectl) -> None:
     address = kubectl.ok("get", "pod", "pod1", "-o", "jsonpath={.status.podIP}")
     assert f"{address}:8080" in kubectl.ok("get", "endpoints", "svc-a")

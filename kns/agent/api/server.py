@@ -32,6 +32,7 @@ from kns.agent.api.status import (
     unavailable,
 )
 from kns.agent.api.watches import ObjectWatch
+from kns.agent.controllers import meta
 from kns.agent.store import Store, timestamp
 from kns.engine.pending import pending
 from kns.errors import KnsError
@@ -257,7 +258,10 @@ class APIServer:
         return self.registry.answer(asked)
 
     def _anew(self, asked: APIRequest, answer: APIAnswer) -> APIAnswer:
-        """The object with what the cluster gave it in the meantime: a cluster IP, node ports."""
+        """The object with what the cluster gave it in the meantime: a cluster IP, node ports.
+
+        Not its successor of the same name: kubectl waits until the one that it is told of is gone.
+        """
         target = asked.target
         own = answer.object.get("metadata")
         name = own.get("name") if isinstance(own, dict) else None
@@ -265,7 +269,9 @@ class APIServer:
             return answer
         space = own.get("namespace") if isinstance(own, dict) else None
         found = self.registry.store.get(target.resource, str(space or ""), name)
-        return replace(answer, object=found) if found is not None else answer
+        if found is None or meta.uid(found) != meta.uid(answer.object):
+            return answer
+        return replace(answer, object=found)
 
     async def _watch(
         self, request: web.Request, asked: APIRequest, form: Representation
