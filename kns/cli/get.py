@@ -19,7 +19,7 @@ from kns.engine.presence import presence_of
 from kns.errors import KnsError, UsageError
 from kns.kinds.common import Object
 from kns.kinds.objects import key_of, list_of, mappings
-from kns.kinds.resources import LAB, RESOURCES, Resource, by_word, resource_of
+from kns.kinds.resources import EVENT, LAB, RESOURCES, Resource, by_word, resource_of
 from kns.labfile.dump import dump_yaml
 from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
 from kns.report.objects import get_objects
@@ -94,8 +94,16 @@ class _Asked:
 
     @cached_property
     def objects(self) -> tuple[Object, ...]:
-        """What the lab's agent holds, of all kinds."""
+        """What the lab's agent holds, of all kinds but events."""
         return lab_objects(self.lab.paths)
+
+    @cached_property
+    def events(self) -> tuple[Object, ...]:
+        """What has happened to them: on no file, so that only a living lab's agent tells."""
+        # who asks for something else doesn't wait for the API
+        from kns.engine.api_client import connect  # noqa: PLC0415
+
+        return connect(self.lab).list(EVENT)
 
 
 @click.command()
@@ -188,8 +196,9 @@ def _found(asked: _Asked, wanted: ListedKind | Resource) -> tuple[Table, Callabl
         table = get_table(wanted, cluster, selection, presence, asked.columns)
         objects = partial(get_objects, wanted, cluster, selection, presence)
     else:
-        table = resource_table(wanted, asked.objects, selection, asked.columns, time.time())
-        objects = partial(resource_objects, wanted, asked.objects, selection)
+        held = asked.events if wanted == EVENT else asked.objects
+        table = resource_table(wanted, held, selection, asked.columns, time.time())
+        objects = partial(resource_objects, wanted, held, selection)
     if asked.names and len(table.rows) < len(set(asked.names)):
         found = {cell for row in table.rows for cell in row[:2]}
         missing = [name for name in asked.names if name not in found]
@@ -219,7 +228,8 @@ def _selected(asked: _Asked, wanted: ListedKind | Resource) -> frozenset[tuple[s
     except KnsError as error:
         hint = "app=web, app!=web, app, !app, 'app in (a,b)'"
         raise UsageError(error.message, hint=hint) from error
-    items = (item for item in asked.objects if resource_of(item) == resource)
+    held = asked.events if resource == EVENT else asked.objects
+    items = (item for item in held if resource_of(item) == resource)
     return frozenset(
         (key.namespace, key.name) for item in items if chosen.admits(item) for key in [key_of(item)]
     )

@@ -219,6 +219,9 @@ def test_events() -> None:
             following.terminate()
     items = json.loads(kns("events", "-l", LAB, "-o", "json").stdout)["items"]
     assert "Killing" in {item["reason"] for item in items}
+    # kubectl's other word for it
+    assert "pod/web-2" in kns("get", "events", "-l", LAB).stdout
+    assert kns("get", "events", "-A", "-l", LAB).stdout.startswith("NAMESPACE")
 
 
 def test_a_container_that_was_killed_is_counted() -> None:

@@ -54,8 +54,20 @@ def _made(store: Store, namespace: str) -> Iterator[Object]:
         if key := _service_of(item):
             by_service.setdefault(key, []).append(item)
     for (space, name), slices in sorted(by_service.items()):
-        if store.get(SERVICE, space, name) is not None:
-            yield _endpoints(space, name, slices)
+        service = store.get(SERVICE, space, name)
+        if service is not None:
+            yield _endpoints(space, name, _of_first_family(service, slices))
+
+
+def _of_first_family(service: Object, slices: list[Object]) -> list[Object]:
+    """The slices of the Service's first family: Endpoints know one alone.
+
+    Those of another one are left where there is none: their `metadata` is asked for all the same.
+    """
+    by_address = "IPv6" if ":" in text(service, "spec", "clusterIP") else "IPv4"
+    first = next(iter(items(service, "spec", "ipFamilies")), by_address)
+    found = [item for item in slices if item.get("addressType") == first]
+    return found or [{**item, "endpoints": []} for item in slices]
 
 
 def _service_of(item: Object) -> tuple[str, str] | None:

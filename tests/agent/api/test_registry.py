@@ -656,6 +656,14 @@ def test_endpoints_are_made_of_a_service_s_slices(registry: Registry) -> None:
         "ports": [{"name": "", "port": 8080, "protocol": "TCP"}],
     }
     registry.store.create(ENDPOINT_SLICE, made)
+    # podToEndpointAddressForService of the endpoints controller: the first of ipFamilies alone
+    six: Object = {
+        "metadata": {**mapping(made, "metadata"), "name": "web-6"},
+        "addressType": "IPv6",
+    }
+    registry.store.create(
+        ENDPOINT_SLICE, {**made, **six, "endpoints": [endpoint("fd00:10:244::2", ready=True)]}
+    )
     path = "/api/v1/namespaces/default/endpoints"
     one = registry.answer(request("GET", f"{path}/web")).object
     assert one == mappings(registry.answer(request("GET", path)).object, "items")[0]
