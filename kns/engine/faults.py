@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
 from kns.compile.lab import recompile_host
 from kns.compile.paths import LabPaths
-from kns.engine import agent, files, platform, reconcile, snapshot
+from kns.engine import agent, files, platform, reconcile, snapshot, stale
 from kns.engine.change_lines import change_lines
 from kns.engine.labs import Loaded, applied_spec, resolved_here, running, with_faults
 from kns.engine.lock import locked
@@ -80,10 +81,22 @@ def _write(paths: LabPaths, spec: Lab, faults: Faults) -> None:
 
 
 def _carry_out(paths: LabPaths, before: reconcile.Applied, wanted: Loaded) -> tuple[Op, ...]:
-    _applied, ops = reconcile.reconcile(paths, before, wanted.cluster, wanted.leases)
+    applied, ops = reconcile.reconcile(paths, before, wanted.cluster, wanted.leases)
     snapshot.save(paths, wanted.cluster)
     _tell_agent(paths.lab)
+    back = frozenset(_back(before.cluster, wanted.cluster))
+    stale.await_answers(before.compiled.host, applied.compiled.host, ops, back)
     return ops
+
+
+def _back(before: Cluster, now: Cluster) -> Iterator[IPAddress]:
+    """The addresses whose cable was put back."""
+    for pod in now.pods:
+        if pod.full_name in before.faults.pods_down - now.faults.pods_down:
+            yield from pod.addresses
+    for node in now.nodes:
+        if node.name in before.faults.nodes_down - now.faults.nodes_down:
+            yield from node.addresses
 
 
 def _tell_agent(lab: str) -> None:

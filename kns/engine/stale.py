@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from kns.addresses import IPAddress
 from kns.kernel import neighbors, netns
 from kns.plan.ops import Add, Change, CreateNetns, Delete, DeleteNetns, Op, Undo, VethPair
 from kns.state.model import Address, HostState, Link, Netns
+
+#: seconds after which a question was asked again: each second (net.ipv4.neigh.*.retrans_time_ms)
+_ASKED_AGAIN, _PAUSE = 1.5, 0.02
 
 
 def forget_neighbors(before: HostState, state: HostState, ops: Sequence[Op]) -> None:
@@ -19,6 +24,20 @@ def forget_neighbors(before: HostState, state: HostState, ops: Sequence[Op]) -> 
     present = outdated(before, state, ops)
     if present:
         netns.in_thread(neighbors.forget, present)
+
+
+def await_answers(
+    before: HostState, state: HostState, ops: Sequence[Op], back: Collection[IPAddress]
+) -> None:
+    """Wait until those have an answer who have asked for addresses while nobody could answer.
+
+    `back` are the addresses that are there again. Until the kernel asks anew, packets to them wait.
+    """
+    names = outdated(before, state, ops) if back else ()
+    deadline = time.monotonic() + _ASKED_AGAIN
+    while names and time.monotonic() < deadline:
+        names = netns.in_thread(neighbors.asking, names, back)
+        time.sleep(_PAUSE if names else 0)
 
 
 def outdated(before: HostState, state: HostState, ops: Sequence[Op]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from pyroute2.netlink.rtnl.ndmsg import (
     NTF_PROXY,
     NTF_SELF,
     NUD_DELAY,
+    NUD_INCOMPLETE,
     NUD_NOARP,
     NUD_PERMANENT,
     NUD_PROBE,
@@ -22,6 +23,7 @@ from pyroute2.netlink.rtnl.ndmsg import (
     ndmsg,
 )
 
+from kns.addresses import IPAddress
 from kns.kernel import netns, values
 from kns.kernel.link_dumps import FoundLink
 from kns.kernel.netlink import BODY, Socket, attributes, readdressed, wanted
@@ -84,6 +86,26 @@ def forget(names: Iterable[str]) -> None:
         netns.enter(name)
         with contextlib.closing(Socket()) as sock:
             sock.request([_deletion(data) for data in sock.dump(_GET_NEIGHBORS) if _learned(data)])
+
+
+def asking(names: Iterable[str], addresses: Collection[IPAddress]) -> tuple[str, ...]:
+    """The netns that wait for an answer to who has one of the addresses (INCOMPLETE).
+
+    Moves the calling thread into the netns.
+    """
+    found = []
+    for name in names:
+        netns.enter(name)
+        with contextlib.closing(Socket()) as sock:
+            if any(_asked_for(data) in addresses for data in sock.dump(_GET_NEIGHBORS)):
+                found.append(name)
+    return tuple(found)
+
+
+def _asked_for(data: bytes) -> IPAddress | None:
+    if not _NEIGHBOR.unpack_from(data, BODY)[2] & NUD_INCOMPLETE:
+        return None
+    return values.ip(attributes(data, _PARTS, BODY + _NEIGHBOR.size)["NDA_DST"])
 
 
 def _learned(data: bytes) -> bool:

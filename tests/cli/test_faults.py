@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from kns.compile.names import netns_of_node
 from kns.compile.paths import LabPaths
 from kns.engine import agent
+from kns.engine.faults import change
 from kns.engine.orders import AgentStatus, ContainerState, GetStatus
-from tests.cli.process import kns, lab_text
+from kns.kernel.processes import Context, run
+from kns.kinds.fault_edits import with_link_up
+from tests.cli.process import KNS, kns, lab_text
 from tests.vm import features
 
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("lab")]
@@ -152,6 +156,31 @@ def test_a_rate_that_somebody_takes_off_is_drift() -> None:
     assert faults("netem", "set", "node1", "any", "--rate", "6mbit")["netem"] == [
         {"from": "node/node1", "rate": "6mbit"}
     ]
+
+
+@pytest.mark.parametrize(
+    ("place", "asking", "address"),
+    [("pod2", "node2", "10.244.1.2"), ("node2", "node1", "172.18.0.3")],
+)
+def test_who_has_asked_in_vain_is_answered_when_the_cable_is_back(
+    place: str, asking: str, address: str
+) -> None:
+    """The kernel asks once a second: packets would wait that long, or be told EHOSTUNREACH."""
+    faults("fail", place)
+    ping = [*KNS, "exec", "-l", LAB, asking, "--", "ping", "-c", "200", "-i", "0.3", "-W", "1"]
+    with subprocess.Popen([*ping, address], stdout=subprocess.DEVNULL) as pinging:
+        deadline = time.monotonic() + 20
+        while "INCOMPLETE" not in neighbor(asking, address) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        change(LAB, lambda found, _cluster: with_link_up(found, *found.links_down))
+        known = neighbor(asking, address)
+        pinging.terminate()
+    assert "INCOMPLETE" not in known
+
+
+def neighbor(place: str, address: str) -> str:
+    context = Context(netns_of_node(LAB, place))
+    return run(["ip", "neigh", "show", address], context=context).stdout
 
 
 def test_between_the_sides_of_a_partition_nothing_passes() -> None:

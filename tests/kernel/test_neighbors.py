@@ -6,7 +6,7 @@ import errno
 import select
 import socket
 from collections.abc import Iterator
-from ipaddress import ip_interface
+from ipaddress import ip_address, ip_interface
 
 import pytest
 
@@ -84,6 +84,13 @@ def test_who_is_being_asked_for_is_asked_for_on(address: str) -> None:
         server = netns.call_in(THERE, socket.create_server, (address, 8080), family=family)
         with server:
             assert outcome(client, PATIENCE) == 0
+
+
+def test_who_waits_for_an_answer_is_found() -> None:
+    nobody = ip_address("10.0.0.8")
+    with connecting("10.0.0.8"):
+        assert netns.in_thread(neighbors.asking, (HERE, THERE), {nobody}) == (HERE,)
+        assert netns.in_thread(neighbors.asking, (HERE,), {ip_address("10.0.0.7")}) == ()
 
 
 def test_what_has_been_learned_is_forgotten_and_what_was_set_is_kept() -> None:
