@@ -57,19 +57,26 @@ def workload(
     if slash:
         resource = resource_named(kind)
         if resource not in kinds:
-            what = "scaled" if kinds is SCALED else "rolled"
-            hint = f"{', '.join(item.plural for item in kinds)} can"
-            raise UsageError(f"{resource.plural} can't be {what}", hint=hint)
+            raise _not_of(resource, kinds)
         return resource, get_named(client, resource, namespace, rest)
     for resource in kinds:
         if (found := client.find(resource, namespace, name)) is not None:
             return resource, found
+    for resource in WORKLOADS:
+        if resource not in kinds and client.find(resource, namespace, name) is not None:
+            raise _not_of(resource, kinds)
     all_ = (item for each in kinds for item in client.list(each, namespace))
     there = [name_of(item) for item in all_ if not controller_kind(item)]
     raise UsageError(
         f"there is no workload {name!r} in namespace {namespace}",
         hint=instead(name, there, "workloads"),
     )
+
+
+def _not_of(resource: Resource, kinds: Sequence[Resource]) -> UsageError:
+    what = "scaled" if kinds is SCALED else "rolled"
+    hint = f"{', '.join(item.plural for item in kinds)} can"
+    return UsageError(f"{resource.plural} can't be {what}", hint=hint)
 
 
 def scale(client: APIClient, name: str, replicas: int, namespace: str) -> ObjectResult:

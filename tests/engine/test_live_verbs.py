@@ -247,6 +247,12 @@ def test_a_workload_that_is_none(client: APIClient, name: str, message: str, hin
     assert caught.value.hint.startswith(hint)
 
 
+def test_a_daemonset_is_scaled_by_nodes_alone(client: APIClient) -> None:
+    apply(client, WEB.replace("Deployment", "DaemonSet").replace("  replicas: 2\n", ""))
+    with pytest.raises(UsageError, match="daemonsets can't be scaled"):
+        workload_verbs.scale(client, "web", 1, "default")
+
+
 def test_restart_changes_the_template(client: APIClient) -> None:
     apply(client, WEB)
     workload_verbs.restart(client, "web", "default")
