@@ -111,7 +111,7 @@ def _as_promised(found: FailedProbe) -> str:
 def _stopped(found: FailedProbe, promised: Promise, stop: Stop) -> str:
     """The stage's reason, with what more there is to know of it."""
     flow, frontend = promised.flow, promised.frontend
-    if flow.port is None and found.target.kind is LocationKind.SERVICE:
+    if flow.port is None and found.lookup.has_service(flow.destination) is not None:
         return (
             "a cluster IP exists only in kube-proxy's rules, port by port: in iptables and"
             " nftables mode nothing answers ping there"
@@ -263,9 +263,10 @@ def _not_translated(found: FailedProbe, flow: Flow, stop: Stop) -> str:
     frontend, node = found.promised.frontend, found.node
     if frontend is None or node is None:
         service = found.lookup.has_service(flow.destination)
-        ports = ", ".join(f"{p.port}/{p.protocol}" for p in (service.ports if service else ()))
-        name = label(service) if service is not None else found.target.label
-        return f"{name} has no port {flow.port}/{flow.protocol} ({ports}): {stop.reason}"
+        if service is None:
+            return f"no service has {flow.destination} (kns get services -A): {stop.reason}"
+        ports = ", ".join(f"{port.port}/{port.protocol}" for port in service.ports)
+        return f"{label(service)} has no port {flow.port}/{flow.protocol} ({ports}): {stop.reason}"
     service = frontend.service
     if service.ip_families and flow.family not in service.ip_families:
         families = " and ".join(service.ip_families)

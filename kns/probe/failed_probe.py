@@ -83,7 +83,8 @@ def why_empty(lookup: Lookup, service: Service) -> str:
         text = ",".join(f"{key}={value}" for key, value in service.selector.items())
         why = f"its selector {text} matches no pod in namespace {service.namespace}"
     elif not any(pod.ready for pod in selected):
-        why = f"{', '.join(label(pod) for pod in selected[:3])} match but are not ready"
+        verbs = "matches but is" if len(selected) == 1 else "match but are"
+        why = f"{', '.join(label(pod) for pod in selected[:3])} {verbs} not ready"
     else:
         why = "its targetPort fits no port of the pods it selects"
     return f"{why} (kns get endpoints)"

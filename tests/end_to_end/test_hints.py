@@ -326,7 +326,7 @@ ROWS = (
     ),
     Row(
         "pods that are not ready", "client", "svc/unready",
-        (EXPECTED, "unready match but are not ready"), ("matches no pod",),
+        (EXPECTED, "unready matches but is not ready"), ("matches no pod",),
     ),
     Row(
         "a target port that is wrong", "client", "deaf",

@@ -100,6 +100,19 @@ def test_explain_selector_of_pods_that_are_not_ready() -> None:
     assert "pod2, pod3, pod4 match but are not ready" in said(cluster, "pod1", "svc-a", REFUSED)
 
 
+@pytest.mark.parametrize("target", ["10.96.9.9", "10.96.9.9:80"])
+def test_explain_an_address_of_the_service_subnet_that_nobody_has(target: str) -> None:
+    text = said(four_paths(), "pod1", target, UNREACHABLE)
+    assert text.startswith("as it must be: no service has 10.96.9.9")
+
+
+def test_explain_selector_of_one_pod_that_is_not_ready() -> None:
+    cluster = four_paths()
+    pods = tuple(replace(item, ready=False) for item in cluster.pods if item.name != "pod2")
+    cluster = with_service(replace(cluster, pods=pods[:2]), service(cluster, "svc-a"), ())
+    assert "pod3 matches but is not ready" in said(cluster, "pod1", "svc-a", REFUSED)
+
+
 def test_explain_target_port_that_nobody_serves() -> None:
     cluster = four_paths()
     cluster = with_service(cluster, service(cluster, "svc-a"), cluster.pods[1:2], target=9999)
