@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +75,8 @@ class ContainerProcess:
         self._ended = asyncio.Event()
         self._ended.set()
         self._stopping = False
+        #: it has ended and is not started again
+        self._is_over = False
         self._observer: ContainerObserver | None = None
 
     def observe(self, observer: ContainerObserver) -> None:
@@ -83,6 +85,10 @@ class ContainerProcess:
         observer.resume(self._restarts, self._backoff)
         if self._pidfd >= 0:
             observer.began()
+        elif self._is_over:
+            # a pod of the same name was here before
+            self._is_over = False
+            self._run(self._started_after(tuple(self._tasks)))
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send the process a signal."""
@@ -181,6 +187,7 @@ class ContainerProcess:
         self._adopted = False
         self._ended.set()
         delay = self._pause(status)
+        self._is_over = delay is None
         if not self._stopping:
             self._run(self._clean_up_and_restart(delay))
 
@@ -216,6 +223,11 @@ class ContainerProcess:
     def _start_again(self) -> None:
         self._restarts += 1
         self._run(self._started())
+
+    async def _started_after(self, others: Sequence[asyncio.Task[None]]) -> None:
+        if others:
+            await asyncio.wait(others)
+        await self._started()
 
     async def _started(self) -> None:
         if not self._stopping:

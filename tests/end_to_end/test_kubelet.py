@@ -66,10 +66,14 @@ async def begun(agent: Agent, lab: ScratchLab, item: Pod) -> None:
     agent.kubelet.update(lab.cluster)
 
 
-def report(agent: Agent) -> ContainerReport:
+def reports(agent: Agent) -> tuple[ContainerReport, ...]:
     found = agent.kubelet.report("default", "web")
     assert found is not None
-    return found.containers[0]
+    return found.containers
+
+
+def report(agent: Agent) -> ContainerReport:
+    return reports(agent)[0]
 
 
 async def eventually(found: Callable[[], bool]) -> None:
@@ -209,6 +213,34 @@ def test_a_pod_that_is_made_anew_under_its_name_is_served(lab: ScratchLab) -> No
             await eventually(lambda: report(agent).ready)
             found = await inside(lab.netns_of("node1"), get, "10.77.0.3", 8080, "/hostname")
             assert found == (200, "web")
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("is_under_way", [False, True])
+def test_a_pod_that_ended_when_up_brought_it_back_runs_again(
+    lab: ScratchLab, *, is_under_way: bool
+) -> None:
+    """It has the same address and containers then, and its netns has stayed."""
+
+    async def body() -> None:
+        async with lab.agent() as agent:
+            hooks = Lifecycle(pre_stop=SleepAction(1))
+            program = Container("main", command=("sleep", "300"), lifecycle=hooks)
+            same = pod("web", replace(server(8080), lifecycle=hooks), program)
+            await begun(agent, lab, same)
+            end = asyncio.create_task(agent.kubelet.terminate("default", "web", 10))
+            await asyncio.sleep(0.3)
+            if not is_under_way:
+                await end
+            await begun(agent, lab, replace(same, terminating=True))
+            end.cancel()
+            await begun(agent, lab, same)
+            await eventually(lambda: all(item.ready for item in reports(agent)))
+            assert await inside(lab.netns_of("node1"), get, "10.77.0.2", 8080, "/hostname")
+            await asyncio.sleep(1.2)  # what had begun to end them has come to nothing
+            assert all(item.running for item in reports(agent))
+            assert [item.pid > 0 for item in (await agent.status()).containers] == [True]
 
     asyncio.run(body())
 

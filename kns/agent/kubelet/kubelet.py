@@ -75,7 +75,7 @@ class Kubelet:
         """Watch the pods of this cluster, whose servers and processes are there by now."""
         wanted = {(pod.namespace, pod.name): pod for pod in cluster.pods}
         for key, watched in list(self._pods.items()):
-            if key not in wanted or not _is_same(watched.pod, wanted[key]):
+            if key not in wanted or not _is_same(watched, wanted[key]):
                 self._forget(key)
         self._is_updating = True
         try:
@@ -198,8 +198,14 @@ def _program_key(cluster: Cluster, pod: Pod, container: Container) -> str:
     return f"{cluster.name}/{pod.namespace}/{pod.name}/{container.name}"
 
 
-def _is_same(one: Pod, other: Pod) -> bool:
-    """Whether it is the same pod: one made anew has another address; a changed one, other words."""
+def _is_same(watched: _WatchedPod, other: Pod) -> bool:
+    """Whether it is the same pod: one made anew has another address; a changed one, other words.
+
+    One that was ending and is not any more has been made anew in its place, by `up`.
+    """
+    one = watched.pod
+    if not other.terminating and any(item.is_ending for item in watched.containers):
+        return False
     return (one.node, one.addresses, one.containers, one.restart_policy) == (
         other.node,
         other.addresses,

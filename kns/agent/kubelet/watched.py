@@ -66,7 +66,8 @@ class WatchedContainer:
         self._workers: list[ProbeWorker] = []
         self._backoff = Backoff()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._is_ending = False
+        #: whether its pod is on its way out, or nobody watches it any more
+        self.is_ending = False
         self._probed_ready = False
         self.report = ContainerReport(container.name)
 
@@ -132,7 +133,7 @@ class WatchedContainer:
                     if other is not ProbeKind.STARTUP:
                         self._watch(other, probe)
             case ProbeKind.LIVENESS | ProbeKind.STARTUP:
-                if not passed and not self._is_ending:
+                if not passed and not self.is_ending:
                     self.end(f"failed {kind.lower()} probe", self._grace(kind))
 
     def _on_failure(self, kind: ProbeKind, message: str) -> None:
@@ -158,9 +159,9 @@ class WatchedContainer:
 
         Its readiness goes on being asked, since endpoints serve until their connections end.
         """
-        if self._is_ending:
+        if self.is_ending:
             return
-        self._is_ending = True
+        self.is_ending = True
         if not self.report.running:
             return
         self._tell(ContainerEvent("Killing", f"Stopping container {self.container.name}"))
@@ -191,7 +192,7 @@ class WatchedContainer:
         again = policy is RestartPolicy.ALWAYS or (
             policy is RestartPolicy.ON_FAILURE and exit_code != 0
         )
-        return self._pause() if again and not self._is_ending else None
+        return self._pause() if again and not self.is_ending else None
 
     def _pause(self) -> float:
         delay, self._backoff = self._backoff.after_end(asyncio.get_running_loop().time())
@@ -205,7 +206,7 @@ class WatchedContainer:
 
     def close(self) -> None:
         """Watch it no more; it goes on."""
-        self._is_ending = True
+        self.is_ending = True
         self._close_probes()
         for task in tuple(self._tasks):
             task.cancel()
