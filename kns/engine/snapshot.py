@@ -13,6 +13,7 @@ killed before the kernel holds any of it.
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import os
@@ -26,7 +27,9 @@ from kns.compile.paths import LabPaths
 from kns.engine.files import stamp_of
 from kns.engine.private import write_private
 
-#: by whether the cluster was carried out; of one length, for `renew` writes over it
+#: SHA-256, in hexadecimal digits
+_DIGEST_CHARACTERS = 64
+#: by whether the cluster was carried out; of one length, for it is written over
 _MARKS = {False: "0", True: "1"}
 
 
@@ -36,10 +39,17 @@ def save(paths: LabPaths, cluster: Cluster, *, carried_out: bool = True) -> None
     write_private(paths.snapshot, f"{_digest(paths)} {_MARKS[carried_out]} {kept}")
 
 
+def mark_carried_out(paths: LabPaths) -> None:
+    """Say of the snapshot that its cluster was carried out, whatever files it is of."""
+    with contextlib.suppress(OSError), paths.snapshot.open("r+b") as file:
+        file.seek(_DIGEST_CHARACTERS + 1)
+        file.write(_MARKS[True].encode("ascii"))
+
+
 def renew(paths: LabPaths) -> bool:
     """Say of the snapshot that it is of the files as they are now, and carried out.
 
-    False if there is none. Under the lab's lock: an `up` may be writing the one or the other.
+    False if there is none. Whoever calls it has carried out all that they say.
     """
     try:
         with paths.snapshot.open("r+b") as file:

@@ -272,7 +272,7 @@ def _converge(
                 stale.forget_neighbors(before.state, desired.state.host, ops)
             served = _serve(starter, report, desired, cancelled)
             _check(cancelled)
-            snapshot.renew(paths)
+            snapshot.mark_carried_out(paths)
         except BaseException:
             _roll_back(desired, before, kept, created=created, report=report)
             raise

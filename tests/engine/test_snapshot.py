@@ -71,9 +71,21 @@ def test_only_what_was_carried_out_is_told_to_be_so(lab: LabPaths) -> None:
     assert snapshot.restore(lab, carried_out=True) == CLUSTER
 
 
+def test_what_was_carried_out_is_not_taken_for_what_was_written_meanwhile(lab: LabPaths) -> None:
+    """An `up` that leaves the objects their agent, which goes on writing them."""
+    snapshot.save(lab, CLUSTER, carried_out=False)
+    lab.objects.write_text("more")
+    snapshot.mark_carried_out(lab)
+    assert snapshot.restore(lab) is None
+    lab.objects.unlink()
+    assert snapshot.restore(lab, carried_out=True) == CLUSTER
+
+
 def test_a_snapshot_that_is_gone_can_not_be_renewed(lab: LabPaths) -> None:
     snapshot.forget(lab)
     assert not snapshot.renew(lab)
+    snapshot.mark_carried_out(lab)
+    assert snapshot.restore(lab) is None
 
 
 def test_snapshot_of_another_release_is_none(
