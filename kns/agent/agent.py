@@ -78,6 +78,8 @@ IDLE_SECONDS = 1.0
 #: seconds after which the agent takes the lab's objects over. The emulated VM of the tests, where
 #: that takes as long as all else, asks for more by the variable
 LIVE_SECONDS = float(os.environ.get("KNS_LIVE_AFTER", IDLE_SECONDS))
+#: seconds after which that is tried again where it broke off
+LIVE_RETRY = 1.0
 #: seconds that one thread computes while another waits. Python's own 5 ms are what each step of an
 #: answer would wait for while the worker computes what a change leads to
 SWITCH_SECONDS = 0.0005
@@ -215,7 +217,7 @@ class Agent:
 
     async def _start_live(self) -> None:
         try:
-            live = await self.live()
+            live = await self._living()
             # a thousand pods' objects live as long as the lab: to look through them for garbage
             # takes 0.1 s and more, in which nobody has an answer
             gc.freeze()
@@ -225,6 +227,18 @@ class Agent:
                 await expose(live)
         except Exception:
             logging.getLogger(__name__).exception("the lab does not begin to live")
+
+    async def _living(self) -> Live:
+        """The living lab; where its beginning breaks off (a full disk), another time."""
+        told = ""
+        while True:
+            try:
+                return await self.live()
+            except OSError as error:
+                if str(error) != told:
+                    told = str(error)
+                    logging.getLogger(__name__).exception("the lab does not begin to live yet")
+                await asyncio.sleep(LIVE_RETRY)
 
     async def _serve_api(self, port: socket.socket | None, live: Live) -> None:
         """Serve the API as soon as somebody connects: importing what carries it takes longer than
