@@ -45,7 +45,7 @@ from kns.engine.lock import locked
 from kns.engine.objects import Journal, Kept, digest_of, name_text, read_objects, write_base
 from kns.engine.orders import Failure
 from kns.engine.reconcile import Applied
-from kns.errors import KnsError, LockedError
+from kns.errors import ApplyError, KnsError, LockedError, PlatformError, from_os_error
 from kns.kinds.assemble import Assembled, Assembler
 from kns.kinds.common import Object
 from kns.kinds.faults import Faults
@@ -61,6 +61,8 @@ DEBOUNCE = 0.005
 _LOCK_PAUSE = 0.05
 #: seconds after which a round that broke off (a full disk) is tried again
 RETRY = 1.0
+#: seconds between two looks whether it is in vain to wait
+_LOOK_EVERY = 0.2
 #: attempts after which what the kernel refuses is left out, and seconds until it is tried again
 _ATTEMPTS, _LEFT_OUT_FOR = 3, 30.0
 Serve = Callable[[Cluster], Awaitable[object]]
@@ -123,6 +125,9 @@ class Live:
         self._retry: asyncio.TimerHandle | None = None
         self._told: dict[Ref, str] = {}
         self._settled = asyncio.Event()
+        #: how often in a row rounds have broken off, and why the last one did
+        self._breaks = 0
+        self._broken: KnsError | None = None
         self._starting = False
         self._beginning = asyncio.Lock()
         self.store = Store(self._write)
@@ -234,8 +239,15 @@ class Live:
             await asyncio.sleep(_LOCK_PAUSE)
 
     async def settled(self) -> None:
-        """Wait until everything that was written is so."""
-        await self._settled.wait()
+        """Wait until everything that was written is so.
+
+        PlatformError or ApplyError where the attempts to make it so break off time and again.
+        """
+        while not self._settled.is_set():
+            if self._broken is not None and self._breaks >= _ATTEMPTS:
+                raise self._broken
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), _LOOK_EVERY)
 
     # -- what calls for a round --------------------------------------------------------------------
 
@@ -291,14 +303,16 @@ class Live:
                     break
         except _SupersededError:
             return
-        except Exception:
+        except Exception as error:
             logging.getLogger(__name__).exception("a round of the live lab failed")
+            self._breaks, self._broken = self._breaks + 1, _as_told(error)
             self._plan(RETRY)
             return
         finally:
             # a lab that was taken over anew may have rounds of its own already
             if self._task is asyncio.current_task():
                 self._task = None
+        self._breaks, self._broken = 0, None
         self._settled.set()
         if again < math.inf:
             self._plan(max(0.0, again - time.time()))
@@ -518,6 +532,16 @@ class Live:
             kind = WARNING if event.is_warning else NORMAL
             told = RecordEvent(item, event.reason, event.message, "kubelet", kind)
             self._controllers.recorder.record(told, time.time())
+
+
+def _as_told(error: Exception) -> KnsError:
+    """Why a round broke off, to who waits for what it should have brought."""
+    if isinstance(error, OSError):
+        error = from_os_error(error)
+    hint = error.hint if isinstance(error, KnsError) else ""
+    kind = PlatformError if isinstance(error, PlatformError) else ApplyError
+    again = "the agent goes on trying; kns status"
+    return kind(f"not so yet: {error}", hint=f"{hint}; {again}" if hint else again)
 
 
 def _in_order(objects: Sequence[Object], order: Sequence[Object]) -> list[Object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -148,6 +149,27 @@ def test_an_up_that_was_refused_leaves_the_lab_as_live_as_it_was(
     assert {item.name for item in running(LAB).cluster.services} == {"svc-a", "late"}
     assert status(LAB).healthy
     assert up(labs[LAB]).undone == ("service/late: created",)
+
+
+def test_what_can_not_be_kept_is_refused_with_the_reason(client: APIClient) -> None:
+    """The journal has no room: the write is not done, and who wrote learns what to do."""
+    pid, journal = agent_pid(LAB), LabPaths(LAB).objects
+    assert pid is not None
+    names(client)  # which begins the journal
+    item = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept"}, "data": {}}
+    path = "/api/v1/namespaces/default/configmaps"
+    everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (journal.stat().st_size, resource.RLIM_INFINITY))
+    try:
+        code, body = client.ask(path, "POST", item)
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, everything)
+    assert code == 500
+    assert body["message"].startswith("Internal error occurred: ")
+    assert "file too large: raise the limit on the size of files" in body["message"]
+    assert client.ask(f"{path}/kept")[0] == 404
+    assert client.ask(path, "POST", item)[0] == 201
+    assert client.ask(f"{path}/kept", "DELETE")[0] == 200
 
 
 def test_a_port_that_somebody_else_has_is_left_to_him() -> None:

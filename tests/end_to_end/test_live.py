@@ -29,7 +29,7 @@ from kns.engine.objects import Journal, digest_of, live_changes, read_objects
 from kns.engine.orders import Converge, Converged
 from kns.engine.status import status
 from kns.engine.up import up
-from kns.errors import ApplyError, LockedError
+from kns.errors import ApplyError, LockedError, PlatformError
 from kns.kernel import netns, processes
 from kns.kernel.observe import link_indexes
 from kns.kernel.processes import Context, run
@@ -298,6 +298,40 @@ def test_what_could_not_be_served_or_told_is_tried_again(
                 await asyncio.sleep(0.02)
             await live.settled()
         assert text(live.store.get(POD, "default", "pod9") or {}, "status", "podIP")
+        assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
+
+    lives(lab, then)
+
+
+def test_who_waits_for_what_breaks_off_each_time_hears_why(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that stays full: whoever waited without end would never know."""
+    monkeypatch.setattr(live_module, "RETRY", 0.05)
+    is_full = True
+
+    async def then(live: Live) -> None:
+        nonlocal is_full
+        serve = live._serve
+
+        async def serve_where_there_is_room(cluster: Cluster) -> object:
+            if is_full:
+                raise OSError(errno.ENOSPC, "No space left on device", "/run/kns/lab/etc.json")
+            return await serve(cluster)
+
+        monkeypatch.setattr(live, "_serve", serve_where_there_is_room)
+        live.store.create(POD, pod("pod9", "node1", app="new"))
+        async with asyncio.timeout(PATIENCE):
+            with pytest.raises(PlatformError) as refused:
+                await live.settled()
+            assert refused.value.message == (
+                "not so yet: /run/kns/lab/etc.json: no space left on device"
+            )
+            assert "make room there" in refused.value.hint
+            is_full = False
+            while live._broken is not None:
+                await asyncio.sleep(0.02)
+            await live.settled()
         assert await answer("pod9", "http://127.0.0.1:8080/hostname") == "pod9"
 
     lives(lab, then)

@@ -35,7 +35,7 @@ from kns.agent.api.watches import ObjectWatch
 from kns.agent.controllers import meta
 from kns.agent.store import Store, timestamp
 from kns.engine.pending import pending
-from kns.errors import KnsError
+from kns.errors import KnsError, from_os_error
 from kns.kinds.common import Object
 from kns.labfile.reader import JSON
 
@@ -121,6 +121,13 @@ class APIServer:
             reason = "RequestEntityTooLarge" if error.status == 413 else "BadRequest"
             refused = StatusError(error.status, reason, error.reason)
             return answered(refused.body, refused.code)
+        except OSError as error:
+            # what cannot be kept is not written: the journal's disk is full
+            told = from_os_error(error)
+            message = (
+                f"Internal error occurred: {': '.join(filter(None, (told.message, told.hint)))}"
+            )
+            return answered(StatusError(500, "InternalError", message).body, 500)
         except Exception as error:
             logging.getLogger(__name__).exception("%s %s", request.method, request.path)
             message = f"Internal error occurred: {type(error).__name__}: {error}"
@@ -298,7 +305,7 @@ async def _within(wait: Callable[[], Awaitable[None]]) -> bool:
     try:
         async with asyncio.timeout(_PATIENCE):
             await wait()
-    except TimeoutError:
+    except (TimeoutError, KnsError):  # it is written, and will be so in time
         return False
     return True
 
