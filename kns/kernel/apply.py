@@ -16,6 +16,7 @@ import errno
 import os
 import shlex
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -94,6 +95,17 @@ def apply(
     netns.in_thread(worker.work, ops)
 
 
+class _NoLinkError(Exception):
+    """A link that an op needs is not there: somebody has deleted it since it was seen."""
+
+
+class _Indexes(dict[str, int]):
+    """The ifindexes of a netns, by link. Raises _NoLinkError for a link that is not there."""
+
+    def __missing__(self, ifname: str) -> int:
+        raise _NoLinkError(f"there is no link {ifname}")
+
+
 class _Worker:
     """The thread that applies: its netns, its sockets, and the messages not yet sent."""
 
@@ -103,12 +115,11 @@ class _Worker:
         cancelled: threading.Event,
         on_op: Callable[[Op], None],
     ) -> None:
-        self._indexes = {name: dict(table) for name, table in indexes.items()}
-        self._next = 1 + max(
-            (index for table in indexes.values() for index in table.values()),
-            default=FIRST_INDEX - 1,
+        self._indexes = defaultdict(
+            _Indexes, {name: _Indexes(table) for name, table in indexes.items()}
         )
-        self._next = max(self._next, FIRST_INDEX)
+        taken = [index for table in indexes.values() for index in table.values()]
+        self._next = 1 + max([FIRST_INDEX - 1, *taken])
         self._cancelled = cancelled
         self._on_op = on_op
         self._sockets: dict[str, Socket] = {}
@@ -182,7 +193,7 @@ class _Worker:
         with _op_errors(CreateNetns(name)):
             netns.create_here(name)
         self._here = name
-        self._indexes[name] = {"lo": 1}
+        self._indexes[name] = _Indexes(lo=1)
         self._sockets[name] = Socket()
 
     def _enter(self, name: str) -> None:
@@ -215,10 +226,8 @@ class _Worker:
             self._pending_netns = op.netns
         try:
             messages = list(self._messages(op))
-        except KeyError as error:
-            # somebody has deleted the link since it was seen
-            message = f"there is no link {error.args[0]}"
-            raise ApplyError(message, op=describe(op), netns=op.netns) from error
+        except _NoLinkError as error:
+            raise ApplyError(str(error), op=describe(op), netns=op.netns) from error
         self._pending += [(op, message) for message in messages]
 
     def _flush(self) -> None:
@@ -250,7 +259,7 @@ class _Worker:
     def _take_index(self, name: str, ifname: str) -> int:
         index = self._next
         self._next += 1
-        self._indexes.setdefault(name, {})[ifname] = index
+        self._indexes[name][ifname] = index
         return index
 
     def _messages(self, op: LinkOp) -> Iterator[bytes]:
@@ -263,7 +272,7 @@ class _Worker:
                 table = self._indexes[op.netns]
                 yield links.change_link(op.link, op.fields, table[op.link.name], table)
             case Delete():
-                message = _deleted(op.item, self._indexes.get(op.netns, {}))
+                message = _deleted(op.item, self._indexes[op.netns])
                 yield from () if message is None else (message,)
             case Replace():
                 yield from self._replaced(op.netns, op.item)
@@ -284,7 +293,7 @@ class _Worker:
         yield from traffic.shape(next(iter(found), None), item, index)
 
     def _added(self, name: str, item: Link | VethPair | Entry) -> bytes:
-        table = self._indexes.setdefault(name, {})
+        table = self._indexes[name]
         match item:
             case Link():
                 return links.create_link(item, self._take_index(name, item.name), table)

@@ -98,7 +98,7 @@ def messages(ops: Sequence[Op]) -> Iterator[bytes]:
             for step in steps(op.desired, op.observed, op.exclude):
                 yield ipvs._message(38, step)
         elif isinstance(op, CreateNetns):
-            worker._indexes[op.netns] = {"lo": 1}
+            worker._indexes[op.netns]["lo"] = 1
         elif isinstance(op, Add | Change | Delete | Replace):
             found = tuple(worker._messages(op))
             assert found
