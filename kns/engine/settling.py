@@ -1,4 +1,10 @@
-"""Before a running lab is looked at: what was written is to be so, what is coming to be there."""
+"""Before a running lab is looked at: what was written is to be so, what is coming to be there.
+
+The agent is asked by an order, not by its API (`/readyz/settled`, as `LiveChange` does): speaking
+with the API starts an agent that isn't running and has the lab live, and who only looks at a lab
+leaves it as it is. Its `/readyz/pending` also tells of pods that may never be ready; the order's
+answer has only what time alone is about to change.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +44,7 @@ def settle(lab: str) -> tuple[str, ...]:
 def await_pods(lab: str, timeout: float, tell: Callable[[str], None]) -> tuple[str, ...]:
     """Wait likewise, and for pods that are about to be ready or gone; those that still are then.
 
-    With a timeout of 0 it does not wait for pods, and tells of none.
+    With a timeout of 0 it does not wait for pods, and returns none; a negative one is over already.
     `tell` gets what is waited for, whenever that is another pod.
     """
     deadline = time.monotonic() + timeout
