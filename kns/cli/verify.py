@@ -18,7 +18,7 @@ from kns.cli.streams import say
 from kns.engine.labs import NO_AGENT, load_applied
 from kns.errors import UsageError
 from kns.probe.verify import Progress, VerifyReport, with_warnings
-from kns.probe.verify_lab import Telling, verify_lab
+from kns.probe.verify_lab import Observer, verify_lab
 from kns.report.junit import junit_error, junit_xml
 from kns.report.verify import PLAIN_WIDTH, print_report, verify_console, workflow_annotations
 
@@ -105,18 +105,17 @@ def command(  # noqa: PLR0913 - one parameter an option
 
 
 def _verify(lab: str | None, only: str, timeout: float, *, strict: bool) -> VerifyReport:
-    seen = _Seen(sys.stderr.isatty())
+    line = _StatusLine(sys.stderr.isatty())
+    observer = Observer(line.waiting, partial(line.left, timeout), line.progress)
     try:
-        found, report = verify_lab(
-            lab, only, timeout, Telling(seen.waiting, partial(seen.left, timeout), seen.progress)
-        )
+        found, report = verify_lab(lab, only, timeout, observer)
     finally:
-        seen.end()
+        line.end()
     return with_warnings(report, load_applied(found.paths).warnings) if strict else report
 
 
-class _Seen:
-    """What is seen of a run meanwhile: on one line of a terminal, else what is waited for alone."""
+class _StatusLine:
+    """How far a run is: on one line of a terminal, else what is waited for alone."""
 
     def __init__(self, terminal: bool) -> None:  # noqa: FBT001
         self._terminal = terminal

@@ -189,25 +189,37 @@ def verify(
 
 
 def choose(found: CheckSet, only: str) -> CheckSet:
-    """The checks whose ids match, without those that this kernel can't carry out."""
+    """The checks whose ids match, without those that this kernel can't carry out.
+
+    UsageError if none matches.
+    """
+    if only and not _with_ids(found, only):
+        raise UsageError(
+            f"--only {only!r} matches no check", hint="kns verify -o json lists the ids"
+        )
+    return matching(found, only)
+
+
+def matching(found: CheckSet, only: str) -> CheckSet:
+    """Likewise; empty if none matches, as of a lab from which they have gone."""
+    chosen = _with_ids(found, only)
+    skips = [] if only else list(found.skips)
+    if len(chosen) < len(found.checks):
+        left_out = len(found.checks) - len(chosen)
+        skips.append(Skip("other checks", f"--only {only}", left_out))
+    possible = tuple(c for c in chosen if not _needs_sctp(c) or datagram.has_sctp())
+    if len(possible) < len(chosen):
+        reason = "this kernel has no SCTP: modprobe sctp"
+        skips.append(Skip("SCTP", reason, len(chosen) - len(possible)))
+    return CheckSet(possible, tuple(skips))
+
+
+def _with_ids(found: CheckSet, only: str) -> tuple[Check, ...]:
     try:
         pattern = re.compile(only)
     except re.error as error:
         raise UsageError(f"--only {only!r} is no regular expression: {error}") from error
-    matching = tuple(check for check in found.checks if pattern.search(check.id))
-    if only and not matching:
-        raise UsageError(
-            f"--only {only!r} matches no check", hint="kns verify -o json lists the ids"
-        )
-    skips = [] if only else list(found.skips)
-    if len(matching) < len(found.checks):
-        left_out = len(found.checks) - len(matching)
-        skips.append(Skip("other checks", f"--only {only}", left_out))
-    possible = tuple(c for c in matching if not _needs_sctp(c) or datagram.has_sctp())
-    if len(possible) < len(matching):
-        reason = "this kernel has no SCTP: modprobe sctp"
-        skips.append(Skip("SCTP", reason, len(matching) - len(possible)))
-    return CheckSet(possible, tuple(skips))
+    return tuple(check for check in found.checks if pattern.search(check.id))
 
 
 def _needs_sctp(check: Check) -> bool:

@@ -15,13 +15,13 @@ from kns.engine.up import up
 from kns.engine.workload_verbs import scale
 from kns.kernel.processes import Context, run
 from kns.probe.verify import Progress, VerifyReport
-from kns.probe.verify_lab import Telling, verify_lab
+from kns.probe.verify_lab import Observer, verify_lab
 from tests.end_to_end.labfiles import leftovers, small_lab, write_lab
 
 pytestmark = pytest.mark.kernel
 
 LAB = "verifylab"
-#: ready seconds after `up` is done
+#: web is ready once the file is there; seconds that it has until then are many
 SLOW = """\
 ---
 apiVersion: apps/v1
@@ -36,7 +36,7 @@ spec:
       containers:
       - name: server
         ports: [{containerPort: 8080}]
-        readinessProbe: {tcpSocket: {port: 8080}, initialDelaySeconds: 4, periodSeconds: 1}
+        startupProbe: {exec: {command: [test, -e, FILE]}, periodSeconds: 1, failureThreshold: 600}
 ---
 apiVersion: v1
 kind: Service
@@ -47,20 +47,25 @@ WAY = "pod-to-service/.*web"
 
 
 @pytest.fixture
-def _lab(tmp_path: Path) -> Iterator[None]:
+def release(tmp_path: Path) -> Iterator[Path]:
+    """The file for which web waits, in a lab that has just come up."""
+    file = tmp_path / "released"
     try:
-        up(write_lab(tmp_path, small_lab(LAB, pods=2, nodes=2) + SLOW))
-        yield
+        slow = SLOW.replace("FILE", str(file))
+        up(write_lab(tmp_path, small_lab(LAB, pods=2, nodes=2) + slow))
+        yield file
     finally:
         down(LAB)
         assert leftovers(LAB) == {}
 
 
 def proved(
-    only: str, waited: list[str], on_progress: Callable[[Progress], None] = lambda _: None
+    only: str,
+    waiting: Callable[[str], None],
+    on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> VerifyReport:
-    telling = Telling(waited.append, pytest.fail, on_progress)
-    return verify_lab(LAB, only, 60.0, telling)[1]
+    observer = Observer(waiting, pytest.fail, on_progress)
+    return verify_lab(LAB, only, 60.0, observer)[1]
 
 
 def scaled(replicas: int) -> Callable[[Progress], None]:
@@ -81,19 +86,24 @@ def leads_to_web(report: VerifyReport) -> bool:
     return any("web-" in check.expected for check in report.checks)
 
 
-@pytest.mark.usefixtures("_lab")
-def test_a_lab_is_proved_as_it_is() -> None:
+def test_a_lab_is_proved_as_it_is(release: Path) -> None:
     waited: list[str] = []
-    report = proved(WAY, waited)
-    assert waited == ["pod/web-1: it is not ready"]
+
+    def waiting(what: str) -> None:
+        waited.append(what)
+        if "web-1" in what:
+            release.touch()
+
+    report = proved(WAY, waiting)
+    assert "pod/web-1: it is not ready" in waited
     assert (report.failed, leads_to_web(report)) == (0, True)
     # a pod that goes while it is proved, and one that comes
-    report = proved(WAY, waited, scaled(0))
+    report = proved(WAY, waiting, scaled(0))
     assert (report.failed, leads_to_web(report)) == (0, False)
-    report = proved(WAY, waited, scaled(1))
+    report = proved(WAY, waiting, scaled(1))
     assert (report.failed, leads_to_web(report)) == (0, True)
     # what is broken stays so, whatever else changes
     run(["ip", "route", "del", "10.244.1.0/24"], context=Context(f"kns.{LAB}.node1"))
-    report = proved("pod-to-pod/.*pod1->pod2", waited, scaled(0))
+    report = proved("pod-to-pod/.*pod1->pod2", waiting, scaled(0))
     assert (report.passed, report.failed) == (0, 1)
     assert "route add" in str(report.drift)
