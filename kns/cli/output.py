@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import click
 
@@ -39,8 +39,12 @@ def on_terminal() -> bool:
 
 def coloured() -> bool:
     """True if somebody sees colours, and wants them (https://no-color.org)."""
-    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    return on_terminal() and not unwanted
+    return obeys_escapes(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def obeys_escapes(stream: TextIO) -> bool:
+    """True if the stream is a terminal that knows escape sequences: a dumb one shows them."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def width(without_terminal: int = 100, widest: int | None = _WIDEST) -> int:

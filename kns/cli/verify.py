@@ -13,7 +13,7 @@ import click
 from kns.cli.exits import EXIT_FAILED
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
 from kns.cli.options import waiting_option
-from kns.cli.output import on_terminal, output_option, print_json, width
+from kns.cli.output import obeys_escapes, on_terminal, output_option, print_json, width
 from kns.cli.streams import say
 from kns.engine.labs import NO_AGENT, load_applied
 from kns.errors import UsageError
@@ -105,7 +105,7 @@ def command(  # noqa: PLR0913 - one parameter an option
 
 
 def _verify(lab: str | None, only: str, timeout: float, *, strict: bool) -> VerifyReport:
-    line = _StatusLine(sys.stderr.isatty())
+    line = _StatusLine(obeys_escapes(sys.stderr))
     observer = Observer(line.waiting, partial(line.left, timeout), line.progress)
     try:
         found, report = verify_lab(lab, only, timeout, observer)
