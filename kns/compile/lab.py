@@ -74,10 +74,12 @@ def recompile_host(cluster: Cluster, before: CompiledHost | None) -> CompiledHos
     """The same; pods that are as they were `before`, and rules of Services, are taken over."""
     nodes = {node.name: node for node in cluster.nodes}
     same = _same_pods(cluster, before)
-    old = {} if before is None else before.rules
-    rules = {**old} if before is not None and _has_same_rules(cluster, before.cluster) else {}
+    earlier: Mapping[str, ProxyRules] = {} if before is None else before.rules
+    still_hold = before is not None and _has_same_rules(cluster, before.cluster)
     made = {
-        name: _compile_node(cluster, node, cluster.pods_on(name), old.get(name), rules.get(name))
+        name: _compile_node(
+            cluster, node, cluster.pods_on(name), earlier.get(name), still_hold=still_hold
+        )
         for name, node in nodes.items()
     }
     state = HostState(
@@ -137,19 +139,22 @@ def _compile_node(
     cluster: Cluster,
     node: Node,
     pods: tuple[Pod, ...],
-    before: ProxyRules | None = None,
-    rules: ProxyRules | None = None,
+    earlier: ProxyRules | None = None,
+    *,
+    still_hold: bool = False,
 ) -> tuple[Netns, ProxyRules]:
     """What each concern adds to a node, in the order in which it is built; of it kube-proxy's.
 
-    `rules`: these, if they are known; else they are made from those of `before`.
+    `earlier`: kube-proxy's rules that were there. They are taken over if they `still_hold`, else
+    new ones are made from them.
     """
     network = (
         bare_node(cluster, node),
         bridge_on_node(cluster, node, pods),
         pod_network(cluster.network.pod_network).on_node(cluster, node),
     )
-    rules = rules or _kube_proxy(cluster, _with_addresses(node, network), before)
+    rules = earlier if still_hold else None
+    rules = rules or _kube_proxy(cluster, _with_addresses(node, network), earlier)
     fragments = (
         *network,
         portmap.masquerade(cluster, node, pods),

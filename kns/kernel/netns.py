@@ -51,30 +51,34 @@ def list_netns(prefix: str = "") -> tuple[str, ...]:
 def identity(name: str) -> tuple[int, int] | None:
     """Device and inode of the netns: equal exactly while it is the same one. None if absent."""
     try:
-        status = os.stat(f"{NETNS_DIR}/{name}")  # noqa: PTH116 - asked of a thousand at once
+        return _identity_of(path_of(name))
     except FileNotFoundError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def identity_here() -> tuple[int, int]:
     """Device and inode of the calling thread's netns."""
-    status = os.stat(OWN_NETNS)  # noqa: PTH116 - beside its likes
+    return _identity_of(Path(OWN_NETNS))
+
+
+def _identity_of(path: Path) -> tuple[int, int]:
+    status = path.stat()
     return status.st_dev, status.st_ino
 
 
 def is_netns(name: str) -> bool:
     """True if a netns is mounted at the name, False if it is only a file left by a crash."""
     found = identity(name)
-    return found is not None and found[0] == Path("/proc/self/ns/net").stat().st_dev
+    return found is not None and found[0] == _identity_of(Path(HOME_NETNS))[0]
 
 
 def strays(names: Iterable[str]) -> tuple[str, ...]:
     """Those of the names, all mounted, that lead to a netns which is not theirs.
 
-    It is the machine's, or several names lead to it: then its own name is the one on which nothing
-    else was mounted before. So it is where one leads to the caller's own: an agent is in a netns
-    of its lab, and everybody else in none.
+    All names of the machine's netns are strays.
+    Of the names of a netns that has several, or that the caller is in, all are but the one with a
+    single mount: on a stray a netns is mounted above the name's own. If not exactly one has a
+    single mount, all are.
     """
     by_identity: dict[tuple[int, int] | None, list[str]] = {}
     for name in names:
@@ -91,10 +95,9 @@ def strays(names: Iterable[str]) -> tuple[str, ...]:
 def _machines() -> tuple[int, int] | None:
     """The netns of the first process; None where that is nobody's business."""
     try:
-        status = Path("/proc/1/ns/net").stat()
+        return _identity_of(Path("/proc/1/ns/net"))
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def _mounts(name: str) -> int:

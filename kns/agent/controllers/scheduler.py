@@ -61,7 +61,7 @@ class _Placing:
         self._room = {objects.name_of(node): pods_held(node) for node in nodes}
         for node in map(objects.name_of, nodes):
             self._ports[node] = []
-            for item in view.index.of("node", node):
+            for item in view.indexed_on(node):
                 pod = item.object
                 if pods.has_ended(pod):
                     continue

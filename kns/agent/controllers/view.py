@@ -1,4 +1,4 @@
-"""What a controller sees: all objects; and of what it has already seen that it wants nothing."""
+"""What a controller sees: all objects, and what it looked at when it wanted nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import is_
 
 from kns.agent.controllers import meta
-from kns.agent.controllers.index import Index, last_number
+from kns.agent.controllers.index import Index, Indexed, last_number
 from kns.agent.controllers.writes import Write
 from kns.kinds import objects
 from kns.kinds.common import Object
@@ -92,6 +92,10 @@ class View:
     def pods_on(self, node: str) -> tuple[Object, ...]:
         """The pods that are bound to a node; with an empty name those that wait for one."""
         return self.index.objects_of("node", node)
+
+    def indexed_on(self, node: str) -> tuple[Indexed, ...]:
+        """The same, each with what it is looked up by."""
+        return self.index.of("node", node)
 
     def inside(self, namespace: str) -> tuple[Object, ...]:
         """All objects of a namespace."""
