@@ -18,7 +18,7 @@ from kns.engine.labs import RunningLab, lab_documents, lab_objects, running
 from kns.engine.presence import presence_of
 from kns.errors import KnsError, UsageError
 from kns.kinds.common import Object
-from kns.kinds.objects import key_of, list_of, mappings
+from kns.kinds.objects import key_of, list_of, mappings, name_of
 from kns.kinds.resources import EVENT, LAB, RESOURCES, Resource, by_word, resource_of
 from kns.labfile.dump import dump_yaml
 from kns.report.get import ALIASES, Columns, ListedKind, Selection, get_table
@@ -195,13 +195,14 @@ def _found(asked: _Asked, wanted: ListedKind | Resource) -> tuple[Table, Callabl
         presence = presence_of(asked.lab, containers=wanted is ListedKind.PODS)
         table = get_table(wanted, cluster, selection, presence, asked.columns)
         objects = partial(get_objects, wanted, cluster, selection, presence)
+        # Endpoints are named as their Service, and their objects are EndpointSlices
+        there = {row[table.heads.index("NAME")] for row in table.rows}
     else:
         held = asked.events if wanted == EVENT else asked.objects
         table = resource_table(wanted, held, selection, asked.columns, time.time())
         objects = partial(resource_objects, wanted, held, selection)
-    if asked.names and len(table.rows) < len(set(asked.names)):
-        found = {cell for row in table.rows for cell in row[:2]}
-        missing = [name for name in asked.names if name not in found]
+        there = set(map(name_of, _items(objects())))
+    if missing := [name for name in asked.names if name not in there]:
         raise UsageError(f"{plural} not found: {', '.join(missing)}", hint=f"kns get {plural} -A")
     return table, objects
 
@@ -239,13 +240,12 @@ def _one_list(found: list[Object]) -> Object:
     """The objects of one kind as they are; those of several in one list."""
     if len(found) == 1:
         return found[0]
-    return list_of(
-        [
-            item
-            for each in found
-            for item in (mappings(each, "items") if "items" in each else [each])
-        ]
-    )
+    return list_of([item for each in found for item in _items(each)])
+
+
+def _items(found: Object) -> Sequence[Object]:
+    """The objects of a list, or the one itself."""
+    return mappings(found, "items") if "items" in found else [found]
 
 
 def _print_whole(lab: RunningLab, output: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kns.kinds.column_words import age_text
 from kns.kinds.common import Object
@@ -15,9 +15,13 @@ _HEADS = ("LAST SEEN", "TYPE", "REASON", "OBJECT", "MESSAGE")
 def events_table(events: Sequence[Object], now: float, *, namespaces: bool = False) -> Table:
     """A row for each event, the oldest first."""
     heads = (("NAMESPACE",) if namespaces else ()) + _HEADS
-    # of one second they come as they were written
-    ordered = sorted(events, key=lambda event: (_last(event), int(_version(event))))
-    return Table(heads, tuple(_row(event, now, namespaces=namespaces) for event in ordered))
+    rows = tuple(_row(event, now, namespaces=namespaces) for event in oldest_first(events))
+    return Table(heads, rows)
+
+
+def oldest_first(events: Iterable[Object]) -> list[Object]:
+    """Events by when they happened at last; those of one second as they were written."""
+    return sorted(events, key=lambda event: (_last(event), int(_version(event))))
 
 
 def event_line(event: Object, before: Table, now: float) -> str:

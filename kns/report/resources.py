@@ -8,7 +8,8 @@ from kns.kinds.column_words import labels_text
 from kns.kinds.columns import columns_of, row
 from kns.kinds.common import Object
 from kns.kinds.objects import key_of, labels_of, list_of
-from kns.kinds.resources import Resource, resource_of
+from kns.kinds.resources import EVENT, Resource, resource_of
+from kns.report.events import oldest_first
 from kns.report.get import Columns, Selection
 from kns.report.table import Table
 
@@ -53,4 +54,5 @@ def resource_objects(resource: Resource, objects: Sequence[Object], selection: S
 
 def _selected(resource: Resource, objects: Sequence[Object], selection: Selection) -> list[Object]:
     found = [item for item in objects if resource_of(item) == resource]
-    return sorted((item for item in found if selection.admits(*key_of(item))), key=key_of)
+    admitted = [item for item in found if selection.admits(*key_of(item))]
+    return oldest_first(admitted) if resource == EVENT else sorted(admitted, key=key_of)

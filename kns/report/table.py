@@ -18,7 +18,9 @@ class Table:
 
 
 def prefixed(table: Table, prefix: str) -> Table:
-    """The same with something before each name."""
+    """The same with something before each name, if there is a column of names (events: wide)."""
+    if "NAME" not in table.heads:
+        return table
     at = table.heads.index("NAME")
     rows = tuple((*row[:at], prefix + row[at], *row[at + 1 :]) for row in table.rows)
     return Table(table.heads, rows)

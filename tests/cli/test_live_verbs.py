@@ -222,6 +222,7 @@ def test_events() -> None:
     # kubectl's other word for it
     assert "pod/web-2" in kns("get", "events", "-l", LAB).stdout
     assert kns("get", "events", "-A", "-l", LAB).stdout.startswith("NAMESPACE")
+    assert "pod/web-2" in kns("get", "deployments,events", "-l", LAB).stdout
 
 
 def test_a_container_that_was_killed_is_counted() -> None:

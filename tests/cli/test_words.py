@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import pytest
@@ -40,6 +41,20 @@ def test_get_all_is_kubectl_s() -> None:
     assert names == ()
     with pytest.raises(UsageError, match="names of several kinds"):
         get.asked_for("all", ("web",))
+
+
+def test_get_names_the_events_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an event its table has no name, so that of two the one that is there was named, too."""
+    event = {"apiVersion": "v1", "kind": "Event", "metadata": {"name": "a", "namespace": "default"}}
+    monkeypatch.setattr(get, "running", lambda _lab: SimpleNamespace(paths=None))
+    monkeypatch.setattr(get, "lab_objects", lambda _paths: ())
+    client = SimpleNamespace(list=lambda _resource: (event,))
+    monkeypatch.setattr("kns.engine.api_client.connect", lambda _lab: client)
+    found = CliRunner().invoke(kns, ["get", "deployments,events"])
+    assert (found.exit_code, found.stdout.split()[:2]) == (0, ["LAST", "SEEN"])
+    refused = CliRunner().invoke(kns, ["get", "events", "a", "b"])
+    assert isinstance(refused.exception, UsageError)
+    assert refused.exception.message == "events not found: b"
 
 
 @pytest.mark.parametrize(
