@@ -115,9 +115,11 @@ def _portless(place: Place, action: Path, port: str, names: list[str]) -> Proble
 
 def _governing_service(sources: Sources, part: Located[Workload]) -> Iterator[Problem]:
     """A StatefulSet's pods have names in DNS by its Service alone."""
+    if part.value.kind is not WorkloadKind.STATEFUL_SET:
+        return
     pod = part.value.template
     known = {item.value.name for item in sources.services if item.value.namespace == pod.namespace}
-    if part.value.kind is not WorkloadKind.STATEFUL_SET or pod.subdomain in {"", *known}:
+    if pod.subdomain in {"", *known}:
         return
     message = f"there is no Service {pod.namespace}/{pod.subdomain}: its pods have no names in DNS"
     hint = did_you_mean(pod.subdomain, known)
