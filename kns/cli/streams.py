@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: problems of a file: more of them hide the first, which the others often follow from
 MOST_TOLD = 100
+#: further places of a problem
+_MOST_PLACES = 10
 #: what stands for the signs of kns' own reports in an encoding that lacks them
 _PLAIN = str.maketrans("✔✓✘✗→▶…·─│└µχ²×–—", "++xx>>.--|`uX2x--")
 
@@ -69,7 +71,9 @@ def say_problems(problems: Sequence[Problem]) -> None:
         if problem.hint:
             say(f"  hint: {problem.hint}")
         if places:
-            say(f"  also at {', '.join(places)}")
+            more = len(places) - _MOST_PLACES
+            rest = f" and {more:,} more" if more > 0 else ""
+            say(f"  also at {', '.join(places[:_MOST_PLACES])}{rest}")
     if len(told) > MOST_TOLD:
         say(f"… and {len(told) - MOST_TOLD:,} more")
 
@@ -82,10 +86,14 @@ def _gathered(problems: Sequence[Problem]) -> Iterator[tuple[Problem, Sequence[s
         same = said if item.severity is Severity.WARNING else number
         groups.setdefault(same, []).append(item)
     for first, *others in groups.values():
-        yield first, [_place(item, first.file) for item in others]
+        # what has no place is told of in the same words as the first
+        elsewhere = (item for item in others if item.line or item.file != first.file)
+        yield first, [_place(item, first.file) for item in elsewhere]
 
 
 def _place(item: Problem, file: str) -> str:
+    if not item.line:
+        return item.file
     place = f"{item.line}:{item.column}"
     return place if item.file == file else f"{item.file}:{place}"
 

@@ -11,7 +11,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kns.cli.exits import exit_code
-from kns.errors import PlatformError, from_os_error
+from kns.cli.streams import say_problems
+from kns.errors import PlatformError, Problem, Severity, from_os_error
 from tests.cli.process import KNS, kns
 
 Done = subprocess.CompletedProcess[str]
@@ -58,6 +59,20 @@ def test_what_is_warned_of_in_the_same_words_is_said_once(tmp_path: Path) -> Non
     assert said[0].startswith(f"{file}:1:")
     assert said[1].split(" at ")[1].replace(":", " ").split()[::2] == ["3", "5"]
     assert done.stdout == f"{file}: no errors, 3 warnings\n"
+
+
+def test_of_very_many_places_the_first_ones_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    places = [("a", line, 1) for line in range(1, 14)] + [("a", 0, 0), ("b", 0, 0)]
+    say_problems([Problem(*place, "", "same", severity=Severity.WARNING) for place in places])
+    told = capsys.readouterr().err.splitlines()
+    listed = ", ".join(f"{line}:1" for line in range(2, 12))
+    assert told == ["a:1:1: warning: same", f"  also at {listed} and 3 more"]
+
+
+def test_a_file_as_a_whole_is_a_place_without_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    files = ("a", "a", "b")
+    say_problems([Problem(file, 0, 0, "", "same", severity=Severity.WARNING) for file in files])
+    assert capsys.readouterr().err.splitlines() == ["a: warning: same", "  also at b"]
 
 
 @pytest.mark.parametrize("verb", ["down", "status", "verify"])
