@@ -22,8 +22,8 @@ from kns.addresses import IPNetwork
 UNSHAPED = 32_000_000_000
 #: packets that wait in a netem at most; tc's default
 NETEM_LIMIT = 1000
-#: numbers of classes that stay the same whatever others there are: of what is discarded, the first
-#: of the rest, and that of what no match chooses, which HTB keeps from its making (it can't change)
+#: numbers of classes: of what is discarded, that from which the rest is numbered in its order, and
+#: that of what no match chooses, which HTB keeps from its making (it can't change)
 DISCARDED, FIRST, WHOLE_LINK = 1, 2, 0xFFF
 
 
