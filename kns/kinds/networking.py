@@ -205,7 +205,7 @@ class LoadBalancerOptions:
     """Who answers for LoadBalancer addresses (`l2`, `bgp` or `proxy`), and their pools."""
 
     mode: str = "l2"
-    pools: tuple[IPNetwork, ...] = ()
+    pools: tuple[IPNetwork, ...] = DEFAULT_POOLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,16 +377,10 @@ SHAPE = Shape(
 )
 
 
-def _balancer(
-    mode: str = "l2", pools: tuple[IPNetwork, ...] = DEFAULT_POOLS
-) -> LoadBalancerOptions:
-    return LoadBalancerOptions(mode, pools)
-
-
 BALANCER_SHAPE = Shape(
-    _balancer,
+    LoadBalancerOptions,
     Field("mode", Choice(("l2", "bgp", "proxy"))),
-    Field("pool", CIDRS, "pools", default=[str(pool) for pool in DEFAULT_POOLS]),
+    Field("pool", CIDRS, "pools"),
     title="LoadBalancer",
     doc="Where Services of type LoadBalancer get their addresses from, and who answers for them."
     " Without `pool` these are addresses for documentation, in the lab's IP families.",

@@ -31,6 +31,13 @@ def test_schema_is_valid_itself() -> None:
     jsonschema.Draft202012Validator.check_schema(lab_schema())
 
 
+def test_defaults_are_those_of_what_is_read() -> None:
+    schema: dict[str, Any] = lab_schema()
+    balancer = schema["$defs"]["LoadBalancer"]["properties"]
+    assert balancer["mode"]["default"] == "l2"
+    assert balancer["pool"]["default"] == ["198.51.100.0/24", "2001:db8:198::/112"]
+
+
 @pytest.mark.parametrize("file", LABS, ids=lambda file: file.stem)
 def test_schema_accepts_every_lab(file: Any) -> None:
     assert problems(lab_document(file.read_text(encoding="utf-8"))) == []
