@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
@@ -101,17 +102,20 @@ def _networking(documents: Sequence[Document]) -> dict[str, str]:
         if item.kind == "Service"
     ]
     addresses = [address for spec in specs for address in _cluster_ips(spec)]
-    families: set[int] = {address.version for address in addresses}
+    families: list[int] = []
     for spec in specs:
         written = _field(spec, "ipFamilies")
-        names = written if isinstance(written, list) else ()
-        families.update(_VERSIONS[name] for name in map(str, names) if name in _VERSIONS)
-        if _field(spec, "ipFamilyPolicy") == "RequireDualStack":
-            families.update(_VERSIONS.values())
-    made = {} if families <= {4} else {"ipFamily": "dual" if 4 in families else "ipv6"}
-    subnets = [_subnet(version, addresses) for version in sorted(families or {4})]
-    if any(subnets):
-        made["serviceSubnet"] = f'"{",".join(filter(None, subnets))}"'
+        listed = written if isinstance(written, list) else ()
+        families += [_VERSIONS[name] for name in map(str, listed) if name in _VERSIONS]
+        families += [address.version for address in _cluster_ips(spec)]
+    if any(_field(spec, "ipFamilyPolicy") == "RequireDualStack" for spec in specs):
+        families += _VERSIONS.values()
+    # the family of the first one is the primary one: of a cluster, and of the subnets
+    ordered = tuple(dict.fromkeys(families)) or (4,)
+    made = {} if ordered == (4,) else {"ipFamily": "dual" if len(ordered) > 1 else "ipv6"}
+    subnets = [_subnet(version, addresses) for version in ordered]
+    if ordered == (6, 4) or any(net != _SERVICE_SUBNETS[net.version][0] for net in subnets):
+        made["serviceSubnet"] = f'"{",".join(map(str, subnets))}"'
     return made
 
 
@@ -122,18 +126,16 @@ def _cluster_ips(spec: object) -> Iterator[IPAddress]:
             yield ip_address(str(text))
 
 
-def _subnet(version: int, addresses: Sequence[IPAddress]) -> str:
-    """The subnet that holds all cluster IPs of a family; empty where it is the default one."""
+def _subnet(version: int, addresses: Sequence[IPAddress]) -> IPNetwork:
+    """The subnet that holds all cluster IPs of a family; the default one where none does."""
     wanted = [address for address in addresses if address.version == version]
-    default, *others = _SERVICE_SUBNETS[version]
-    if all(address in default for address in wanted):
-        return ""
+    default = _SERVICE_SUBNETS[version][0]
     widened = (
         ip_network((wanted[0], length), strict=False)
         for length in range(default.prefixlen, _WIDEST[version] - 1, -1)
     )
-    fitting = (net for net in (*others, *widened) if all(address in net for address in wanted))
-    return str(next(fitting, ""))
+    nets = itertools.chain(_SERVICE_SUBNETS[version], widened)
+    return next((net for net in nets if all(address in net for address in wanted)), default)
 
 
 def _field(value: object, *path: str) -> object:

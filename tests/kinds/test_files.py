@@ -135,6 +135,19 @@ def service_at(name: str, *addresses: str, more: str = "") -> str:
         (service_at("a", "10.96.3.4", "fd00:10:96::1234"), "dual", ()),
         (service_at("a", "fd12::99"), "ipv6", ("fd12::/112",)),
         (service_at("a", more=", ipFamilyPolicy: RequireDualStack"), "dual", ()),
+        # of two subnets the first one tells the primary family
+        (service_at("a", "10.96.0.5", "fd12::5"), "dual", ("10.96.0.0/16", "fd12::/112")),
+        (service_at("a", "fd12::5", "10.96.0.5"), "dual", ("fd12::/112", "10.96.0.0/16")),
+        (
+            service_at("a", "fd00:10:96::5") + service_at("b", "10.96.0.5", "fd00:10:96::6"),
+            "dual",
+            ("fd00:10:96::/112", "10.96.0.0/16"),
+        ),
+        (
+            service_at("a", more=", ipFamilyPolicy: RequireDualStack, ipFamilies: [IPv6, IPv4]"),
+            "dual",
+            ("fd00:10:96::/112", "10.96.0.0/16"),
+        ),
     ],
 )
 def test_the_lab_of_manifests_has_room_for_their_cluster_ips(
