@@ -182,13 +182,18 @@ def _cidrs(value: object) -> tuple[IPNetwork, ...]:
     return _of_different_families(networks)
 
 
+#: what is wrong with two CIDRs of one family, and what to do
+ONE_OF_EACH_FAMILY = (
+    "may hold no more than one CIDR of each IP family",
+    "leave all but one out; dual stack is one IPv4 and one IPv6 CIDR",
+)
+
+
 def _of_different_families(networks: tuple[IPNetwork, ...]) -> tuple[IPNetwork, ...]:
     """Dual stack is one of each family: IsDualStackCIDRStrings of k8s.io/utils/net."""
     if len({network.version for network in networks}) != len(networks):
         value = ",".join(map(str, networks))
-        message = "may hold no more than one CIDR of each IP family"
-        hint = "leave all but one out; dual stack is one IPv4 and one IPv6 CIDR"
-        raise RefusedError.invalid(value, message, hint)
+        raise RefusedError.invalid(value, *ONE_OF_EACH_FAMILY)
     return networks
 
 

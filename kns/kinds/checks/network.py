@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from kns.addresses import IPAddress, IPNetwork
 from kns.errors import Problem
+from kns.kinds.fields import ONE_OF_EACH_FAMILY
 from kns.kinds.internet import InternetHost
 from kns.kinds.networking import (
     EXTERNAL_IPS_GATE_SINCE,
@@ -313,12 +314,12 @@ def _pod_cidrs(sources: Sources, nets: Networks) -> Iterator[Problem]:
     for node in sources.nodes:
         seen: set[int] = set()
         for cidr, path in _written_pod_cidrs(node):
-            objection = _pod_cidr_objection(cidr, subnets.get(cidr.version), taken)
+            objection, hint = _pod_cidr_objection(cidr, subnets.get(cidr.version), taken), ""
             if cidr.version in seen:
-                objection = "may hold no more than one CIDR of each IP family"
+                objection, hint = ONE_OF_EACH_FAMILY
             seen.add(cidr.version)
             if objection:
-                yield node.place.problem(path, f"Invalid value: {shown(cidr)}: {objection}")
+                yield node.place.problem(path, f"Invalid value: {shown(cidr)}: {objection}", hint)
             taken.append((cidr, node.value.name))
 
 
