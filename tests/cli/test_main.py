@@ -207,12 +207,20 @@ def test_signal_ends_it_with_one_line(number: int, code: int) -> None:
 
 @pytest.mark.parametrize("milliseconds", range(10, 100, 15))
 def test_interrupted_start_shows_no_traceback(milliseconds: int) -> None:
-    """A KeyboardInterrupt in the middle of an import comes out as anything."""
+    """A KeyboardInterrupt in the middle of an import comes out as anything.
+
+    The time runs from where `main` has said what signals do: before that they are Python's.
+    """
     code = (
-        "import os, signal, threading; pid = os.getpid()\n"
+        "import os, signal, threading; pid, set_action = os.getpid(), signal.signal\n"
         f"timer = threading.Timer({milliseconds / 1000}, os.kill, (pid, signal.SIGINT))\n"
         "from kns.cli.main import main\n"
-        "timer.start(); main(['probe', '--help']); os._exit(9)"
+        "def armed(number, action):\n"
+        " before = set_action(number, action)\n"
+        " if (number, action) == (signal.SIGINT, signal.SIG_DFL): timer.start()\n"
+        " return before\n"
+        "signal.signal = armed\n"
+        "main(['probe', '--help']); os._exit(9)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
