@@ -10,6 +10,7 @@ from ipaddress import (
     IPv6Address,
     IPv6Interface,
     IPv6Network,
+    ip_address,
 )
 
 IPAddress = IPv4Address | IPv6Address
@@ -37,3 +38,12 @@ class IPFamily(StrEnum):
     def of(item: IPAddress | IPInterface | IPNetwork) -> IPFamily:
         """The family of an address, interface or network."""
         return IPFamily.IPV4 if item.version == 4 else IPFamily.IPV6
+
+
+def is_address(text: str) -> bool:
+    """True if the text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -15,9 +15,8 @@ plugin/backend_lookup.go, the version whose own tests are the vectors of this pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 
-from kns.addresses import IPAddress
+from kns.addresses import IPAddress, is_address
 from kns.cluster.model import Cluster
 from kns.cluster.records import (
     SCHEMA_TTL,
@@ -265,7 +264,7 @@ class ClusterZone:
 
     def _external_name(self, service: Service, request: _Request) -> list[_Host]:
         below = request.endpoint or request.port or request.protocol
-        if below or _is_address(service.external_name):
+        if below or is_address(service.external_name):
             return []
         return [_Host(service_key(service), service.external_name)]
 
@@ -345,11 +344,3 @@ def _port_matches(request: _Request, name: str, protocol: str) -> bool:
 def _protocol_of(port: EndpointPort) -> str:
     """A slice with no ports has no protocol either, so that no `_tcp` question finds it."""
     return "" if port.port is None else port.protocol
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

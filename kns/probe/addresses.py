@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 
-from kns.addresses import IPAddress
+from kns.addresses import IPAddress, is_address
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.promise.addresses import CLOUD_LB, cloud_lb_addresses
@@ -34,15 +33,6 @@ def owners(cluster: Cluster) -> dict[IPAddress, str]:
     for pod in (pod for pod in cluster.pods if not pod.host_network):
         found |= dict.fromkeys(pod.addresses, label(pod))
     return found
-
-
-def is_address(text: str) -> bool:
-    """True if the text is an IP address."""
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def in_url(host: IPAddress | str) -> str:

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
-from kns.addresses import IPAddress, IPFamily
+from kns.addresses import IPAddress, IPFamily, is_address
 from kns.cluster.ingress import entrance, serves_host
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kinds.common import Protocol
-from kns.probe.addresses import is_address, owners
+from kns.probe.addresses import owners
 from kns.probe.identify import request_headers
 from kns.probe.model import Attempt
 from kns.probe.names import search

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from kns.addresses import IPAddress, IPFamily
+from kns.addresses import IPAddress, IPFamily, is_address
 from kns.cluster.model import Cluster
 from kns.errors import UsageError
 from kns.kinds.apiserver import API_NAMESPACE, API_SERVICE
@@ -22,7 +22,7 @@ from kns.kinds.internet import InternetHost
 from kns.kinds.node import Node
 from kns.kinds.pod import Pod
 from kns.kinds.service import Service, ServiceType
-from kns.probe.addresses import is_address, split_port
+from kns.probe.addresses import split_port
 from kns.probe.dns_names import (
     addresses_of,
     from_hosts,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 
+from kns.addresses import is_address
 from kns.errors import Problem
 from kns.kinds import names
 from kns.kinds.checks.network import duplicate
@@ -104,11 +105,7 @@ def host_objection(host: str) -> str:
     """Why this can't be the host of a rule, or nothing."""
     if not host:
         return ""
-    try:
-        ip_address(host)
-    except ValueError:
-        pass
-    else:
+    if is_address(host):
         return "must be a DNS name, not an IP address"
     return names.wildcard_objection(host) if "*" in host else names.subdomain_objection(host)
 

@@ -5,10 +5,9 @@ Source of half of it: pkg/api/service/warnings.go (GetWarningsForService).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
-from ipaddress import ip_address
 
+from kns.addresses import is_address
 from kns.errors import Problem
 from kns.kinds.checks.services import SOURCE_RANGES_ANNOTATION
 from kns.kinds.nft_refusals import interface_refusal, is_refused, port_comment, refusal
@@ -65,8 +64,7 @@ def _ignored(spec: Service, place: Place) -> _Ignored:
 
 
 def _of_external_name(spec: Service, place: Place) -> _Ignored:
-    with contextlib.suppress(ValueError):
-        ip_address(spec.external_name)
+    if is_address(spec.external_name):
         hint = "a Service without selector and an EndpointSlice lead to an address"
         yield ("externalName",), "is taken for a DNS name, not for an address", hint
     ignored = 'is ignored when spec.type is "ExternalName"'
