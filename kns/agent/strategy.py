@@ -24,6 +24,7 @@ from kns.kinds.objects import (
 )
 from kns.kinds.pod import GRACE_SECONDS
 from kns.kinds.resources import NAMESPACE, POD, Resource, resource_of
+from kns.kinds.workload import ENDED
 
 
 class UpdatePart(StrEnum):
@@ -116,7 +117,7 @@ def grace(resource: Resource, obj: Object, asked: int | None) -> int:
     """The seconds that a deleted object has left: pods alone have any, once they are on a node."""
     if resource is not POD or not text(obj, "spec", "nodeName"):
         return 0
-    if text(obj, "status", "phase") in {"Failed", "Succeeded"}:
+    if text(obj, "status", "phase") in ENDED:
         return 0
     own = number(obj, "spec", "terminationGracePeriodSeconds", default=GRACE_SECONDS)
     seconds = own if asked is None else asked

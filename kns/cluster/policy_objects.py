@@ -19,7 +19,7 @@ from kns.kinds.checks.networkpolicies import check_policy
 from kns.kinds.namespace import Namespace, with_name_label
 from kns.kinds.networkpolicy import NetworkPolicy
 from kns.kinds.pod import Pod
-from kns.kinds.workload import WorkloadKind
+from kns.kinds.workload import ENDED, WorkloadKind
 from kns.labfile.document import Document
 from kns.labfile.objects import ObjectPlace, objects_in, parse_object_stream
 from kns.labfile.place import Place
@@ -28,8 +28,6 @@ from kns.labfile.shape import Form
 from kns.labfile.wording import RefusedError
 
 T = TypeVar("T")
-#: phases of pods that are no longer on the network
-_ENDED = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ class _Found:
             case "Pod":
                 form = workload.form(WorkloadKind.POD)
                 for made in _read(item, form, problems, kind=WorkloadKind.POD):
-                    if Place(item.document, item.path).get("status", "phase") not in _ENDED:
+                    if Place(item.document, item.path).get("status", "phase") not in ENDED:
                         pod = replace(made.template, addresses=_addresses(item, "podIP"))
                         self.pods[pod.full_name] = pod
                         self.nodes.setdefault(pod.node, _addresses(item, "hostIP"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 
 from kns.engine.object_verbs import named
 from kns.engine.workload_verbs import WORKLOADS, waits_for
@@ -17,12 +16,15 @@ from kns.kinds.objects import (
     name_of,
     number,
     ref_of,
+    seconds,
     text,
 )
 from kns.kinds.resources import POD, Resource
+from kns.kinds.workload import ENDED
 
-#: seconds for what a pod's fields say nothing of: a server that opens, an agent that is busy
-_MARGIN = 3.0
+#: seconds for what a pod's fields say nothing of: what is left of a second, which stamps leave out,
+#: a server that opens, an agent that is busy
+_MARGIN = 4.0
 _ENDING, _NOT_READY = "it has not ended yet", "it is not ready"
 
 
@@ -44,7 +46,7 @@ def _pod_waits(item: Object) -> str:
     """What a pod is not yet; whether one of a workload's is ready, the workload tells."""
     if text(item, "metadata", "deletionTimestamp"):
         return _ENDING
-    if controller_kind(item) or text(item, "status", "phase") in {"Succeeded", "Failed"}:
+    if controller_kind(item) or text(item, "status", "phase") in ENDED:
         return ""
     conditions = {text(c, "type"): c for c in mappings(item, "status", "conditions")}
     if text(conditions.get("Ready"), "status") == "True":
@@ -68,12 +70,12 @@ def coming(pods: Iterable[Object], now: float) -> tuple[str, ...]:
 
 def _expected(pod: Object) -> tuple[tuple[str, float], ...]:
     """What a pod waits for, and until when at most."""
-    if ends := text(pod, "metadata", "deletionTimestamp"):
-        return ((_ENDING, _seconds(ends) + _MARGIN),)
-    if text(pod, "status", "phase") in {"Succeeded", "Failed"} or not text(pod, "spec", "nodeName"):
+    if ends := seconds(text(pod, "metadata", "deletionTimestamp")):
+        return ((_ENDING, ends + _MARGIN),)
+    if text(pod, "status", "phase") in ENDED or not text(pod, "spec", "nodeName"):
         return ()
     states = {text(item, "name"): item for item in mappings(pod, "status", "containerStatuses")}
-    made = _seconds(text(pod, "metadata", "creationTimestamp"))
+    made = seconds(text(pod, "metadata", "creationTimestamp"))
     times = [
         _ready_at(item, states.get(text(item, "name"), {}), made)
         for item in mappings(pod, "spec", "containers")
@@ -91,7 +93,7 @@ def _ready_at(container: Object, state: Object, made: float) -> float:
     if not begun:
         # one that has ended is started again after a back-off that grows: nobody waits for that
         return 0.0 if number(state, "restartCount") else made
-    at = _seconds(begun)
+    at = seconds(begun)
     startup, readiness = mapping(container, "startupProbe"), mapping(container, "readinessProbe")
     if startup and not flag(state, "started"):
         at += number(startup, "initialDelaySeconds")
@@ -105,8 +107,3 @@ def _ready_at(container: Object, state: Object, made: float) -> float:
 
 def _period(probe: Object) -> int:
     return number(probe, "periodSeconds", default=10)
-
-
-def _seconds(stamp: str) -> float:
-    """Since the epoch; stamps have whole seconds."""
-    return datetime.fromisoformat(stamp).timestamp() + 1 if stamp else 0.0

@@ -12,6 +12,7 @@ from kns.agent.controllers import meta
 from kns.kinds import objects
 from kns.kinds.common import Object
 from kns.kinds.pod import RestartPolicy
+from kns.kinds.workload import ENDED
 from kns.labfile.reader import JSON
 
 
@@ -103,7 +104,7 @@ def _without_old_words(pod: Object, condition: Object) -> Object:
 def _conditions(report: PodReport, missing: Sequence[str]) -> list[Object]:
     unready = [item.name for item in report.containers if not item.ready]
     containers: Object = {"type": "ContainersReady", "status": "True"}
-    if report.phase in {"Succeeded", "Failed"}:
+    if report.phase in ENDED:
         reason = "PodCompleted" if report.phase == "Succeeded" else "PodFailed"
         containers |= {"status": "False", "reason": reason}
     elif unready:
