@@ -5,25 +5,31 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network, ip_address, ip_network
 from pathlib import PurePath
+from typing import cast
 
-from kns.addresses import IPAddress, IPNetwork
+from kns.addresses import IPAddress, IPFamily, IPNetwork
 from kns.kinds import names
 from kns.kinds.api import is_own
+from kns.kinds.networking import Networking
+from kns.kinds.networks import networks
+from kns.kinds.objects import items, part
 from kns.labfile.document import Document
 from kns.labfile.objects import objects_in
+from kns.labfile.reader import JSON
 
 #: what messages call it
 IMPLIED = "(added Lab document)"
 _NODES = 2
-_VERSIONS = {"IPv4": 4, "IPv6": 6}
-#: the lab's own default, and kubeadm's
-_SERVICE_SUBNETS: Mapping[int, tuple[IPNetwork, ...]] = {
-    4: (ip_network("10.96.0.0/16"), ip_network("10.96.0.0/12")),
-    6: (ip_network("fd00:10:96::/112"),),
+_VERSIONS = {str(family): family.version for family in IPFamily}
+#: a lab's own service subnets, by IP version
+_DEFAULT: dict[int, IPNetwork] = {
+    net.version: net for net in networks(Networking(ip_family="dual")).service
 }
+#: kubeadm's, where that is another one
+_KUBEADM = {4: IPv4Network("10.96.0.0/12")}
 #: kube-apiserver takes no larger ones: 20 bits of hosts
 _WIDEST = {4: 12, 6: 108}
 #: the label that every node has its name in
@@ -82,46 +88,44 @@ def _name(file: str) -> str:
     return made if made and not file.startswith("<") else "lab"
 
 
-def _node_names(documents: Sequence[Document]) -> Iterator[str]:
-    """The nodes that pods of the documents name, or those that workloads make."""
+def _specs(documents: Sequence[Document]) -> Iterator[tuple[str, JSON]]:
+    """The kind and the `spec` of each object."""
     for document in documents:
         for item in objects_in(document)[0]:
-            spec = _field(item.data, "spec")
-            for pod in (spec if item.kind == "Pod" else None, _field(spec, "template", "spec")):
-                for name in (_field(pod, "nodeName"), _field(pod, "nodeSelector", _HOSTNAME)):
-                    if isinstance(name, str) and name and not names.subdomain_objection(name):
-                        yield name
+            yield item.kind, part(cast("JSON", item.data), "spec")
+
+
+def _node_names(documents: Sequence[Document]) -> Iterator[str]:
+    """The nodes that pods of the documents name, or those that workloads make."""
+    for kind, spec in _specs(documents):
+        for pod in (spec if kind == "Pod" else None, part(spec, "template", "spec")):
+            for name in (part(pod, "nodeName"), part(pod, "nodeSelector", _HOSTNAME)):
+                if isinstance(name, str) and name and not names.subdomain_objection(name):
+                    yield name
 
 
 def _networking(documents: Sequence[Document]) -> dict[str, str]:
     """What of `networking` Services ask for, where that is not the default."""
-    specs = [
-        _field(item.data, "spec")
-        for document in documents
-        for item in objects_in(document)[0]
-        if item.kind == "Service"
-    ]
+    specs = [spec for kind, spec in _specs(documents) if kind == "Service"]
     addresses = [address for spec in specs for address in _cluster_ips(spec)]
     families: list[int] = []
     for spec in specs:
-        written = _field(spec, "ipFamilies")
-        listed = written if isinstance(written, list) else ()
-        families += [_VERSIONS[name] for name in map(str, listed) if name in _VERSIONS]
+        listed = map(str, items(spec, "ipFamilies"))
+        families += [_VERSIONS[name] for name in listed if name in _VERSIONS]
         families += [address.version for address in _cluster_ips(spec)]
-    if any(_field(spec, "ipFamilyPolicy") == "RequireDualStack" for spec in specs):
+    if any(part(spec, "ipFamilyPolicy") == "RequireDualStack" for spec in specs):
         families += _VERSIONS.values()
     # the family of the first one is the primary one: of a cluster, and of the subnets
     ordered = tuple(dict.fromkeys(families)) or (4,)
     made = {} if ordered == (4,) else {"ipFamily": "dual" if len(ordered) > 1 else "ipv6"}
     subnets = [_subnet(version, addresses) for version in ordered]
-    if ordered == (6, 4) or any(net != _SERVICE_SUBNETS[net.version][0] for net in subnets):
+    if ordered == (6, 4) or any(net != _DEFAULT[net.version] for net in subnets):
         made["serviceSubnet"] = f'"{",".join(map(str, subnets))}"'
     return made
 
 
-def _cluster_ips(spec: object) -> Iterator[IPAddress]:
-    written = _field(spec, "clusterIPs")
-    for text in (_field(spec, "clusterIP"), *(written if isinstance(written, list) else ())):
+def _cluster_ips(spec: JSON) -> Iterator[IPAddress]:
+    for text in (part(spec, "clusterIP"), *items(spec, "clusterIPs")):
         with contextlib.suppress(ValueError):
             yield ip_address(str(text))
 
@@ -129,19 +133,13 @@ def _cluster_ips(spec: object) -> Iterator[IPAddress]:
 def _subnet(version: int, addresses: Sequence[IPAddress]) -> IPNetwork:
     """The subnet that holds all cluster IPs of a family; the default one where none does."""
     wanted = [address for address in addresses if address.version == version]
-    default = _SERVICE_SUBNETS[version][0]
+    default = _DEFAULT[version]
     widened = (
         ip_network((wanted[0], length), strict=False)
         for length in range(default.prefixlen, _WIDEST[version] - 1, -1)
     )
-    nets = itertools.chain(_SERVICE_SUBNETS[version], widened)
+    nets = itertools.chain((default, _KUBEADM.get(version, default)), widened)
     return next((net for net in nets if all(address in net for address in wanted)), default)
-
-
-def _field(value: object, *path: str) -> object:
-    for key in path:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
 
 
 def joined(texts: Sequence[str]) -> str:
