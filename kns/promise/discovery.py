@@ -282,11 +282,9 @@ def _outside(lookup: Lookup, pod: Pod) -> Iterator[Check | Skip]:
 
 def _silent_upstream(lookup: Lookup) -> str:
     """Why some of the DNS pods get no answer from the lab's own upstream server; else nothing."""
-    cluster = lookup.cluster
-    if cluster.network.dns.upstream or not cluster.internet:
-        return ""
-    servers = [server for server in cluster.pods if is_dns(server)]
-    reasons = (_unanswered(lookup, s, a) for s in servers for a in cluster.internet[0].addresses)
+    servers = [server for server in lookup.cluster.pods if is_dns(server)]
+    upstream = _upstream(lookup.cluster)
+    reasons = (_unanswered(lookup, server, each) for server in servers for each in upstream)
     return next(filter(None, reasons), "")
 
 
@@ -297,11 +295,16 @@ def _unknown(cluster: Cluster, pod: Pod) -> Check:
 
 def _internet_names(cluster: Cluster) -> dict[str, tuple[IPAddress, ...]]:
     """What the lab's own upstream knows; nothing if the user named another."""
+    upstream = _upstream(cluster)
+    names = ("example.com.", "www.example.com.") if upstream else ()
+    return {name: upstream for name in names if not serves_host(cluster, name)}
+
+
+def _upstream(cluster: Cluster) -> tuple[IPAddress, ...]:
+    """The addresses of the lab's own upstream server; none if the user named another."""
     if cluster.network.dns.upstream or not cluster.internet:
-        return {}
-    first = cluster.internet[0].addresses
-    names = {"example.com.": first, "www.example.com.": first}
-    return {name: first for name in names if not serves_host(cluster, name)}
+        return ()
+    return cluster.internet[0].addresses
 
 
 # -- environment -----------------------------------------------------------------------------------
