@@ -10,9 +10,9 @@ from kns.cli.lab_files import complete_files, load
 from kns.cli.lab_options import lab_argument, lab_option, one_lab
 from kns.cli.output import print_text
 from kns.cluster.resolve import resolve
-from kns.compile.name_servers import DNS_NAMESPACE
 from kns.engine.labs import running
 from kns.kinds.ingress import CONTROLLER_NAMESPACE
+from kns.kinds.networking import DNS_NAMESPACE
 from kns.report.graph import Picture, picture
 from kns.report.graph_svg import html, svg
 from kns.report.graph_text import dot, mermaid

@@ -17,6 +17,7 @@ from kns.kinds.balancer import SharedAddresses, asked_addresses, families_asked,
 from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
 from kns.kinds.lab import Lab
+from kns.kinds.networking import DNS_LABEL, DNS_NAMESPACE, DNS_SERVICE
 from kns.kinds.networks import KUBERNETES_INDEX
 from kns.kinds.node import Node
 from kns.kinds.placement import CONTROLLER_LABELS, ingress_controller
@@ -101,18 +102,18 @@ def _installed_services(lab: Lab, network: Network) -> Iterator[Service]:
 
 def _dns_service(network: Network) -> Service:
     """kubeadm's Service kube-dns."""
-    ips = network.dns.service_ips
+    ips, label = network.dns.service_ips, dict([DNS_LABEL])
     return Service(
-        name="kube-dns",
-        namespace="kube-system",
+        name=DNS_SERVICE,
+        namespace=DNS_NAMESPACE,
         labels={
-            "k8s-app": "kube-dns",
+            **label,
             "kubernetes.io/cluster-service": "true",
             "kubernetes.io/name": "CoreDNS",
         },
         cluster_ips=ips,
         ip_families=(),
-        selector={"k8s-app": "kube-dns"},
+        selector=label,
         ports=(
             ServicePort(DNS_PORT, "dns", Protocol.UDP, DNS_PORT),
             ServicePort(DNS_PORT, "dns-tcp", Protocol.TCP, DNS_PORT),

@@ -7,11 +7,9 @@ from enum import StrEnum
 
 from kns.addresses import IPAddress
 from kns.cluster.model import Cluster
+from kns.kinds.networking import DNS_LABEL, DNS_NAMESPACE
 from kns.kinds.pod import Container, Pod
 
-#: by these kubeadm's manifests, and every tool that looks for cluster DNS, know its pods
-DNS_NAMESPACE = "kube-system"
-DNS_LABEL = ("k8s-app", "kube-dns")
 DNS_CONTAINER = "coredns"
 
 

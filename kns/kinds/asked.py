@@ -8,6 +8,7 @@ from kns.kinds.common import Object
 from kns.kinds.endpoints import CONTROLLER_MARKS
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.marks import LAST_NUMBER, WRITTEN_STATUS
+from kns.kinds.networking import DNS_DEPLOYMENT, DNS_NAMESPACE, DNS_SERVICE
 from kns.kinds.objects import Ref, flag, mapping, mappings, ref_of, text
 from kns.kinds.scheduling import NOT_READY_TAINTS
 from kns.labfile.reader import JSON
@@ -19,8 +20,8 @@ OWN_OF_API = frozenset({
 })  # fmt: skip
 #: what the cluster has of its own, or gets once the Lab or an Ingress calls for it
 OWN = OWN_OF_API | frozenset({
-    ("Service", "kube-system", "kube-dns"),
-    ("Deployment", "kube-system", "coredns"),
+    ("Service", DNS_NAMESPACE, DNS_SERVICE),
+    ("Deployment", DNS_NAMESPACE, DNS_DEPLOYMENT),
     ("Service", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
     ("Deployment", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
 })  # fmt: skip

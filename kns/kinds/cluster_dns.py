@@ -6,15 +6,13 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kns.kinds.common import Labels
-from kns.kinds.networking import DNSOptions
+from kns.kinds.networking import DNS_LABEL, DNS_NAMESPACE, DNS_SERVICE, DNSOptions
 from kns.kinds.sources import Manifests
 from kns.labfile.place import Located
 
 T = TypeVar("T")
 
-_SERVICE = ("kube-system", "kube-dns")
-#: what CoreDNS' pods bear in every cluster: kubeadm's manifests and the cloud providers'
-_LABEL = ("k8s-app", "kube-dns")
+_SERVICE = (DNS_NAMESPACE, DNS_SERVICE)
 
 
 def pass_over_dns(found: Manifests, dns: DNSOptions) -> None:
@@ -29,7 +27,7 @@ def pass_over_dns(found: Manifests, dns: DNSOptions) -> None:
     found.workloads = _others(
         found,
         found.workloads,
-        lambda item: item.template.namespace == _SERVICE[0] and _is_dns(item.template.labels),
+        lambda item: item.template.namespace == DNS_NAMESPACE and _is_dns(item.template.labels),
     )
     found.slices = _others(
         found, found.slices, lambda item: (item.namespace, item.service) == _SERVICE
@@ -40,7 +38,7 @@ def pass_over_dns(found: Manifests, dns: DNSOptions) -> None:
 
 
 def _is_dns(labels: Labels) -> bool:
-    key, value = _LABEL
+    key, value = DNS_LABEL
     return labels.get(key) == value
 
 

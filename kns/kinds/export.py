@@ -14,6 +14,7 @@ from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
 from kns.kinds.lab import SHAPE
 from kns.kinds.marks import WRITTEN_STATUS
 from kns.kinds.namespace import NAME_LABEL
+from kns.kinds.networking import DNS_DEPLOYMENT, DNS_NAMESPACE
 from kns.kinds.objects import (
     Ref,
     mapping,
@@ -53,7 +54,7 @@ def _lab(lab: Object, every: tuple[Object, ...]) -> Object:
     }
     made["nodes"] = [_node(item) for item in every if item.get("kind") == "Node"]
     for key, path in (
-        (("Deployment", "kube-system", "coredns"), ("networking", "dns", "replicas")),
+        (("Deployment", DNS_NAMESPACE, DNS_DEPLOYMENT), ("networking", "dns", "replicas")),
         (
             ("Deployment", CONTROLLER_NAMESPACE, CONTROLLER_NAME),
             ("ingressController", "replicas"),

@@ -193,6 +193,10 @@ class DNSOptions:
     server: str = "builtin"
 
 
+#: kubeadm's names of cluster DNS: its namespace, Service and Deployment, the label of its pods
+DNS_NAMESPACE, DNS_SERVICE, DNS_DEPLOYMENT = "kube-system", "kube-dns", "coredns"
+DNS_LABEL = ("k8s-app", "kube-dns")
+
 #: of a balancer without a pool (RFC 5737, RFC 3849)
 DEFAULT_POOLS: tuple[IPNetwork, ...] = (
     IPv4Network("198.51.100.0/24"),
@@ -375,8 +379,6 @@ SHAPE = Shape(
     of=Networking,
     patient=True,
 )
-
-
 BALANCER_SHAPE = Shape(
     LoadBalancerOptions,
     Field("mode", Choice(("l2", "bgp", "proxy"))),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from kns.kinds.common import DNS_PORT, Protocol
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE, IngressControllerOptions
 from kns.kinds.lab import Lab
-from kns.kinds.networking import DNSOptions
+from kns.kinds.networking import DNS_DEPLOYMENT, DNS_LABEL, DNS_NAMESPACE, DNSOptions
 from kns.kinds.node import Node
 from kns.kinds.pod import Container, ContainerPort, DNSPolicy, Pod
 from kns.kinds.scheduling import HostPort, objection, port_objection, unavailable
@@ -148,11 +148,11 @@ def _dns_workload(dns: DNSOptions) -> Workload:
         ContainerPort(DNS_PORT, "dns-tcp", Protocol.TCP),
     )
     template = Pod(
-        namespace="kube-system",
-        name="coredns",
+        namespace=DNS_NAMESPACE,
+        name=DNS_DEPLOYMENT,
         node="",
         addresses=(),
-        labels={"k8s-app": "kube-dns"},
+        labels=dict([DNS_LABEL]),
         containers=(Container("coredns", ports),),
         dns_policy=DNSPolicy.DEFAULT,
     )

@@ -14,6 +14,7 @@ from kns.kinds.checks.network import (
 )
 from kns.kinds.common import Protocol
 from kns.kinds.lifecycle import SleepAction
+from kns.kinds.networking import DNS_DEPLOYMENT, DNS_NAMESPACE
 from kns.kinds.networks import networks, node_mask_size, pod_capacity
 from kns.kinds.node import Node
 from kns.kinds.placement import PlacedPod, expand_pods
@@ -227,7 +228,7 @@ def _duplicates(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Probl
         key = pod.name if pod.namespace == "default" else pod.full_name.replace("/", ".")
         if pod.full_name in by_name:
             yield duplicate(part, ("name",), pod.name, by_name[pod.full_name])
-        elif own and pod.namespace == "kube-system" and _is_dns_pod(sources, pod.name):
+        elif own and pod.namespace == DNS_NAMESPACE and _is_dns_pod(sources, pod.name):
             message = f"Duplicate value: {shown(pod.name)}: kns makes this pod for cluster DNS"
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
         elif pod.full_name in controllers:
@@ -253,7 +254,9 @@ def _is_controller(pod: Pod) -> bool:
 
 def _is_dns_pod(sources: Sources, name: str) -> bool:
     dns = sources.lab.networking.dns
-    return dns.enabled and name in {f"coredns-{index}" for index in range(1, dns.replicas + 1)}
+    return dns.enabled and name in {
+        f"{DNS_DEPLOYMENT}-{index}" for index in range(1, dns.replicas + 1)
+    }
 
 
 def _capacity(sources: Sources, pods: tuple[PlacedPod, ...]) -> Iterator[Problem]:

@@ -20,6 +20,7 @@ from kns.kinds.checks.service_ips import (
 )
 from kns.kinds.fields import SOURCE_RANGE
 from kns.kinds.ingress import CONTROLLER_NAME, CONTROLLER_NAMESPACE
+from kns.kinds.networking import DNS_NAMESPACE, DNS_SERVICE
 from kns.kinds.networks import DNS_INDEX, KUBERNETES_INDEX, Networks, networks
 from kns.kinds.placement import ingress_controller
 from kns.kinds.service import (
@@ -40,6 +41,7 @@ ServicePart = Located[Service]
 #: AnnotationLoadBalancerSourceRangesKey of k8s.io/api/core/v1
 SOURCE_RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _CONTROLLER = f"{CONTROLLER_NAMESPACE}/{CONTROLLER_NAME}"
+_DNS = f"{DNS_NAMESPACE}/{DNS_SERVICE}"
 _API = f"{API_NAMESPACE}/{API_SERVICE}"
 
 
@@ -239,7 +241,7 @@ def _duplicates(sources: Sources) -> Iterator[Problem]:
         elif name == _API and sources.lab.api_server is not None:
             message = f"Duplicate value: {shown(part.value.name)}: kns makes it for the API server"
             yield part.place.problem(("name",), message, "leave it out, or apiServer")
-        elif name == "kube-system/kube-dns" and sources.lab.networking.dns.enabled:
+        elif name == _DNS and sources.lab.networking.dns.enabled:
             message = 'Duplicate value: "kube-dns": kns makes this Service for cluster DNS'
             yield part.place.problem(("name",), message, "rename it, or set dns: {enabled: false}")
         elif name == _CONTROLLER and ingress_controller(sources.lab) is not None:
@@ -253,7 +255,7 @@ def _taken_addresses(sources: Sources, nets: Networks) -> Iterator[Problem]:
     for subnet in nets.service:
         holders[subnet[KUBERNETES_INDEX]] = _API
         if sources.lab.networking.dns.enabled and subnet.num_addresses > DNS_INDEX:
-            holders[subnet[DNS_INDEX]] = "kube-system/kube-dns"
+            holders[subnet[DNS_INDEX]] = _DNS
     for part in sources.services:
         name = f"{part.value.namespace}/{part.value.name}"
         for address, path in written_cluster_ips(part.value, part.place):
