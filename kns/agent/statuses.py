@@ -216,22 +216,12 @@ def _port_key(written: Object) -> str:
 def _pods(
     cluster: Cluster, last: LastAccounts | None, found: Store, kubelet: Kubelet, now: float
 ) -> Iterator[Account]:
-    before = None if last is None else last.cluster
-    written = None if last is None else last.written
     nodes = {item.name: item for item in cluster.nodes}
-    # pods of a node that is back are ready by their kubelet's word, which has not changed
-    hosts = {} if before is None else {item.name: item for item in before.nodes}
-    moved = {name for name, host in nodes.items() if hosts.get(name) != host}
-    old = {} if before is None else {item.full_name: item for item in before.pods}
-    held = frozenset() if before is None else before.faults.unready ^ cluster.faults.unready
+    unchanged = frozenset() if last is None else _unchanged(cluster, last.cluster)
     for item in cluster.pods:
-        same = (
-            old.get(item.full_name) == item
-            and item.full_name not in held
-            and item.node not in moved
-        )
+        same = item.full_name in unchanged
         ref = (POD.kind, item.namespace, item.name)
-        if same and written is not None and ref not in written:
+        if same and last is not None and last.written is not None and ref not in last.written:
             continue
         obj = found.get(POD, item.namespace, item.name)
         if obj is None or text(obj, "metadata", "deletionTimestamp"):
@@ -244,6 +234,20 @@ def _pods(
             host = found.get(NODE, "", item.node)
             made = with_kubelet(made, report, host, cluster, now)
         yield Account(POD, item.namespace, item.name, made)
+
+
+def _unchanged(cluster: Cluster, before: Cluster) -> frozenset[str]:
+    """The full names of the pods of which nobody has to be told anything new."""
+    nodes = {item.name: item for item in before.nodes}
+    # pods of a node that is back are ready by their kubelet's word, which has not changed
+    same = {item.name for item in cluster.nodes if nodes.get(item.name) == item}
+    held = before.faults.unready ^ cluster.faults.unready
+    pods = {item.full_name: item for item in before.pods}
+    return frozenset(
+        item.full_name
+        for item in cluster.pods
+        if item.node in same and item.full_name not in held and pods.get(item.full_name) == item
+    )
 
 
 def _pod(obj: Object, item: Pod, host: Node, now: float) -> Object:

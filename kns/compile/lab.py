@@ -153,8 +153,10 @@ def _compile_node(
         bridge_on_node(cluster, node, pods),
         pod_network(cluster.network.pod_network).on_node(cluster, node),
     )
-    rules = earlier if still_hold else None
-    rules = rules or _kube_proxy(cluster, _with_addresses(node, network), earlier)
+    if earlier is None or not still_hold:
+        rules = _kube_proxy(cluster, _with_addresses(node, network), earlier)
+    else:
+        rules = earlier
     fragments = (
         *network,
         portmap.masquerade(cluster, node, pods),

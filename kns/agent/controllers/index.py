@@ -27,9 +27,8 @@ class Indexed:
     object: Object
     ref: Ref
     uid: str
-    #: the uid of what manages it, empty if nothing does; and of all that it would go with
+    #: the uid of what manages it, empty if nothing does
     controller: str
-    owners: tuple[str, ...]
     is_deleted: bool
     groups: tuple[Group, ...]
 
@@ -139,22 +138,18 @@ class Index:
 
 
 def _indexed(ref: Ref, item: Object) -> Indexed:
-    references = objects.mappings(item, "metadata", "ownerReferences")
-    owners = tuple(objects.text(each, "uid") for each in references)
     controller, is_deleted = meta.controller_uid(item), meta.is_deleted(item)
-    groups = tuple(dict.fromkeys(_groups(ref, item, controller, owners, is_deleted=is_deleted)))
-    return Indexed(item, ref, meta.uid(item), controller, owners, is_deleted, groups)
+    groups = tuple(dict.fromkeys(_groups(ref, item, controller, is_deleted=is_deleted)))
+    return Indexed(item, ref, meta.uid(item), controller, is_deleted, groups)
 
 
-def _groups(
-    ref: Ref, item: Object, controller: str, owners: Sequence[str], *, is_deleted: bool
-) -> Iterator[Group]:
+def _groups(ref: Ref, item: Object, controller: str, *, is_deleted: bool) -> Iterator[Group]:
     kind, namespace, name = ref
     yield ("kind", kind)
     yield ("namespace", namespace)
     yield ("controller", controller, kind) if controller else ("orphan", kind, namespace)
-    for uid in owners:
-        yield ("owner", uid)
+    for reference in objects.mappings(item, "metadata", "ownerReferences"):
+        yield ("owner", objects.text(reference, "uid"))
     if is_deleted:
         yield ("deleted",)
     if kind == "Pod":
