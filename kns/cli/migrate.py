@@ -106,4 +106,4 @@ def _with_flags(setting: ProxySetting, newest: Release, flags: Mapping[str, Any]
     if setting.release < EXTERNAL_IPS_GATE_SINCE <= newest:
         flags = {**flags, "feature_gates": FeatureGates()}
     options = kube_proxy_options(flags, setting.mode, setting.release)
-    return replace(setting, flags=options)
+    return replace(setting, own_options=options)

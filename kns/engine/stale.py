@@ -1,4 +1,4 @@
-"""What a change of a running lab makes stale, and no table of the kernel's tells by itself."""
+"""What a change leaves in neighbor tables: addresses that have moved, and questions in vain."""
 
 from __future__ import annotations
 

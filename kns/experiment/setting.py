@@ -17,14 +17,15 @@ class ProxySetting:
     mode: ProxyMode
     release: Release = NEWEST
     #: what kube-proxy's flags mean in this release, in place of the cluster's options
-    flags: KubeProxyOptions | None = None
+    own_options: KubeProxyOptions | None = None
 
     def __str__(self) -> str:
         return f"{self.mode}@{self.release}"
 
     def options(self, options: KubeProxyOptions) -> KubeProxyOptions:
         """kube-proxy's options with this mode and release."""
-        return replace(self.flags or options, mode=self.mode, version=self.release)
+        own = options if self.own_options is None else self.own_options
+        return replace(own, mode=self.mode, version=self.release)
 
     def cluster(self, cluster: Cluster) -> Cluster:
         """The cluster with this mode and release."""

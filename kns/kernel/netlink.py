@@ -93,8 +93,8 @@ def attributes(data: bytes, names: Mapping[int, str], offset: int = 0) -> dict[s
     return found
 
 
-def every(data: bytes, number: int) -> Iterator[bytes]:
-    """All attributes of one number in `data`."""
+def repeated(data: bytes, number: int) -> Iterator[bytes]:
+    """What an attribute holds that stands in `data` several times, by its number."""
     offset = 0
     while offset + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, offset)

@@ -93,7 +93,7 @@ def strays(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _machines() -> tuple[int, int] | None:
-    """The netns of the first process; None where that is nobody's business."""
+    """The netns of the first process; None where it may not be read (without root)."""
     try:
         return _identity_of(Path("/proc/1/ns/net"))
     except OSError:

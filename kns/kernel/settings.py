@@ -24,7 +24,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import (
 )
 
 from kns.kernel import values
-from kns.kernel.netlink import attribute, attributes, every, readdressed, wanted
+from kns.kernel.netlink import attribute, attributes, readdressed, repeated, wanted
 from kns.state.model import Bridge, Deviation, Link, Vxlan
 
 _IFINFO = struct.Struct("=BxHiII")
@@ -205,7 +205,7 @@ def read(flags: int, parts: Mapping[str, bytes], *, lo: bool) -> LinkSettings:
         made={word: own[word] for word in made},
         port=port,
         xdp=bool(values.number(xdp.get("attached", b""))),
-        altnames=tuple(map(values.text, every(parts.get("IFLA_PROP_LIST", b""), _ALTNAME))),
+        altnames=tuple(map(values.text, repeated(parts.get("IFLA_PROP_LIST", b""), _ALTNAME))),
     )
 
 

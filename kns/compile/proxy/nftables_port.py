@@ -142,8 +142,8 @@ class _ServiceWriter:
     def protocol(self) -> str:
         return self.view.port.protocol.lower()
 
-    def _pods(self) -> tuple[str, str] | None:
-        """How the node's pods are told, for a rule that does: nft may refuse it, and all others."""
+    def _match_pods(self) -> tuple[str, str] | None:
+        """What tells the node's pods, for a rule that does: if nft refuses it, the table fails."""
         self.draft.fails |= self.options.interface_refused and self.local is not None
         return self.local
 
@@ -173,7 +173,7 @@ class _ServiceWriter:
             match += f" {self.protocol} dport {self.view.port.port}"
         if self.options.nftables.masquerade_all:
             return (self.draft.mark_rule(match),)
-        pods = self._pods()
+        pods = self._match_pods()
         return () if pods is None else (self.draft.mark_rule(f"{match} {pods[1]}"),)
 
     def _write_external(self) -> None:
@@ -201,7 +201,7 @@ class _ServiceWriter:
             note = "" if self.draft.structure.small_chains else ' comment "masquerade"'
             return f"{self.draft.mark_rule('')}{note}", f"goto {self.names.cluster}"
         last = (f"goto {self.names.local}",) if self.view.local else ()
-        local = self._pods()
+        local = self._match_pods()
         short_cut = f"goto {self.names.cluster} comment"
         # the load balancer's address may be local to this node, and so the source of its packets
         pods = (f'{local[0]} {short_cut} "short-circuit pod traffic"',) if local else ()
