@@ -123,11 +123,8 @@ class APIServer:
             return answered(refused.body, refused.code)
         except OSError as error:
             # what cannot be kept is not written: the journal's disk is full
-            told = from_os_error(error)
-            message = (
-                f"Internal error occurred: {': '.join(filter(None, (told.message, told.hint)))}"
-            )
-            return answered(StatusError(500, "InternalError", message).body, 500)
+            refused = of_store(from_os_error(error))
+            return answered(refused.body, refused.code)
         except Exception as error:
             logging.getLogger(__name__).exception("%s %s", request.method, request.path)
             message = f"Internal error occurred: {type(error).__name__}: {error}"

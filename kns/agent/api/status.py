@@ -195,4 +195,5 @@ def of_store(error: KnsError) -> StatusError:
         case ExpiredError():
             return expired(error.message)
         case _:
-            return StatusError(500, "InternalError", f"Internal error occurred: {error.message}")
+            told = ": ".join(filter(None, (error.message, error.hint)))
+            return StatusError(500, "InternalError", f"Internal error occurred: {told}")
