@@ -270,6 +270,13 @@ def test_any_source_is_like_no_source_ranges(release: Release) -> None:
         assert bool(rules(filtered, "KUBE-PROXY-FIREWALL")) is not open_to_all
 
 
+BY_PREFIX = KubeProxyOptions(
+    ProxyMode.NFTABLES,
+    detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
+    pod_interface_name_prefix="veth",
+)
+
+
 @EVERY_RELEASE
 def test_interfaces_are_matched_by_name_since_1_33(release: Release) -> None:
     options = KubeProxyOptions(
@@ -281,24 +288,14 @@ def test_interfaces_are_matched_by_name_since_1_33(release: Release) -> None:
     word = "iif" if release < Release.V1_33 else "iifname"
     found = local_traffic(NODE, options, IPFamily.IPV4)
     assert found == (f'{word} "cni0"', f'{word} != "cni0"')
-    by_prefix = replace(
-        options,
-        detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
-        pod_interface_name_prefix="veth",
-    )
-    found = local_traffic(NODE, by_prefix, IPFamily.IPV4)
+    found = local_traffic(NODE, replace(BY_PREFIX, version=release), IPFamily.IPV4)
     assert found == (f'{word} "veth*"', f'{word} != "veth*"')
 
 
 @EVERY_RELEASE
 def test_prefix_of_an_interface_costs_the_table_up_to_1_32(release: Release) -> None:
     """`iif "veth*"` is refused with all the rest; a table without a rule that tells pods stands."""
-    options = KubeProxyOptions(
-        ProxyMode.NFTABLES,
-        detect_local_mode=DetectLocalMode.INTERFACE_NAME_PREFIX,
-        pod_interface_name_prefix="veth",
-        version=release,
-    )
+    options = replace(BY_PREFIX, version=release)
     works = release >= Release.V1_33
     slices = (endpoint_slice(LOCAL, REMOTE),)
     policy_local = node_port(external_traffic_policy=TrafficPolicy.LOCAL)
