@@ -58,7 +58,8 @@ def _pod_waits(item: Object) -> str:
 def coming(pods: Iterable[Object], now: float) -> tuple[str, ...]:
     """What time alone is about to change, a line each: pods that end or become ready by themselves.
 
-    Not a pod that could be ready by now and is not: its readiness is what is to be seen.
+    Not a pod that could be ready by now and is not: its readiness is what is to be seen. `pods` are
+    as the agent's store has them, with their defaults.
     """
     return tuple(
         f"{named(POD, name_of(item))}: {waits}"
@@ -97,13 +98,9 @@ def _ready_at(container: Object, state: Object, made: float) -> float:
     startup, readiness = mapping(container, "startupProbe"), mapping(container, "readinessProbe")
     if startup and not flag(state, "started"):
         at += number(startup, "initialDelaySeconds")
-        at += number(startup, "failureThreshold", default=3) * _period(startup)
+        at += number(startup, "failureThreshold") * number(startup, "periodSeconds")
     if readiness:
         at += number(readiness, "initialDelaySeconds")
-        at += (number(readiness, "successThreshold", default=1) - 1) * _period(readiness)
-        at += number(readiness, "timeoutSeconds", default=1)
+        at += (number(readiness, "successThreshold") - 1) * number(readiness, "periodSeconds")
+        at += number(readiness, "timeoutSeconds")
     return at
-
-
-def _period(probe: Object) -> int:
-    return number(probe, "periodSeconds", default=10)
